@@ -1,0 +1,62 @@
+# From a config to a report of measured cells. The plan is made here, as this file is read: the DAG
+# holds what is stale and nothing else. Rules stand in workflow/rules/, one command of the package each.
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config/config.yaml"
+
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+os.environ["PYTHONPATH"] = str(Path(workflow.basedir) / "workflow")
+
+from cellfarm.errors import CellfarmError
+from cellfarm.pipeline import Pipeline, fail, take_pipeline_lock
+
+try:
+    PIPELINE = Pipeline(config)
+    TARGETS = PIPELINE.targets()
+except CellfarmError as error:
+    fail(error)
+
+CELLFARM = f"{sys.executable} -m cellfarm job"
+
+wildcard_constraints:
+    model=r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
+    device=r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
+    library=r"[a-z0-9][a-z0-9_]*",
+    version=r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
+    variant=r"[a-z0-9]+",
+    source=r"onnx|torchscript",
+    id=r"[0-9a-f]{20}",
+    plan=r"[0-9a-f]{20}",
+    current=r"[0-9a-f]{20}",
+    situation=r"[0-9a-f]{20}",
+
+
+rule all:
+    default_target: True
+    input:
+        TARGETS,
+
+
+include: "workflow/rules/environments.smk"
+include: "workflow/rules/artifacts.smk"
+include: "workflow/rules/experiments.smk"
+include: "workflow/rules/results.smk"
+
+
+if workflow.is_main_process:
+    print(PIPELINE.describe(), file=sys.stderr)
+
+
+onstart:
+    try:
+        PIPELINE_LOCK = take_pipeline_lock(PIPELINE.project)
+    except CellfarmError as error:
+        fail(error)

@@ -1,0 +1,1 @@
+"""cellfarm: benchmark mobile deep-learning libraries on a farm of devices."""

@@ -1,0 +1,1 @@
+"""What the measured numbers mean: pure functions over rows of the warehouse."""

@@ -1,0 +1,155 @@
+"""What can run here, what is missing, and the command that mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from ..configuration import Configuration, load_file
+from ..devices import open_device
+from ..environments import MODELS_ENVIRONMENT, library_environment, locate, lock_of
+from ..errors import CellfarmError, UserError
+from ..libraries import resolve
+from ..project import Project
+
+NEEDED_MB = 12_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line: `level` is ok, note (works, but numbers may suffer) or bad (something cannot run)."""
+
+    level: str
+    what: str
+    mend: str = ""
+
+
+def print_report(project: Project, configfile: Path | None) -> int:
+    """Print every finding; returns the exit code: 0, or 1 if something cannot run."""
+    console = Console(highlight=False, soft_wrap=True)
+    marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}
+    worst = "ok"
+    for title, findings in _sections(project, configfile):
+        console.print(f"[bold]{escape(title)}[/]")
+        for finding in findings:
+            console.print(f"  {marks[finding.level]} {escape(finding.what)}")
+            if finding.mend:
+                console.print(f"       -> {escape(finding.mend)}")
+            if finding.level == "bad":
+                worst = "bad"
+    return 1 if worst == "bad" else 0
+
+
+def _sections(project: Project, configfile: Path | None) -> Iterator[tuple[str, Iterator[Finding]]]:
+    yield "Orchestrator", _orchestrator(project)
+    try:
+        configuration = load_file(project, configfile)
+    except UserError as error:
+        yield (
+            "Config",
+            iter([Finding("bad", str(error), "mend the file; config/README.md explains it")]),
+        )
+        return
+    yield "Environments", _environments(project, configuration)
+    for name in configuration.devices:
+        yield f"Device {name}", _device(project, configuration, name)
+    yield "Results", _results(project)
+
+
+def _orchestrator(project: Project) -> Iterator[Finding]:
+    yield Finding("ok", f"Python {platform.python_version()} at {sys.executable}")
+    for tool in ("snakemake", "uv"):
+        path = Path(sys.executable).parent / tool
+        if path.is_file() or shutil.which(tool):
+            yield Finding("ok", f"{tool} is installed")
+        else:
+            yield Finding("bad", f"{tool} is missing", "make setup")
+    free_mb = shutil.disk_usage(project.root).free >> 20
+    level = "ok" if free_mb > NEEDED_MB else "note"
+    mend = (
+        "" if level == "ok" else f"environments and artifacts take up to {NEEDED_MB} MB: make room"
+    )
+    yield Finding(level, f"{free_mb} MB free on the disk of {project.root.name}/", mend)
+
+
+def _environments(project: Project, configuration: Configuration) -> Iterator[Finding]:
+    names = [MODELS_ENVIRONMENT]
+    for reference in configuration.document["libraries"]:
+        library, version = resolve(reference)
+        names += [library_environment(library, version, purpose) for purpose in ("run", "convert")]
+    for name in names:
+        if not lock_of(project, name).is_file():
+            yield Finding("note", f"{name}: no lock yet", "the next run makes it")
+            continue
+        state = locate(project, name).state()
+        if state is None:
+            yield Finding("note", f"{name}: not built yet", "make")
+        elif state["status"] == "ok":
+            yield Finding("ok", f"{name} ({state['seconds']} s to install)")
+        else:
+            mend = "mend what it says, then `cellfarm retry` and `make`"
+            yield Finding("bad", f"{name}: {state['reason']}", mend)
+
+
+def _device(project: Project, configuration: Configuration, name: str) -> Iterator[Finding]:
+    device = configuration.devices[name]
+    transport = open_device(device, project.root)
+    try:
+        transport.prepare()
+        facts = transport.facts()
+    except CellfarmError as error:
+        yield Finding("bad", str(error), f"mend devices/{name}.yaml or the device")
+        return
+    yield Finding(
+        "ok", f"{facts['cpu'] or 'unknown CPU'}, {facts['cores']} cores, {facts['architecture']}"
+    )
+    yield Finding("ok", f"{facts['os'] or 'unknown system'}, kernel {facts['kernel']}")
+    memory = "not available" if facts["memory_gb"] is None else f"{facts['memory_gb']} GB"
+    yield Finding("ok", f"memory {memory}; work folder {device['work_folder']} can be written")
+    if not facts["frequency_control"]:
+        yield Finding(
+            "note",
+            "frequencies: not available (a virtual machine, or no driver): clocks cannot be watched",
+        )
+    elif facts["governor"] not in ("performance", None):
+        yield Finding(
+            "note",
+            f"governor {facts['governor']}: clocks will move during measurements",
+            "sudo cpupower frequency-set -g performance",
+        )
+    else:
+        yield Finding("ok", f"governor {facts['governor'] or 'not available'}")
+    if not facts["thermal_zones"]:
+        yield Finding("note", "temperatures: not available")
+    yield _load(facts["load_1min"], facts["cores"])
+
+
+def _load(load: float | None, cores: int) -> Finding:
+    if load is None:
+        return Finding("note", "load: not available")
+    if load > 0.5:
+        return Finding(
+            "note",
+            f"load {load:.2f} on {cores} cores: other work makes numbers worse and flags them",
+            "stop other programs while measuring (this counts the last minute)",
+        )
+    return Finding("ok", f"load {load:.2f}")
+
+
+def _results(project: Project) -> Iterator[Finding]:
+    count = sum(
+        1 for _, _, names in os.walk(project.cells) for name in names if name.endswith(".json")
+    )
+    yield Finding(
+        "ok" if count else "note", f"{count} results in the store", "" if count else "make"
+    )
+    if count and not project.warehouse.is_file():
+        yield Finding("note", "no warehouse", "cellfarm rebuild")

@@ -1,0 +1,178 @@
+"""What the rules of the workflow call, one command a rule. Not for people: ids come from the plan."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import InternalMismatch
+from ..locking import file_lock, machine_lock_path
+from ..project import Project
+
+app = typer.Typer(help="The workflow's jobs.", no_args_is_help=True)
+LogOption = Annotated[Path | None, typer.Option("--log", help="Where to write what happened.")]
+
+
+@app.command()
+def environment(name: str, folder: str, log: LogOption = None) -> None:
+    """Build the environment of a lock."""
+    from ..environments import build, locate
+
+    wanted = locate(Project.here(), name)
+    _same(wanted.folder.name, folder, f"the lock envs/{name}.txt")
+    _report("install", name, log, lambda: build(wanted))
+
+
+@app.command("build-model")
+def build_model(model: str, model_id: str, log: LogOption = None) -> None:
+    """Build a model: weights, inputs, reference."""
+    from ..causes import model_causes
+    from ..configuration import read_model
+    from ..conversion import jobs
+    from ..environments import MODELS_ENVIRONMENT, locate
+
+    project = Project.here()
+    recipe = read_model(project, model, "job build-model")
+    _same(model_causes(project, recipe).id, model_id, f"models/{model}.yaml or the builder's code")
+    folder = project.model_folder(model, model_id)
+    built = locate(project, MODELS_ENVIRONMENT)
+    _report("build", model, log, lambda: jobs.build_model(built, recipe, folder))
+
+
+@app.command()
+def export(model: str, source: str, model_id: str, export_id: str, log: LogOption = None) -> None:
+    """Export a built model to a source format."""
+    from ..causes import exporter_digest, model_causes
+    from ..configuration import read_model
+    from ..conversion import jobs
+    from ..core.keys import export_id as identify
+    from ..environments import MODELS_ENVIRONMENT, locate
+
+    project = Project.here()
+    causes = model_causes(project, read_model(project, model, "job export"))
+    _same(identify(causes, exporter_digest(project), source), export_id, "the exporter's code")
+    built = locate(project, MODELS_ENVIRONMENT)
+    filled = project.model_folder(model, model_id)
+    folder = project.export_folder(model, source, export_id)
+    _report(
+        "export", f"{model} to {source}", log, lambda: jobs.export(built, filled, source, folder)
+    )
+
+
+@app.command()
+def convert(
+    library: str,
+    version: str,
+    model: str,
+    variant: str,
+    model_id: str,
+    export_id: str,
+    artifact_id: str,
+    log: LogOption = None,
+) -> None:
+    """Convert a model for a library. `export_id` is - for a converter that reads model.pt2."""
+    from .. import libraries
+    from ..conversion import jobs
+    from ..environments import library_environment, locate
+
+    project = Project.here()
+    entry = libraries.all_libraries()[library]
+    filled = project.model_folder(model, model_id)
+    source = filled if export_id == "-" else project.export_folder(model, entry.source, export_id)
+    files = {"pt2": "model.pt2", "onnx": "model.onnx", "torchscript": "model.torchscript.pt"}
+    built = locate(project, library_environment(library, version, "convert"))
+    folder = project.artifact_folder(f"{library}@{version}", model, variant, artifact_id)
+    _report(
+        "convert",
+        f"{model} {variant} for {library}@{version}",
+        log,
+        lambda: jobs.convert(
+            built,
+            entry.converter,
+            entry.variables,
+            variant,
+            filled,
+            source,
+            files[entry.source],
+            folder,
+        ),  # fmt: skip
+    )
+
+
+@app.command()
+def measure(plan: str, device: str, model: str, record: Path, log: LogOption = None) -> None:
+    """Run an experiment of a frozen plan."""
+    from ..experiments.experiment import Experiment
+    from ..plan import load
+
+    project = Project.here()
+    Experiment(project, load(project, plan), device, model, log).run(record)
+
+
+@app.command()
+def warehouse(current: str, stamp: Path, log: LogOption = None) -> None:
+    """Load what is new into the warehouse."""
+    from ..core.store import Store, write_atomically
+    from ..pipeline import load_current, warehouse_state, write_state
+    from ..warehouse import load
+
+    project = Project.here()
+    wanted = load_current(project, current)
+    loaded = load(project.warehouse, Store(project.cells), wanted["keys"], wanted["devices"])
+    text = f"warehouse: {loaded.added} results added, {loaded.removed} removed"
+    write_state(project, warehouse=warehouse_state(project, wanted["cells"]), current=current)
+    _replace_stamps(stamp)
+    write_atomically(stamp, text + "\n")
+    _tell(text, log)
+
+
+@app.command()
+def report(stamp: Path, log: LogOption = None) -> None:
+    """Write the report from the warehouse."""
+    from ..core.store import write_atomically
+    from ..pipeline import read_state, report_state, write_state
+    from ..report import write_report
+
+    project = Project.here()
+    page = write_report(project.warehouse, project.reports)
+    state = read_state(project)
+    write_state(project, report=report_state(state["warehouse"]))
+    _replace_stamps(stamp)
+    write_atomically(stamp, f"{page}\n")
+    _tell(f"report: {project.relative(page)}", log)
+
+
+def _report(verb: str, what: str, log: Path | None, work: Callable[[], dict[str, Any]]) -> None:
+    """Do a job while no measurement runs on this machine, and say how it ended."""
+
+    def waiting(who: str) -> None:
+        _tell(f"{verb} {what}: waiting until {who} has measured", None)
+
+    with file_lock(machine_lock_path("host"), shared=True, on_wait=waiting):
+        _tell(f"{verb} {what} ...", None)
+        record = work()
+    seconds = f" ({record['seconds']:.0f} s)" if "seconds" in record else ""
+    outcome = f"{record['status']}: {record['reason']}" if record["reason"] else record["status"]
+    _tell(f"{verb} {what}: {outcome}{seconds}", log, record.get("log", ""))
+
+
+def _tell(text: str, log: Path | None, detail: str = "") -> None:
+    print(text, file=sys.stderr, flush=True)
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.write_text(f"{text}\n{detail}", encoding="utf-8")
+
+
+def _same(now: str, planned: str, what: str) -> None:
+    if now != planned:
+        raise InternalMismatch(f"{what} changed since this run was planned: start it again")
+
+
+def _replace_stamps(stamp: Path) -> None:
+    """Stamps of earlier situations mean nothing any more."""
+    for old in stamp.parent.glob(f"*{stamp.suffix}"):
+        old.unlink(missing_ok=True)

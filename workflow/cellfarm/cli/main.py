@@ -1,0 +1,134 @@
+"""The commands that people type. Heavy imports wait until their command runs."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import CellfarmError
+from ..project import Project
+from . import jobs
+
+app = typer.Typer(
+    name="cellfarm",
+    help="Benchmark mobile deep-learning libraries on a farm of devices. `make` or `snakemake` "
+    "measures; these commands look at what was measured and at what can be.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(jobs.app, name="job", hidden=True)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--configfile", help="The config; by default config/config.yaml.")
+]
+
+
+class Format(StrEnum):
+    table = "table"
+    csv = "csv"
+    json = "json"
+    parquet = "parquet"
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help='One SQL query, e.g. "FROM cells".')],
+    format: Annotated[Format, typer.Option(help="How to print the rows.")] = Format.table,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write.")] = None,
+) -> None:
+    """Read the warehouse with SQL (views: cells, samples, operators, conditions, history, devices)."""
+    from ..warehouse import query as run_query
+
+    text = run_query(Project.here().warehouse, sql, format.value, output)
+    if text:
+        sys.stdout.write(text)
+
+
+@app.command()
+def summary() -> None:
+    """Print the ranking per model, what failed, and where the report is."""
+    from .summary import print_summary
+
+    print_summary(Project.here())
+
+
+@app.command()
+def doctor(configfile: ConfigOption = None) -> None:
+    """Say what this machine and every device can run, and what is missing, with the way out."""
+    from .doctor import print_report
+
+    raise typer.Exit(print_report(Project.here(), configfile))
+
+
+@app.command()
+def rebuild() -> None:
+    """Make the warehouse anew from the store, with the same content."""
+    from ..core.store import Store
+    from ..pipeline import latest_current
+    from ..warehouse import rebuild as rebuild_warehouse
+
+    project = Project.here()
+    current = latest_current(project)
+    loaded = rebuild_warehouse(
+        project.warehouse, Store(project.cells), current["keys"], current["devices"]
+    )
+    print(f"{project.relative(project.warehouse)}: rebuilt from {loaded.added} results")
+
+
+@app.command()
+def retry(
+    configfile: ConfigOption = None,
+    status: Annotated[
+        list[str] | None, typer.Option(help="Which to retry: failed, timeout, unsupported, wrong.")
+    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Only this model.")] = None,
+    library: Annotated[list[str] | None, typer.Option(help="Only this library.")] = None,
+    device: Annotated[list[str] | None, typer.Option(help="Only this device.")] = None,
+) -> None:
+    """Have failed cells measured again by the next `make` or `snakemake` (by default failed and
+    timeout). Their old results stay in the history."""
+    from ..retrying import set_aside
+
+    count = set_aside(
+        Project.here(), configfile, status or ["failed", "timeout"], model, library, device
+    )
+    print(f"{count} cells will be measured again by the next `make` or `snakemake`.")
+
+
+@app.command()
+def lock(
+    library: Annotated[
+        list[str] | None, typer.Argument(help="Libraries as name or name@version; all by default.")
+    ] = None,
+) -> None:
+    """Make the locks in envs/ anew: of the models' environment and of the given libraries."""
+    from ..environments import make_locks
+
+    for path in make_locks(Project.here(), library or []):
+        print(path)
+
+
+def main() -> None:
+    """Run the command line; an error of cellfarm's is one message and its exit code."""
+    try:
+        code = app(standalone_mode=False)
+    except typer.Exit as end:
+        raise SystemExit(end.exit_code) from None
+    except CellfarmError as error:
+        print(f"cellfarm: {error}", file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
+    except (KeyboardInterrupt, typer.Abort):
+        print("cellfarm: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+    except Exception as error:  # typer's own errors know how to show themselves
+        show = getattr(error, "show", None)
+        if show is None:
+            raise
+        show()
+        raise SystemExit(getattr(error, "exit_code", 2)) from None
+    raise SystemExit(code if isinstance(code, int) else 0)

@@ -1,0 +1,129 @@
+"""What the user wants: the config, and the models, devices and protocol it names, all validated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import documents
+from .errors import UserError
+from .project import Project
+
+#: Used for a variant whose tolerances the config does not give.
+DEFAULT_TOLERANCES: dict[str, dict[str, Any]] = {
+    "fp32": {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True},
+    "fp16": {"min_cosine": 0.995, "max_relative_error": 0.1, "top1": False},
+    "int8": {"min_cosine": 0.9, "max_relative_error": 1.0, "top1": False},
+}
+_LISTS = ("models", "libraries", "devices", "variants", "processors", "threads")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A validated config with the documents that it names, each by name."""
+
+    where: str
+    document: dict[str, Any]
+    models: dict[str, dict[str, Any]]
+    devices: dict[str, dict[str, Any]]
+    protocol: dict[str, Any]
+
+    def tolerance(self, variant: str) -> dict[str, Any]:
+        return dict(self.document.get("tolerances", {}).get(variant, DEFAULT_TOLERANCES[variant]))
+
+
+def load(project: Project, document: Mapping[str, Any], where: str) -> Configuration:
+    """Validate a config and read what it names.
+
+    Args:
+        document: the config, as Snakemake merged it from files and --config.
+        where: how to name it in messages.
+
+    Raises:
+        UserError: anything that is wrong with it, in one message.
+    """
+    config = {name: _listed(name, value) for name, value in document.items()}
+    schemas = project.config / "schemas"
+    documents.check(config, schemas / "config.schema.json", where)
+    entries = [*config.get("include", ()), *config.get("exclude", ())]
+    models = _wanted(config["models"], entries, "model")
+    devices = _wanted(config["devices"], entries, "device")
+    return Configuration(
+        where=where,
+        document=config,
+        models={name: read_model(project, name, where) for name in models},
+        devices={name: read_device(project, name, where) for name in devices},
+        protocol=read_protocol(project, config["protocol"], where),
+    )
+
+
+def load_file(project: Project, path: Path | None = None) -> Configuration:
+    """The config of a file, by default config/config.yaml."""
+    path = path or project.config / "config.yaml"
+    document = documents.load_yaml(path)
+    if not isinstance(document, Mapping):
+        raise UserError(f"{path}: expected a mapping of keys to values")
+    return load(project, document, project.relative(path))
+
+
+def read_model(project: Project, name: str, where: str) -> dict[str, Any]:
+    return _named(
+        project.models, name, project.config / "schemas/model.schema.json", where, "model"
+    )
+
+
+def read_device(project: Project, name: str, where: str) -> dict[str, Any]:
+    schema = project.config / "schemas/device.schema.json"
+    return _named(project.devices, name, schema, where, "device")
+
+
+def read_protocol(project: Project, name: str, where: str) -> dict[str, Any]:
+    path = _existing(project.config / "protocols", name, where, "protocol")
+    protocol = documents.read(path, project.config / "schemas/protocol.schema.json")
+    for part in ("launches", "samples"):
+        if protocol[part]["max"] < protocol[part]["min"]:
+            raise UserError(f"{path}: key '{part}': max is smaller than min")
+    return protocol
+
+
+def _named(folder: Path, name: str, schema: Path, where: str, kind: str) -> dict[str, Any]:
+    path = _existing(folder, name, where, kind)
+    document = documents.read(path, schema)
+    if document["name"] != name:
+        raise UserError(
+            f"{path}: key 'name': expected '{name}', as the file is called; "
+            f"found '{document['name']}'"
+        )
+    return document
+
+
+def _existing(folder: Path, name: str, where: str, kind: str) -> Path:
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in folder.glob("*.yaml"))
+        raise UserError(
+            f"{where}: unknown {kind} '{name}'{documents.suggestion(name, known)}: "
+            f"there is no {folder.name}/{name}.yaml; there are: {', '.join(known) or 'none'}"
+        )
+    return path
+
+
+def _wanted(listed: list[str], entries: list[Mapping[str, Any]], axis: str) -> list[str]:
+    """The names under an axis, those of include and exclude entries too, each once."""
+    names = list(listed)
+    for entry in entries:
+        value = entry.get(axis, [])
+        names += value if isinstance(value, list) else [value]
+    return list(dict.fromkeys(names))
+
+
+def _listed(name: str, value: Any) -> Any:
+    """`--config models=squeezenet1_1` and `models=a,b` mean lists."""
+    if name not in _LISTS or isinstance(value, list):
+        return value
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.strip("[]").split(",") if part.strip()]
+        return [int(part) if name == "threads" and part.isdigit() else part for part in parts]
+    return [value]

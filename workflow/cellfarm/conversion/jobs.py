@@ -1,0 +1,204 @@
+"""Build a model, export it, convert it: each job fills one content-addressed folder.
+
+A job never fails because a converter does: it writes record.json with the status and the reason,
+and the cells that need it say so. Its folder appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..core.digests import digest, file_digest
+from ..core.store import write_atomically
+from ..environments import Environment, clean_variables
+from ..errors import TransientHostError
+from ..project import PACKAGE
+
+RECORD = "record.json"
+FILES = "files"
+JOB_TIMEOUT_S = 3600
+LOG_TAIL = 8000
+
+
+def build_model(
+    environment: Environment, recipe: Mapping[str, Any], folder: Path
+) -> dict[str, Any]:
+    """Run the models' worker: model.pt2, model.json, inputs.npz and reference.npz in folder/files."""
+    worker = PACKAGE / "models" / "worker.py"
+    request = {"recipe": dict(recipe)}
+    return _fill(folder, environment, [str(worker), "build"], request, {})
+
+
+def export(environment: Environment, model: Path, source: str, folder: Path) -> dict[str, Any]:
+    """Export the model of a filled model folder to a source format (onnx, torchscript)."""
+    upstream = failure(model, "model")
+    if upstream:
+        return _commit(folder, upstream)
+    worker = PACKAGE / "models" / "worker.py"
+    request = {"format": source, "model": str(model / FILES)}
+    return _fill(folder, environment, [str(worker), "export"], request, {})
+
+
+def convert(
+    environment: Environment,
+    converter: Path,
+    variables: Mapping[str, str],
+    variant: str,
+    model: Path,
+    source: Path,
+    source_file: str,
+    folder: Path,
+) -> dict[str, Any]:
+    """Make an artifact.
+
+    Args:
+        converter: the library's convert.py.
+        model: the filled folder of the model; source: that of the export it reads, or the same.
+        source_file: the file of `source` that is read, such as model.onnx.
+    """
+    for upstream, what in ((model, "model"), (source, "export")):
+        found = failure(upstream, what)
+        if found:
+            return _commit(folder, found)
+    description = json.loads((model / FILES / "model.json").read_text(encoding="utf-8"))
+    request = {
+        "converter": str(converter),
+        "source": str(source / FILES / source_file),
+        "variant": variant,
+        "model": description | {"sample_inputs": str(model / FILES / "inputs.npz")},
+    }
+    worker = PACKAGE / "conversion" / "worker.py"
+    return _fill(folder, environment, [str(worker)], request, variables)
+
+
+def failure(folder: Path, what: str) -> dict[str, Any] | None:
+    """Why the job of a folder has nothing to give, as the record of whoever needs it; None if ok."""
+    record = read_record(folder)
+    if record is None:
+        return {"status": "failed", "reason": f"{what}: not there", "log": ""}
+    if record["status"] == "ok":
+        return None
+    return {
+        "status": record["status"],
+        "reason": f"{what}: {record['reason']}",
+        "log": record.get("log", ""),
+    }
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """The record of a filled folder."""
+    try:
+        return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return None
+
+
+def _fill(
+    folder: Path,
+    environment: Environment,
+    arguments: list[str],
+    request: dict[str, Any],
+    variables: Mapping[str, str],
+) -> dict[str, Any]:
+    """Run a worker into a temporary folder, then rename it into place with its record."""
+    state = environment.state()
+    if state is None or state["status"] != "ok":
+        reason = state["reason"] if state else f"environment {environment.name} is not built"
+        return _commit(
+            folder, {"status": "failed", "reason": reason, "log": (state or {}).get("log", "")}
+        )
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    out = temporary / FILES
+    out.mkdir(parents=True)
+    try:
+        request_file = temporary / "request.json"
+        request_file.write_text(json.dumps(request | {"out": str(out)}), encoding="utf-8")
+        record = _work(environment, [*arguments, str(request_file)], variables, temporary)
+        request_file.unlink()
+        return _commit(folder, record, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _work(
+    environment: Environment, arguments: list[str], variables: Mapping[str, str], scratch: Path
+) -> dict[str, Any]:
+    argv = [str(environment.python), "-s", "-E", *arguments]
+    started = time.monotonic()
+    log = scratch / "log"
+    # Tools that write where they stand (and libraries that fill HOME) stay inside the scratch folder.
+    settings = clean_variables(dict(variables)) | {"TMPDIR": str(scratch), "HOME": str(scratch)}
+    with log.open("wb") as stderr:
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=scratch,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                timeout=JOB_TIMEOUT_S,
+                env=settings,
+                check=False,
+            )
+            code: int | None = done.returncode
+            answer = _answer(done.stdout)
+        except subprocess.TimeoutExpired:
+            code, answer = None, {"status": "timeout", "reason": f"no end within {JOB_TIMEOUT_S} s"}
+    record = answer or {"status": "failed", "reason": _death(code)}
+    peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    record |= {"seconds": round(time.monotonic() - started, 2), "peak_rss_mb": round(peak_mb, 1)}
+    if record["status"] != "ok":
+        record["log"] = log.read_bytes()[-LOG_TAIL:].decode(errors="replace")
+    return record
+
+
+def _answer(output: bytes) -> dict[str, Any] | None:
+    lines = output.decode(errors="replace").strip().splitlines()
+    try:
+        answer = json.loads(lines[-1])
+        return {"status": answer["status"], "reason": answer["reason"]}
+    except (IndexError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _death(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"the converter was killed by signal {-code}"
+    return f"the converter ended with code {code} and no answer"
+
+
+def _commit(folder: Path, record: dict[str, Any], out: Path | None = None) -> dict[str, Any]:
+    """Write the record and, when the job succeeded, move its files into place first."""
+    if record["status"] == "ok" and out is not None:
+        files = sorted(path for path in out.rglob("*") if path.is_file())
+        if not files:
+            record = record | {"status": "failed", "reason": "the converter wrote no file"}
+        record["files"] = [
+            {
+                "name": path.relative_to(out).as_posix(),
+                "bytes": path.stat().st_size,
+                "sha256": file_digest(path),
+            }
+            for path in files
+        ]
+        record["bytes"] = sum(entry["bytes"] for entry in record["files"])
+        record["content"] = digest([[e["name"], e["sha256"]] for e in record["files"]])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if record["status"] == "ok" and out is not None:
+            shutil.rmtree(folder / FILES, ignore_errors=True)
+            os.replace(out, folder / FILES)
+        # The record comes last: a folder without one is an unfinished job.
+        write_atomically(folder / RECORD, json.dumps(record, indent=1) + "\n")
+    except OSError as error:
+        raise TransientHostError(f"{folder} cannot be written: {error.strerror}") from error
+    return record

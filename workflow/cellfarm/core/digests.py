@@ -1,0 +1,49 @@
+"""Digests of content: of values, of files, of folders of source code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+DIGEST_LENGTH = 20  # 80 bits: collisions are out of reach for any farm, and paths stay short
+
+
+def digest(value: Any) -> str:
+    """The digest of a JSON-like value; the order of mappings does not matter, that of lists does."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, whole."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def code_digest(*paths: Path) -> str:
+    """The digest of source files and of every .py, .yaml, .sql and .j2 file below folders.
+
+    Only names relative to what was given and contents count: a touched or moved checkout is the
+    same code. Cached for the process: a plan describes the code as it stood when it was made.
+    """
+    return digest([[name, file_digest(path)] for name, path in _sources(paths)])
+
+
+def _sources(paths: Iterable[Path]) -> list[tuple[str, Path]]:
+    found: list[tuple[str, Path]] = []
+    for given in paths:
+        if given.is_file():
+            found.append((given.name, given))
+            continue
+        for path in sorted(given.rglob("*")):
+            if path.suffix in _SOURCE_SUFFIXES and "__pycache__" not in path.parts:
+                found.append((f"{given.name}/{path.relative_to(given).as_posix()}", path))
+    return found
+
+
+_SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".sql", ".j2", ".js", ".css"})

@@ -1,0 +1,103 @@
+"""Keys: a digest of everything that a result depends on, and of nothing else. Pure.
+
+Every cause is itself a digest, worked out elsewhere from files (see cellfarm.causes). The chain is
+    model -> (export) -> artifact -> cell
+so that a model's files and an artifact's files have names of their own, shared by all the cells
+that need them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .cells import Cell
+from .digests import digest
+
+#: The causes of a cell, in the order in which a change is reported, with how it is worded.
+CAUSES = {
+    "model": "the model changed",
+    "exporter": "the exporter's code changed",
+    "converter": "the converter (its code or its lock) changed",
+    "library": "the library (its back end or its lock) changed",
+    "runner": "the runner's code changed",
+    "device": "the device (its description or its fingerprint) changed",
+    "protocol": "the protocol changed",
+    "verification": "the tolerances changed",
+}
+
+
+@dataclass(frozen=True)
+class ModelCauses:
+    """Digests of what a model's files depend on."""
+
+    recipe: str
+    builder: str
+
+    @property
+    def id(self) -> str:
+        return digest(["model", self.recipe, self.builder])
+
+
+@dataclass(frozen=True)
+class LibraryCauses:
+    """Digests of what a library's artifacts and launches depend on.
+
+    `source` is the format its converter reads; `converter` covers the converter's code and the
+    lock of its environment; `runtime` the back end's code and the lock of the run environment.
+    """
+
+    source: str
+    converter: str
+    runtime: str
+
+
+@dataclass(frozen=True)
+class Causes:
+    """Every digest that the keys of a matrix are made of."""
+
+    models: Mapping[str, ModelCauses]
+    libraries: Mapping[str, LibraryCauses]  # by `library@version`
+    devices: Mapping[str, str]
+    exporter: str
+    runner: str
+    protocol: str
+    verification: Mapping[str, str]  # by variant
+
+
+def export_id(model: ModelCauses, exporter: str, source: str) -> str:
+    """The name of a model exported to a source format (`onnx`, `torchscript`)."""
+    return digest(["export", model.id, exporter, source])
+
+
+def artifact_id(cell: Cell, causes: Causes) -> str:
+    """The name of the artifact that a cell runs; threads, device and processor have no part."""
+    library = causes.libraries[cell.versioned_library]
+    exporter = _exporter(causes, library)
+    model = causes.models[cell.model].id
+    return digest(["artifact", model, exporter, library.source, library.converter, cell.variant])
+
+
+def cell_causes(cell: Cell, causes: Causes) -> dict[str, str]:
+    """The digests that make this cell's key, by cause."""
+    library = causes.libraries[cell.versioned_library]
+    return {
+        "model": causes.models[cell.model].id,
+        "exporter": _exporter(causes, library),
+        "converter": library.converter,
+        "library": library.runtime,
+        "runner": causes.runner,
+        "device": causes.devices[cell.device],
+        "protocol": causes.protocol,
+        "verification": causes.verification[cell.variant],
+    }
+
+
+def cell_key(cell: Cell, causes: Mapping[str, str]) -> str:
+    """The key of a cell under the given causes (see `cell_causes`)."""
+    return digest(["cell", cell.as_dict(), dict(causes)])
+
+
+def _exporter(causes: Causes, library: LibraryCauses) -> str:
+    """A library that reads the model's own files (pt2) does not depend on the exporter."""
+    return "" if library.source == "pt2" else causes.exporter

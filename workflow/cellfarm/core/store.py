@@ -1,0 +1,128 @@
+"""The store: one JSON file per result, committed atomically, never altered afterwards.
+
+Layout: results/cells/<device>/<library@version>/<model>/<variant>-<processor>-t<n>/<key>.json
+The first line of a file is its header (cell, key, causes, status ...), so that planning reads a
+few hundred bytes of a record and not its raw samples; the whole file is one JSON object.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .cells import Cell
+
+STATUSES = ("ok", "unsupported", "failed", "timeout", "wrong")
+_HEADER_LIMIT_BYTES = 1 << 20
+
+
+class Store:
+    """The results below `root` (results/cells)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def path(self, cell: Cell, key: str) -> Path:
+        return self.root / cell.folder / f"{key}.json"
+
+    def has(self, cell: Cell, key: str) -> bool:
+        # os.path.exists on a joined string: ten thousand of these run at every start.
+        return os.path.exists(f"{self.root}/{cell.folder}/{key}.json")
+
+    def commit(
+        self, cell: Cell, key: str, header: Mapping[str, Any], body: Mapping[str, Any]
+    ) -> Path:
+        """Write a result so that it is there whole or not at all, even through a power cut.
+
+        Raises:
+            OSError: the disk is full, or the folder cannot be written; nothing is left behind.
+        """
+        path = self.path(cell, key)
+        write_atomically(path, render(header, body))
+        return path
+
+    def set_aside(self, path: Path) -> Path:
+        """Make room for a retry: the old result stays in the history under another name."""
+        for number in range(1, 10_000):
+            aside = path.with_name(f"{path.stem}.superseded-{number}.json")
+            if not aside.exists():
+                path.rename(aside)
+                return aside
+        raise OSError(f"too many superseded results beside {path}")
+
+    def header(self, cell: Cell, key: str) -> dict[str, Any]:
+        return read_header(self.path(cell, key))
+
+    def older(self, cell: Cell) -> list[Path]:
+        """The results of the same cell under other keys, newest last."""
+        folder = self.root / cell.folder
+        return sorted(_json_files(folder), key=lambda path: path.stat().st_mtime_ns)
+
+    def other_versions(self, cell: Cell) -> bool:
+        """Whether the same cell has a result with another version of the library."""
+        setting = Path(cell.folder).name
+        pattern = f"{cell.library}@*/{cell.model}/{setting}/*.json"
+        return any(True for _ in (self.root / cell.device).glob(pattern))
+
+    def files(self) -> Iterator[Path]:
+        """Every result ever, those set aside too."""
+        for folder, _, names in os.walk(self.root):
+            for name in names:
+                if name.endswith(".json") and not name.startswith("."):
+                    yield Path(folder, name)
+
+
+def render(header: Mapping[str, Any], body: Mapping[str, Any]) -> str:
+    """One JSON object whose first line holds the header; the body is not empty."""
+    first = json.dumps(header, ensure_ascii=False, allow_nan=False)
+    rest = json.dumps(body, ensure_ascii=False, allow_nan=False)
+    return f"{first[:-1]},\n{rest[1:]}\n"
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """The header alone.
+
+    Raises:
+        ValueError: the file is not a result.
+    """
+    with path.open(encoding="utf-8") as file:
+        line = file.readline(_HEADER_LIMIT_BYTES)
+    header = json.loads(line.rstrip().removesuffix(",") + "}")
+    if not isinstance(header, dict) or "key" not in header:
+        raise ValueError(f"{path} is not a result")
+    return header
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write, flush to the disk, rename: a reader sees the old file, the new one, or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _json_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != "."]

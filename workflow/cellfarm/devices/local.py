@@ -1,0 +1,173 @@
+"""Transport `local`: this machine, with a folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from ..errors import PermanentDeviceError, TransientDeviceError
+from . import facts as device_facts
+from .transport import Launched
+
+LOG_TAIL_BYTES = 16_384
+MAX_LINE_BYTES = 16 << 20  # a record of a million samples; more is a runner gone wild
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class LocalTransport:
+    """Runs on this machine; its device's work folder is a folder here."""
+
+    is_host = True
+
+    def __init__(self, work_folder: Path) -> None:
+        self.work_folder = work_folder
+
+    def facts(self) -> dict[str, Any]:
+        return device_facts.read_local()
+
+    def prepare(self) -> None:
+        try:
+            (self.work_folder / "launches").mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.work_folder):
+                pass
+        except OSError as error:
+            raise PermanentDeviceError(
+                f"the work folder {self.work_folder} cannot be written: {error.strerror}; "
+                "change work_folder in the device's file, or its permissions"
+            ) from error
+
+    def put(self, source: Path, name: str) -> bool:
+        destination = self.work_folder / name
+        if destination.exists():
+            return False
+        temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
+        try:
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, temporary)
+            else:
+                shutil.copyfile(source, temporary)
+            os.replace(temporary, destination)
+        except OSError as error:
+            _discard(temporary)
+            raise TransientDeviceError(
+                f"{source.name} cannot be deployed to {self.work_folder}: {error.strerror}"
+            ) from error
+        return True
+
+    def resolve(self, name: str) -> str:
+        return str((self.work_folder / name).resolve())
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Callable[[int], bytes],
+        timeout_s: float,
+        variables: Mapping[str, str],
+        on_line: Callable[[str], None],
+        keep_open: Sequence[int] = (),
+    ) -> Launched:
+        with tempfile.TemporaryFile() as log:
+            spawned_ns = time.monotonic_ns()
+            process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=dict(variables),
+                pass_fds=keep_open,
+                start_new_session=True,  # a group of its own, so that all of it can be killed
+                preexec_fn=_die_with_parent,
+            )
+            try:
+                timed_out = _converse(process, stdin(spawned_ns), timeout_s, on_line)
+            finally:
+                _kill_group(process)
+            return Launched(process.returncode, timed_out, _tail(log.fileno()), spawned_ns)
+
+    def read(self, name: str) -> bytes | None:
+        try:
+            return (self.work_folder / name).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> None:
+        _discard(self.work_folder / name)
+
+
+def _die_with_parent() -> None:
+    """A runner must not outlive the process that measures, not even when that one is killed -9."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _converse(
+    process: subprocess.Popen[bytes],
+    request: bytes,
+    timeout_s: float,
+    on_line: Callable[[str], None],
+) -> bool:
+    """Feed standard input, read standard output by lines; True if the deadline passed."""
+    assert process.stdin and process.stdout
+    deadline = time.monotonic() + timeout_s
+    with contextlib.suppress(BrokenPipeError):
+        process.stdin.write(request)
+        process.stdin.close()
+    pending = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(process.stdout, selectors.EVENT_READ)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0 or len(pending) > MAX_LINE_BYTES:
+                return True
+            if not selector.select(left):
+                continue
+            chunk = os.read(cast(int, process.stdout.fileno()), 1 << 16)
+            if not chunk:
+                break
+            *lines, pending = (pending + chunk).split(b"\n")
+            for line in lines:
+                on_line(line.decode(errors="replace"))
+    try:
+        process.wait(max(0.0, deadline - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End whatever is left of the process and its children."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for stream in (process.stdin, process.stdout):
+        if stream is not None:
+            with contextlib.suppress(OSError):
+                stream.close()
+
+
+def _tail(descriptor: int) -> str:
+    size = os.fstat(descriptor).st_size
+    start = max(0, size - LOG_TAIL_BYTES)
+    return os.pread(descriptor, LOG_TAIL_BYTES, start).decode(errors="replace")
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()

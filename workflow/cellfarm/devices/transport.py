@@ -1,0 +1,78 @@
+"""What every transport can do: put files on a device once, and run a command there to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A command that ran to its end on a device.
+
+    `code` is its exit code, negative for the signal that ended it; `timed_out` says that it was
+    killed at its deadline. `log` is the end of its standard error.
+    """
+
+    code: int
+    timed_out: bool
+    log: str
+    spawned_ns: int
+
+
+class Transport(Protocol):
+    """The narrow interface between an experiment and a device. Paths are relative to its work folder."""
+
+    #: whether the device is the machine this process runs on
+    is_host: bool
+
+    def facts(self) -> dict[str, Any]:
+        """Hardware, OS build and present state; unknown is None.
+
+        Raises:
+            TransientDeviceError, PermanentDeviceError: the device cannot be used.
+        """
+
+    def prepare(self) -> None:
+        """Make the work folder (with `launches/` in it) and check that it can be written.
+
+        Raises:
+            PermanentDeviceError: it cannot.
+        """
+
+    def put(self, source: Path, name: str) -> bool:
+        """Put a file or a folder under a content-addressed name unless it is there already.
+
+        Returns:
+            Whether anything was copied.
+        """
+
+    def resolve(self, name: str) -> str:
+        """The path of a deployed name as a command on the device must write it."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Callable[[int], bytes],
+        timeout_s: float,
+        variables: Mapping[str, str],
+        on_line: Callable[[str], None],
+        keep_open: Sequence[int] = (),
+    ) -> Launched:
+        """Run a command; nothing of it is left running afterwards, whatever happens.
+
+        Args:
+            stdin: called with the monotonic time (ns) at which the process was spawned; what it
+                returns is the process's whole standard input.
+            on_line: called with each line of its standard output, as it comes.
+            keep_open: descriptors that the process inherits (the device's lock).
+        """
+
+    def read(self, name: str) -> bytes | None:
+        """A small file from the work folder; None if it is not there."""
+
+    def remove(self, name: str) -> None:
+        """Delete a file or folder of the work folder; absent is fine."""

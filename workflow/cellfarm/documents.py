@@ -1,0 +1,143 @@
+"""Reading YAML files against JSON schemas, with errors that name file, key and what was expected."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
+
+from .errors import UserError
+
+
+def read(path: Path, schema: Path) -> dict[str, Any]:
+    """A YAML file that satisfies a schema.
+
+    Raises:
+        UserError: unreadable, not YAML, or not what the schema asks for.
+    """
+    document = load_yaml(path)
+    check(document, schema, str(path))
+    return dict(document)
+
+
+def load_yaml(path: Path) -> Any:
+    """The parsed file; a repeated key is an error, as the second would silently win.
+
+    Raises:
+        UserError: unreadable or not YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or error
+        raise UserError(f"{path}{place}: not valid YAML: {problem}") from error
+
+
+def check(document: Any, schema: Path, where: str) -> None:
+    """Raise one UserError for the most telling violation of the schema."""
+    if not isinstance(document, Mapping):
+        raise UserError(f"{where}: expected a mapping of keys to values, found {_kind(document)}")
+    error = best_match(_validator(schema).iter_errors(document))
+    if error is not None:
+        raise UserError(f"{where}: {_explain(error)}")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=deep)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key!r} stands here twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+@cache
+def _validator(schema: Path) -> Draft202012Validator:
+    return Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
+
+
+def _explain(error: ValidationError) -> str:
+    key = _path(error)
+    at = f"key '{key}': " if key else ""
+    if error.validator == "additionalProperties":
+        assert isinstance(error.schema, Mapping)
+        known = list(error.schema.get("properties", {}))
+        unknown = [name for name in error.instance if name not in known]
+        hints = [_suggest(str(name), known) for name in unknown]
+        named = ", ".join(f"'{name}'{hint}" for name, hint in zip(unknown, hints, strict=True))
+        return f"{at}unknown key {named}; expected one of: {', '.join(known)}"
+    if error.validator == "required":
+        missing = [name for name in error.validator_value if name not in error.instance]
+        return f"{at}the key '{missing[0]}' is missing{_described(error, missing[0])}"
+    found = f"found {_shown(error.instance)}"
+    if error.validator == "enum":
+        values = [str(value) for value in error.validator_value]
+        hint = _suggest(str(error.instance), values)
+        return f"{at}expected one of {', '.join(values)}; {found}{hint}"
+    if error.validator == "type":
+        return f"{at}expected {_types(error.validator_value)}{_described(error)}; {found}"
+    if isinstance(error.schema, Mapping) and "description" in error.schema:
+        return f"{at}expected {error.schema['description']}; {found}"
+    return f"{at}{error.message}"
+
+
+def _described(error: ValidationError, name: str | None = None) -> str:
+    schema = error.schema if isinstance(error.schema, Mapping) else {}
+    if name is not None:
+        schema = schema.get("properties", {}).get(name, {})
+    text = schema.get("description") if isinstance(schema, Mapping) else None
+    return f" ({text})" if text else ""
+
+
+def _path(error: ValidationError) -> str:
+    text = ""
+    for part in error.absolute_path:
+        text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
+    return text
+
+
+def _types(types: str | list[str]) -> str:
+    names = {"object": "a mapping", "array": "a list", "string": "text", "integer": "a whole number",
+             "number": "a number", "boolean": "true or false", "null": "nothing"}  # fmt: skip
+    listed = [types] if isinstance(types, str) else types
+    return " or ".join(names.get(name, name) for name in listed)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "an empty file"
+    return {list: "a list", str: "text"}.get(type(value), type(value).__name__)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _suggest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    """` (did you mean 'x'?)`, or nothing."""
+    return _suggest(name, known)

@@ -1,0 +1,228 @@
+"""Environments: one plain virtual environment per library and purpose, built from a lock by uv."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import locks
+from .core.digests import digest, file_digest
+from .core.store import write_atomically
+from .errors import PermanentHostError, TransientHostError, UserError
+from .libraries import all_libraries, resolve
+from .locking import file_lock
+from .pip_options import uv_options
+from .project import PACKAGE, Project
+
+MODELS_ENVIRONMENT = "models"
+READY = "ready.json"
+INSTALL_TIMEOUT_S = 3600
+
+#: What uv says when the network, not the request, is at fault.
+_TRANSIENT = re.compile(
+    r"error sending request|failed to fetch|timed out|timeout|dns error|connection (?:reset|refused)"
+    r"|temporarily unavailable|503 |502 |504 |No space left|network|client error \(Connect\)",
+    re.IGNORECASE,
+)
+
+
+def library_environment(library: str, version: str, purpose: str) -> str:
+    """`ncnn@1.0.run`: the name of an environment, which is its lock's name too."""
+    return f"{library}@{version}.{purpose}"
+
+
+def lock_of(project: Project, name: str) -> Path:
+    return project.locks / f"{name}.txt"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment; `folder` carries the digest of the lock and the interpreter."""
+
+    name: str
+    folder: Path
+    lock: Path
+
+    @property
+    def python(self) -> Path:
+        return self.folder / "bin" / "python"
+
+    @property
+    def record(self) -> Path:
+        return self.folder / READY
+
+    def state(self) -> dict[str, Any] | None:
+        """{"status": "ok" | "failed", "reason": ...}, or None while it is not built."""
+        try:
+            return dict(json.loads(self.record.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return None
+
+
+def locate(project: Project, name: str) -> Environment:
+    """The environment of a lock, built or not."""
+    from .causes import python_tag
+
+    lock = lock_of(project, name)
+    identity = digest([file_digest(lock), python_tag()])[:12]
+    return Environment(name, project.environments / f"{name}-{identity}", lock)
+
+
+def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path]:
+    """Make the locks that are missing, so that any released version can be asked for.
+
+    Raises:
+        UserError: there is no such version, with the resolver's reason.
+    """
+    made = []
+    for name, version in versions:
+        library = all_libraries()[name]
+        for purpose in locks.PURPOSES:
+            path = lock_of(project, library_environment(name, version, purpose))
+            if path.is_file():
+                continue
+            print(
+                f"cellfarm: locking {path.stem} (once; keep {project.relative(path)})",
+                file=sys.stderr,
+            )
+            wanted, exclude = locks.environment_requirements(library.document, purpose, version)
+            _compile(f"{name}@{version}", wanted, path, exclude)
+            made.append(path)
+    return made
+
+
+def make_locks(project: Project, references: list[str]) -> list[Path]:
+    """Lock anew: the given libraries, or, for none, the models' environment and every library.
+
+    Raises:
+        UserError: an unknown library, or a version that does not exist.
+    """
+    wanted = references or list(all_libraries())
+    versions = [resolve(reference) for reference in wanted]
+    made = []
+    if not references:
+        requirements, exclude = models_requirements()
+        made.append(lock_of(project, MODELS_ENVIRONMENT))
+        _compile(MODELS_ENVIRONMENT, requirements, made[0], exclude)
+    for name, version in versions:
+        for purpose in locks.PURPOSES:
+            lock_of(project, library_environment(name, version, purpose)).unlink(missing_ok=True)
+    return made + ensure_locks(project, versions)
+
+
+def _compile(name: str, requirements: list[str], path: Path, exclude: list[str]) -> None:
+    try:
+        locks.compile_lock(requirements, path, uv_binary(), uv_options(), exclude)
+    except locks.LockError as error:
+        raise UserError(f"{name} cannot be locked: {error}") from error
+
+
+def build(environment: Environment) -> dict[str, Any]:
+    """Build an environment unless it is there; returns its state.
+
+    What can never be installed is recorded as `failed`, so that the cells that need it say why.
+
+    Raises:
+        TransientHostError: no network, no disk space: nothing is recorded, the next run tries again.
+    """
+    with file_lock(environment.folder.with_name(f".{environment.folder.name}.lock")):
+        state = environment.state()
+        if state is not None:
+            return state
+        shutil.rmtree(environment.folder, ignore_errors=True)
+        started = time.monotonic()
+        try:
+            _install(environment)
+            state = {"status": "ok", "reason": None}
+        except PermanentHostError as error:
+            state = {"status": "failed", "reason": str(error), "log": error.output}
+        except BaseException:
+            shutil.rmtree(environment.folder, ignore_errors=True)
+            raise
+        state |= {"name": environment.name, "seconds": round(time.monotonic() - started, 1)}
+        write_atomically(environment.record, json.dumps(state, indent=1) + "\n")
+        return state
+
+
+def _install(environment: Environment) -> None:
+    environment.folder.parent.mkdir(parents=True, exist_ok=True)
+    uv = str(uv_binary())
+    python = str(environment.python)
+    _run([uv, "venv", "--quiet", "--python", sys.executable, str(environment.folder)])
+    hashed, bare = locks.split_lock(environment.lock.read_text(encoding="utf-8"))
+    requirements = environment.folder / "requirements.txt"
+    requirements.write_text(hashed, encoding="utf-8")
+    install = [uv, "pip", "install", "--quiet", "--python", python, "--no-deps"]
+    # Byte code is compiled now, not by the first launch that is measured.
+    compiled = "--compile-bytecode"
+    _run([*install, compiled, *uv_options(), "--require-hashes", "-r", str(requirements)])
+    for requirement in bare:
+        _install_cpu_build([*install, compiled], requirement)
+
+
+def _install_cpu_build(install: list[str], requirement: str) -> None:
+    """A CPU build of torch: a wheel that pip's configuration points at, else PyTorch's CPU index.
+
+    UV_TORCH_BACKEND overrides the index, as for uv itself.
+    """
+    links = uv_options(only="--find-links")
+    if links:
+        try:
+            _run([*install, "--no-index", *links, requirement])
+            return
+        except PermanentHostError:
+            pass  # no such wheel in those folders
+    backend = os.environ.get("UV_TORCH_BACKEND", "cpu")
+    _run([*install, *uv_options(), "--torch-backend", backend, requirement])
+
+
+def _run(argv: list[str]) -> None:
+    try:
+        done = subprocess.run(
+            argv,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=INSTALL_TIMEOUT_S,
+            check=False,
+            env=clean_variables(),
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TransientHostError(f"uv did not end within {INSTALL_TIMEOUT_S} s", argv) from error
+    if done.returncode == 0:
+        return
+    output = done.stderr.decode(errors="replace")[-8000:]
+    reason = locks.uv_reason(output)[:600] or f"uv ended with status {done.returncode}"
+    kind = TransientHostError if _TRANSIENT.search(output) else PermanentHostError
+    raise kind(f"environment cannot be installed: {reason}", argv, done.returncode, output)
+
+
+def uv_binary() -> Path:
+    """The uv of the orchestrator's own environment."""
+    beside = Path(sys.executable).parent / "uv"
+    found = str(beside) if beside.is_file() else shutil.which("uv")
+    if found is None:
+        raise UserError("uv is missing: run `make setup`")
+    return Path(found)
+
+
+def clean_variables(extra: dict[str, str] | None = None) -> dict[str, str]:
+    """The process's variables without those that would lead another Python astray."""
+    dropped = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    return kept | (extra or {})
+
+
+def models_requirements() -> tuple[list[str], list[str]]:
+    """The requirement lines and excluded names of the environment that builds models."""
+    from .documents import load_yaml
+
+    document = load_yaml(PACKAGE / "models" / "environment.yaml")
+    return list(document["requirements"]), list(document.get("exclude", []))

@@ -1,0 +1,1 @@
+"""Experiments: the stale cells of one model on one device, in interleaved rounds of fresh launches."""

@@ -1,0 +1,120 @@
+"""Verification before speed: is a library's output the reference's, within the variant's tolerance?"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+MAX_OUTPUT_BYTES = 1 << 30
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far the outputs are from the reference, the worst over all outputs.
+
+    `max_relative_error` is max_abs_error over the reference's largest magnitude; `top1_match` is
+    None for tasks without classes. `problem` says why nothing could be compared.
+    """
+
+    cosine: float | None = None
+    max_abs_error: float | None = None
+    max_relative_error: float | None = None
+    top1_match: bool | None = None
+    problem: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def violation(self, tolerance: Mapping[str, Any]) -> str | None:
+        """Why this is outside the tolerance, or None."""
+        if self.problem:
+            return self.problem
+        assert self.cosine is not None and self.max_relative_error is not None
+        if self.cosine < tolerance["min_cosine"]:
+            return f"cosine {self.cosine:.5f} is below {tolerance['min_cosine']}"
+        if self.max_relative_error > tolerance["max_relative_error"]:
+            return (
+                f"largest error {self.max_relative_error:.3g} of the reference's magnitude "
+                f"is above {tolerance['max_relative_error']}"
+            )
+        if tolerance.get("top1") and self.top1_match is False:
+            return "the top-1 class differs from the reference's"
+        return None
+
+
+def read_arrays(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an .npz that came from a device: nothing in it is trusted.
+
+    Raises:
+        ValueError: not an .npz of plain arrays, or too large when unpacked.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_OUTPUT_BYTES:
+                raise ValueError("the outputs are too large")
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise ValueError(f"the outputs cannot be read: {error}") from error
+
+
+def compare(
+    outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], classes: bool
+) -> Comparison:
+    """Compare outputs with the reference, by name.
+
+    Args:
+        classes: whether the last axis is over classes, so that top-1 makes sense.
+    """
+    worst: list[Comparison] = []
+    for name, expected in reference.items():
+        if name not in outputs:
+            return Comparison(problem=f"the output '{name}' is missing")
+        one = _compare_one(name, outputs[name], expected, classes)
+        if one.problem:
+            return one
+        worst.append(one)
+    if not worst:
+        return Comparison(problem="the reference has no outputs")
+    matches = [one.top1_match for one in worst if one.top1_match is not None]
+    return Comparison(
+        cosine=min(_known(one.cosine) for one in worst),
+        max_abs_error=max(_known(one.max_abs_error) for one in worst),
+        max_relative_error=max(_known(one.max_relative_error) for one in worst),
+        top1_match=all(matches) if matches else None,
+    )
+
+
+def _compare_one(name: str, actual: np.ndarray, expected: np.ndarray, classes: bool) -> Comparison:
+    if actual.shape != expected.shape:
+        return Comparison(
+            problem=f"the output '{name}' has shape {list(actual.shape)}, "
+            f"the reference {list(expected.shape)}"
+        )
+    got, wanted = actual.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
+    if not np.isfinite(got).all():
+        return Comparison(problem=f"the output '{name}' has values that are not finite")
+    if got.size > 1 and np.ptp(got) == 0 and np.ptp(wanted) > 0:
+        return Comparison(problem=f"the output '{name}' is constant")
+    norms = float(np.linalg.norm(got) * np.linalg.norm(wanted))
+    same = bool(np.array_equal(got, wanted))
+    cosine = 1.0 if same else (float(got @ wanted) / norms if norms > 0 else 0.0)
+    error = float(np.abs(got - wanted).max(initial=0.0))
+    scale = float(np.abs(wanted).max(initial=0.0))
+    relative = error / scale if scale > 0 else (0.0 if error == 0 else math.inf)
+    match = None
+    if classes:
+        match = bool((actual.argmax(axis=-1) == expected.argmax(axis=-1)).all())
+    finite = min(relative, 1e300)  # JSON has no infinity
+    return Comparison(min(1.0, cosine), error, finite, match)
+
+
+def _known(value: float | None) -> float:
+    assert value is not None
+    return value

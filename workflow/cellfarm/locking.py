@@ -1,0 +1,94 @@
+"""Locks that end with the process that holds them (flock), whatever way it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+POLL_S = 0.2
+NOTICE_AFTER_S = 1.0
+
+
+@contextlib.contextmanager
+def file_lock(
+    path: Path,
+    *,
+    shared: bool = False,
+    wait: bool = True,
+    on_wait: Callable[[str], None] | None = None,
+) -> Iterator[int]:
+    """Hold a lock on a file; yields its descriptor.
+
+    A child that inherits the descriptor keeps the lock alive: hand it to a measuring process, and
+    the device stays taken for as long as that process lives, even if this one is killed.
+
+    Args:
+        shared: many may hold it at once, unless one holds it alone.
+        wait: False raises BlockingIOError at once instead of waiting.
+        on_wait: called once with who holds it, when there is a wait.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = _open(path)
+    try:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        _acquire(descriptor, kind, wait, on_wait)
+        if not shared:
+            _sign(descriptor)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def machine_lock_path(name: str) -> Path:
+    """A lock that every user and every checkout on this machine shares."""
+    folder = Path(tempfile.gettempdir()) / "cellfarm-locks"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o777)
+        folder.chmod(0o1777)
+    return folder / f"{name}.lock"
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags)
+    except FileNotFoundError:
+        descriptor = os.open(path, flags | os.O_CREAT, 0o666)
+        with contextlib.suppress(OSError):
+            os.fchmod(descriptor, 0o666)
+        return descriptor
+
+
+def _acquire(descriptor: int, kind: int, wait: bool, on_wait: Callable[[str], None] | None) -> None:
+    started = time.monotonic()
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if not wait:
+                raise
+        # Polling keeps Ctrl-C prompt and lets the wait be announced.
+        if on_wait and not told and time.monotonic() - started > NOTICE_AFTER_S:
+            on_wait(holder(descriptor))
+            told = True
+        time.sleep(POLL_S)
+
+
+def _sign(descriptor: int) -> None:
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"process {os.getpid()}\n".encode(), 0)
+
+
+def holder(descriptor: int) -> str:
+    """Who signed the lock last: `process 123`."""
+    with contextlib.suppress(OSError):
+        return os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "another process"
+    return "another process"

@@ -1,0 +1,245 @@
+"""Requirements locks: one fully pinned, hashed file per environment.
+
+A lock is resolved for every platform at once (``uv pip compile --universal``), so that one file
+serves the workstation, an arm64 board and CI. One package is special: ``torch``. Its package on
+the public index is a CUDA build of several GB, while the CPU build cellfarm wants comes from
+another place (a local wheel, PyTorch's CPU index) and so has other hashes on each machine. Its
+line is therefore bare (``torch==2.13.0``, no hash, no ``+cpu``), and its CUDA dependencies are
+dropped. Everything is installed with ``--no-deps``: the lock alone decides.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MINIMUM_PYTHON = "3.11"
+UNHASHED = frozenset({"torch"})
+PURPOSES = ("run", "convert")
+COMPILE_TIMEOUT_S = 900
+
+_CUDA = re.compile(r"(nvidia|cuda)-.*|triton|pytorch-triton.*")
+_PINNED = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\]+)")
+
+
+class LockError(Exception):
+    """A lock that cannot be made, with the resolver's own reason."""
+
+
+def compile_lock(
+    requirements: list[str],
+    destination: Path,
+    uv: Path,
+    pip_options: list[str],
+    exclude: Sequence[str] = (),
+) -> None:
+    """Resolve ``requirements`` and write the lock to ``destination``, atomically.
+
+    Args:
+        requirements: requirement lines, as in a requirements file.
+        destination: the lock; its folder is made.
+        uv: the uv executable.
+        pip_options: options for ``uv pip compile`` that say where packages come from, such as
+            ``["--find-links", "<folder>"]``. They leave no trace in the lock.
+        exclude: names of packages left out although a dependency declares them, together with
+            whatever only they need.
+
+    Raises:
+        LockError: no solution (uv's reason), or a package that cannot be hashed.
+    """
+    with tempfile.TemporaryDirectory(prefix="cellfarm-lock-") as folder:
+        source = Path(folder, "requirements.in")
+        source.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
+        argv = _compile_argv(source, uv, pip_options)
+        if exclude:
+            excludes = Path(folder, "excludes.txt")
+            excludes.write_text("".join(f"{name}\n" for name in exclude), encoding="utf-8")
+            argv += ["--excludes", str(excludes)]
+        resolved = _run(argv, folder)
+    text = _comment(requirements, exclude) + clean_lock(resolved)
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    # A lock is an input of keys: a reader must never see half of one.
+    temporary = destination.with_name(f".{destination.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, destination)
+
+
+def clean_lock(resolved: str) -> str:
+    """Turn uv's output into a lock: one bare torch line, no CUDA packages, all else hashed.
+
+    Raises:
+        LockError: two versions of torch, or a package without a hash (a path, a URL, a checkout).
+    """
+    blocks: list[str] = []
+    bare: dict[str, str] = {}
+    for block in _blocks(resolved):
+        found = _PINNED.match(block)
+        if found is None:
+            raise LockError(f"not a pinned package: {block.splitlines()[0]}")
+        name = normalise(found["name"])
+        if _CUDA.fullmatch(name):
+            continue
+        if name in UNHASHED:
+            # Per-platform forks ("2.13.0" and "2.13.0+cpu") are the same release for us.
+            version = found["version"].partition("+")[0]
+            if bare.setdefault(name, version) != version:
+                raise LockError(f"two versions of {name}: {bare[name]} and {version}")
+            continue
+        if "--hash=" not in block:
+            raise LockError(f"no hash for {found['name']}=={found['version']}")
+        blocks.append(block)
+    blocks += [f"{name}=={version}" for name, version in bare.items()]
+    return "".join(f"{block}\n" for block in sorted(blocks, key=str.lower))
+
+
+def split_lock(text: str) -> tuple[str, list[str]]:
+    """Split a lock into what is installed with ``--require-hashes`` and the bare lines.
+
+    Returns:
+        The text of the hashed part (may be empty of packages), and the unhashed requirements such
+        as ``["torch==2.13.0"]``, which are installed from wherever a CPU build is to be had.
+    """
+    hashed: list[str] = []
+    bare: list[str] = []
+    for block in _blocks(text):
+        if "--hash=" in block:
+            hashed.append(block)
+        else:
+            bare.append(block)
+    return "".join(f"{block}\n" for block in hashed), bare
+
+
+def normalise(name: str) -> str:
+    """A distribution's name as the index compares it: ``Ruamel_Yaml`` is ``ruamel-yaml``."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def environment_requirements(
+    library: Mapping[str, Any], purpose: str, version: str
+) -> tuple[list[str], list[str]]:
+    """The requirement lines and excluded names of a library's environment at a version.
+
+    Args:
+        library: a parsed ``library.yaml``.
+        purpose: ``run`` or ``convert``.
+        version: the library's version, filled in for ``{version}``.
+    """
+    lines = library["environments"][purpose]
+    exclude = library.get("exclude", {}).get(purpose, [])
+    return [line.replace("{version}", version) for line in lines], list(exclude)
+
+
+def lock_path(envs: Path, library: str, version: str, purpose: str) -> Path:
+    """Where the lock of a library's environment stands: ``envs/ncnn@1.0.20261020.run.txt``."""
+    return envs / f"{library}@{version}.{purpose}.txt"
+
+
+def _compile_argv(source: Path, uv: Path, pip_options: list[str]) -> list[str]:
+    return [
+        str(uv),
+        *("pip", "compile", "--quiet", "--universal", "--generate-hashes"),
+        *("--python-version", MINIMUM_PYTHON),
+        # The interpreter only helps to read metadata; naming it keeps uv from looking for one.
+        *("--python", sys.executable),
+        *("--no-annotate", "--no-header", "--no-build"),
+        *pip_options,
+        str(source),
+    ]
+
+
+def _run(argv: list[str], folder: str) -> str:
+    try:
+        done = subprocess.run(
+            argv,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMPILE_TIMEOUT_S,
+            check=False,
+        )
+    except OSError as error:
+        raise LockError(f"cannot run {argv[0]}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise LockError(f"uv found no solution in {COMPILE_TIMEOUT_S} s") from error
+    if done.returncode != 0:
+        raise LockError(uv_reason(done.stderr) or f"uv ended with status {done.returncode}")
+    return done.stdout
+
+
+def uv_reason(stderr: str) -> str:
+    """uv's explanation as one line, without its tree of box-drawing characters."""
+    lines = [re.sub(r"^[\s×│├╰└─▶]+", "", line) for line in stderr.splitlines()]
+    kept = [line for line in lines if line and not line.startswith("warning:")]
+    return " ".join(" ".join(kept).split())
+
+
+def _blocks(text: str) -> Iterable[str]:
+    """Each package with its continuation lines (the hashes); comments and blank lines fall out."""
+    block: list[str] = []
+    for line in text.splitlines():
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if not line[0].isspace() and block:
+            yield "\n".join(block)
+            block = []
+        block.append(line.rstrip())
+    if block:
+        yield "\n".join(block)
+
+
+def _comment(requirements: Sequence[str], exclude: Sequence[str]) -> str:
+    lines = ["Made by cellfarm (locks.py); do not edit. Asked for:"]
+    lines += [f"  {line}" for line in requirements]
+    if exclude:
+        lines += ["Left out:", *(f"  {name}" for name in exclude)]
+    return "".join(f"# {line}\n" for line in lines)
+
+
+def lock_everything(package: Path, envs: Path, uv: Path, pip_options: list[str]) -> list[Path]:
+    """Write the locks of the models' environment and of every library's default version."""
+    models = yaml.safe_load((package / "models" / "environment.yaml").read_text(encoding="utf-8"))
+    wanted = [(envs / "models.txt", models["requirements"], models.get("exclude", []))]
+    for path in sorted(package.glob("libraries/*/library.yaml")):
+        library = yaml.safe_load(path.read_text(encoding="utf-8"))
+        version = str(library["default_version"])
+        for purpose in PURPOSES:
+            lines, exclude = environment_requirements(library, purpose, version)
+            wanted.append((lock_path(envs, library["name"], version, purpose), lines, exclude))
+    for destination, lines, exclude in wanted:
+        try:
+            compile_lock(lines, destination, uv, pip_options, exclude)
+        except LockError as error:
+            raise LockError(f"{destination.name}: {error}") from error
+    return [destination for destination, _, _ in wanted]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Renew all locks: ``python -m cellfarm.locks [--find-links FOLDER] [ENVS]``."""
+    parser = argparse.ArgumentParser(prog="cellfarm.locks", description=main.__doc__)
+    parser.add_argument("envs", nargs="?", type=Path, default=Path("envs"))
+    parser.add_argument("--uv", type=Path, default=shutil.which("uv") or "uv")
+    parser.add_argument("--find-links", action="append", default=[], metavar="FOLDER_OR_URL")
+    options = parser.parse_args(arguments)
+    pip_options = [text for link in options.find_links for text in ("--find-links", link)]
+    try:
+        for path in lock_everything(Path(__file__).parent, options.envs, options.uv, pip_options):
+            print(path)
+    except LockError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Statistics that make random weights behave like trained ones.
+
+Raw random initialisation explodes or vanishes in deep networks: MobileNetV2's outputs come out
+near 1e-9. Latency then measures denormals and a comparison of outputs measures noise. Running
+BatchNorm over a few batches gives every layer the scale that training would have given it.
+A network without any normalisation gets the same from data-dependent initialisation: SqueezeNet's
+outputs for two different pictures otherwise have a cosine of 0.9998, and no comparison of outputs
+could tell a wrong conversion from a right one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from protocol import RecipeError
+from torch import Tensor, nn
+
+CALIBRATION_BATCHES = 3
+CALIBRATION_BATCH_SIZE = 4
+MIN_VALUES_PER_CHANNEL = 64  # below, a channel's own mean and variance are accidents
+MIN_OUTPUT_STD = 1e-3
+MAX_OUTPUT_STD = 1e3
+MAX_ZERO_SHARE = 0.9
+
+
+def calibrate_batch_norm(network: nn.Module, batches: Iterable[Sequence[Tensor]]) -> int:
+    """Set the running statistics of all BatchNorm layers to their averages over ``batches``.
+
+    Everything else stays in eval mode (dropout off), and so is the network afterwards.
+
+    Returns:
+        The number of BatchNorm layers; with none, ``batches`` is not drawn from.
+    """
+    network.eval()
+    layers = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.track_running_stats
+    ]
+    if not layers:
+        return 0
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain average, not an exponential one: three batches suffice
+        layer.train()
+    with torch.no_grad():
+        for batch in batches:
+            network(*batch)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    network.eval()
+    return len(layers)
+
+
+def normalise_layers(network: nn.Module, batch: Sequence[Tensor]) -> int:
+    """Scale and shift the layers of a network without normalisation, first to last, so that each
+    channel's values have zero mean and unit variance over ``batch`` (Krähenbühl et al.,
+    "Data-dependent Initializations of Convolutional Neural Networks", ICLR 2016).
+
+    Returns:
+        The number of layers changed: 0 where the network normalises in its own way.
+    """
+    network.eval()
+    # By name: BatchNorm, LayerNorm, GroupNorm and the many that architectures define themselves.
+    if any("norm" in type(module).__name__.lower() for module in network.modules()):
+        return 0
+    layers = [module for module in network.modules() if isinstance(module, _WEIGHTED)]
+    handles = [layer.register_forward_hook(_normalise_output) for layer in layers]
+    try:
+        with torch.no_grad():
+            network(*batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return len(layers)
+
+
+_WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
+
+
+def _normalise_output(layer: nn.Module, _inputs: object, output: Tensor) -> Tensor:
+    """Forward hook: change the layer's weights, and its output as if they had always been so."""
+    dimension = output.dim() - 1 if isinstance(layer, nn.Linear) else 1
+    by_channel = output.movedim(dimension, 0).flatten(1)
+    if by_channel.shape[1] < MIN_VALUES_PER_CHANNEL:
+        scale = 1 / by_channel.std().clamp_min(1e-12).expand(len(by_channel))
+        shift = torch.zeros_like(scale)
+    else:
+        scale = 1 / by_channel.std(dim=1).clamp_min(1e-12)
+        shift = -by_channel.mean(dim=1) * scale
+    weight, bias = layer.weight, layer.bias
+    weight.mul_(scale.reshape(-1, *[1] * (weight.dim() - 1)))
+    if bias is None:
+        shift = torch.zeros_like(scale)
+    else:
+        bias.mul_(scale).add_(shift)
+    shape = [1] * output.dim()
+    shape[dimension] = -1
+    return output * scale.reshape(shape) + shift.reshape(shape)
+
+
+def check_outputs(outputs: dict[str, Tensor], run_other: Callable[[], dict[str, Tensor]]) -> float:
+    """Refuse outputs against which nothing can be verified.
+
+    Args:
+        outputs: the network's outputs by name.
+        run_other: gives the outputs for other inputs.
+
+    Returns:
+        The standard deviation over all values of all floating-point outputs.
+
+    Raises:
+        RecipeError: values that are not finite, vanish, explode, are mostly zero or constant, or
+            do not depend on the input.
+    """
+    floating = {name: out for name, out in outputs.items() if out.is_floating_point()}
+    for name, out in floating.items():
+        if not torch.isfinite(out).all():
+            raise RecipeError(f"output {name!r} has values that are not finite")
+        std = float(out.double().std(unbiased=False))
+        if not MIN_OUTPUT_STD <= std <= MAX_OUTPUT_STD:
+            raise RecipeError(
+                f"output {name!r} is degenerate: standard deviation {std:.3g} is outside"
+                f" {MIN_OUTPUT_STD:g} to {MAX_OUTPUT_STD:g}; the random weights fit the"
+                " architecture badly"
+            )
+        zeros = float((out == 0).double().mean())
+        if zeros > MAX_ZERO_SHARE:
+            raise RecipeError(f"output {name!r} is degenerate: {zeros:.0%} of its values are zero")
+    if not floating:
+        raise RecipeError("the model has no floating-point output to verify")
+    other = run_other()
+    if all(torch.equal(out, other[name]) for name, out in outputs.items()):
+        raise RecipeError("the output does not depend on the input")
+    values = torch.cat([out.double().flatten() for out in floating.values()])
+    return float(values.std(unbiased=False))

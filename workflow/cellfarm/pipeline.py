@@ -1,0 +1,237 @@
+"""What the Snakefile asks: which files to make, and what each of them is made from."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from .configuration import load
+from .conversion.jobs import RECORD
+from .core.cells import Cell
+from .core.digests import code_digest, digest
+from .core.store import write_atomically
+from .environments import MODELS_ENVIRONMENT, library_environment, locate
+from .errors import UserError
+from .libraries import all_libraries
+from .locking import file_lock
+from .plan import PlannedCell, freeze, make_plan, save
+from .plan import load as load_plan
+from .project import PACKAGE, Project
+
+STATE = "state.json"
+
+
+class Pipeline:
+    """One reading of the Snakefile."""
+
+    def __init__(self, config: Mapping[str, Any], where: str = "config/config.yaml") -> None:
+        self.project = Project.here()
+        self.configuration = load(self.project, config, where)
+        self.plan = make_plan(self.project, self.configuration)
+        self._artifacts = {p.artifact_id: p for p in self.plan.cells}
+
+    # -- targets --------------------------------------------------------------------------------
+
+    @cached_property
+    def plan_id(self) -> str | None:
+        """The frozen plan of this run; None when nothing is stale."""
+        if not self.plan.stale:
+            return None
+        frozen = freeze(self.plan, self.configuration)
+        save(self.project, frozen)
+        return str(frozen["id"])
+
+    def targets(self) -> list[str]:
+        """What is not up to date; nothing, if everything is."""
+        state = read_state(self.project)
+        wanted = warehouse_state(self.project, [(p.cell, p.key) for p in self.plan.cells])
+        report = report_state(wanted)
+        page = self.project.reports / "index.html"
+        up_to_date = (
+            not self.plan.stale
+            and state.get("warehouse") == wanted
+            and state.get("report") == report
+            and page.is_file()
+            and self.project.warehouse.is_file()
+        )
+        if up_to_date:
+            return []
+        self._save_current()
+        situation = digest([state, wanted, report, page.is_file()])
+        return [f"results/stamps/{self.plan.current}-{situation}.report"]
+
+    def experiments(self) -> list[str]:
+        """The records of the experiments that this run measures."""
+        return [
+            f"results/experiments/{self.plan_id}/{device}/{model}.json"
+            for device, model in self.plan.experiments
+        ]
+
+    def _save_current(self) -> None:
+        path = self.project.plans / f"current-{self.plan.current}.json"
+        document = {
+            "keys": sorted(planned.key for planned in self.plan.cells),
+            "cells": [[planned.cell.as_dict(), planned.key] for planned in self.plan.cells],
+            "devices": self.plan.facts,
+        }
+        write_atomically(path, json.dumps(document) + "\n")
+
+    # -- inputs ---------------------------------------------------------------------------------
+
+    def experiment_inputs(self, plan_id: str, device: str, model: str) -> list[str]:
+        """The environments and artifacts that an experiment of a frozen plan needs."""
+        needed: dict[str, None] = {}
+        for entry in load_plan(self.project, plan_id)["cells"]:
+            planned = PlannedCell.from_dict(entry)
+            cell = planned.cell
+            if (cell.device, cell.model) != (device, model):
+                continue
+            library = all_libraries()[cell.library]
+            if cell.variant not in library.variants or cell.processor not in library.processors:
+                continue  # recorded as unsupported, without an artifact
+            environment = library_environment(cell.library, cell.library_version, "run")
+            needed[self._path(locate(self.project, environment).record)] = None
+            needed[f"{self._artifact(planned)}/{RECORD}"] = None
+        return list(needed)
+
+    def artifact_inputs(self, artifact_id: str) -> list[str]:
+        planned = self._artifacts[artifact_id]
+        cell = planned.cell
+        environment = library_environment(cell.library, cell.library_version, "convert")
+        inputs = [
+            self._path(locate(self.project, environment).record),
+            f"results/models/{cell.model}/{planned.model_id}/{RECORD}",
+        ]
+        if planned.export_id:
+            source = all_libraries()[cell.library].source
+            inputs.append(f"results/exports/{cell.model}/{source}/{planned.export_id}/{RECORD}")
+        return inputs
+
+    def models_environment(self) -> str:
+        return self._path(locate(self.project, MODELS_ENVIRONMENT).record)
+
+    def environments_folder(self) -> str:
+        return self._path(self.project.environments)
+
+    def model_of_export(self, export_id: str) -> str:
+        """The record of the model that an export reads."""
+        planned = next(one for one in self.plan.cells if one.export_id == export_id)
+        return f"results/models/{planned.cell.model}/{planned.model_id}/{RECORD}"
+
+    def artifact_sources(self, artifact_id: str) -> str:
+        """The ids of the model and of the export that an artifact is made from; - for no export."""
+        planned = self._artifacts[artifact_id]
+        return f"{planned.model_id} {planned.export_id or '-'}"
+
+    def _artifact(self, planned: PlannedCell) -> str:
+        cell = planned.cell
+        folder = f"{cell.versioned_library}/{cell.model}/{cell.variant}"
+        return f"results/artifacts/{folder}/{planned.artifact_id}"
+
+    def _path(self, path: Path) -> str:
+        return self.project.relative(path)
+
+    # -- devices --------------------------------------------------------------------------------
+
+    @cached_property
+    def device_names(self) -> list[str]:
+        return sorted(self.configuration.devices)
+
+    def is_host(self, device: str) -> bool:
+        return bool(self.configuration.devices[device]["transport"] == "local")
+
+    # -- words ----------------------------------------------------------------------------------
+
+    def describe(self) -> str:
+        """What will be measured and why; one line when there is nothing to do."""
+        total = len(self.plan.cells)
+        if not self.plan.stale:
+            return f"cellfarm: nothing to measure: all {total} cells have a result."
+        lines = [f"cellfarm: {len(self.plan.stale)} of {total} cells to measure:"]
+        for (device, model), cells in self.plan.experiments.items():
+            lines.append(f"  experiment {model} on {device}: {len(cells)} cells")
+            for planned in cells:
+                cell = planned.cell
+                setting = f"{cell.variant} {cell.processor} t{cell.threads}"
+                lines.append(f"    {cell.versioned_library} {setting}: {planned.stale}")
+        return "\n".join(lines)
+
+
+def take_pipeline_lock(project: Project) -> Any:
+    """Keep a second run out of this folder for as long as this process lives.
+
+    Raises:
+        UserError: another run is at work here.
+    """
+    manager = file_lock(project.results / ".pipeline.lock", wait=False)
+    try:
+        manager.__enter__()
+    except BlockingIOError:
+        raise UserError(
+            "another run is at work in this folder; wait for it to end, or stop it "
+            "(`cellfarm query` and `snakemake -n` work meanwhile)"
+        ) from None
+    return manager  # held until the process ends
+
+
+def load_current(project: Project, current: str) -> dict[str, Any]:
+    """What is wanted now, as a run wrote it down: {"keys", "cells": [(cell, key)], "devices"}.
+
+    Raises:
+        UserError: nothing was planned yet.
+    """
+    path = project.plans / f"current-{current}.json"
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise UserError(
+            f"{project.relative(path)}: nothing planned yet; run `make` first"
+        ) from None
+    document["cells"] = [(Cell(**cell), key) for cell, key in document["cells"]]
+    return dict(document)
+
+
+def latest_current(project: Project) -> dict[str, Any]:
+    """What the warehouse was last loaded for."""
+    return load_current(project, str(read_state(project).get("current", "none")))
+
+
+def warehouse_state(project: Project, cells: Iterable[tuple[Cell, str]]) -> str:
+    """A digest of what the warehouse should hold of the wanted cells: their keys and files."""
+    found = []
+    for cell, key in cells:
+        try:
+            stamp = os.stat(f"{project.cells}/{cell.folder}/{key}.json").st_mtime_ns
+        except OSError:
+            stamp = 0
+        found.append([key, stamp])
+    return digest([sorted(found), code_digest(PACKAGE / "warehouse")])
+
+
+def report_state(warehouse: str) -> str:
+    return digest([warehouse, code_digest(PACKAGE / "report", PACKAGE / "analysis")])
+
+
+def write_state(project: Project, **values: Any) -> None:
+    write_atomically(
+        project.results / STATE, json.dumps(read_state(project) | values, indent=1) + "\n"
+    )
+
+
+def read_state(project: Project) -> dict[str, Any]:
+    """What the warehouse and the report were made from; empty when they were not."""
+    try:
+        return dict(json.loads((project.results / STATE).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def fail(error: Exception) -> None:
+    """End the process as a user's mistake ends: one message, exit code 2."""
+    print(f"cellfarm: {error}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,163 @@
+"""The plan: the cells of a configuration, their keys, which are stale and why, grouped into experiments."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .causes import gather
+from .configuration import Configuration
+from .core import keys
+from .core.cells import Cell
+from .core.digests import digest
+from .core.matrix import expand
+from .core.store import Store, read_header, write_atomically
+from .devices import open_device
+from .environments import ensure_locks
+from .errors import UserError
+from .libraries import all_libraries, resolve
+from .project import Project
+
+NEW = "no result yet"
+
+
+@dataclass(frozen=True)
+class PlannedCell:
+    """A cell with everything a job needs to know: ids are resolved once, when the plan is made."""
+
+    cell: Cell
+    key: str
+    causes: dict[str, str]
+    model_id: str
+    artifact_id: str
+    export_id: str | None  # None: the converter reads the model's own files
+    stale: str | None = None  # why it must be measured; None: it has a result
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "cell": self.cell.as_dict(),
+            "key": self.key,
+            "causes": self.causes,
+            "model_id": self.model_id,
+            "artifact_id": self.artifact_id,
+            "export_id": self.export_id,
+            "stale": self.stale,
+        }
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> PlannedCell:
+        return cls(**{**document, "cell": Cell(**document["cell"])})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`cells` is everything wanted; `experiments` groups the stale ones by (device, model)."""
+
+    cells: list[PlannedCell]
+    facts: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def stale(self) -> list[PlannedCell]:
+        return [planned for planned in self.cells if planned.stale]
+
+    @property
+    def experiments(self) -> dict[tuple[str, str], list[PlannedCell]]:
+        groups: dict[tuple[str, str], list[PlannedCell]] = {}
+        for planned in self.stale:
+            groups.setdefault((planned.cell.device, planned.cell.model), []).append(planned)
+        return groups
+
+    @property
+    def current(self) -> str:
+        """The digest of what is wanted: it decides which results are current."""
+        return digest(sorted(planned.key for planned in self.cells))
+
+
+def make_plan(project: Project, config: Configuration) -> Plan:
+    """Plan a configuration; reads small files only.
+
+    Raises:
+        UserError: an unknown library or version, an exclude entry that matches nothing.
+    """
+    facts = {name: read_facts(project, device) for name, device in config.devices.items()}
+    cores = {name: int(entry["cores"]) for name, entry in facts.items()}
+    cells = expand(config.document, resolve, cores, config.where)
+    versions = sorted({(cell.library, cell.library_version) for cell in cells})
+    ensure_locks(project, versions)
+    causes = gather(project, config, cells, facts)
+    store = Store(project.cells)
+    return Plan([_plan_cell(cell, causes, store) for cell in cells], facts)
+
+
+def read_facts(project: Project, device: Mapping[str, Any]) -> dict[str, Any]:
+    """A device's facts. A local device answers at once; a remote one is asked once and cached."""
+    return open_device(device, project.root).facts()
+
+
+def freeze(plan: Plan, config: Configuration) -> dict[str, Any]:
+    """Everything that the jobs of a run need to know, whatever happens to the files meanwhile."""
+    devices = {planned.cell.device for planned in plan.stale}
+    models = {planned.cell.model for planned in plan.stale}
+    document = {
+        "protocol_name": config.document["protocol"],
+        "protocol": config.protocol,
+        "tolerances": {
+            name: config.tolerance(name) for name in {p.cell.variant for p in plan.stale}
+        },
+        "devices": {name: config.devices[name] for name in sorted(devices)},
+        "models": {name: config.models[name] for name in sorted(models)},
+        "cells": [planned.as_dict() for planned in plan.stale],
+    }
+    return {"id": digest(document), **document}
+
+
+def save(project: Project, frozen: Mapping[str, Any]) -> Path:
+    """Write a frozen plan under the name of its content; jobs on other machines read it."""
+    path = project.plans / f"{frozen['id']}.json"
+    if not path.exists():
+        write_atomically(path, json.dumps(frozen) + "\n")
+    return path
+
+
+def load(project: Project, plan_id: str) -> dict[str, Any]:
+    """A frozen plan.
+
+    Raises:
+        UserError: there is none of that id.
+    """
+    path = project.plans / f"{plan_id}.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{project.relative(path)}: not a plan: {error}") from error
+
+
+def _plan_cell(cell: Cell, causes: keys.Causes, store: Store) -> PlannedCell:
+    why = keys.cell_causes(cell, causes)
+    key = keys.cell_key(cell, why)
+    source = all_libraries()[cell.library].source
+    model = causes.models[cell.model]
+    return PlannedCell(
+        cell=cell,
+        key=key,
+        causes=why,
+        model_id=model.id,
+        artifact_id=keys.artifact_id(cell, causes),
+        export_id=None if source == "pt2" else keys.export_id(model, causes.exporter, source),
+        stale=None if store.has(cell, key) else _reason(cell, why, store),
+    )
+
+
+def _reason(cell: Cell, causes: Mapping[str, str], store: Store) -> str:
+    """Why a cell has no result under its key: what differs from the newest result it does have."""
+    for path in reversed(store.older(cell)):
+        try:
+            before = read_header(path)["causes"]
+        except (OSError, ValueError, KeyError):
+            continue
+        changed = [text for name, text in keys.CAUSES.items() if before.get(name) != causes[name]]
+        return "; ".join(changed) or "a retry was asked for"
+    return "new version of the library" if store.other_versions(cell) else NEW

@@ -1,0 +1,85 @@
+"""Where things stand: one object for every path of a project."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout: `root` holds the Snakefile."""
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> Project:
+        """The project of the working directory, or the nearest one above it; else this checkout."""
+        start = Path.cwd()
+        for folder in (start, *start.parents):
+            if (folder / "Snakefile").is_file() and (folder / "workflow" / "cellfarm").is_dir():
+                return cls(folder)
+        return cls(PACKAGE.parents[1])
+
+    @property
+    def config(self) -> Path:
+        return self.root / "config"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    @property
+    def devices(self) -> Path:
+        return self.root / "devices"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "envs"
+
+    @property
+    def environments(self) -> Path:
+        """Where environments are built; CELLFARM_ENVIRONMENTS lets several checkouts share them."""
+        return Path(os.environ.get("CELLFARM_ENVIRONMENTS") or self.root / ".envs")
+
+    @property
+    def results(self) -> Path:
+        return self.root / "results"
+
+    @property
+    def cells(self) -> Path:
+        return self.results / "cells"
+
+    @property
+    def warehouse(self) -> Path:
+        return self.results / "cellfarm.duckdb"
+
+    @property
+    def plans(self) -> Path:
+        return self.results / "plans"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    def model_folder(self, model: str, model_id: str) -> Path:
+        return self.results / "models" / model / model_id
+
+    def export_folder(self, model: str, source: str, export_id: str) -> Path:
+        return self.results / "exports" / model / source / export_id
+
+    def artifact_folder(self, library: str, model: str, variant: str, artifact_id: str) -> Path:
+        return self.results / "artifacts" / library / model / variant / artifact_id
+
+    def journal(self, device: str, key: str) -> Path:
+        return self.results / "journal" / device / f"{key}.jsonl"
+
+    def relative(self, path: Path) -> str:
+        """A path as a person in the project's root would write it."""
+        try:
+            return path.resolve().relative_to(self.root.resolve()).as_posix()
+        except ValueError:
+            return str(path)

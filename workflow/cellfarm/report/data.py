@@ -1,0 +1,162 @@
+"""From the warehouse to plain rows: SQL in, lists of dicts out, nothing computed."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+Cell = dict[str, Any]
+
+#: What the page uses of the view `cells`; a column that an older warehouse lacks reads as NULL.
+CELL_COLUMNS = (
+    *("model", "library", "library_version", "variant", "device", "processor", "threads"),
+    *("protocol", "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
+    *("latency_p90_ms", "launches", "samples", "steady_state", "cold_total_ms", "cold_start_ms"),
+    *("cold_import_ms", "cold_load_ms", "cold_first_ms", "peak_rss_mb", "cpu_utilisation"),
+    *("energy_mj", "cosine", "max_abs_error", "top1_match", "artifact_bytes", "emulated"),
+    *("flags", "key", "experiment", "log"),
+)
+
+#: A log is shown to say what went wrong, and that stands at its end.
+MAX_LOG_CHARS = 4_000
+#: Raw samples are a convenience of the page: the warehouse holds all of them.
+MAX_POINTS_PER_CELL = 300
+MAX_SAMPLES_BYTES = 2_000_000
+#: What one embedded sample takes in the page, rounded up: "123.456," and its phase letter.
+_BYTES_PER_POINT = 9
+
+PHASE_LETTERS = {"first": "f", "warmup": "u", "warm": "w"}
+
+
+class ReportError(Exception):
+    """The report cannot be made; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Raw samples by cell key: {key: {"step": n, "launches": [[launch, phases, [ms, ...]]]}}.
+
+    `phases` has one letter a sample (f first, u warm-up, w warm, o other); `step` n means that
+    every nth sample is here. `left_out` says why there are none, None where there are.
+    """
+
+    by_key: dict[str, dict[str, Any]] = field(default_factory=dict)
+    left_out: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurements:
+    """Everything the report reads. `devices` maps a device to its facts, possibly empty."""
+
+    cells: list[Cell]
+    devices: dict[str, dict[str, Any]]
+    samples: Samples
+
+
+def read(warehouse: Path) -> Measurements:
+    """Read what the report shows, without locking the warehouse for writers' readers.
+
+    Raises:
+        ReportError: the file is missing, is no warehouse, or is held by a writer.
+    """
+    if not warehouse.is_file():
+        raise ReportError(f"{warehouse}: there is no warehouse; run `snakemake` to make it")
+    try:
+        with duckdb.connect(str(warehouse), read_only=True) as connection:
+            cells = _read_cells(connection)
+            return Measurements(cells, _read_devices(connection), _read_samples(connection))
+    except duckdb.Error as error:
+        raise ReportError(f"{warehouse}: cannot be read as a warehouse: {error}") from error
+
+
+def _columns(connection: duckdb.DuckDBPyConnection, view: str) -> set[str]:
+    rows = connection.execute(
+        "SELECT column_name FROM information_schema.columns WHERE table_name = ?", [view]
+    ).fetchall()
+    return {name for (name,) in rows}
+
+
+def _read_cells(connection: duckdb.DuckDBPyConnection) -> list[Cell]:
+    present = _columns(connection, "cells")
+    chosen = [c if c in present else f"NULL AS {c}" for c in CELL_COLUMNS]
+    # As a number: reading TIMESTAMP WITH TIME ZONE in Python asks for pytz.
+    chosen.append("epoch_ms(measured_at)" if "measured_at" in present else "NULL")
+    query = f"""
+        SELECT {", ".join(chosen)} FROM cells
+        ORDER BY model, device, processor, variant, threads, protocol, library, library_version
+    """
+    names = (*CELL_COLUMNS, "measured_at")
+    return [_clean(dict(zip(names, row, strict=True))) for row in _fetch(connection, query)]
+
+
+def _clean(cell: Cell) -> Cell:
+    """NaN and infinity are not measurements; a log is cut to its end; the time becomes text."""
+    for name, value in cell.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            cell[name] = None
+    cell["flags"] = list(cell["flags"] or [])
+    log = cell["log"]
+    if log is not None and len(log) > MAX_LOG_CHARS:
+        cell["log"] = f"[the last {MAX_LOG_CHARS:,} characters]\n{log[-MAX_LOG_CHARS:]}"
+    if cell["measured_at"] is not None:
+        moment = datetime.fromtimestamp(cell["measured_at"] / 1000, tz=UTC)
+        cell["measured_at"] = moment.strftime("%Y-%m-%d %H:%M")
+    return cell
+
+
+def _read_devices(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
+    if not _columns(connection, "devices"):
+        return {}
+    query = "SELECT device, CAST(facts AS VARCHAR) FROM devices ORDER BY device"
+    devices = {}
+    for device, text in _fetch(connection, query):
+        facts = json.loads(text) if text else None
+        devices[device] = facts if isinstance(facts, dict) else {}
+    return devices
+
+
+def _read_samples(connection: duckdb.DuckDBPyConnection) -> Samples:
+    if not _columns(connection, "samples"):
+        return Samples(left_out="The warehouse holds no raw samples.")
+    current = "samples SEMI JOIN cells USING (key)"
+    counts = dict(_fetch(connection, f"SELECT key, count(*) FROM {current} GROUP BY key"))
+    if not counts:
+        return Samples(left_out="The warehouse holds no raw samples.")
+    points = sum(min(number, MAX_POINTS_PER_CELL) for number in counts.values())
+    if points * _BYTES_PER_POINT > MAX_SAMPLES_BYTES:
+        return Samples(
+            left_out=f"The {sum(counts.values()):,} raw samples are too many to travel with this "
+            "page. Ask the warehouse: cellfarm query \"SELECT * FROM samples WHERE key = '…'\""
+        )
+    query = f"""
+        SELECT key, launch, phase, ms,
+               ceil(count(*) OVER (PARTITION BY key) / {MAX_POINTS_PER_CELL})::INTEGER AS step
+        FROM {current}
+        QUALIFY (row_number() OVER (PARTITION BY key ORDER BY launch, iteration) - 1) % step = 0
+        ORDER BY key, launch, iteration
+    """
+    by_key: dict[str, dict[str, Any]] = {}
+    for key, launch, phase, ms, step in _fetch(connection, query):
+        if ms is None or not math.isfinite(ms):
+            continue
+        launches = by_key.setdefault(key, {"step": step, "launches": []})["launches"]
+        if not launches or launches[-1][0] != launch:
+            launches.append([launch, "", []])
+        launches[-1][1] += PHASE_LETTERS.get(phase, "o")
+        launches[-1][2].append(rounded(ms))
+    return Samples(by_key)
+
+
+def rounded(value: float, digits: int = 5) -> float:
+    """Five significant digits: finer than any timer's noise, and half the bytes."""
+    return float(f"{value:.{digits}g}")
+
+
+def _fetch(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
+    return connection.execute(query).fetchall()

@@ -1,0 +1,229 @@
+"""The charts as files, SVG and PNG: for papers, slides and readers without JavaScript."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from cellfarm.analysis.ranking import Ranking
+from cellfarm.report.charts import PHASE_NAMES, configuration
+from cellfarm.report.files import write_atomically
+from cellfarm.report.palette import LIGHT, PHASE_COLOURS, of_theme
+from cellfarm.report.panels import Arrangement, Panel
+from cellfarm.report.wording import count, percent
+
+#: Drawing takes a second or two a figure: the page alone shows the settings past these.
+MAX_SETTINGS = 3
+#: A figure with more plots than this is a poster; its subtitle says what it leaves out.
+MAX_PLOTS = 36
+TITLES = {
+    "latency": "Warm latency, median with its 95 % interval",
+    "cold-start": "Cold start by phase: process start, import, load, first inference",
+    "memory": "Peak resident memory",
+    "error": "Largest absolute error against the reference",
+}
+_PLOT_WIDTH = 300
+#: What the number at the end of a mark takes, in pixels.
+_TEXT_WIDTH = 66
+_PNG_SCALE = 2.0
+#: Long texts of a cell that no mark shows.
+_UNDRAWN = frozenset({"log", "reason", "key", "experiment", "flags"})
+
+
+def write_figures(
+    arrangement: Arrangement,
+    specs: dict[str, dict[str, Any]],
+    rankings: Sequence[Ranking],
+    folder: Path,
+) -> list[str]:
+    """Write `<name>.svg` and `<name>.png` for every chart and setting; return the names.
+
+    With one setting the names are the charts' (`latency`), with more `latency--host-cpu-fp32`.
+    Figures of an earlier report that no longer exist are removed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for setting, title in enumerate(arrangement.settings[:MAX_SETTINGS]):
+        suffix = suffixes(arrangement)[setting]
+        panels = [p for p in arrangement.panels if p.setting == setting]
+        figures = {chart: _figure(chart, arrangement, specs, panels) for chart in specs}
+        here = arrangement.rankings_of(setting, rankings)
+        figures["winners"] = _winners(here, arrangement.labels)
+        for chart, figure in figures.items():
+            if figure is not None:
+                subtitle = f"{title} · {figure.pop('note')}"
+                heading = {"text": figure.pop("heading"), "subtitle": subtitle, "offset": 14}
+                figure["title"] = heading
+                _save(figure, folder, f"{chart}{suffix}", arrangement.labels)
+                written.append(f"{chart}{suffix}")
+    _remove_stale(folder, {*TITLES, "winners"}, written)
+    return written
+
+
+def suffixes(arrangement: Arrangement) -> list[str]:
+    """What the figures of each setting have after the chart's name; nothing where there is one."""
+    if len(arrangement.settings) == 1:
+        return [""]
+    return [f"--{slug(name)}" for name in arrangement.settings]
+
+
+def slug(text: str) -> str:
+    """A file name from any text: 'host · cpu · fp32' -> 'host-cpu-fp32'."""
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "unnamed"
+
+
+def axis_range(chart: str, extent: tuple[float, float]) -> tuple[float, float]:
+    """From the values to the axis, with room for the number written at the mark's end.
+
+    The page does the same for the width that it finds (chart.js).
+    """
+    low, high = extent
+    room = _PLOT_WIDTH / (_PLOT_WIDTH - _TEXT_WIDTH)
+    if chart == "error":
+        low, high = low / 3, max(high, low * 100)
+        return low, low * (high / low) ** room
+    return 0.0, high * room
+
+
+def _figure(
+    chart: str,
+    arrangement: Arrangement,
+    specs: dict[str, dict[str, Any]],
+    panels: Sequence[Panel],
+) -> dict[str, Any] | None:
+    plots = []
+    cells = 0
+    shown = [panel for panel in panels if chart in panel.extents]
+    models = len(shown)
+    while sum(len(panel.threads) for panel in shown) > MAX_PLOTS and len(shown) > 1:
+        shown.pop()
+    for panel in shown:
+        for threads in panel.threads:
+            rows = [
+                cell
+                for cell in arrangement.cells
+                if (cell["setting"], cell["model"], cell["threads"])
+                == (panel.setting, panel.model, threads)
+            ]
+            cells += len(rows)
+            plots.append(_plot(chart, specs[chart], panel, threads, rows))
+    if not plots:
+        return None
+    left_out = f", the first {len(shown)} of {models} models" if len(shown) < models else ""
+    columns = min(max(len(panel.threads) for panel in panels), 4)
+    legend = [_phase_legend()] if chart == "cold-start" else []
+    body = {"concat": plots, "columns": columns, "spacing": 28}
+    return {
+        "$schema": specs[chart]["$schema"],
+        "vconcat": [*legend, body],
+        "heading": TITLES[chart],
+        "note": f"{count(cells, 'cell')}{left_out}; hollow or faded: measured, but not ranked",
+    }
+
+
+def _plot(
+    chart: str, spec: dict[str, Any], panel: Panel, threads: int, rows: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """One panel's plot for a figure. Its parameters become values: a concat shares names."""
+    low, high = axis_range(chart, panel.extents[chart])
+    text = json.dumps({k: v for k, v in spec.items() if k not in ("params", "$schema")})
+    for name, value in (("x_min", low), ("x_max", high), ("label_width", 0)):
+        text = text.replace(json.dumps({"expr": name}), json.dumps(value))
+    plot: dict[str, Any] = json.loads(text)
+    for layer in plot["layer"]:
+        layer["encoding"].pop("tooltip", None)  # a file has no pointer over it
+    plot["data"] = {
+        "values": [{name: row[name] for name in row if name not in _UNDRAWN} for row in rows]
+    }
+    plot["width"] = _PLOT_WIDTH
+    plot["title"] = {"text": panel.model, "subtitle": count(threads, "thread"), "fontSize": 12}
+    return plot
+
+
+def _phase_legend() -> dict[str, Any]:
+    colours = of_theme(PHASE_COLOURS, LIGHT)
+    rows = [
+        {"phase": phase, "colour": colour, "at": position * 120}
+        for position, (phase, colour) in enumerate(zip(PHASE_NAMES.values(), colours, strict=True))
+    ]
+    x = {"field": "at", "type": "quantitative", "axis": None, "scale": {"domain": [0, 600]}}
+    colour = {"field": "colour", "type": "nominal", "scale": None}
+    return {
+        "data": {"values": rows},
+        "width": 600,
+        "height": 14,
+        "encoding": {"x": x},
+        "layer": [
+            {"mark": {"type": "square", "size": 110, "opacity": 1}, "encoding": {"color": colour}},
+            {
+                "mark": {"type": "text", "align": "left", "dx": 10, "style": "value"},
+                "encoding": {"text": {"field": "phase"}},
+            },
+        ],
+    }
+
+
+def _winners(rankings: Sequence[Ranking], labels: list[str]) -> dict[str, Any] | None:
+    """Who wins where as a figure; the page has the same as a table."""
+    rows = [
+        {
+            "model": ranking.model,
+            "threads": count(ranking.threads, "thread"),
+            "label": ranking.winners[0],
+            "tie": ranking.is_tie,
+            "who": " = ".join(ranking.winners) if ranking.is_tie else ranking.winners[0],
+            "margin": "TIE"
+            if ranking.is_tie
+            else f"+{percent(ranking.margin)}"
+            if ranking.margin is not None
+            else "alone",
+        }
+        for ranking in rankings
+    ]
+    if not rows:
+        return None
+    order = [count(n, "thread") for n in sorted({ranking.threads for ranking in rankings})]
+    widest = max(len(str(row["who"])) for row in rows)
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X("threads:N", sort=order, axis=alt.Axis(title=None, orient="top", labelAngle=0)),
+        y=alt.Y("model:N", axis=alt.Axis(title=None)),
+    )
+    colour = alt.Color("label:N", scale=alt.Scale(domain=labels, range="category"), legend=None)
+    box = base.mark_rect(opacity=0.24, stroke="white", strokeWidth=4).encode(color=colour)
+    who = base.mark_text(style="value", fontWeight=600, dy=-8).encode(text="who:N")
+    margin = base.mark_text(style="absent", fontStyle="normal", dy=8).encode(text="margin:N")
+    spec: dict[str, Any] = alt.layer(box, who, margin).to_dict()
+    spec.pop("config", None)
+    spec |= {"width": {"step": max(120, 7 * widest + 24)}, "height": {"step": 48}}
+    spec["heading"] = "Who wins where, by median warm latency"
+    spec["note"] = f"{count(len(rows), 'comparison')}; +%: how much longer the second takes"
+    return spec
+
+
+def _save(figure: dict[str, Any], folder: Path, name: str, labels: list[str]) -> None:
+    spec = copy.deepcopy(figure)
+    spec["config"] = configuration(LIGHT, labels) | {"background": LIGHT.ground, "aria": False}
+    spec["padding"] = 20
+    version = vega_lite_version()
+    svg = vl_convert.vegalite_to_svg(spec, vl_version=version)
+    write_atomically(folder / f"{name}.svg", svg.encode())
+    write_atomically(folder / f"{name}.png", vl_convert.svg_to_png(svg, scale=_PNG_SCALE))
+
+
+def vega_lite_version() -> str:
+    """The Vega-Lite that Altair writes for: '6.1'."""
+    return ".".join(str(alt.SCHEMA_VERSION).lstrip("v").split(".")[:2])
+
+
+def _remove_stale(folder: Path, charts: set[str], written: Sequence[str]) -> None:
+    for path in folder.iterdir():
+        ours = path.stem.split("--")[0] in charts and path.suffix in (".svg", ".png")
+        if ours and path.stem not in written:
+            path.unlink()

@@ -1,0 +1,163 @@
+"""What the numbers say, in sentences: pure, and silent where the data support nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from statistics import median
+
+from cellfarm.analysis.ranking import COMPARISON_COLUMNS, Ranking, Row, rank, ranks
+from cellfarm.report.wording import count, milliseconds, times
+
+
+def findings(rows: Sequence[Row]) -> list[str]:
+    """The report's findings, the most important first; at least one sentence."""
+    rankings = rank(rows)
+    comparisons = [ranking for ranking in rankings if ranking.is_comparison]
+    if not rows:
+        return ["Nothing has been measured yet."]
+    if not comparisons:
+        return ["Nothing can be compared yet: no model has results that rank from two libraries."]
+    sentences = [
+        who_wins(comparisons, rows),
+        nobody_everywhere(comparisons),
+        spread(comparisons, rows),
+        cold_against_warm(rows),
+        fast_but_unranked(rows, rankings),
+    ]
+    return [sentence for sentence in sentences if sentence]
+
+
+def setting_words(rows: Sequence[Row]) -> str:
+    """What tells the comparisons apart: 'model × threads', and what else varies."""
+    varying = [
+        column
+        for column in COMPARISON_COLUMNS
+        if column in ("model", "threads") or len({row.get(column) for row in rows}) > 1
+    ]
+    return " × ".join(varying)
+
+
+def who_wins(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str:
+    """Who is fastest in how many comparisons, and how many of them end in a tie."""
+    wins = sole_wins(comparisons)
+    total = len(comparisons)
+    ties = sum(1 for ranking in comparisons if ranking.decided and ranking.is_tie)
+    unknown = sum(1 for ranking in comparisons if not ranking.decided)
+    places = f"{count(total, 'comparison')} ({setting_words(rows)})"
+    tail = "".join(
+        [
+            f"; {ties} {'ends' if ties == 1 else 'end'} in a tie" if ties else "",
+            f"; {unknown} cannot be decided without intervals" if unknown else "",
+        ]
+    )
+    if not wins:
+        return f"No library is clearly fastest in any of {places}{tail}."
+    most = max(wins.values())
+    leaders = sorted(library for library, number in wins.items() if number == most)
+    verb = "is" if len(leaders) == 1 else "are each"
+    return f"{listed(leaders)} {verb} the fastest in {most} of {places}{tail}."
+
+
+def nobody_everywhere(comparisons: Sequence[Ranking]) -> str | None:
+    """That the choice depends on the model, where several libraries win somewhere."""
+    wins = sole_wins(comparisons)
+    if len(wins) < 2:
+        return None
+    ordered = sorted(wins.items(), key=lambda item: (-item[1], item[0]))
+    return f"No library wins everywhere: {listed([f'{name} wins {n}' for name, n in ordered])}."
+
+
+def spread(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str | None:
+    """How far the slowest correct library is from the fastest, where the gap is real."""
+    clear = [r for r in comparisons if _apart(r)]
+    if not clear:
+        return None
+    widest = max(clear, key=lambda ranking: ranking.worst.ratio_to_best)
+    where = (
+        f"{place(widest, rows)}: {widest.best.library} {milliseconds(widest.best.latency_ms)}, "
+        f"{widest.worst.library} {milliseconds(widest.worst.latency_ms)}"
+    )
+    if len(clear) == 1:
+        return (
+            f"The slowest library takes {times(widest.worst.ratio_to_best)} as long as the fastest"
+            f" on {where}."
+        )
+    ratios = [ranking.worst.ratio_to_best for ranking in clear]
+    return (
+        f"The slowest library takes {times(min(ratios))} to {times(max(ratios))} as long as the "
+        f"fastest (median {times(median(ratios))}); the gap is widest on {where}."
+    )
+
+
+def cold_against_warm(rows: Sequence[Row]) -> str | None:
+    """How much longer the first answer of a fresh process takes than a warm inference."""
+    ratios = [
+        row["cold_total_ms"] / row["latency_ms"]
+        for row in rows
+        if ranks(row) and row.get("cold_total_ms")
+    ]
+    if len(ratios) < 3:  # a median of two is not a finding
+        return None
+    return (
+        f"A cold start takes {times(median(ratios))} as long as a warm inference "
+        f"(median of {count(len(ratios), 'cell')}, {times(min(ratios))} to {times(max(ratios))})."
+    )
+
+
+def fast_but_unranked(rows: Sequence[Row], rankings: Sequence[Ranking]) -> str | None:
+    """That the lowest number of a comparison is not to be trusted: why the gate stands there."""
+    best = {_place(ranking): ranking.best.latency_ms for ranking in rankings}
+    deceivers = [
+        row
+        for row in rows
+        if not ranks(row)
+        and row.get("latency_ms")
+        and row["latency_ms"] < best.get(tuple(row.get(c) for c in COMPARISON_COLUMNS), 0)
+    ]
+    if not deceivers:
+        return None
+    places = len({tuple(row.get(c) for c in COMPARISON_COLUMNS) for row in deceivers})
+    reasons = sorted({_why(row) for row in deceivers})
+    return (
+        f"In {count(places, 'comparison')} the lowest latency does not count: "
+        f"its result is {listed(reasons, 'or')}."
+    )
+
+
+def sole_wins(rankings: Sequence[Ranking]) -> Counter[str]:
+    """Library -> comparisons it won beyond doubt."""
+    return Counter(winner for r in rankings if (winner := r.sole_winner) is not None)
+
+
+def place(ranking: Ranking, rows: Sequence[Row]) -> str:
+    """Where a comparison took place: 'resnet50, 2 threads', and what else varies."""
+    words = [ranking.model, count(ranking.threads, "thread")]
+    for column in COMPARISON_COLUMNS:
+        if column not in ("model", "threads") and len({row.get(column) for row in rows}) > 1:
+            words.append(str(getattr(ranking, column)))
+    return ", ".join(words)
+
+
+def listed(words: Sequence[str], last: str = "and") -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    if len(words) < 2:
+        return "".join(words)
+    return f"{', '.join(words[:-1])} {last} {words[-1]}"
+
+
+def _apart(ranking: Ranking) -> bool:
+    best, worst = ranking.best, ranking.worst
+    if best.high_ms is None or worst.low_ms is None:
+        return False
+    return worst.low_ms > best.high_ms
+
+
+def _place(ranking: Ranking) -> tuple[object, ...]:
+    return tuple(getattr(ranking, column) for column in COMPARISON_COLUMNS)
+
+
+def _why(row: Row) -> str:
+    if row.get("status") != "ok":
+        return str(row.get("status"))
+    return "emulated" if row.get("emulated") else "flagged"

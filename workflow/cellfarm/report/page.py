@@ -1,0 +1,254 @@
+"""The page: one HTML file with everything in it, which asks the network for nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import vl_convert
+
+from cellfarm.analysis.ranking import rank, ranks
+from cellfarm.report import charts, data, figures, matrix
+from cellfarm.report.files import write_atomically
+from cellfarm.report.findings import findings
+from cellfarm.report.palette import PHASE_COLOURS, THEMES, library_colours
+from cellfarm.report.panels import CHART_VALUES, Arrangement, arrange
+from cellfarm.report.wording import count, significant
+
+_HERE = Path(__file__).parent
+_SCRIPTS = ("page.js", "chart.js", "table.js", "samples.js")
+STATUSES = ("ok", "wrong", "failed", "timeout", "unsupported")
+#: The charts' text beside them: heading, what it shows, what the mark's ends mean.
+CHART_TEXTS = {
+    "latency": (
+        "Warm latency",
+        "The median time of one inference once the library has warmed up, fastest first. The bar "
+        "is the 95 % interval of the median over launches; a bold number is a win or a tie.",
+    ),
+    "cold-start": (
+        "Cold start",
+        "From starting a fresh process to its first answer, phase by phase. The number is the "
+        "whole; no interval.",
+    ),
+    "memory": (
+        "Peak memory",
+        "The most memory that the process held resident, interpreter and library included; no "
+        "interval.",
+    ),
+    "error": (
+        "Numeric error",
+        "The largest absolute difference from the reference output, on a logarithmic axis, least "
+        "first; ◆ is exactly zero. Deterministic: no interval. The tooltip has the cosine.",
+    ),
+}
+#: What the page's scripts need of a cell; the rest of a cell stays in the warehouse.
+_EMBEDDED = (
+    *data.CELL_COLUMNS,
+    *("measured_at", "label", "ranks", "winner", "setting", "error_plot", "cold_other_ms"),
+    *("order_latency", "order_cold_start", "order_memory", "order_error"),
+    *("latency_text", "cold_text", "memory_text", "error_text", "cell_text"),
+    *("flags_text", "interval_text", "samples_text"),
+)
+
+
+def write_report(warehouse: Path, out_dir: Path) -> Path:
+    """Write `out_dir/index.html` and `out_dir/charts/<name>.svg|png` from a warehouse.
+
+    Files are replaced whole, so that a reader never sees half a report.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        ReportError: the warehouse is missing or unreadable.
+        OSError: `out_dir` cannot be written.
+    """
+    measured = data.read(warehouse)
+    rankings = rank(measured.cells)
+    arrangement = arrange(measured.cells, rankings)
+    specs = charts.specifications(arrangement.labels)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    written = figures.write_figures(arrangement, specs, rankings, out_dir / "charts")
+    page = render(measured, arrangement, specs, matrix.build(arrangement, rankings), written)
+    target = out_dir / "index.html"
+    write_atomically(target, page.encode())
+    return target
+
+
+def render(
+    measured: data.Measurements,
+    arrangement: Arrangement,
+    specs: dict[str, dict[str, Any]],
+    winners: matrix.Matrix,
+    written: Sequence[str],
+) -> str:
+    """The page's HTML."""
+    scripts = [_bundle(), *((_HERE / name).read_text("utf-8") for name in _SCRIPTS)]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    cells = arrangement.cells
+    sentences = findings(measured.cells)
+    colours = library_colours(arrangement.labels)
+    return environment.get_template("template.html.j2").render(
+        scripts=scripts,
+        csp=_content_security_policy(scripts),
+        css=(_HERE / "page.css").read_text("utf-8"),
+        lead=sentences[0],
+        more=sentences[1:],
+        cells=cells,
+        statuses=_statuses(cells),
+        ranked=sum(1 for cell in cells if ranks(cell)),
+        devices=_devices(measured),
+        libraries=_libraries(arrangement),
+        colours=colours,
+        class_of={label: position for position, label in enumerate(colours)},
+        protocols=sorted({cell["protocol"] for cell in cells if cell["protocol"]}),
+        dates=_dates(cells),
+        matrix=winners,
+        settings=arrangement.settings,
+        threads=sorted({cell["threads"] for cell in cells}),
+        varying=[c for c in ("device", "processor", "variant") if _several(cells, c)],
+        charts=CHART_TEXTS,
+        chart_cells={name: _shown(cells, name) for name in CHART_TEXTS},
+        phases=list(zip(charts.PHASE_NAMES.values(), PHASE_COLOURS, strict=True))
+        if any(cell["cold_other_ms"] for cell in cells)
+        else list(zip(charts.PHASE_NAMES.values(), PHASE_COLOURS, strict=True))[:-1],
+        count=count,
+        made=datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        report_json=embedded(_payload(arrangement, specs, written)),
+        samples_json=embedded(asdict(measured.samples)),
+    )
+
+
+def embedded(value: Any) -> str:
+    """JSON that is safe inside a <script> element, whatever text it carries."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+    escapes |= {"\u2028": "\\u2028", "\u2029": "\\u2029"}
+    for character, escape in escapes.items():
+        text = text.replace(character, escape)
+    # A lone surrogate from a broken log cannot be written as UTF-8.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _payload(
+    arrangement: Arrangement, specs: dict[str, dict[str, Any]], written: Sequence[str]
+) -> dict[str, Any]:
+    columns = {name: [_short(cell[name]) for cell in arrangement.cells] for name in _EMBEDDED}
+    panels = [
+        {
+            "setting": panel.setting,
+            "model": panel.model,
+            "threads": panel.threads,
+            "extents": panel.extents,
+        }
+        for panel in arrangement.panels
+    ]
+    return {
+        "columns": columns,
+        "panels": panels,
+        "specs": specs,
+        "configs": {t.name: charts.configuration(t, arrangement.labels) for t in THEMES},
+        "labels": arrangement.labels,
+        "figures": written,
+        "figure_suffixes": figures.suffixes(arrangement),
+    }
+
+
+def _short(value: Any) -> Any:
+    return data.rounded(value, 6) if isinstance(value, float) else value
+
+
+@cache
+def _bundle() -> str:
+    """Vega, Vega-Lite and vega-embed in one script that leaves only its three names behind."""
+    version = figures.vega_lite_version()
+    source = vl_convert.javascript_bundle(vl_version=version)  # type: ignore[call-arg]
+    # An HTML parser reads \r\n as \n, and the policy's digest must be of what it reads.
+    text = source.replace("\r\n", "\n").replace("\r", "\n")
+    return f"(() => {{{_safe_script(text)}\n}})();"
+
+
+def _safe_script(text: str) -> str:
+    """No literal in a script may end its element."""
+    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
+
+
+def _content_security_policy(scripts: Sequence[str]) -> str:
+    """Only these very scripts run, and nothing is loaded from anywhere.
+
+    Vega compiles its expressions, hence unsafe-eval; its tooltip brings a style element.
+    """
+    digests = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {digests} 'unsafe-eval'; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _statuses(cells: Sequence[data.Cell]) -> list[tuple[str, int]]:
+    found = Counter(str(cell["status"]) for cell in cells)
+    known = [(status, found.pop(status)) for status in STATUSES if status in found]
+    return known + sorted(found.items())
+
+
+def _libraries(arrangement: Arrangement) -> list[tuple[str, list[str]]]:
+    versions: dict[str, set[str]] = {label: set() for label in arrangement.labels}
+    for cell in arrangement.cells:
+        if cell["library_version"]:
+            versions[cell["label"]].add(cell["library_version"])
+    return [(label, sorted(found)) for label, found in versions.items()]
+
+
+def _devices(measured: data.Measurements) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(device, its facts as text), those with cells first; nested facts as `a.b`."""
+    used = {cell["device"] for cell in measured.cells}
+    names = sorted(used | set(measured.devices), key=lambda name: (name not in used, name))
+    return [(name, list(_flat(measured.devices.get(name, {})))) for name in names]
+
+
+def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    pairs: list[tuple[str, str]] = []
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            pairs += _flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            pairs.append((f"{prefix}{name}", ", ".join(map(str, value))))
+        elif isinstance(value, float):
+            pairs.append((f"{prefix}{name}", significant(value)))
+        elif value is not None:
+            pairs.append((f"{prefix}{name}", str(value)))
+    return pairs
+
+
+def _dates(cells: Sequence[data.Cell]) -> str | None:
+    moments = sorted(cell["measured_at"][:10] for cell in cells if cell["measured_at"])
+    if not moments:
+        return None
+    return moments[0] if moments[0] == moments[-1] else f"{moments[0]} to {moments[-1]}"
+
+
+def _several(cells: Sequence[data.Cell], column: str) -> bool:
+    return len({cell[column] for cell in cells}) > 1
+
+
+def _shown(cells: Sequence[data.Cell], chart: str) -> int:
+    column = CHART_VALUES[chart]
+    return sum(1 for cell in cells if cell[column] is not None)

@@ -1,0 +1,60 @@
+"""Colours: one for each library, the same in every chart, told apart by colour-blind readers.
+
+The first seven are Okabe and Ito's, darkened or lightened until they stand on the page's ground.
+Colour is never alone: every chart also writes the library's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+#: (on a light ground, on a dark ground)
+LIBRARY_COLOURS = (
+    ("#0072b2", "#3f9fe0"),  # blue
+    ("#d55e00", "#f0803c"),  # vermilion
+    ("#009e73", "#1fbf92"),  # green
+    ("#dd9a00", "#f0c04a"),  # orange
+    ("#b8578f", "#e392c4"),  # purple
+    ("#4fb0e6", "#9ad8fb"),  # sky
+    ("#4b3f9e", "#a195f2"),  # indigo
+    ("#8a8a1f", "#cccc55"),  # olive
+    ("#882255", "#d0608f"),  # wine
+    ("#6b7785", "#a9b4c0"),  # slate
+)
+#: Process start, import, load, first inference, not split: dark to light, to read in print too.
+PHASE_COLOURS = (
+    ("#2f4a6d", "#e3ecf7"),
+    ("#5f86b3", "#a9c3e2"),
+    ("#a3bedb", "#6f93bf"),
+    ("#e0a44c", "#e6ad5a"),
+    ("#c9ced6", "#4a515c"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Theme:
+    """The page's colours that a chart needs."""
+
+    name: str
+    ground: str
+    ink: str
+    muted: str
+    line: str
+
+
+LIGHT = Theme("light", ground="#ffffff", ink="#1c2430", muted="#5d6877", line="#e3e7ec")
+DARK = Theme("dark", ground="#171c23", ink="#e6eaf0", muted="#98a3b2", line="#2b333e")
+THEMES = (LIGHT, DARK)
+
+
+def library_colours(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Library -> its (light, dark) colour; beyond ten libraries the colours come round again."""
+    return {
+        label: LIBRARY_COLOURS[position % len(LIBRARY_COLOURS)]
+        for position, label in enumerate(sorted(labels))
+    }
+
+
+def of_theme(pairs: Sequence[tuple[str, str]], theme: Theme) -> list[str]:
+    return [dark if theme is DARK else light for light, dark in pairs]

@@ -1,0 +1,86 @@
+"""Retry on request: failed results are set aside (they stay in the history) and so become stale."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from .configuration import load_file
+from .conversion import jobs
+from .core.store import STATUSES, Store
+from .environments import MODELS_ENVIRONMENT, Environment, library_environment, locate
+from .errors import UserError
+from .plan import PlannedCell, make_plan
+from .project import Project
+
+
+def set_aside(
+    project: Project,
+    configfile: Path | None,
+    statuses: list[str],
+    models: list[str] | None,
+    libraries: list[str] | None,
+    devices: list[str] | None,
+) -> int:
+    """Set aside the current results with one of the statuses, and the failed steps before them.
+
+    Returns:
+        How many results were set aside.
+
+    Raises:
+        UserError: a status that cannot be retried.
+    """
+    unknown = [status for status in statuses if status not in STATUSES or status == "ok"]
+    if unknown:
+        raise UserError(f"cannot retry status '{unknown[0]}'; one of: {', '.join(STATUSES[1:])}")
+    plan = make_plan(project, load_file(project, configfile))
+    store = Store(project.cells)
+    count = 0
+    for planned in plan.cells:
+        cell = planned.cell
+        wanted = (
+            (not models or cell.model in models)
+            and (not libraries or cell.library in libraries or cell.versioned_library in libraries)
+            and (not devices or cell.device in devices)
+        )
+        if not wanted or not store.has(cell, planned.key):
+            continue
+        if store.header(cell, planned.key)["status"] in statuses:
+            _forget_failed_steps(project, planned)
+            store.set_aside(store.path(cell, planned.key))
+            count += 1
+    return count
+
+
+def _forget_failed_steps(project: Project, planned: PlannedCell) -> None:
+    """Delete what a failed environment, model, export or artifact left, so that it is made anew."""
+    cell = planned.cell
+    names = [MODELS_ENVIRONMENT] + [
+        library_environment(cell.library, cell.library_version, purpose)
+        for purpose in ("run", "convert")
+    ]
+    for name in names:
+        _forget_environment(locate(project, name))
+    folders = [
+        project.model_folder(cell.model, planned.model_id),
+        project.artifact_folder(
+            cell.versioned_library, cell.model, cell.variant, planned.artifact_id
+        ),
+    ]
+    if planned.export_id:
+        exports = project.results / "exports" / cell.model
+        folders += list(exports.glob(f"*/{planned.export_id}"))
+    for folder in folders:
+        record = jobs.read_record(folder)
+        if record is not None and record["status"] != "ok":
+            shutil.rmtree(folder)
+
+
+def _forget_environment(environment: Environment) -> None:
+    try:
+        state = json.loads(environment.record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    if state["status"] != "ok":
+        shutil.rmtree(environment.folder)

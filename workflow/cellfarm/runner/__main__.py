@@ -1,0 +1,45 @@
+"""The runner: one launch of one cell, in a fresh process on the device.
+
+Reads a JSON request from standard input and writes JSON lines to standard output, one per event.
+It imports the standard library, numpy and the library under test, nothing else; the library's back
+end is the module `backend` that was packed beside this file.
+"""
+
+import time
+
+STARTED_NS = time.monotonic_ns()  # before anything else is imported
+
+import json  # noqa: E402
+import os  # noqa: E402
+import sys  # noqa: E402
+import traceback  # noqa: E402
+
+import measuring  # type: ignore[import-not-found]  # noqa: E402
+
+
+def main() -> int:
+    # Libraries print to standard output as they like: from here on it is standard error.
+    events = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+    def emit(event: str, **fields: object) -> None:
+        events.write(json.dumps({"event": event, **fields}, allow_nan=False) + "\n")
+        events.flush()
+
+    request = json.load(sys.stdin)
+    emit("start", ms=(STARTED_NS - request["spawned_ns"]) / 1e6, pid=os.getpid())
+    try:
+        measuring.launch(request, emit)
+    except BaseException as error:  # whatever it is, the host must learn of it
+        traceback.print_exc()
+        emit("error", kind=type(error).__name__, message=str(error)[:2000])
+        return 1
+    emit("end")
+    return 0
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    # Some libraries crash while they are taken down, after all the work is done and reported.
+    os._exit(code)

@@ -1,0 +1,195 @@
+"""Loading the store into the warehouse: what is new is added, what vanished is removed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ..core.digests import file_digest
+from ..core.store import Store
+from ..errors import TransientHostError
+from .rows import condition_rows, operator_rows, result_row, series_rows
+
+SCHEMA = Path(__file__).with_name("schema.sql")
+BUSY_RETRY_S = 30.0
+#: Results that are read and inserted together: bounds the memory of a first load.
+BATCH = 500
+
+
+@dataclass
+class Loaded:
+    """What a load did; `unreadable` are files in the store that are no results."""
+
+    added: int = 0
+    removed: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+def load(
+    warehouse: Path, store: Store, current: Iterable[str], devices: Mapping[str, Any]
+) -> Loaded:
+    """Bring the warehouse up to date with the store, in one transaction.
+
+    Args:
+        current: the keys of the cells that are wanted now: they make the view `cells`.
+        devices: device -> facts, for the view `devices`.
+
+    Raises:
+        TransientHostError: another process keeps the warehouse open.
+    """
+    warehouse.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.closing(_open(warehouse)) as connection:
+        connection.begin()
+        loaded = _synchronise(connection, store)
+        _replace_current(connection, current, devices)
+        connection.commit()
+        return loaded
+
+
+def rebuild(
+    warehouse: Path, store: Store, current: Iterable[str], devices: Mapping[str, Any]
+) -> Loaded:
+    """Make the warehouse anew from the store; the old one stays until the new one is whole."""
+    fresh = warehouse.with_name(f".{warehouse.name}.{os.getpid()}.tmp")
+    fresh.unlink(missing_ok=True)
+    try:
+        loaded = load(fresh, store, current, devices)
+        os.replace(fresh, warehouse)
+    finally:
+        for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
+            leftover.unlink(missing_ok=True)
+    return loaded
+
+
+def _open(warehouse: Path) -> duckdb.DuckDBPyConnection:
+    """A connection to a warehouse of the present schema; one of another schema is made anew."""
+    version = file_digest(SCHEMA)
+    connection = _connect(warehouse)
+    if _schema_version(connection) == version:
+        return connection
+    connection.close()
+    warehouse.unlink(missing_ok=True)
+    connection = _connect(warehouse)
+    connection.execute(SCHEMA.read_text(encoding="utf-8"))
+    connection.execute("INSERT INTO meta VALUES ('schema', ?)", [version])
+    return connection
+
+
+def _connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
+    deadline = time.monotonic() + BUSY_RETRY_S
+    while True:
+        try:
+            return duckdb.connect(str(warehouse))
+        except duckdb.IOException as error:
+            if "lock" not in str(error).lower() or time.monotonic() > deadline:
+                raise TransientHostError(f"{warehouse} cannot be opened: {error}") from error
+            time.sleep(0.5)
+
+
+def _schema_version(connection: duckdb.DuckDBPyConnection) -> str | None:
+    try:
+        row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
+    except duckdb.CatalogException:
+        return None
+    return str(row[0]) if row else None
+
+
+def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:
+    known = {
+        path: (size, mtime)
+        for path, size, mtime in connection.execute(
+            "SELECT path, size_bytes, mtime_ns FROM results"
+        ).fetchall()
+    }
+    found = {}
+    for file in store.files():
+        status = file.stat()
+        found[file.relative_to(store.root).as_posix()] = (status.st_size, status.st_mtime_ns)
+    gone = [path for path, state in known.items() if found.get(path) != state]
+    new = sorted(path for path, state in found.items() if known.get(path) != state)
+    loaded = Loaded(removed=sum(path not in found for path in gone))
+    if gone:
+        for table in ("results", "series", "operator_times", "condition_values"):
+            connection.execute(f"DELETE FROM {table} WHERE list_contains(?, path)", [gone])
+    for start in range(0, len(new), BATCH):
+        batch = new[start : start + BATCH]
+        documents = list(_read(store.root, batch, loaded))
+        loaded.added += len(documents)
+        _insert(connection, documents, found)
+    return loaded
+
+
+def _read(root: Path, paths: Iterable[str], loaded: Loaded) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path in paths:
+        try:
+            document = json.loads((root / path).read_text(encoding="utf-8"))
+            result_row(path, (0, 0), document)  # everything that a row needs is there
+            yield path, document
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            loaded.unreadable.append(path)
+            print(f"cellfarm: {root / path} is not a result: {error}", file=sys.stderr)
+
+
+def _insert(
+    connection: duckdb.DuckDBPyConnection,
+    documents: list[tuple[str, dict[str, Any]]],
+    found: Mapping[str, tuple[int, int]],
+) -> None:
+    _insert_rows(connection, "results", (result_row(p, found[p], d) for p, d in documents))
+    _insert_rows(connection, "series", (row for p, d in documents for row in series_rows(p, d)))
+    _insert_rows(
+        connection, "operator_times", (row for p, d in documents for row in operator_rows(p, d))
+    )
+    _insert_rows(
+        connection, "condition_values", (row for p, d in documents for row in condition_rows(p, d))
+    )
+
+
+def _insert_rows(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Mapping[str, Any]]
+) -> None:
+    """Bulk insert through a file of JSON lines: row by row would take minutes for a million."""
+    types = {
+        name: kind
+        for name, kind in connection.execute(
+            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?"
+            " ORDER BY column_index",
+            [table],
+        ).fetchall()
+    }
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
+        count = 0
+        for row in rows:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+            count += 1
+        if not count:
+            return
+        file.flush()
+        columns = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in types.items()) + "}"
+        connection.execute(
+            f"INSERT INTO {table} SELECT * FROM read_json(?, format='newline_delimited',"
+            f" columns={columns}, maximum_object_size=268435456)",
+            [file.name],
+        )
+
+
+def _replace_current(
+    connection: duckdb.DuckDBPyConnection, current: Iterable[str], devices: Mapping[str, Any]
+) -> None:
+    connection.execute("DELETE FROM current_keys")
+    connection.execute(
+        "INSERT INTO current_keys SELECT DISTINCT unnest(?::VARCHAR[])", [list(current)]
+    )
+    connection.execute("DELETE FROM devices_now")
+    for device, facts in sorted(devices.items()):
+        connection.execute("INSERT INTO devices_now VALUES (?, ?)", [device, json.dumps(facts)])

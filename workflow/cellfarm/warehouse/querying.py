@@ -1,0 +1,101 @@
+"""Reading the warehouse."""
+
+from __future__ import annotations
+
+import csv
+import datetime
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+from rich.console import Console
+from rich.table import Table
+
+from ..errors import UserError
+
+FORMATS = ("table", "csv", "json", "parquet")
+
+
+def connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
+    """A read-only connection.
+
+    Raises:
+        UserError: there is no warehouse, or it is being written.
+    """
+    if not warehouse.is_file():
+        raise UserError(f"{warehouse}: no warehouse yet; run `make` (or `snakemake`) first")
+    try:
+        return duckdb.connect(str(warehouse), read_only=True)
+    except duckdb.Error as error:
+        raise UserError(f"{warehouse} cannot be opened: {error}") from error
+
+
+def query(warehouse: Path, sql: str, form: str, output: Path | None) -> str | None:
+    """Run one SQL query; the text to print, or None when it went to `output`.
+
+    Raises:
+        UserError: bad SQL, with DuckDB's own message; parquet without an output file.
+    """
+    if form == "parquet" and output is None:
+        raise UserError("--format parquet needs --output FILE")
+    with connect(warehouse) as connection:
+        try:
+            relation = connection.sql(sql)
+            if relation is None:
+                return ""
+            if form == "parquet":
+                relation.write_parquet(str(output))
+                return None
+            columns = relation.columns
+            rows = relation.fetchall()
+        except duckdb.Error as error:
+            raise UserError(f"the query failed: {error}") from error
+    text = {"csv": _csv, "json": _json, "table": _table}[form](columns, rows)
+    if output is None:
+        return text
+    output.write_text(text, encoding="utf-8")
+    return None
+
+
+def _csv(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_plain(value) for value in row] for row in rows)
+    return buffer.getvalue()
+
+
+def _json(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
+    records = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
+    return json.dumps(records, indent=1, ensure_ascii=False) + "\n"
+
+
+def _table(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
+    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(_shown(value) for value in row))
+    buffer = io.StringIO()
+    console = Console(file=buffer, width=400, highlight=False, markup=False)
+    console.print(table)
+    count = f"{len(rows)} row{'s' if len(rows) != 1 else ''}"
+    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + f"\n({count})\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime.datetime | datetime.date):
+        return value.isoformat()
+    if value is None or isinstance(value, bool | int | float | str | list | dict):
+        return value
+    return str(value)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "n/a"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(_plain(value))

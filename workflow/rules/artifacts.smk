@@ -1,0 +1,46 @@
+# Every output stands in a folder named by the digest of its causes: if it is there, it is right.
+# That is why inputs are ancient(): their dates mean nothing.
+rule model:
+    input:
+        ancient(PIPELINE.models_environment()),
+    output:
+        "results/models/{model}/{id}/record.json",
+    log:
+        "results/logs/models/{model}-{id}.log",
+    resources:
+        host=25,
+    shell:
+        "{CELLFARM} build-model {wildcards.model} {wildcards.id} --log {log}"
+
+
+rule export:
+    input:
+        ancient(PIPELINE.models_environment()),
+        model=ancient(lambda wildcards: PIPELINE.model_of_export(wildcards.id)),
+    output:
+        "results/exports/{model}/{source}/{id}/record.json",
+    log:
+        "results/logs/exports/{model}-{source}-{id}.log",
+    params:
+        model_id=lambda wildcards: PIPELINE.model_of_export(wildcards.id).split("/")[3],
+    resources:
+        host=25,
+    shell:
+        "{CELLFARM} export {wildcards.model} {wildcards.source} {params.model_id} {wildcards.id}"
+        " --log {log}"
+
+
+rule artifact:
+    input:
+        ancient(lambda wildcards: PIPELINE.artifact_inputs(wildcards.id)),
+    output:
+        "results/artifacts/{library}@{version}/{model}/{variant}/{id}/record.json",
+    log:
+        "results/logs/artifacts/{library}@{version}-{model}-{variant}-{id}.log",
+    params:
+        ids=lambda wildcards: PIPELINE.artifact_sources(wildcards.id),
+    resources:
+        host=25,
+    shell:
+        "{CELLFARM} convert {wildcards.library} {wildcards.version} {wildcards.model}"
+        " {wildcards.variant} {params.ids} {wildcards.id} --log {log}"

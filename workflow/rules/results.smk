@@ -1,0 +1,27 @@
+# Stamps say that the warehouse and the report were brought up to date in a given situation.
+localrules:
+    all,
+    warehouse,
+    report,
+
+
+rule warehouse:
+    input:
+        lambda wildcards: PIPELINE.experiments(),
+    output:
+        "results/stamps/{current}-{situation}.warehouse",
+    log:
+        "results/logs/warehouse-{current}-{situation}.log",
+    shell:
+        "{CELLFARM} warehouse {wildcards.current} {output} --log {log}"
+
+
+rule report:
+    input:
+        "results/stamps/{current}-{situation}.warehouse",
+    output:
+        "results/stamps/{current}-{situation}.report",
+    log:
+        "results/logs/report-{current}-{situation}.log",
+    shell:
+        "{CELLFARM} report {output} --log {log}"
