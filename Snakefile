@@ -52,6 +52,7 @@ include: "workflow/rules/results.smk"
 
 
 if workflow.is_main_process:
+    os.environ["CELLFARM_PLAN"] = PIPELINE.plan_id or ""
     print(PIPELINE.describe(), file=sys.stderr)
 
 

@@ -133,7 +133,7 @@ def create(
 def row(
     library: str, latency_ms: float | None, half_ms: float | None = 0.1, **more: Any
 ) -> dict[str, Any]:
-    """One hand-made cell `half_ms` is half of its interval, None for none."""
+    """One hand-made cell; `half_ms` is half of its interval, None for none."""
     interval: tuple[float | None, float | None] = (None, None)
     if latency_ms is not None and half_ms is not None:
         interval = (latency_ms - half_ms, latency_ms + half_ms)

@@ -84,13 +84,16 @@ _DEUTERANOPIA = (
 
 def _distance(left, right, sight):
     """Distance in OKLab, where 0.02 is about just noticeable."""
-    return sum((a - b) ** 2 for a, b in zip(*(_oklab(c, sight) for c in (left, right)))) ** 0.5
+    return (
+        sum((a - b) ** 2 for a, b in zip(*(_oklab(c, sight) for c in (left, right)), strict=True))
+        ** 0.5
+    )
 
 
 def _oklab(colour, sight):
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    r, g, b = (max(0.0, sum(w * c for w, c in zip(line, linear))) for line in sight)
+    r, g, b = (max(0.0, sum(w * c for w, c in zip(line, linear, strict=True))) for line in sight)
     long = (0.4122214708 * r + 0.5363325363 * g + 0.0514459929 * b) ** (1 / 3)
     medium = (0.2119034982 * r + 0.6806995451 * g + 0.1073969566 * b) ** (1 / 3)
     short = (0.0883024619 * r + 0.2817188376 * g + 0.6299787005 * b) ** (1 / 3)

@@ -178,10 +178,12 @@ def _run(argv: list[str], folder: str) -> str:
 
 
 def uv_reason(stderr: str) -> str:
-    """uv's explanation as one line, without its tree of box-drawing characters."""
-    lines = [re.sub(r"^[\s×│├╰└─▶]+", "", line) for line in stderr.splitlines()]
-    kept = [line for line in lines if line and not line.startswith("warning:")]
-    return " ".join(" ".join(kept).split())
+    """uv's explanation as one line, without headings and the characters of its tree."""
+    lines = [re.sub(r"^[\s×│├╰└─▶]+", "", line).strip() for line in stderr.splitlines()]
+    kept = [re.sub(r"^(error|cause): ", "", line) for line in lines]
+    text = " ".join(line for line in kept if line and not line.startswith("warning:"))
+    _, because, explanation = text.partition("Because ")
+    return because + explanation if because else text
 
 
 def _blocks(text: str) -> Iterable[str]:

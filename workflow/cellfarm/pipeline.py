@@ -43,6 +43,7 @@ class Pipeline:
         if not self.plan.stale:
             return None
         frozen = freeze(self.plan, self.configuration)
+        frozen["preparation"] = self._preparation()
         save(self.project, frozen)
         return str(frozen["id"])
 
@@ -72,6 +73,15 @@ class Pipeline:
             for device, model in self.plan.experiments
         ]
 
+    def _preparation(self) -> list[str]:
+        """The records that must be there before the stale cells can be measured, for the progress."""
+        needed = {self.models_environment()}
+        for planned in self.plan.stale:
+            if is_supported(planned):
+                needed.update(self._cell_inputs(planned))
+                needed.update(self.artifact_inputs(planned.artifact_id))
+        return sorted(needed)
+
     def _save_current(self) -> None:
         path = self.project.plans / f"current-{self.plan.current}.json"
         document = {
@@ -91,13 +101,17 @@ class Pipeline:
             cell = planned.cell
             if (cell.device, cell.model) != (device, model):
                 continue
-            library = all_libraries()[cell.library]
-            if cell.variant not in library.variants or cell.processor not in library.processors:
-                continue  # recorded as unsupported, without an artifact
-            environment = library_environment(cell.library, cell.library_version, "run")
-            needed[self._path(locate(self.project, environment).record)] = None
-            needed[f"{self._artifact(planned)}/{RECORD}"] = None
+            if is_supported(planned):
+                needed.update(dict.fromkeys(self._cell_inputs(planned)))
         return list(needed)
+
+    def _cell_inputs(self, planned: PlannedCell) -> list[str]:
+        cell = planned.cell
+        environment = library_environment(cell.library, cell.library_version, "run")
+        return [
+            self._path(locate(self.project, environment).record),
+            f"{self._artifact(planned)}/{RECORD}",
+        ]
 
     def artifact_inputs(self, artifact_id: str) -> list[str]:
         planned = self._artifacts[artifact_id]
@@ -160,6 +174,13 @@ class Pipeline:
                 setting = f"{cell.variant} {cell.processor} t{cell.threads}"
                 lines.append(f"    {cell.versioned_library} {setting}: {planned.stale}")
         return "\n".join(lines)
+
+
+def is_supported(planned: PlannedCell) -> bool:
+    """Whether cellfarm's library can do the cell at all; if not, it needs no artifact to say so."""
+    library = all_libraries()[planned.cell.library]
+    cell = planned.cell
+    return cell.variant in library.variants and cell.processor in library.processors
 
 
 def take_pipeline_lock(project: Project) -> Any:

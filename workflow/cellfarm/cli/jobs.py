@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from ..errors import InternalMismatch
 from ..locking import file_lock, machine_lock_path
+from ..plan import load as load_plan
 from ..project import Project
 
 app = typer.Typer(help="The workflow's jobs.", no_args_is_help=True)
@@ -107,10 +109,9 @@ def convert(
 def measure(plan: str, device: str, model: str, record: Path, log: LogOption = None) -> None:
     """Run an experiment of a frozen plan."""
     from ..experiments.experiment import Experiment
-    from ..plan import load
 
     project = Project.here()
-    Experiment(project, load(project, plan), device, model, log).run(record)
+    Experiment(project, load_plan(project, plan), device, model, log).run(record)
 
 
 @app.command()
@@ -153,11 +154,22 @@ def _report(verb: str, what: str, log: Path | None, work: Callable[[], dict[str,
         _tell(f"{verb} {what}: waiting until {who} has measured", None)
 
     with file_lock(machine_lock_path("host"), shared=True, on_wait=waiting):
-        _tell(f"{verb} {what} ...", None)
+        _tell(f"{_step()}{verb} {what} ...", None)
         record = work()
     seconds = f" ({record['seconds']:.0f} s)" if "seconds" in record else ""
     outcome = f"{record['status']}: {record['reason']}" if record["reason"] else record["status"]
     _tell(f"{verb} {what}: {outcome}{seconds}", log, record.get("log", ""))
+
+
+def _step() -> str:
+    """`[7/35] `: which step of the run's preparation comes next; nothing outside a run."""
+    plan = os.environ.get("CELLFARM_PLAN")
+    if not plan:
+        return ""
+    project = Project.here()
+    preparation = load_plan(project, plan)["preparation"]
+    done = sum((project.root / path).is_file() for path in preparation)
+    return f"[{min(done + 1, len(preparation))}/{len(preparation)}] "
 
 
 def _tell(text: str, log: Path | None, detail: str = "") -> None:

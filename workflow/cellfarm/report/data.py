@@ -11,6 +11,8 @@ from typing import Any
 
 import duckdb
 
+from cellfarm.errors import UserError
+
 Cell = dict[str, Any]
 
 #: What the page uses of the view `cells`; a column that an older warehouse lacks reads as NULL.
@@ -34,7 +36,7 @@ _BYTES_PER_POINT = 9
 PHASE_LETTERS = {"first": "f", "warmup": "u", "warm": "w"}
 
 
-class ReportError(Exception):
+class ReportError(UserError):
     """The report cannot be made; the message says why and what to do."""
 
 

@@ -58,7 +58,5 @@ def count(number: int, noun: str) -> str:
     if number == 1:
         return f"1 {noun}"
     if noun.endswith("y"):
-        plural = f"{noun[:-1]}ies"
-    else:
-        plural = f"{noun}es" if noun.endswith("ch") else f"{noun}s"
-    return f"{number:,} {plural}"
+        return f"{number:,} {noun[:-1]}ies"
+    return f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"

@@ -25,6 +25,16 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
         executable = lowered.to_executorch()
     except (ExportError, SpecViolationError, NotImplementedError) as error:
-        raise Unsupported(str(error)) from error
+        raise Unsupported(_headline(error)) from error
+    except RuntimeError as error:
+        # An operator without a kernel shows only when memory is planned.
+        if "Missing out variants" not in str(error):
+            raise
+        raise Unsupported(_headline(error)) from error
     with (out / "model.pte").open("wb") as file:
         executable.write_to_file(file)
+
+
+def _headline(error: Exception) -> str:
+    """The first line that says something: the rest is advice."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

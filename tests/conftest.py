@@ -1,0 +1,47 @@
+"""Fixtures that several kinds of test share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.farm import Farm
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A test's own settings must not come from whoever runs the tests.
+    for name in ("CELLFARM_PLAN",):
+        os.environ.pop(name, None)
+
+
+@pytest.fixture(scope="session")
+def measured_farm(tmp_path_factory: pytest.TempPathFactory) -> Farm:
+    """A farm whose four cells were measured once; tests take a copy."""
+    farm = Farm.create(tmp_path_factory.mktemp("measured") / "farm")
+    farm.run()
+    return farm
+
+
+@pytest.fixture
+def farm(measured_farm: Farm, tmp_path: Path) -> Iterator[Farm]:
+    """A copy of the measured farm, to change as a test likes."""
+    copy = measured_farm.copy(tmp_path / "farm")
+    yield copy
+    for process in copy.processes():
+        process.kill()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """In CI a skipped test is a failure: say so where it is read."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped and os.environ.get("CI"):
+        terminalreporter.write_line(f"{len(skipped)} tests were skipped, which CI does not allow")
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") and reporter and reporter.stats.get("skipped") and exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

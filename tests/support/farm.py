@@ -1,0 +1,211 @@
+"""A farm for end-to-end tests: a copy of the checkout with the smallest real matrix, run for real."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SOURCES = ("Snakefile", "profiles", "workflow", "config", "models", "devices", "envs")
+TIMEOUT_S = 600
+
+#: Two small models, two libraries, one thread: 4 cells. 64 x 64 keeps conversions to seconds.
+CONFIG: dict[str, Any] = {
+    "models": ["small_squeezenet", "small_mobilenet"],
+    "libraries": ["onnxruntime", "ncnn"],
+    "devices": ["host"],
+    "variants": ["fp32"],
+    "processors": ["cpu"],
+    "threads": [1],
+    "protocol": "test",
+}
+PROTOCOL = {
+    "launches": {"min": 2, "max": 2},
+    "target_half_width": 0.05,
+    "warmup": {"min": 1, "seconds": 0},
+    "samples": {"min": 3, "max": 3, "seconds": 0},
+    "launch_timeout_s": 60,
+    "seed": 0,
+}
+
+
+class Farm:
+    """A copy of the sources in a folder of its own; environments are shared with the checkout."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @classmethod
+    def create(cls, root: Path) -> Farm:
+        root.mkdir(parents=True)
+        for name in SOURCES:
+            source = REPOSITORY / name
+            if source.is_dir():
+                ignore = shutil.ignore_patterns("__pycache__", "*.egg-info")
+                shutil.copytree(source, root / name, ignore=ignore)
+            else:
+                shutil.copy(source, root / name)
+        farm = cls(root)
+        farm.write("config/protocols/test.yaml", PROTOCOL)
+        farm.add_model("small_squeezenet", "squeezenet1_1")
+        farm.add_model("small_mobilenet", "mobilenet_v2")
+        farm.configure()
+        return farm
+
+    def copy(self, root: Path) -> Farm:
+        """The farm with all its results, hard-linked where nothing rewrites in place."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Farm(root)
+
+    def write(self, name: str, document: Any) -> None:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+    def configure(self, **changes: Any) -> None:
+        self.write("config/config.yaml", CONFIG | changes)
+
+    def add_model(self, name: str, architecture: str, size: int = 64) -> None:
+        document = yaml.safe_load((REPOSITORY / f"models/{architecture}.yaml").read_text())
+        document |= {"name": name, "title": name}
+        document["inputs"][0]["shape"] = [1, 3, size, size]
+        self.write(f"models/{name}.yaml", document)
+
+    def edit(self, name: str, change: Callable[[str], str]) -> None:
+        path = self.root / name
+        before = path.read_text(encoding="utf-8")
+        after = change(before)
+        assert after != before, f"the edit of {name} changed nothing"
+        path.write_text(after, encoding="utf-8")
+
+    # -- running --------------------------------------------------------------------------------
+
+    @staticmethod
+    def variables() -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))}
+        environments = os.environ.get("CELLFARM_ENVIRONMENTS") or str(REPOSITORY / ".envs")
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return kept | {"CELLFARM_ENVIRONMENTS": environments, "PATH": path}
+
+    def run(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        """Run snakemake to its end; `code` is what it must exit with."""
+        return self.command("snakemake", *arguments, code=code)
+
+    def command(self, *argv: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            argv, cwd=self.root, env=self.variables(), text=True, timeout=TIMEOUT_S,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        )  # fmt: skip
+        if code is not None:
+            assert done.returncode == code, done.stdout[-6000:]
+        return done
+
+    def cellfarm(self, *arguments: str, code: int | None = 0) -> str:
+        python = Path(sys.executable).parent / "python"
+        self_path = {"PYTHONPATH": str(self.root / "workflow")}
+        done = subprocess.run(
+            [python, "-m", "cellfarm", *arguments], cwd=self.root, text=True, timeout=TIMEOUT_S,
+            env=self.variables() | self_path, capture_output=True, check=False,
+        )  # fmt: skip
+        if code is not None:
+            assert done.returncode == code, done.stderr[-6000:]
+        return done.stdout + done.stderr
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start snakemake in a process group of its own, as a shell does."""
+        log = (self.root / "started.log").open("ab")
+        return subprocess.Popen(
+            ["snakemake", *arguments], cwd=self.root, env=self.variables(), stdout=log,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+
+    def wait_for(self, what: Callable[[], bool], timeout_s: float = 300) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not what():
+            assert time.monotonic() < deadline, (self.root / "started.log").read_text()[-6000:]
+            time.sleep(0.02)
+
+    def processes(self) -> list[psutil.Process]:
+        """What still runs for this farm: anything whose command or working folder names it."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                places = [*process.cmdline(), process.cwd()]
+                if process.pid != os.getpid() and any(str(self.root) in one for one in places):
+                    found.append(process)
+        return found
+
+    def assert_no_processes(self) -> None:
+        deadline = time.monotonic() + 15
+        while self.processes():
+            assert time.monotonic() < deadline, [one.cmdline() for one in self.processes()]
+            time.sleep(0.1)
+
+    # -- looking --------------------------------------------------------------------------------
+
+    def result_files(self) -> dict[str, float]:
+        """Every result in the store by its path, with its modification time."""
+        root = self.root / "results/cells"
+        return {
+            path.relative_to(root).as_posix(): path.stat().st_mtime_ns
+            for path in root.rglob("*.json")
+        }
+
+    def measured_since(self, before: dict[str, float]) -> set[str]:
+        """The cells (`model library`) with a new or rewritten result."""
+        after = self.result_files()
+        changed = [path for path, stamp in after.items() if before.get(path) != stamp]
+        return {f"{path.split('/')[2]} {path.split('/')[1].partition('@')[0]}" for path in changed}
+
+    def steps_since(self, before: dict[str, float]) -> set[str]:
+        """The models, exports and artifacts that were made since, by the start of their path."""
+        after = self.step_files()
+        return {path for path, stamp in after.items() if before.get(path) != stamp}
+
+    def step_files(self) -> dict[str, float]:
+        root = self.root / "results"
+        folders = ("models", "exports", "artifacts")
+        paths = [path for name in folders for path in (root / name).rglob("record.json")]
+        return {
+            "/".join(path.relative_to(root).parts[:3]): path.stat().st_mtime_ns for path in paths
+        }
+
+    def query(self, sql: str) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads(self.cellfarm("query", sql, "--format", "json"))
+        return rows
+
+    def assert_store_whole(self) -> None:
+        """Every file of the store and of the journals that counts is whole."""
+        for path in (self.root / "results/cells").rglob("*"):
+            if path.is_file() and path.suffix == ".json" and not path.name.startswith("."):
+                document = json.loads(path.read_text(encoding="utf-8"))
+                assert document["key"] in path.name
+
+    def journaled(self) -> int:
+        """Launches in journals, torn last lines not counted."""
+        files = (self.root / "results/journal").rglob("*.jsonl")
+        return sum(path.read_bytes().count(b"\n") for path in files)
+
+
+def kill_group(process: subprocess.Popen[bytes], number: int = signal.SIGKILL) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+ALL = {
+    f"{model} {library}"
+    for model in ("small_squeezenet", "small_mobilenet")
+    for library in ("onnxruntime", "ncnn")
+}
