@@ -120,10 +120,13 @@ def _wanted(listed: list[str], entries: list[Mapping[str, Any]], axis: str) -> l
 
 
 def _listed(name: str, value: Any) -> Any:
-    """`--config models=squeezenet1_1` and `models=a,b` mean lists."""
-    if name not in _LISTS or isinstance(value, list):
+    """`--config models=squeezenet1_1` and `models=a,b` mean lists, and a list's numbers come as
+    text from the command line."""
+    if name not in _LISTS:
         return value
     if isinstance(value, str):
-        parts = [part.strip() for part in value.strip("[]").split(",") if part.strip()]
-        return [int(part) if name == "threads" and part.isdigit() else part for part in parts]
-    return [value]
+        value = [part.strip() for part in value.strip("[]").split(",") if part.strip()]
+    values = value if isinstance(value, list) else [value]
+    if name == "threads":
+        return [int(one) if isinstance(one, str) and one.isdigit() else one for one in values]
+    return values

@@ -28,8 +28,10 @@ INSTALL_TIMEOUT_S = 3600
 
 #: What uv says when the network, not the request, is at fault.
 _TRANSIENT = re.compile(
-    r"error sending request|failed to fetch|timed out|timeout|dns error|connection (?:reset|refused)"
-    r"|temporarily unavailable|503 |502 |504 |No space left|network|client error \(Connect\)",
+    r"error sending request|failed to fetch|timed out|dns error|connection (?:reset|refused)"
+    r"|temporarily unavailable|\b50[234] |No space left|client error \(Connect\)"
+    # As words: async-timeout and networkx are packages.
+    r"|(?<![\w-])(?:timeout|network)(?![\w-])",
     re.IGNORECASE,
 )
 
@@ -90,7 +92,7 @@ def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path
             if path.is_file():
                 continue
             print(
-                f"cellfarm: locking {path.stem} (once; keep {project.relative(path)})",
+                f"Locking {path.stem} (once; keep {project.relative(path)})",
                 file=sys.stderr,
             )
             wanted, exclude = locks.environment_requirements(library.document, purpose, version)

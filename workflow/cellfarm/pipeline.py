@@ -15,8 +15,9 @@ from .conversion.jobs import RECORD
 from .core.cells import Cell
 from .core.digests import code_digest, digest
 from .core.store import write_atomically
+from .devices import open_device
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
-from .errors import UserError
+from .errors import PermanentDeviceError, UserError
 from .libraries import all_libraries
 from .locking import file_lock
 from .plan import PlannedCell, freeze, make_plan, save
@@ -34,6 +35,17 @@ class Pipeline:
         self.configuration = load(self.project, config, where)
         self.plan = make_plan(self.project, self.configuration)
         self._artifacts = {p.artifact_id: p for p in self.plan.cells}
+
+        self._check_devices()
+
+    def _check_devices(self) -> None:
+        """A folder that cannot be written is told now, not after an hour of conversions."""
+        for name in sorted({planned.cell.device for planned in self.plan.stale}):
+            device = self.configuration.devices[name]
+            try:
+                open_device(device, self.project.root).prepare()
+            except PermanentDeviceError as error:
+                raise UserError(f"devices/{name}.yaml: {error}") from error
 
     # -- targets --------------------------------------------------------------------------------
 

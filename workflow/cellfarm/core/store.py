@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from .cells import Cell
 
 STATUSES = ("ok", "unsupported", "failed", "timeout", "wrong")
 _HEADER_LIMIT_BYTES = 1 << 20
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Store:
@@ -80,7 +82,8 @@ def render(header: Mapping[str, Any], body: Mapping[str, Any]) -> str:
     """One JSON object whose first line holds the header; the body is not empty."""
     first = json.dumps(header, ensure_ascii=False, allow_nan=False)
     rest = json.dumps(body, ensure_ascii=False, allow_nan=False)
-    return f"{first[:-1]},\n{rest[1:]}\n"
+    # Half a surrogate pair (a library's message with a strange file name) is no UTF-8.
+    return _SURROGATE.sub("\ufffd", f"{first[:-1]},\n{rest[1:]}\n")
 
 
 def read_header(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any
 
 from ..errors import PermanentDeviceError, TransientDeviceError
 from . import facts as device_facts
@@ -63,7 +63,7 @@ class LocalTransport:
         except OSError as error:
             _discard(temporary)
             raise TransientDeviceError(
-                f"{source.name} cannot be deployed to {self.work_folder}: {error.strerror}"
+                f"{source.name} cannot be deployed to {self.work_folder}: {error.strerror or error}"
             ) from error
         return True
 
@@ -82,16 +82,21 @@ class LocalTransport:
     ) -> Launched:
         with tempfile.TemporaryFile() as log:
             spawned_ns = time.monotonic_ns()
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                env=dict(variables),
-                pass_fds=keep_open,
-                start_new_session=True,  # a group of its own, so that all of it can be killed
-                preexec_fn=_die_with_parent,
-            )
+            try:
+                process = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    env=dict(variables),
+                    pass_fds=keep_open,
+                    start_new_session=True,  # a group of its own, so that all of it can be killed
+                    preexec_fn=_die_with_parent,
+                )
+            except OSError as error:
+                raise TransientDeviceError(
+                    f"{argv[0]} cannot be started: {error.strerror}", argv
+                ) from error
             try:
                 timed_out = _converse(process, stdin(spawned_ns), timeout_s, on_line)
             finally:
@@ -123,19 +128,26 @@ def _converse(
     """Feed standard input, read standard output by lines; True if the deadline passed."""
     assert process.stdin and process.stdout
     deadline = time.monotonic() + timeout_s
-    with contextlib.suppress(BrokenPipeError):
-        process.stdin.write(request)
-        process.stdin.close()
+    # Not blocking: a command that reads nothing must not hold this process beyond the deadline.
+    os.set_blocking(process.stdin.fileno(), False)
+    unsent = memoryview(request)
     pending = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
+        selector.register(process.stdin, selectors.EVENT_WRITE)
         while True:
             left = deadline - time.monotonic()
             if left <= 0 or len(pending) > MAX_LINE_BYTES:
                 return True
-            if not selector.select(left):
+            ready = {key.fileobj for key, _ in selector.select(left)}
+            if process.stdin in ready:
+                unsent = _send(process.stdin, unsent)
+                if not unsent:
+                    selector.unregister(process.stdin)
+                    process.stdin.close()
+            if process.stdout not in ready:
                 continue
-            chunk = os.read(cast(int, process.stdout.fileno()), 1 << 16)
+            chunk = os.read(process.stdout.fileno(), 1 << 16)
             if not chunk:
                 break
             *lines, pending = (pending + chunk).split(b"\n")
@@ -146,6 +158,16 @@ def _converse(
     except subprocess.TimeoutExpired:
         return True
     return False
+
+
+def _send(stream: IO[bytes], unsent: memoryview) -> memoryview:
+    """Write what fits; what is left, which is nothing once the other end is closed."""
+    try:
+        return unsent[os.write(stream.fileno(), unsent[: 1 << 16]) :]
+    except BlockingIOError:
+        return unsent
+    except BrokenPipeError:
+        return unsent[:0]
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -37,12 +37,14 @@ class Journal:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         data = json.dumps(launch, allow_nan=False).encode() + b"\n"
-        with self.path.open("ab") as file:
+        # Unbuffered: a buffer that could not be written would be tried again when the file closes.
+        with self.path.open("ab", buffering=0) as file:
             self._drop_torn_tail(file)
             start = file.tell()
             try:
-                file.write(data)
-                file.flush()
+                written = 0
+                while written < len(data):
+                    written += file.write(data[written:])
                 os.fsync(file.fileno())
             except OSError:
                 with contextlib.suppress(OSError):

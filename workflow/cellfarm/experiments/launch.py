@@ -108,7 +108,7 @@ class _Record:
             event = json.loads(line)
             name = event.pop("event")
             getattr(self, f"_on_{name}")(**event)
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return  # nothing from a device is trusted: what does not fit is not an event
 
     def _on_start(self, ms: float, pid: int) -> None:
@@ -116,32 +116,32 @@ class _Record:
         self.phase = "import"
 
     def _on_phase(self, name: str) -> None:
-        self.phase = str(name)[:40]
+        self.phase = _text(name, 40)
 
     def _on_done(self, name: str, ms: float, **more: Any) -> None:
-        self.phases[str(name)[:40]] = _latency(ms)
+        self.phases[_text(name, 40)] = _latency(ms)
         if "library_version" in more:
-            self.fields["library_version"] = str(more["library_version"])[:100]
+            self.fields["library_version"] = _text(more["library_version"], 100)
         if "actual" in more:
-            self.fields["actual"] = dict(more["actual"])
-            self.fields["resources"]["load_rss_mb"] = more.get("rss_mb")
+            settings = dict(more["actual"])
+            self.fields["actual"] = {_text(key, 40): _setting(settings[key]) for key in settings}
+            self.fields["resources"]["load_rss_mb"] = _number(more.get("rss_mb"))
 
     def _on_outputs(self) -> None:
         self.has_outputs = True
 
     def _on_samples(self, phase: str, ms: list[float]) -> None:
-        self.samples[phase] = [_latency(value) for value in ms[:MAX_SAMPLES]]
+        if phase in self.samples and isinstance(ms, list):
+            self.samples[phase] = [_latency(value) for value in ms[:MAX_SAMPLES]]
 
     def _on_resources(self, **values: Any) -> None:
-        numbers = {
-            name: float(value) if isinstance(value, int | float) else None
-            for name, value in values.items()
+        self.fields["resources"] |= {
+            _text(name, 40): _number(value) for name, value in values.items()
         }
-        self.fields["resources"] |= numbers
 
     def _on_error(self, kind: str, message: str) -> None:
         self.missing = kind in ("ImportError", "ModuleNotFoundError")
-        self.error = " ".join(f"{kind}: {message}".split())[:500]
+        self.error = _text(f"{kind}: {message}", 500)
 
     def _on_end(self) -> None:
         self.ended = True
@@ -179,10 +179,29 @@ class _Record:
 
 
 def _latency(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number) or number < 0:
-        raise ValueError(f"{value} is no latency")
+    number = _number(value)
+    if number is None or number < 0:
+        raise ValueError(f"{value!r:.80} is no latency")
     return round(number, 6)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None for anything else (JSON from a device may hold NaN)."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None
+
+
+def _text(value: Any, limit: int) -> str:
+    """One line that can be written as UTF-8 (JSON from a device may hold half a surrogate pair)."""
+    return " ".join(str(value).split())[:limit].encode(errors="replace").decode()
+
+
+def _setting(value: Any) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    return _number(value) if isinstance(value, int | float) else _text(value, 200)
 
 
 def _signal(number: int) -> str:

@@ -12,6 +12,9 @@ from typing import Any
 import numpy as np
 
 MAX_OUTPUT_BYTES = 1 << 30
+#: What an absurd error is recorded as: JSON has no infinity.
+LARGEST = 1e300
+_NUMERIC = frozenset("biuf")
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,13 @@ def read_arrays(data: bytes) -> dict[str, np.ndarray]:
             if sum(entry.file_size for entry in archive.infolist()) > MAX_OUTPUT_BYTES:
                 raise ValueError("the outputs are too large")
         with np.load(io.BytesIO(data), allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, zipfile.BadZipFile, KeyError) as error:
+            arrays = {name: stored[name] for name in stored.files}
+    except Exception as error:  # bytes from a device make zipfile and numpy raise almost anything
         raise ValueError(f"the outputs cannot be read: {error}") from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in _NUMERIC:
+            raise ValueError(f"the output '{name}' is no array of real numbers")
+    return arrays
 
 
 def compare(
@@ -100,19 +107,31 @@ def _compare_one(name: str, actual: np.ndarray, expected: np.ndarray, classes: b
     got, wanted = actual.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
     if not np.isfinite(got).all():
         return Comparison(problem=f"the output '{name}' has values that are not finite")
-    if got.size > 1 and np.ptp(got) == 0 and np.ptp(wanted) > 0:
+    if got.size > 1 and got.min() == got.max() and wanted.min() < wanted.max():
         return Comparison(problem=f"the output '{name}' is constant")
-    norms = float(np.linalg.norm(got) * np.linalg.norm(wanted))
-    same = bool(np.array_equal(got, wanted))
-    cosine = 1.0 if same else (float(got @ wanted) / norms if norms > 0 else 0.0)
-    error = float(np.abs(got - wanted).max(initial=0.0))
-    scale = float(np.abs(wanted).max(initial=0.0))
+    cosine = 1.0 if np.array_equal(got, wanted) else _cosine(got, wanted)
+    with np.errstate(over="ignore"):
+        error = float(np.abs(got - wanted).max(initial=0.0))
+    scale = _magnitude(wanted)
     relative = error / scale if scale > 0 else (0.0 if error == 0 else math.inf)
     match = None
     if classes:
         match = bool((actual.argmax(axis=-1) == expected.argmax(axis=-1)).all())
-    finite = min(relative, 1e300)  # JSON has no infinity
-    return Comparison(min(1.0, cosine), error, finite, match)
+    return Comparison(cosine, min(error, LARGEST), min(relative, LARGEST), match)
+
+
+def _cosine(got: np.ndarray, wanted: np.ndarray) -> float:
+    """The cosine of the angle between two vectors; 0 if one of them is zero."""
+    if _magnitude(got) == 0 or _magnitude(wanted) == 0:
+        return 0.0
+    # Scaled to 1 first: the squares of absurd values would overflow, and infinity / infinity pass.
+    one, other = got / _magnitude(got), wanted / _magnitude(wanted)
+    cosine = float(one @ other) / float(np.linalg.norm(one) * np.linalg.norm(other))
+    return max(-1.0, min(1.0, cosine))
+
+
+def _magnitude(array: np.ndarray) -> float:
+    return float(np.abs(array).max(initial=0.0))
 
 
 def _known(value: float | None) -> float:

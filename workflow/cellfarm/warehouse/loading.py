@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import json
 import os
@@ -132,12 +133,19 @@ def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:
 def _read(root: Path, paths: Iterable[str], loaded: Loaded) -> Iterator[tuple[str, dict[str, Any]]]:
     for path in paths:
         try:
-            document = json.loads((root / path).read_text(encoding="utf-8"))
-            result_row(path, (0, 0), document)  # everything that a row needs is there
+            text = (root / path).read_text(encoding="utf-8")
+            document = json.loads(text, parse_constant=_refuse)
+            result_row(path, (0, 0), document)  # everything that the rows need is there
+            for rows in (series_rows, operator_rows, condition_rows):
+                collections.deque(rows(path, document), maxlen=0)
             yield path, document
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             loaded.unreadable.append(path)
             print(f"cellfarm: {root / path} is not a result: {error}", file=sys.stderr)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no value")
 
 
 def _insert(

@@ -6,6 +6,7 @@ import csv
 import datetime
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.table import Table
 
 from ..errors import UserError
 
+_WIDTH = 1 << 20  # a value is never folded over lines: the terminal or a pager does that
 FORMATS = ("table", "csv", "json", "parquet")
 
 
@@ -55,7 +57,10 @@ def query(warehouse: Path, sql: str, form: str, output: Path | None) -> str | No
     text = {"csv": _csv, "json": _json, "table": _table}[form](columns, rows)
     if output is None:
         return text
-    output.write_text(text, encoding="utf-8")
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{output} cannot be written: {error.strerror}") from error
     return None
 
 
@@ -69,7 +74,8 @@ def _csv(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
 
 def _json(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
     records = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
-    return json.dumps(records, indent=1, ensure_ascii=False) + "\n"
+    # `default`: what stands inside lists and structs has not been made plain.
+    return json.dumps(records, indent=1, ensure_ascii=False, default=_plain) + "\n"
 
 
 def _table(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
@@ -77,7 +83,7 @@ def _table(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
     for row in rows:
         table.add_row(*(_shown(value) for value in row))
     buffer = io.StringIO()
-    console = Console(file=buffer, width=400, highlight=False, markup=False)
+    console = Console(file=buffer, width=_WIDTH, highlight=False, markup=False, emoji=False)
     console.print(table)
     count = f"{len(rows)} row{'s' if len(rows) != 1 else ''}"
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + f"\n({count})\n"
@@ -86,6 +92,8 @@ def _table(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, datetime.datetime | datetime.date):
         return value.isoformat()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no NaN
     if value is None or isinstance(value, bool | int | float | str | list | dict):
         return value
     return str(value)

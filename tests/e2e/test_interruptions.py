@@ -1,0 +1,165 @@
+"""Killed at any moment, the farm resumes: nothing finished is lost, nothing torn, nothing left running."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.farm import ALL, Farm, kill_group
+
+pytestmark = pytest.mark.pipeline
+
+#: More and longer launches, so that there is something to interrupt.
+SLOW = {
+    "launches": {"min": 6, "max": 6},
+    "target_half_width": 0.05,
+    "warmup": {"min": 1, "seconds": 0.05},
+    "samples": {"min": 3, "max": 1000, "seconds": 0.1},
+    "launch_timeout_s": 60,
+    "seed": 0,
+}
+
+
+@pytest.fixture
+def slow_farm(farm: Farm) -> Farm:
+    """A farm whose cells are all stale, under a slower protocol; artifacts are there."""
+    farm.write("config/protocols/slow.yaml", SLOW)
+    farm.configure(protocol="slow")
+    return farm
+
+
+def launch_sessions(farm: Farm) -> list[list[int]]:
+    """Per current result, the measuring process of each of its launches."""
+    current = {row["key"] for row in farm.query("SELECT key FROM cells")}
+    sessions = []
+    for path in (farm.root / "results/cells").rglob("*.json"):
+        document = json.loads(path.read_text())
+        if document["key"] in current:
+            sessions.append([launch["session"] for launch in document["launches"]])
+    return sessions
+
+
+def assert_complete(farm: Farm) -> None:
+    rows = farm.query("FROM cells")
+    assert {f"{row['model']} {row['library']}" for row in rows} == ALL
+    assert {(row["status"], row["launches"]) for row in rows} == {("ok", 6)}
+    assert not list((farm.root / "results/journal").rglob("*.jsonl"))
+    farm.assert_store_whole()
+
+
+def test_a_killed_run_resumes_with_the_launches_it_has(slow_farm: Farm) -> None:
+    run = slow_farm.start()
+    slow_farm.wait_for(lambda: slow_farm.journaled() >= 5)
+    kill_group(run)
+    run.wait()
+    slow_farm.assert_no_processes()
+    kept = slow_farm.journaled()
+    slow_farm.assert_store_whole()
+    slow_farm.run()
+    assert_complete(slow_farm)
+    first = min(min(one) for one in launch_sessions(slow_farm))
+    reused = sum(one.count(first) for one in launch_sessions(slow_farm))
+    assert reused >= kept >= 5
+
+
+def test_killed_again_and_again_at_random_moments(slow_farm: Farm) -> None:
+    moments = random.Random(7)
+    for _ in range(5):
+        before = slow_farm.journaled()
+        results = len(slow_farm.result_files())
+        run = slow_farm.start()
+        time.sleep(1.5 + moments.random() * 3)
+        kill_group(run)
+        run.wait()
+        slow_farm.assert_no_processes()
+        slow_farm.assert_store_whole()
+        # A journal only shrinks because its cell was committed.
+        assert slow_farm.journaled() >= before or len(slow_farm.result_files()) > results
+    slow_farm.run()
+    assert_complete(slow_farm)
+
+
+def test_snakemake_alone_killed_leaves_the_device_to_who_measures(slow_farm: Farm) -> None:
+    run = slow_farm.start()
+    slow_farm.wait_for(lambda: slow_farm.journaled() >= 2)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    slow_farm.run()  # waits for the orphan's experiment, then does the rest
+    assert_complete(slow_farm)
+    slow_farm.assert_no_processes()
+
+
+@pytest.mark.parametrize("whole_group", [True, False], ids=["Ctrl-C", "SIGINT to snakemake"])
+def test_an_interrupt_leaves_no_process_and_a_whole_store(
+    slow_farm: Farm, whole_group: bool
+) -> None:
+    run = slow_farm.start()
+    slow_farm.wait_for(lambda: slow_farm.journaled() >= 3)
+    if whole_group:
+        kill_group(run, signal.SIGINT)
+    else:
+        os.kill(run.pid, signal.SIGINT)
+    assert run.wait(timeout=120) != 0
+    slow_farm.assert_no_processes()
+    slow_farm.assert_store_whole()
+    slow_farm.run()
+    assert_complete(slow_farm)
+
+
+def test_a_second_run_in_the_same_folder_is_refused(slow_farm: Farm) -> None:
+    run = slow_farm.start()
+    slow_farm.wait_for(lambda: slow_farm.journaled() >= 1)
+    second = slow_farm.run(code=2)
+    assert "another run is at work in this folder" in second.stdout
+    assert "Traceback" not in second.stdout
+    assert slow_farm.run("-n").returncode == 0
+    assert run.wait(timeout=300) == 0
+    assert_complete(slow_farm)
+
+
+def test_two_folders_never_measure_this_machine_at_once(slow_farm: Farm, tmp_path: Path) -> None:
+    other = slow_farm.copy(tmp_path / "other")
+    runs = [slow_farm.start(), other.start()]
+    assert [run.wait(timeout=400) for run in runs] == [0, 0]
+    spans = []
+    for farm in (slow_farm, other):
+        assert_complete(farm)
+        for path in (farm.root / "results/experiments").rglob("*.json"):
+            document = json.loads(path.read_text())
+            if len(document["rounds"]) == 6:
+                spans.append((document["started_at"], document["ended_at"]))
+    assert len(spans) == 4
+    spans.sort()
+    for (_, ended), (started, _) in zip(spans, spans[1:], strict=False):
+        assert ended <= started
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")
+def test_a_full_disk_while_a_result_is_committed(slow_farm: Farm) -> None:
+    cells = slow_farm.root / "results/cells"
+    subprocess.run(["rm", "-rf", cells], check=True)
+    cells.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", str(cells)]
+    subprocess.run(mount, check=True)
+    try:
+        done = slow_farm.run(code=1)
+        assert "No space left on device" in done.stdout
+        assert "make room" in done.stdout
+        assert not list(cells.rglob("*.tmp"))
+        slow_farm.assert_store_whole()
+        kept = slow_farm.journaled()
+        assert kept >= 6
+        subprocess.run(["mount", "-o", "remount,size=10m", str(cells)], check=True)
+        slow_farm.run()
+        assert_complete(slow_farm)
+        sessions = launch_sessions(slow_farm)
+        assert sum(one.count(min(map(min, sessions))) for one in sessions) >= 6
+    finally:
+        subprocess.run(["umount", "-l", str(cells)], check=True)
