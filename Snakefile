@@ -58,6 +58,6 @@ if workflow.is_main_process:
 
 onstart:
     try:
-        PIPELINE_LOCK = take_pipeline_lock(PIPELINE.project)
+        take_pipeline_lock(PIPELINE.project)
     except CellfarmError as error:
         fail(error)

@@ -86,6 +86,9 @@ def _validator(schema: Path) -> Draft202012Validator:
 
 
 def _explain(error: ValidationError) -> str:
+    choice = error.parent
+    if isinstance(choice, ValidationError) and choice.absolute_path == error.absolute_path:
+        return _explain(choice)  # "a number, or all" says more than what one of the two lacks
     key = _path(error)
     at = f"key '{key}': " if key else ""
     if error.validator == "additionalProperties":

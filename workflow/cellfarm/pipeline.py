@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -195,21 +196,23 @@ def is_supported(planned: PlannedCell) -> bool:
     return cell.variant in library.variants and cell.processor in library.processors
 
 
-def take_pipeline_lock(project: Project) -> Any:
-    """Keep a second run out of this folder for as long as this process lives.
+#: Keeps the pipeline's lock for as long as the process lives.
+_HELD = contextlib.ExitStack()
+
+
+def take_pipeline_lock(project: Project) -> None:
+    """Keep a second run out of this folder until this process ends, whatever way it ends.
 
     Raises:
         UserError: another run is at work here.
     """
-    manager = file_lock(project.results / ".pipeline.lock", wait=False)
     try:
-        manager.__enter__()
+        _HELD.enter_context(file_lock(project.results / ".pipeline.lock", wait=False))
     except BlockingIOError:
         raise UserError(
             "another run is at work in this folder; wait for it to end, or stop it "
             "(`cellfarm query` and `snakemake -n` work meanwhile)"
         ) from None
-    return manager  # held until the process ends
 
 
 def load_current(project: Project, current: str) -> dict[str, Any]:

@@ -94,7 +94,7 @@ class LocalTransport:
                     preexec_fn=_die_with_parent,
                 )
             except OSError as error:
-                raise TransientDeviceError(
+                raise PermanentDeviceError(
                     f"{argv[0]} cannot be started: {error.strerror}", argv
                 ) from error
             try:

@@ -1,0 +1,100 @@
+"""Results as an experiment writes them: through the experiment's own functions, without a device."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cellfarm.core.cells import Cell
+from cellfarm.core.digests import digest
+from cellfarm.experiments.experiment import Experiment
+from cellfarm.experiments.summary import summarise
+from cellfarm.experiments.verification import Comparison
+from cellfarm.plan import PlannedCell
+from cellfarm.project import Project
+
+PROTOCOL: dict[str, Any] = {
+    "launches": {"min": 2, "max": 3},
+    "target_half_width": 0.05,
+    "warmup": {"min": 1, "seconds": 0},
+    "samples": {"min": 3, "max": 3, "seconds": 0},
+    "launch_timeout_s": 60,
+    "seed": 0,
+}
+TOLERANCE = {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True}
+FACTS = {"cpu": "Test CPU", "cores": 2, "architecture": "x86_64", "kernel": "6.1"}
+RIGHT = Comparison(cosine=1.0, max_abs_error=1e-6, max_relative_error=1e-6, top1_match=True)
+
+
+def make_cell(**changes: Any) -> Cell:
+    values: dict[str, Any] = {
+        "model": "squeezenet1_1",
+        "library": "ncnn",
+        "library_version": "1.0",
+        "variant": "fp32",
+        "device": "host",
+        "processor": "cpu",
+        "threads": 1,
+    }
+    return Cell(**values | changes)
+
+
+def make_planned(cell: Cell | None = None, salt: str = "") -> PlannedCell:
+    """A planned cell with a key of its own; another `salt` stands for changed causes."""
+    cell = cell or make_cell()
+    causes = dict.fromkeys(
+        ("model", "exporter", "converter", "library", "runner", "device", "protocol"), f"d{salt}"
+    ) | {"verification": "v"}
+    key = digest([cell.as_dict(), salt])
+    return PlannedCell(cell, key, causes, "model-id", "artifact-id", "export-id", "no result yet")
+
+
+def make_launch(warm_ms: Sequence[float] = (10.0, 10.5, 9.5), **changes: Any) -> dict[str, Any]:
+    """The record of a launch that ended well, as `launch` returns it."""
+    record: dict[str, Any] = {
+        "round": 0,
+        "session": 1,
+        "status": "ok",
+        "reason": None,
+        "phases": {"start": 20.0, "import": 30.0, "load": 40.0, "first": 15.0},
+        "warmup_ms": [11.0],
+        "warm_ms": list(warm_ms),
+        "resources": {"cpu_utilisation": 0.99, "other_cpu_utilisation": 0.01, "steal": 0.0,
+                      "peak_rss_mb": 120.5, "load_rss_mb": 90.0},
+        "library_version": "1.0",
+        "actual": {"threads": 1},
+        "started_at": 1_700_000_000.0,
+        "comparison": RIGHT.as_dict(),
+    }  # fmt: skip
+    return record | changes
+
+
+def bad_launch(status: str = "failed", reason: str = "killed by SIGSEGV in phase load") -> Any:
+    """The record of a launch that did not end well."""
+    return make_launch(
+        [], status=status, reason=reason, phases={"start": 20.0}, warmup_ms=[], resources={},
+        comparison=None, log="Segmentation fault\n",
+    )  # fmt: skip
+
+
+def commit_result(
+    project: Project, planned: PlannedCell, launches: Sequence[dict[str, Any]] | None = None
+) -> Path:
+    """Commit the result of a cell as an experiment does; returns the result's file."""
+    taken = list(launches) if launches is not None else [make_launch(), make_launch()]
+    cell = planned.cell
+    plan = {
+        "id": "plan",
+        "protocol_name": "quick",
+        "protocol": PROTOCOL,
+        "tolerances": {cell.variant: TOLERANCE},
+        "cells": [planned.as_dict()],
+    }
+    with contextlib.redirect_stderr(io.StringIO()):
+        experiment = Experiment(project, plan, cell.device, cell.model)
+        result = summarise(taken, PROTOCOL, TOLERANCE, planned.key)
+        experiment._commit(planned, result, taken, FACTS)
+    return experiment.store.path(cell, planned.key)

@@ -1,0 +1,168 @@
+"""From a config to cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cellfarm.core.cells import Cell
+from cellfarm.core.matrix import AXES, expand
+from cellfarm.errors import UserError
+from hypothesis import given
+from hypothesis import strategies as st
+
+VERSIONS = {"ncnn": "1.0", "mnn": "3.6", "litert": "2.3"}
+CORES = {"host": 2, "phone": 8}
+CONFIG: dict[str, Any] = {
+    "models": ["small", "large"],
+    "libraries": ["ncnn", "mnn"],
+    "variants": ["fp32", "int8"],
+    "devices": ["host", "phone"],
+    "processors": ["cpu"],
+    "threads": [1, "all"],
+}
+
+
+def resolve(reference: str) -> tuple[str, str]:
+    name, at, version = reference.partition("@")
+    if name not in VERSIONS:
+        raise UserError(f"unknown library '{name}'")
+    return name, version if at else VERSIONS[name]
+
+
+def cells(**changes: Any) -> list[Cell]:
+    return expand(CONFIG | changes, resolve, CORES, "test.yaml")
+
+
+def test_the_axes_are_multiplied():
+    found = cells()
+    assert len(found) == 2 * 2 * 2 * 2 * 1 * 2
+    assert Cell("small", "ncnn", "1.0", "int8", "phone", "cpu", 8) in found
+    assert {cell.library_version for cell in found if cell.library == "mnn"} == {"3.6"}
+
+
+def test_all_is_every_core_of_each_device():
+    found = cells(threads=["all"])
+    assert {(cell.device, cell.threads) for cell in found} == {("host", 2), ("phone", 8)}
+
+
+def test_a_count_that_equals_all_is_measured_once():
+    found = cells(devices=["host"], threads=[2, "all"])
+    assert len(found) == len(set(found)) == 2 * 2 * 2
+
+
+def test_a_version_that_is_the_default_is_measured_once():
+    assert len(cells(libraries=["ncnn", "ncnn@1.0"])) == len(cells(libraries=["ncnn"]))
+
+
+def test_two_versions_of_a_library_are_two_columns():
+    found = cells(libraries=["ncnn", "ncnn@0.9"])
+    assert {cell.versioned_library for cell in found} == {"ncnn@1.0", "ncnn@0.9"}
+
+
+def test_the_cells_are_sorted():
+    found = cells()
+    assert found == sorted(found)
+
+
+def test_exclude_takes_away_what_matches_all_its_axes():
+    entry = {"model": "small", "device": "phone"}
+    found = cells(exclude=[entry])
+    gone = set(cells()) - set(found)
+    assert gone == {c for c in cells() if c.model == "small" and c.device == "phone"}
+
+
+def test_exclude_with_lists_matches_any_of_their_values():
+    found = cells(exclude=[{"variant": ["fp32", "int8"], "threads": "all", "model": "large"}])
+    assert {cell.threads for cell in found if cell.model == "large"} == {1}
+    assert {cell.threads for cell in found if cell.model == "small"} == {1, 2, 8}
+
+
+def test_a_bare_name_excludes_every_version():
+    found = cells(libraries=["ncnn", "ncnn@0.9", "mnn"], exclude=[{"library": "ncnn"}])
+    assert {cell.library for cell in found} == {"mnn"}
+
+
+def test_a_version_excludes_itself_only():
+    found = cells(libraries=["ncnn", "ncnn@0.9"], exclude=[{"library": "ncnn@0.9"}])
+    assert {cell.library_version for cell in found} == {"1.0"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"model": "smal"}, {"library": "litert"}, {"library": "ncnn@7"}, {"threads": 3}],
+    ids=str,
+)
+def test_an_exclude_that_matches_nothing_is_a_mistake(entry: dict[str, Any]):
+    with pytest.raises(UserError, match=r"test\.yaml: exclude\[1\].*matches no cell") as caught:
+        cells(exclude=[{"variant": "int8"}, entry])
+    assert str(next(iter(entry.values()))) in str(caught.value)
+
+
+def test_an_exclude_of_what_an_earlier_one_took_is_a_mistake():
+    with pytest.raises(UserError, match=r"exclude\[1\]"):
+        cells(exclude=[{"model": "small"}, {"model": "small"}])
+
+
+def test_an_unknown_library_is_a_mistake_wherever_it_stands():
+    for changes in ({"libraries": ["nccn"]}, {"exclude": [{"library": "nccn"}]},
+                    {"include": [{"library": "nccn"}]}):  # fmt: skip
+        with pytest.raises(UserError, match="nccn"):
+            cells(**changes)
+
+
+def test_include_adds_what_it_describes_and_takes_the_rest_from_the_config():
+    found = cells(include=[{"library": "litert", "model": "small", "threads": 4}])
+    added = set(found) - set(cells())
+    assert {(c.library, c.model, c.threads) for c in added} == {("litert", "small", 4)}
+    assert {(c.variant, c.device) for c in added} == {
+        (variant, device) for variant in CONFIG["variants"] for device in CONFIG["devices"]
+    }
+
+
+def test_include_comes_after_exclude():
+    found = cells(
+        exclude=[{"library": "mnn"}], include=[{"library": "mnn", "model": "large", "threads": 1}]
+    )
+    assert {(c.model, c.threads) for c in found if c.library == "mnn"} == {("large", 1)}
+
+
+def test_include_of_what_is_there_changes_nothing():
+    assert cells(include=[{"model": "small"}]) == cells()
+
+
+def _subsets(values: list[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=4)
+
+
+CONFIGS = st.fixed_dictionaries(
+    {
+        "models": _subsets(["a", "b", "c"]),
+        "libraries": _subsets(["ncnn", "ncnn@0.9", "mnn", "litert", "litert@2.3"]),
+        "variants": _subsets(["fp32", "fp16", "int8"]),
+        "devices": _subsets(["host", "phone"]),
+        "processors": _subsets(["cpu", "gpu"]),
+        "threads": _subsets([1, 2, 4, "all"]),
+    }
+)
+
+
+@given(config=CONFIGS, data=st.data())
+def test_the_order_and_repetition_of_a_list_do_not_matter(config: dict[str, Any], data: Any):
+    shuffled = {name: data.draw(st.permutations(config[name])) for name in AXES.values()}
+    repeated = {name: values + values[:1] for name, values in shuffled.items()}
+    expected = expand(config, resolve, CORES)
+    assert expand(shuffled, resolve, CORES) == expected
+    assert expand(repeated, resolve, CORES) == expected
+
+
+@given(config=CONFIGS, data=st.data())
+def test_exclude_and_what_is_left_are_the_whole(config: dict[str, Any], data: Any):
+    everything = expand(config, resolve, CORES)
+    chosen = data.draw(st.sampled_from(everything))
+    axes = data.draw(st.sets(st.sampled_from(["model", "variant", "device", "threads"]), min_size=1))
+    entry = {axis: getattr(chosen, axis) for axis in axes}
+    left = expand(config | {"exclude": [entry]}, resolve, CORES)
+    gone = {cell for cell in everything if all(getattr(cell, a) == entry[a] for a in axes)}
+    assert chosen in gone
+    assert set(left) == set(everything) - gone
