@@ -16,10 +16,10 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 os.environ["PYTHONPATH"] = str(Path(workflow.basedir) / "workflow")
 
 from cellfarm.errors import CellfarmError
-from cellfarm.pipeline import Pipeline, fail, take_pipeline_lock
+from cellfarm.pipeline import Pipeline, fail, source_of_config, take_pipeline_lock
 
 try:
-    PIPELINE = Pipeline(config)
+    PIPELINE = Pipeline(config, source_of_config(workflow))
     TARGETS = PIPELINE.targets()
 except CellfarmError as error:
     fail(error)

@@ -181,7 +181,8 @@ class Pipeline:
             return f"cellfarm: nothing to measure: all {total} cells have a result."
         lines = [f"cellfarm: {len(self.plan.stale)} of {total} cells to measure:"]
         for (device, model), cells in self.plan.experiments.items():
-            lines.append(f"  experiment {model} on {device}: {len(cells)} cells")
+            count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+            lines.append(f"  experiment {model} on {device}: {count}")
             for planned in cells:
                 cell = planned.cell
                 setting = f"{cell.variant} {cell.processor} t{cell.threads}"
@@ -194,6 +195,13 @@ def is_supported(planned: PlannedCell) -> bool:
     library = all_libraries()[planned.cell.library]
     cell = planned.cell
     return cell.variant in library.variants and cell.processor in library.processors
+
+
+def source_of_config(workflow: Any) -> str:
+    """What to call the config in messages: its files, and --config where it was given."""
+    files = [os.path.relpath(path) for path in workflow.configfiles]
+    given = bool(workflow.config_settings.config)
+    return " + ".join([*files, *(["--config"] if given else [])])
 
 
 #: Keeps the pipeline's lock for as long as the process lives.

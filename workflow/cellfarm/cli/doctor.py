@@ -152,4 +152,4 @@ def _results(project: Project) -> Iterator[Finding]:
         "ok" if count else "note", f"{count} results in the store", "" if count else "make"
     )
     if count and not project.warehouse.is_file():
-        yield Finding("note", "no warehouse", "cellfarm rebuild")
+        yield Finding("note", "no warehouse yet", "make")

@@ -78,10 +78,15 @@ def convert(
 ) -> None:
     """Convert a model for a library. `export_id` is - for a converter that reads model.pt2."""
     from .. import libraries
+    from ..causes import exporter_digest, library_causes
     from ..conversion import jobs
+    from ..core.keys import identify_artifact
     from ..environments import library_environment, locate
 
     project = Project.here()
+    causes = library_causes(project, library, version)
+    now = identify_artifact(model_id, exporter_digest(project), causes, variant)
+    _same(now, artifact_id, f"the converter of {library}@{version}")
     entry = libraries.all_libraries()[library]
     filled = project.model_folder(model, model_id)
     source = filled if export_id == "-" else project.export_folder(model, entry.source, export_id)

@@ -73,9 +73,14 @@ def export_id(model: ModelCauses, exporter: str, source: str) -> str:
 def artifact_id(cell: Cell, causes: Causes) -> str:
     """The name of the artifact that a cell runs; threads, device and processor have no part."""
     library = causes.libraries[cell.versioned_library]
-    exporter = _exporter(causes, library)
     model = causes.models[cell.model].id
-    return digest(["artifact", model, exporter, library.source, library.converter, cell.variant])
+    return identify_artifact(model, causes.exporter, library, cell.variant)
+
+
+def identify_artifact(model_id: str, exporter: str, library: LibraryCauses, variant: str) -> str:
+    """The name of an artifact from the digests it depends on."""
+    exporter = exporter_of(exporter, library)
+    return digest(["artifact", model_id, exporter, library.source, library.converter, variant])
 
 
 def cell_causes(cell: Cell, causes: Causes) -> dict[str, str]:
@@ -83,7 +88,7 @@ def cell_causes(cell: Cell, causes: Causes) -> dict[str, str]:
     library = causes.libraries[cell.versioned_library]
     return {
         "model": causes.models[cell.model].id,
-        "exporter": _exporter(causes, library),
+        "exporter": exporter_of(causes.exporter, library),
         "converter": library.converter,
         "library": library.runtime,
         "runner": causes.runner,
@@ -98,6 +103,6 @@ def cell_key(cell: Cell, causes: Mapping[str, str]) -> str:
     return digest(["cell", cell.as_dict(), dict(causes)])
 
 
-def _exporter(causes: Causes, library: LibraryCauses) -> str:
-    """A library that reads the model's own files (pt2) does not depend on the exporter."""
-    return "" if library.source == "pt2" else causes.exporter
+def exporter_of(exporter: str, library: LibraryCauses) -> str:
+    """The exporter's digest; none for a library that reads the model's own files (pt2)."""
+    return "" if library.source == "pt2" else exporter

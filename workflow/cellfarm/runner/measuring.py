@@ -1,6 +1,5 @@
 """The phases of a launch, each timed with the monotonic clock."""
 
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +53,7 @@ def launch(request: dict[str, Any], emit: Callable[..., None]) -> None:
     warm = _samples(session.invoke, samples["min"], samples["max"], samples["seconds"])
     after = system.snapshot()
     emit("samples", phase="warm", ms=warm)
-    emit("resources", peak_rss_mb=peak_rss_mb(), **system.difference(before, after))
+    emit("resources", peak_rss_mb=system.peak_rss_mb(), **system.difference(before, after))
 
 
 def _samples(
@@ -85,11 +84,6 @@ def _write_outputs(path: str, outputs: list[dict[str, Any]], arrays: list[Any]) 
         raise RuntimeError(f"the library gave {len(arrays)} outputs, the model has {len(outputs)}")
     named = zip(outputs, arrays, strict=True)
     numpy.savez(path, **{entry["name"]: numpy.asarray(array) for entry, array in named})
-
-
-def peak_rss_mb() -> float:
-    """The largest resident set of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _since_ms(began_ns: int) -> float:

@@ -34,11 +34,23 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float
 
 def rss_mb() -> float | None:
     """The resident set now."""
+    return _status_mb("VmRSS")
+
+
+def peak_rss_mb() -> float | None:
+    """The largest resident set so far. Not ru_maxrss: that one starts with the parent's."""
+    return _status_mb("VmHWM")
+
+
+def _status_mb(field: str) -> float | None:
     try:
-        with open("/proc/self/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
-    except OSError:
-        return None
+        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
+            for line in file:
+                if line.startswith(field + ":"):
+                    return int(line.split()[1]) / 1024
+    except (OSError, ValueError):
+        pass
+    return None
 
 
 def _machine_jiffies() -> tuple[int, int] | None:
