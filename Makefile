@@ -38,7 +38,7 @@ $(VENV)/.dev-ready: envs/dev.txt pyproject.toml | $(BIN)/uv
 
 test: $(VENV)/.dev-ready  ## every test, with the servers and browsers that they need
 	@tests/system-packages
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.dev-ready  ## style, types and the workflow's own lint
 	$(BIN)/ruff check .

@@ -21,10 +21,12 @@ from cellfarm.pipeline import Pipeline, fail, source_of_config, take_pipeline_lo
 try:
     PIPELINE = Pipeline(config, source_of_config(workflow))
     TARGETS = PIPELINE.targets()
+    MEASURED = PIPELINE.measured_targets()
 except CellfarmError as error:
     fail(error)
 
 CELLFARM = f"{sys.executable} -m cellfarm job"
+
 
 wildcard_constraints:
     model=r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
@@ -43,6 +45,12 @@ rule all:
     default_target: True
     input:
         TARGETS,
+
+
+# Everything but the report.
+rule measured:
+    input:
+        MEASURED,
 
 
 include: "workflow/rules/environments.smk"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cellfarm.locking import file_lock
 from tests.support.farm import Farm
 
 
@@ -19,10 +21,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def measured_farm(tmp_path_factory: pytest.TempPathFactory) -> Farm:
-    """A farm whose four cells were measured once; tests take a copy."""
-    farm = Farm.create(tmp_path_factory.mktemp("measured") / "farm")
-    farm.run()
-    return farm
+    """A farm whose four cells were measured once, for all of pytest's workers; tests take a copy."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    root = shared / "measured-farm"
+    with file_lock(shared / "measured-farm.lock"):
+        if (root / "reports/index.html").is_file():
+            return Farm(root)
+        shutil.rmtree(root, ignore_errors=True)
+        farm = Farm.create(root)
+        farm.run()
+        return farm
 
 
 @pytest.fixture

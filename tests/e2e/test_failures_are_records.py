@@ -28,7 +28,7 @@ def statuses(farm: Farm) -> dict[str, tuple[str, str | None]]:
 
 def assert_recorded(farm: Farm, status: str, reason: str) -> None:
     """Both cells of ONNX Runtime have the status, the others are ok, and the summary says so."""
-    farm.run()
+    farm.run("measured")
     found = statuses(farm)
     assert set(found) == ALL
     for cell, (actual, why) in found.items():
@@ -39,7 +39,7 @@ def assert_recorded(farm: Farm, status: str, reason: str) -> None:
     summary = farm.cellfarm("summary")
     assert status in summary
     assert "2 ok" in summary
-    again = farm.run()
+    again = farm.run("measured")
     assert "nothing to measure" in again.stdout  # retried only when asked
 
 
@@ -75,7 +75,7 @@ def test_an_unsupported_operator(farm: Farm) -> None:
 
 def test_an_unsupported_variant(farm: Farm) -> None:
     farm.configure(variants=["fp32", "int8"], models=["small_squeezenet"])
-    farm.run()
+    farm.run("measured")
     rows = farm.query("SELECT library, status, reason FROM cells WHERE variant = 'int8'")
     assert [row["status"] for row in rows] == ["unsupported", "unsupported"]
 
@@ -88,7 +88,7 @@ def test_a_wrong_output_never_ranks(farm: Farm) -> None:
             "Session.get_outputs = lambda self: [array[..., ::-1] for array in _get(self)]\n"
         ),
     )
-    farm.run()
+    farm.run("measured")
     rows = farm.query("FROM cells WHERE library = 'onnxruntime'")
     assert {row["status"] for row in rows} == {"wrong"}
     assert all("cosine" in row["reason"] for row in rows)
@@ -106,7 +106,7 @@ def test_a_library_that_cannot_be_installed(farm: Farm) -> None:
 
 def test_a_model_whose_input_does_not_fit(farm: Farm) -> None:
     farm.edit("models/small_mobilenet.yaml", lambda text: text.replace("- 3\n", "- 5\n"))
-    farm.run()
+    farm.run("measured")
     found = statuses(farm)
     assert found["small_mobilenet ncnn"][0] == "failed"
     assert "model" in str(found["small_mobilenet ncnn"][1])
@@ -119,15 +119,15 @@ def test_failed_cells_are_retried_on_request_alone(farm: Farm) -> None:
     flaky = farm.root / "flaky"
     farm.edit(BACKEND, lambda text: text.replace("/tmp/cellfarm-flaky", str(flaky)))
     flaky.touch()
-    farm.run()
+    farm.run("measured")
     assert statuses(farm)[SQUEEZENET][0] == "failed"
     flaky.unlink()
-    assert "nothing to measure" in farm.run().stdout
+    assert "nothing to measure" in farm.run("measured").stdout
     before = farm.result_files()
     assert "2 cells will be measured again" in farm.cellfarm("retry")
     planned = farm.run("-n").stdout
     assert "a retry was asked for" in planned
-    farm.run()
+    farm.run("measured")
     assert farm.measured_since(before) == {SQUEEZENET, "small_mobilenet onnxruntime"}
     assert {status for status, _ in statuses(farm).values()} == {"ok"}
     assert len(farm.query("FROM history WHERE status = 'failed'")) == 2

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,14 +56,14 @@ def assert_complete(farm: Farm) -> None:
 
 
 def test_a_killed_run_resumes_with_the_launches_it_has(slow_farm: Farm) -> None:
-    run = slow_farm.start()
+    run = slow_farm.start("measured")
     slow_farm.wait_for(lambda: slow_farm.journaled() >= 5)
     kill_group(run)
     run.wait()
     slow_farm.assert_no_processes()
     kept = slow_farm.journaled()
     slow_farm.assert_store_whole()
-    slow_farm.run()
+    slow_farm.run("measured")
     assert_complete(slow_farm)
     first = min(min(one) for one in launch_sessions(slow_farm))
     reused = sum(one.count(first) for one in launch_sessions(slow_farm))
@@ -74,7 +75,7 @@ def test_killed_again_and_again_at_random_moments(slow_farm: Farm) -> None:
     for _ in range(5):
         before = slow_farm.journaled()
         results = len(slow_farm.result_files())
-        run = slow_farm.start()
+        run = slow_farm.start("measured")
         time.sleep(1.5 + moments.random() * 3)
         kill_group(run)
         run.wait()
@@ -82,16 +83,16 @@ def test_killed_again_and_again_at_random_moments(slow_farm: Farm) -> None:
         slow_farm.assert_store_whole()
         # A journal only shrinks because its cell was committed.
         assert slow_farm.journaled() >= before or len(slow_farm.result_files()) > results
-    slow_farm.run()
+    slow_farm.run("measured")
     assert_complete(slow_farm)
 
 
 def test_snakemake_alone_killed_leaves_the_device_to_who_measures(slow_farm: Farm) -> None:
-    run = slow_farm.start()
+    run = slow_farm.start("measured")
     slow_farm.wait_for(lambda: slow_farm.journaled() >= 2)
     os.kill(run.pid, signal.SIGKILL)
     run.wait()
-    slow_farm.run()  # waits for the orphan's experiment, then does the rest
+    slow_farm.run("measured")  # waits for the orphan's experiment, then does the rest
     assert_complete(slow_farm)
     slow_farm.assert_no_processes()
 
@@ -100,7 +101,7 @@ def test_snakemake_alone_killed_leaves_the_device_to_who_measures(slow_farm: Far
 def test_an_interrupt_leaves_no_process_and_a_whole_store(
     slow_farm: Farm, whole_group: bool
 ) -> None:
-    run = slow_farm.start()
+    run = slow_farm.start("measured")
     slow_farm.wait_for(lambda: slow_farm.journaled() >= 3)
     if whole_group:
         kill_group(run, signal.SIGINT)
@@ -109,14 +110,14 @@ def test_an_interrupt_leaves_no_process_and_a_whole_store(
     assert run.wait(timeout=120) != 0
     slow_farm.assert_no_processes()
     slow_farm.assert_store_whole()
-    slow_farm.run()
+    slow_farm.run("measured")
     assert_complete(slow_farm)
 
 
 def test_a_second_run_in_the_same_folder_is_refused(slow_farm: Farm) -> None:
-    run = slow_farm.start()
+    run = slow_farm.start("measured")
     slow_farm.wait_for(lambda: slow_farm.journaled() >= 1)
-    second = slow_farm.run(code=2)
+    second = slow_farm.run("measured", code=2)
     assert "another run is at work in this folder" in second.stdout
     assert "Traceback" not in second.stdout
     assert slow_farm.run("-n").returncode == 0
@@ -126,7 +127,7 @@ def test_a_second_run_in_the_same_folder_is_refused(slow_farm: Farm) -> None:
 
 def test_two_folders_never_measure_this_machine_at_once(slow_farm: Farm, tmp_path: Path) -> None:
     other = slow_farm.copy(tmp_path / "other")
-    runs = [slow_farm.start(), other.start()]
+    runs = [slow_farm.start("measured"), other.start("measured")]
     assert [run.wait(timeout=400) for run in runs] == [0, 0]
     spans = []
     for farm in (slow_farm, other):
@@ -137,7 +138,7 @@ def test_two_folders_never_measure_this_machine_at_once(slow_farm: Farm, tmp_pat
                 spans.append((document["started_at"], document["ended_at"]))
     assert len(spans) == 4
     spans.sort()
-    for (_, ended), (started, _) in zip(spans, spans[1:], strict=False):
+    for (_, ended), (started, _) in pairwise(spans):
         assert ended <= started
 
 
@@ -149,7 +150,7 @@ def test_a_full_disk_while_a_result_is_committed(slow_farm: Farm) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", str(cells)]
     subprocess.run(mount, check=True)
     try:
-        done = slow_farm.run(code=1)
+        done = slow_farm.run("measured", code=1)
         assert "No space left on device" in done.stdout
         assert "make room" in done.stdout
         assert not list(cells.rglob("*.tmp"))
@@ -157,7 +158,7 @@ def test_a_full_disk_while_a_result_is_committed(slow_farm: Farm) -> None:
         kept = slow_farm.journaled()
         assert kept >= 6
         subprocess.run(["mount", "-o", "remount,size=10m", str(cells)], check=True)
-        slow_farm.run()
+        slow_farm.run("measured")
         assert_complete(slow_farm)
         sessions = launch_sessions(slow_farm)
         assert sum(one.count(min(map(min, sessions))) for one in sessions) >= 6

@@ -56,7 +56,7 @@ def test_a_new_model_is_measured_alone(farm: Farm) -> None:
     before = farm.result_files()
     farm.add_model("another", "squeezenet1_1", size=48)
     farm.configure(models=["small_squeezenet", "small_mobilenet", "another"])
-    farm.run()
+    farm.run("measured")
     assert farm.measured_since(before) == {"another onnxruntime", "another ncnn"}
 
 
@@ -65,7 +65,7 @@ def test_another_version_of_a_library_is_locked_and_measured_alone(farm: Farm) -
     farm.configure(libraries=["onnxruntime", "ncnn@1.0.20260526"])
     planned = farm.run("-n").stdout
     assert "ncnn@1.0.20260526 fp32 cpu t1: new version of the library" in planned
-    farm.run()
+    farm.run("measured")
     assert farm.measured_since(before) == {"small_squeezenet ncnn", "small_mobilenet ncnn"}
     versions = farm.query("SELECT DISTINCT library_version AS v FROM cells WHERE library = 'ncnn'")
     assert versions == [{"v": "1.0.20260526"}]
@@ -75,11 +75,11 @@ def test_another_version_of_a_library_is_locked_and_measured_alone(farm: Farm) -
 def test_a_changed_device_is_measured_alone(farm: Farm) -> None:
     farm.write("devices/other.yaml", {**_device("other")})
     farm.configure(devices=["host", "other"])
-    farm.run()
+    farm.run("measured")
     before = farm.result_files()
     farm.write("devices/other.yaml", {**_device("other"), "work_folder": "results/work/elsewhere"})
     assert "the device (its description or its fingerprint) changed" in farm.run("-n").stdout
-    farm.run()
+    farm.run("measured")
     assert farm.measured_since(before) == ALL
     changed = set(farm.result_files()) - set(before)
     assert {path.split("/")[0] for path in changed} == {"other"}
@@ -88,7 +88,7 @@ def test_a_changed_device_is_measured_alone(farm: Farm) -> None:
 def test_a_changed_converter_converts_and_measures_its_library(farm: Farm) -> None:
     before, steps = farm.result_files(), farm.step_files()
     farm.edit("workflow/cellfarm/libraries/ncnn/convert.py", lambda text: f"{text}\n# changed\n")
-    farm.run()
+    farm.run("measured")
     assert farm.measured_since(before) == {"small_squeezenet ncnn", "small_mobilenet ncnn"}
     made = {step.split("@")[0] for step in farm.steps_since(steps)}
     assert made == {"artifacts/ncnn"}
@@ -97,7 +97,7 @@ def test_a_changed_converter_converts_and_measures_its_library(farm: Farm) -> No
 def test_a_changed_runner_measures_everything_and_converts_nothing(farm: Farm) -> None:
     before, steps = farm.result_files(), farm.step_files()
     farm.edit("workflow/cellfarm/runner/measuring.py", lambda text: f"{text}\n# changed\n")
-    farm.run()
+    farm.run("measured")
     assert farm.measured_since(before) == ALL
     assert farm.steps_since(steps) == set()
 
@@ -106,7 +106,7 @@ def test_a_changed_backend_measures_its_library(farm: Farm) -> None:
     before = farm.result_files()
     path = "workflow/cellfarm/libraries/onnxruntime/backend.py"
     farm.edit(path, lambda text: f"{text}\n# changed\n")
-    farm.run()
+    farm.run("measured")
     assert farm.measured_since(before) == {
         "small_squeezenet onnxruntime",
         "small_mobilenet onnxruntime",
@@ -128,7 +128,7 @@ def test_a_deleted_result_is_measured_alone(farm: Farm) -> None:
     before = farm.result_files()
     victim = next(path for path in before if "ncnn" in path and "small_mobilenet" in path)
     (farm.root / "results/cells" / victim).unlink()
-    farm.run()
+    farm.run("measured")
     assert farm.measured_since(before) == {"small_mobilenet ncnn"}
     assert len(farm.query("FROM history")) == 4
 
@@ -161,7 +161,7 @@ def test_the_deployment_is_copied_only_when_absent(farm: Farm) -> None:
     assert stamps
     victim = next(iter(farm.result_files()))
     (farm.root / "results/cells" / victim).unlink()
-    farm.run()
+    farm.run("measured")
     assert {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()} == stamps
 
 

@@ -95,7 +95,10 @@ def test_what_is_missing_is_named(project, name: str):
     [
         ({"models": "squeezenet1_1"}, {"models": ["squeezenet1_1"]}),
         ({"models": "squeezenet1_1,mobilenet_v2"}, {"models": ["squeezenet1_1", "mobilenet_v2"]}),
-        ({"models": "[squeezenet1_1, mobilenet_v2]"}, {"models": ["squeezenet1_1", "mobilenet_v2"]}),
+        (
+            {"models": "[squeezenet1_1, mobilenet_v2]"},
+            {"models": ["squeezenet1_1", "mobilenet_v2"]},
+        ),
         ({"threads": "1,all"}, {"threads": [1, "all"]}),
         ({"threads": 2}, {"threads": [2]}),
         ({"threads": "all"}, {"threads": ["all"]}),

@@ -79,7 +79,7 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path, size: int):
         with ballast.open("r+b") as file:  # room for a part of the line, not for all of it
             file.truncate(max(0, ballast.stat().st_size - size // 2))
         taken = 0
-        with pytest.raises(OSError) as caught:  # noqa: PT012
+        with pytest.raises(OSError) as caught:
             while True:
                 journal.append({"number": 1, "pad": "y" * size})
                 taken += 1

@@ -25,7 +25,12 @@ from hypothesis import strategies as st
 
 MODELS = ("small", "large")
 #: library@version -> the format that its converter reads
-LIBRARIES = {"litert@2": "pt2", "onnxruntime@1": "onnx", "onnxruntime@2": "onnx", "ncnn@1": "torchscript"}  # fmt: skip
+LIBRARIES = {
+    "litert@2": "pt2",
+    "onnxruntime@1": "onnx",
+    "onnxruntime@2": "onnx",
+    "ncnn@1": "torchscript",
+}
 DEVICES = ("host", "phone")
 VARIANTS = ("fp32", "int8")
 CELLS = [
@@ -60,7 +65,9 @@ def paths() -> Iterable[Path]:
         for name, entry in value.items():
             inner = [] if isinstance(entry, str) else [f.name for f in fields(entry)]
             # Another `source` is another converter: its format is not a digest.
-            yield from ((field.name, name, *part) for part in [[i] for i in inner if i != "source"] or [[]])
+            yield from (
+                (field.name, name, *part) for part in [[i] for i in inner if i != "source"] or [[]]
+            )
 
 
 def changed(causes: Causes, path: Path, value: str) -> Causes:

@@ -178,7 +178,11 @@ def test_texts_and_lists_are_cut():
 
 
 def test_unknown_series_are_not_kept():
-    lines = [*GOOD, event("samples", phase="other", ms=[1.0]), event("samples", phase=["warm"], ms=[])]
+    lines = [
+        *GOOD,
+        event("samples", phase="other", ms=[1.0]),
+        event("samples", phase=["warm"], ms=[]),
+    ]
     assert finish(lines) == finish(GOOD)
 
 
@@ -187,7 +191,9 @@ def test_a_line_nested_without_end_is_chatter(line: str):
     assert finish([line, *GOOD]) == finish(GOOD)
 
 
-EVENTS = st.sampled_from(["start", "phase", "done", "outputs", "samples", "resources", "error", "end", "x"])
+EVENTS = st.sampled_from(
+    ["start", "phase", "done", "outputs", "samples", "resources", "error", "end", "x"]
+)
 FIELDS = st.sampled_from(
     ["ms", "name", "phase", "pid", "rss_mb", "actual", "library_version", "kind", "message", "self"]
 )

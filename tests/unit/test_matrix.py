@@ -160,7 +160,9 @@ def test_the_order_and_repetition_of_a_list_do_not_matter(config: dict[str, Any]
 def test_exclude_and_what_is_left_are_the_whole(config: dict[str, Any], data: Any):
     everything = expand(config, resolve, CORES)
     chosen = data.draw(st.sampled_from(everything))
-    axes = data.draw(st.sets(st.sampled_from(["model", "variant", "device", "threads"]), min_size=1))
+    axes = data.draw(
+        st.sets(st.sampled_from(["model", "variant", "device", "threads"]), min_size=1)
+    )
     entry = {axis: getattr(chosen, axis) for axis in axes}
     left = expand(config | {"exclude": [entry]}, resolve, CORES)
     gone = {cell for cell in everything if all(getattr(cell, a) == entry[a] for a in axes)}

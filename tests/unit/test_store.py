@@ -118,7 +118,11 @@ TEXT = st.text(max_size=30) | st.sampled_from(
     ["\n", "},\n{", "\r\n", "\u2028", "\x85", ",", "}", '"', "\\", "🦊", "\x00", '"},']
 )
 VALUES: Any = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
     max_leaves=10,
 )
@@ -150,7 +154,10 @@ def test_values_that_are_not_json_are_refused(tmp_path):
     assert list(store.files()) == []
 
 
-@pytest.mark.parametrize("text", ["", "not json\n", "[1, 2]\n", '{"cell": 1,\n}', '{"key": "k', "\x00" * 64])  # fmt: skip
+NO_RESULTS = ["", "not json\n", "[1, 2]\n", '{"cell": 1,\n}', '{"key": "k', "\x00" * 64]
+
+
+@pytest.mark.parametrize("text", NO_RESULTS)
 def test_what_is_no_result_says_so(tmp_path, text):
     path = tmp_path / "k.json"
     path.write_text(text)

@@ -18,7 +18,7 @@ def result_of(*launches: dict[str, Any], protocol: dict[str, Any] | None = None)
 def test_good_launches_are_a_good_result():
     found = result_of(make_launch([10, 11, 12]), make_launch([12, 13, 14]))
     summary = found["summary"]
-    assert (found["status"], found["reason"], found["flags"]) == ("ok", None, ["noisy"])
+    assert (found["status"], found["reason"], found["flags"]) == ("ok", None, [])
     assert summary["latency_ms"] == 12.0
     assert summary["latency_ci_low_ms"] <= 12.0 <= summary["latency_ci_high_ms"]
     assert summary["latency_p90_ms"] == pytest.approx(13.5)
@@ -95,6 +95,15 @@ def test_the_worst_comparison_takes_each_measure_apart():
 def test_agreeing_launches_are_precise_and_not_flagged():
     found = result_of(*[make_launch([10.0, 10.0, 10.0])] * 3)
     assert found["flags"] == [] and found["summary"]["stopped_because"] == "precise"
+
+
+def test_launches_that_disagree_far_beyond_the_target_are_noisy():
+    def spread(ratio: float) -> list[str]:
+        return result_of(make_launch([10.0] * 3), make_launch([10.0 * ratio] * 3))["flags"]
+
+    # The half width is (ratio - 1) / (ratio + 1); the limit is 3 times the target of 0.05.
+    assert spread(1.3) == []
+    assert spread(1.4) == ["noisy"]
 
 
 def contended(cores: float | None) -> dict[str, Any]:

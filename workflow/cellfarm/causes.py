@@ -24,7 +24,7 @@ _FOR_PEOPLE = ("title",)
 
 
 def gather(
-    project: Project, config: Configuration, cells: list[Cell], facts: Mapping[str, dict]
+    project: Project, config: Configuration, cells: list[Cell], facts: Mapping[str, dict[str, Any]]
 ) -> Causes:
     """All digests for the given cells.
 
@@ -112,5 +112,5 @@ def _model_sources(exporting: bool) -> list[Path]:
     return [path for path in paths if (path.stem == "exporting") == exporting]
 
 
-def _without(document: Mapping, names: tuple[str, ...]) -> dict:
+def _without(document: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if key not in names}

@@ -40,7 +40,7 @@ def load_yaml(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     try:
-        return yaml.load(text, Loader=_StrictLoader)
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -85,17 +85,16 @@ def _validator(schema: Path) -> Draft202012Validator:
     return Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: Any) -> str:
     choice = error.parent
     if isinstance(choice, ValidationError) and choice.absolute_path == error.absolute_path:
         return _explain(choice)  # "a number, or all" says more than what one of the two lacks
     key = _path(error)
     at = f"key '{key}': " if key else ""
     if error.validator == "additionalProperties":
-        assert isinstance(error.schema, Mapping)
         known = list(error.schema.get("properties", {}))
         unknown = [name for name in error.instance if name not in known]
-        hints = [_suggest(str(name), known) for name in unknown]
+        hints = [suggestion(str(name), known) for name in unknown]
         named = ", ".join(f"'{name}'{hint}" for name, hint in zip(unknown, hints, strict=True))
         return f"{at}unknown key {named}; expected one of: {', '.join(known)}"
     if error.validator == "required":
@@ -104,7 +103,7 @@ def _explain(error: ValidationError) -> str:
     found = f"found {_shown(error.instance)}"
     if error.validator == "enum":
         values = [str(value) for value in error.validator_value]
-        hint = _suggest(str(error.instance), values)
+        hint = suggestion(str(error.instance), values)
         return f"{at}expected one of {', '.join(values)}; {found}{hint}"
     if error.validator == "type":
         return f"{at}expected {_types(error.validator_value)}{_described(error)}; {found}"
@@ -113,7 +112,7 @@ def _explain(error: ValidationError) -> str:
     return f"{at}{error.message}"
 
 
-def _described(error: ValidationError, name: str | None = None) -> str:
+def _described(error: Any, name: str | None = None) -> str:
     schema = error.schema if isinstance(error.schema, Mapping) else {}
     if name is not None:
         schema = schema.get("properties", {}).get(name, {})
@@ -121,7 +120,7 @@ def _described(error: ValidationError, name: str | None = None) -> str:
     return f" ({text})" if text else ""
 
 
-def _path(error: ValidationError) -> str:
+def _path(error: Any) -> str:
     text = ""
     for part in error.absolute_path:
         text += f"[{part}]" if isinstance(part, int) else f"{'.' if text else ''}{part}"
@@ -138,7 +137,8 @@ def _types(types: str | list[str]) -> str:
 def _kind(value: Any) -> str:
     if value is None:
         return "an empty file"
-    return {list: "a list", str: "text"}.get(type(value), type(value).__name__)
+    names: dict[type, str] = {list: "a list", str: "text"}
+    return names.get(type(value), type(value).__name__)
 
 
 def _shown(value: Any) -> str:
@@ -146,11 +146,7 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _suggest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
-
-
 def suggestion(name: str, known: list[str]) -> str:
     """` (did you mean 'x'?)`, or nothing."""
-    return _suggest(name, known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""

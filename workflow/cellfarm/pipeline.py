@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -36,7 +37,6 @@ class Pipeline:
         self.configuration = load(self.project, config, where)
         self.plan = make_plan(self.project, self.configuration)
         self._artifacts = {p.artifact_id: p for p in self.plan.cells}
-
         self._check_devices()
 
     def _check_devices(self) -> None:
@@ -61,23 +61,36 @@ class Pipeline:
         return str(frozen["id"])
 
     def targets(self) -> list[str]:
-        """What is not up to date; nothing, if everything is."""
-        state = read_state(self.project)
-        wanted = warehouse_state(self.project, [(p.cell, p.key) for p in self.plan.cells])
-        report = report_state(wanted)
+        """What is not up to date of the results and the report; nothing, if everything is."""
         page = self.project.reports / "index.html"
+        report = report_state(self._warehouse_wanted)
+        up_to_date = self._state.get("report") == report and page.is_file()
+        if up_to_date and not self.measured_targets():
+            return []
+        return [self._stamp([report, page.is_file()], "report")]
+
+    def measured_targets(self) -> list[str]:
+        """The same without the report."""
         up_to_date = (
             not self.plan.stale
-            and state.get("warehouse") == wanted
-            and state.get("report") == report
-            and page.is_file()
+            and self._state.get("warehouse") == self._warehouse_wanted
             and self.project.warehouse.is_file()
         )
-        if up_to_date:
-            return []
+        return [] if up_to_date else [self._stamp([], "warehouse")]
+
+    @cached_property
+    def _state(self) -> dict[str, Any]:
+        return read_state(self.project)
+
+    @cached_property
+    def _warehouse_wanted(self) -> str:
+        return warehouse_state(self.project, [(p.cell, p.key) for p in self.plan.cells])
+
+    def _stamp(self, more: list[Any], kind: str) -> str:
+        """A file that does not exist yet in this situation, and will when `kind` is up to date."""
         self._save_current()
-        situation = digest([state, wanted, report, page.is_file()])
-        return [f"results/stamps/{self.plan.current}-{situation}.report"]
+        situation = digest([self._state, self._warehouse_wanted, *more])
+        return f"results/stamps/{self.plan.current}-{situation}.{kind}"
 
     def experiments(self) -> list[str]:
         """The records of the experiments that this run measures."""
@@ -102,7 +115,8 @@ class Pipeline:
             "cells": [[planned.cell.as_dict(), planned.key] for planned in self.plan.cells],
             "devices": self.plan.facts,
         }
-        write_atomically(path, json.dumps(document) + "\n")
+        if not path.exists():
+            write_atomically(path, json.dumps(document) + "\n")
 
     # -- inputs ---------------------------------------------------------------------------------
 
@@ -248,9 +262,10 @@ def latest_current(project: Project) -> dict[str, Any]:
 def warehouse_state(project: Project, cells: Iterable[tuple[Cell, str]]) -> str:
     """A digest of what the warehouse should hold of the wanted cells: their keys and files."""
     found = []
+    root = str(project.cells)
     for cell, key in cells:
         try:
-            stamp = os.stat(f"{project.cells}/{cell.folder}/{key}.json").st_mtime_ns
+            stamp = os.stat(f"{root}/{cell.folder}/{key}.json").st_mtime_ns
         except OSError:
             stamp = 0
         found.append([key, stamp])
@@ -262,6 +277,8 @@ def report_state(warehouse: str) -> str:
 
 
 def write_state(project: Project, **values: Any) -> None:
+    """Note what was brought up to date; the time makes every state another situation."""
+    values["written_at"] = time.time()
     write_atomically(
         project.results / STATE, json.dumps(read_state(project) | values, indent=1) + "\n"
     )

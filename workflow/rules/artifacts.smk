@@ -21,10 +21,10 @@ rule export:
         "results/exports/{model}/{source}/{id}/record.json",
     log:
         "results/logs/exports/{model}-{source}-{id}.log",
-    params:
-        model_id=lambda wildcards: PIPELINE.model_of_export(wildcards.id).split("/")[3],
     resources:
         host=25,
+    params:
+        model_id=lambda wildcards: PIPELINE.model_of_export(wildcards.id).split("/")[3],
     shell:
         "{CELLFARM} export {wildcards.model} {wildcards.source} {params.model_id} {wildcards.id}"
         " --log {log}"
@@ -37,10 +37,10 @@ rule artifact:
         "results/artifacts/{library}@{version}/{model}/{variant}/{id}/record.json",
     log:
         "results/logs/artifacts/{library}@{version}-{model}-{variant}-{id}.log",
-    params:
-        ids=lambda wildcards: PIPELINE.artifact_sources(wildcards.id),
     resources:
         host=25,
+    params:
+        ids=lambda wildcards: PIPELINE.artifact_sources(wildcards.id),
     shell:
         "{CELLFARM} convert {wildcards.library} {wildcards.version} {wildcards.model}"
         " {wildcards.variant} {params.ids} {wildcards.id} --log {log}"

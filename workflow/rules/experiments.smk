@@ -20,10 +20,12 @@ rule experiment:
         "results/logs/experiments/{plan}/{device}-{model}.log",
     threads: lambda wildcards: workflow.cores if PIPELINE.is_host(wildcards.device) else 0
     resources:
-        host=lambda wildcards: 100 if PIPELINE.is_host(wildcards.device) else 0,
         **{
-            f"device_{device}": (lambda wildcards, device=device: int(wildcards.device == device))
+            f"device_{device}": (
+                lambda wildcards, device=device: int(wildcards.device == device)
+            )
             for device in PIPELINE.device_names
         },
+        host=lambda wildcards: 100 if PIPELINE.is_host(wildcards.device) else 0,
     shell:
         "{CELLFARM} measure {wildcards.plan} {wildcards.device} {wildcards.model} {output} --log {log}"

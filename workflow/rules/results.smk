@@ -1,6 +1,7 @@
 # Stamps say that the warehouse and the report were brought up to date in a given situation.
 localrules:
     all,
+    measured,
     warehouse,
     report,
 

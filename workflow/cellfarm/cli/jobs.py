@@ -93,21 +93,11 @@ def convert(
     files = {"pt2": "model.pt2", "onnx": "model.onnx", "torchscript": "model.torchscript.pt"}
     built = locate(project, library_environment(library, version, "convert"))
     folder = project.artifact_folder(f"{library}@{version}", model, variant, artifact_id)
-    _report(
-        "convert",
-        f"{model} {variant} for {library}@{version}",
-        log,
-        lambda: jobs.convert(
-            built,
-            entry.converter,
-            entry.variables,
-            variant,
-            filled,
-            source,
-            files[entry.source],
-            folder,
-        ),  # fmt: skip
-    )
+
+    def work() -> dict[str, Any]:
+        return jobs.convert(built, entry, variant, filled, source, files[entry.source], folder)
+
+    _report("convert", f"{model} {variant} for {library}@{version}", log, work)
 
 
 @app.command()

@@ -20,6 +20,7 @@ from ..core.digests import digest, file_digest
 from ..core.store import write_atomically
 from ..environments import Environment, clean_variables
 from ..errors import TransientHostError
+from ..libraries import Library
 from ..project import PACKAGE
 
 RECORD = "record.json"
@@ -49,8 +50,7 @@ def export(environment: Environment, model: Path, source: str, folder: Path) -> 
 
 def convert(
     environment: Environment,
-    converter: Path,
-    variables: Mapping[str, str],
+    library: Library,
     variant: str,
     model: Path,
     source: Path,
@@ -60,7 +60,6 @@ def convert(
     """Make an artifact.
 
     Args:
-        converter: the library's convert.py.
         model: the filled folder of the model; source: that of the export it reads, or the same.
         source_file: the file of `source` that is read, such as model.onnx.
     """
@@ -70,13 +69,13 @@ def convert(
             return _commit(folder, found)
     description = json.loads((model / FILES / "model.json").read_text(encoding="utf-8"))
     request = {
-        "converter": str(converter),
+        "converter": str(library.converter),
         "source": str(source / FILES / source_file),
         "variant": variant,
         "model": description | {"sample_inputs": str(model / FILES / "inputs.npz")},
     }
     worker = PACKAGE / "conversion" / "worker.py"
-    return _fill(folder, environment, [str(worker)], request, variables)
+    return _fill(folder, environment, [str(worker)], request, library.variables)
 
 
 def failure(folder: Path, what: str) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 #: What a name from a config may look like; it becomes a part of paths and of Snakemake's wildcards.
@@ -41,4 +41,4 @@ class Cell:
         return " · ".join((*parts, self.device))
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from .cells import Cell
 from .digests import digest
@@ -34,8 +35,9 @@ class ModelCauses:
     recipe: str
     builder: str
 
-    @property
+    @cached_property
     def id(self) -> str:
+        """The name of the model's files."""
         return digest(["model", self.recipe, self.builder])
 
 

@@ -68,7 +68,9 @@ class Store:
         """Whether the same cell has a result with another version of the library."""
         setting = Path(cell.folder).name
         pattern = f"{cell.library}@*/{cell.model}/{setting}/*.json"
-        return any(True for _ in (self.root / cell.device).glob(pattern))
+        device = self.root / cell.device
+        own = device / cell.versioned_library
+        return any(not path.is_relative_to(own) for path in device.glob(pattern))
 
     def files(self) -> Iterator[Path]:
         """Every result ever, those set aside too."""

@@ -64,14 +64,13 @@ class Experiment:
         self.model = model
         self.protocol: dict[str, Any] = plan["protocol"]
         self.store = Store(project.cells)
-        self.progress = Progress(
-            f"{model} on {device}", self._done_elsewhere, len(plan["cells"]), log
-        )
+        everything = [PlannedCell.from_dict(entry) for entry in plan["cells"]]
         self.cells = [
-            planned
-            for planned in map(PlannedCell.from_dict, plan["cells"])
-            if planned.cell.device == device and planned.cell.model == model
+            one for one in everything if (one.cell.device, one.cell.model) == (device, model)
         ]
+        results = [self.store.path(one.cell, one.key) for one in everything]
+        least = int(self.protocol["launches"]["min"])
+        self.progress = Progress(f"{model} on {device}", results, least, log)
 
     def run(self, record: Path) -> None:
         """Measure what is still without a result; write the experiment's record at the end.
@@ -113,7 +112,7 @@ class Experiment:
         seed = f"{self.protocol['seed']}/{self.device}/{self.model}"
         number = 0
         self._commit_finished(running, facts)
-        self.progress.begin(self._launches_left(running))
+        self.progress.begin(len(running), self._launches_left(running))
         while running:
             order = round_order(keys, seed, number)
             orders.append([key[:8] for key in order])
@@ -258,13 +257,9 @@ class Experiment:
                 )
 
     def _launches_left(self, running: Mapping[str, Running]) -> int:
+        """Launches of this experiment that are certain to come; there may be more."""
         least = int(self.protocol["launches"]["min"])
         return sum(max(1, least - len(one.launches)) for one in running.values())
-
-    def _done_elsewhere(self) -> int:
-        """Cells of the whole plan that have a result by now, for the progress line."""
-        planned = map(PlannedCell.from_dict, self.plan["cells"])
-        return sum(self.store.has(one.cell, one.key) for one in planned)
 
     def _write_record(
         self, record: Path, started_at: str, facts: Mapping[str, Any], orders: list[list[str]]

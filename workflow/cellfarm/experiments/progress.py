@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from rich.console import Console
 from ..core.cells import Cell
 
 LOG_EVERY_S = 15.0
+LIVE_EVERY_S = 0.5
 
 
 class Progress:
@@ -20,20 +21,22 @@ class Progress:
 
     Args:
         title: `mobilenet_v2 on host`.
-        done: counts the cells of the whole plan that have a result.
-        total: the cells of the whole plan.
+        results: where the results of the whole plan will stand, one per cell.
+        least: launches that every cell takes at least.
         log: a file that gets every line too.
     """
 
     def __init__(
-        self, title: str, done: Callable[[], int], total: int, log: Path | None = None
+        self, title: str, results: Sequence[Path], least: int, log: Path | None = None
     ) -> None:
-        self._log = log
         self._title = title
-        self._done = done
-        self._total = total
+        self._missing = list(results)
+        self._total = len(results)
+        self._least = least
+        self._log = log
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._live = sys.stderr.isatty()
+        self._here = 0
         self._left = 0
         self._launches = 0
         self._started = time.monotonic()
@@ -45,18 +48,23 @@ class Progress:
     def deployed(self, name: str) -> None:
         self._status(f"{self._title}: deployed {name.partition('/')[0]}")
 
-    def begin(self, left: int) -> None:
+    def begin(self, cells: int, left: int) -> None:
+        self._here = cells
         self._left = left
         self._started = time.monotonic()
         self._printed = self._started
 
     def measuring(self, cell: Cell, number: int) -> None:
+        due = time.monotonic() - self._printed >= (LIVE_EVERY_S if self._live else LOG_EVERY_S)
+        if not due:
+            return
+        self._printed = time.monotonic()
         where = f"{cell.versioned_library} t{cell.threads}, round {number + 1}"
-        text = f"{self._title}: {where} · cell {self._done()} of {self._total} done{self._eta()}"
+        done = self._done()
+        text = f"{self._title}: {where} · {done} of {self._total} cells done{self._eta(done)}"
         if self._live:
             self._status(text)
-        elif time.monotonic() - self._printed >= LOG_EVERY_S:
-            self._printed = time.monotonic()
+        else:
             self._line(text)
 
     def launched(self, left: int) -> None:
@@ -64,6 +72,7 @@ class Progress:
         self._left = left
 
     def finished(self, cell: Cell, result: Mapping[str, Any]) -> None:
+        self._here -= 1
         summary = result["summary"]
         what = f"{result['status']}: {result['reason']}" if result["reason"] else result["status"]
         if "latency_ms" in summary:
@@ -80,14 +89,19 @@ class Progress:
             self._console.file.write("\r\x1b[2K")
             self._console.file.flush()
 
-    def _eta(self) -> str:
-        if not self._launches or not self._left:
+    def _done(self) -> int:
+        """Cells of the whole plan that have a result by now."""
+        self._missing = [path for path in self._missing if not path.exists()]
+        return self._total - len(self._missing)
+
+    def _eta(self, done: int) -> str:
+        """Time left for the whole plan, as if every cell cost what those so far did."""
+        if not self._launches:
             return ""
-        each = (time.monotonic() - self._started) / self._launches
-        seconds = round(each * self._left)
-        minutes, rest = divmod(seconds, 60)
-        shown = f"{minutes} min {rest} s" if minutes else f"{rest} s"
-        return f" · about {shown} left for this model"
+        each_s = (time.monotonic() - self._started) / self._launches
+        elsewhere = max(0, self._total - done - self._here)
+        minutes, seconds = divmod(round(each_s * (self._left + elsewhere * self._least)), 60)
+        return f" · about {f'{minutes} min ' if minutes else ''}{seconds} s left"
 
     def _status(self, text: str) -> None:
         if self._live:

@@ -167,14 +167,13 @@ def _insert_rows(
     connection: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Mapping[str, Any]]
 ) -> None:
     """Bulk insert through a file of JSON lines: row by row would take minutes for a million."""
-    types = {
-        name: kind
-        for name, kind in connection.execute(
+    types: dict[str, str] = dict(
+        connection.execute(
             "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?"
             " ORDER BY column_index",
             [table],
         ).fetchall()
-    }
+    )
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
         count = 0
         for row in rows:

@@ -1,0 +1,79 @@
+"""CPU inside the Snakefile when 10,000 cells are wanted and all of them have a result.
+
+The CPU time (user and system, all threads) between the first and the last line of the Snakefile,
+in a real `snakemake` that finds nothing to do, in a fresh process each time: imports, validation,
+keys, the look into the store. Snakemake's own start is outside. Baselines from the same run: the
+Snakefile of a farm with 30 cells, and a whole Snakemake with an empty Snakefile.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from .figures import Baseline, Figure, NotMeasurable, Options, spread
+from .processes import VENV_BIN, run, snakemake_variables
+from .synthetic_farm import Size, SyntheticFarm
+
+LARGE = Size(models=20, versions=10, devices=50)
+SMALL = Size(models=3, versions=10, devices=1)
+TARGET_S = 1.0
+RUNS = 5
+
+
+def measure(options: Options) -> list[Figure]:
+    size = Size(models=2, versions=2, devices=3) if options.quick else LARGE
+    runs = options.runs or (1 if options.quick else RUNS)
+    with tempfile.TemporaryDirectory(prefix="cellfarm-planning-") as folder:
+        large = SyntheticFarm(Path(folder, "large"), size)
+        small = SyntheticFarm(Path(folder, "small"), SMALL)
+        print(f"  filling the stores of {size.cells:,} and {SMALL.cells} cells ...", flush=True)
+        started = time.monotonic()
+        large.fill()
+        small.fill()
+        print(f"  filled in {time.monotonic() - started:.0f} s; {runs} runs of each", flush=True)
+        if options.profile:
+            print(large.profile())
+        empty = Path(folder, "empty")
+        empty.mkdir()
+        (empty / "Snakefile").write_text("rule all:\n    input: []\n", encoding="utf-8")
+        for farm in (large, small):
+            farm.snakemake()  # compiles the farm's byte code
+        inside: dict[str, list[float]] = {"large": [], "small": []}
+        whole: dict[str, list[float]] = {"large": [], "small": [], "empty": []}
+        wall_s = []
+        for _ in range(runs):
+            for name, farm in (("large", large), ("small", small)):
+                done, inside_s = farm.snakemake()
+                inside[name].append(inside_s)
+                whole[name].append(done.cpu_s)
+                if name == "large":
+                    wall_s.append(done.wall_s)
+            done = run([VENV_BIN / "snakemake", "--cores", "1"], empty, snakemake_variables())
+            if done.code != 0:
+                raise NotMeasurable(f"an empty Snakefile fails: {done.output[-2000:]}")
+            whole["empty"].append(done.cpu_s)
+    return [
+        Figure(
+            what=f"CPU inside the Snakefile, {size.cells:,} cells, nothing stale",
+            value=median(inside["large"]),
+            unit="s",
+            target=TARGET_S,
+            baselines=[
+                Baseline(f"the same with {SMALL.cells} cells", median(inside["small"]), "s"),
+            ],
+            details={"all runs": spread(inside["large"], "s")},
+        ),
+        Figure(
+            what="CPU of the whole snakemake",
+            value=median(whole["large"]),
+            unit="s",
+            baselines=[
+                Baseline(f"the same with {SMALL.cells} cells", median(whole["small"]), "s"),
+                Baseline("snakemake with an empty Snakefile", median(whole["empty"]), "s"),
+            ],
+            details={"all runs": spread(whole["large"], "s"), "wall": spread(wall_s, "s")},
+        ),
+    ]

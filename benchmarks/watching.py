@@ -1,0 +1,86 @@
+"""A transport that notes when things happen around a launch and leaves everything else to another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cellfarm.devices import Launched, Transport
+
+
+@dataclass
+class LaunchTimes:
+    """Monotonic times of one launch, in ns.
+
+    called    the host asks for the launch
+    spawned   the process exists and its interpreter is starting
+    first     the host read the runner's first event
+    ended     the host read the runner's last event
+    returned  the process is reaped
+    """
+
+    called: int
+    spawned: int = 0
+    first: int = 0
+    ended: int = 0
+    returned: int = 0
+
+
+@dataclass
+class WatchingTransport:
+    """Notes the times of every launch in `launches`."""
+
+    inner: Transport
+    is_host: bool = True
+    launches: list[LaunchTimes] = field(default_factory=list)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: Callable[[int], bytes],
+        timeout_s: float,
+        variables: Mapping[str, str],
+        on_line: Callable[[str], None],
+        keep_open: Sequence[int] = (),
+    ) -> Launched:
+        times = LaunchTimes(time.monotonic_ns())
+        self.launches.append(times)
+
+        def request(spawned_ns: int) -> bytes:
+            # Asked for as soon as the process has been made and has started its interpreter.
+            times.spawned = time.monotonic_ns()
+            return stdin(spawned_ns)
+
+        def line(text: str) -> None:
+            times.ended = time.monotonic_ns()
+            times.first = times.first or times.ended
+            on_line(text)
+
+        launched = self.inner.run(
+            argv, stdin=request, timeout_s=timeout_s, variables=variables, on_line=line,
+            keep_open=keep_open,
+        )  # fmt: skip
+        times.returned = time.monotonic_ns()
+        return launched
+
+    def facts(self) -> dict[str, Any]:
+        return self.inner.facts()
+
+    def prepare(self) -> None:
+        self.inner.prepare()
+
+    def put(self, source: Path, name: str) -> bool:
+        return self.inner.put(source, name)
+
+    def resolve(self, name: str) -> str:
+        return self.inner.resolve(name)
+
+    def read(self, name: str) -> bytes | None:
+        return self.inner.read(name)
+
+    def remove(self, name: str) -> None:
+        self.inner.remove(name)

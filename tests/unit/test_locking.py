@@ -1,0 +1,158 @@
+"""Locks between processes that end with whoever holds them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cellfarm import locking
+from cellfarm.locking import file_lock, machine_lock_path
+
+WORKFLOW = Path(locking.__file__).parents[1]
+#: Holds the lock, says so, and ends when its standard input does.
+HOLD = """
+import subprocess, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from cellfarm.locking import file_lock
+with file_lock(Path(sys.argv[2]), shared=sys.argv[3] == "shared") as descriptor:
+    child = 0
+    if sys.argv[3] == "with-child":
+        child = subprocess.Popen(
+            ["sleep", "600"], pass_fds=[descriptor], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        ).pid
+    print(child, flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def holding(path: Path, how: str = "alone") -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Another process that holds the lock; yields it and the id of its child, if it has one."""
+    argv = [sys.executable, "-c", HOLD, str(WORKFLOW), str(path), how]
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin and process.stdout
+        child = int(process.stdout.readline())
+        try:
+            yield process, child
+        finally:
+            process.kill()
+
+
+def is_free(path: Path, *, shared: bool = False) -> bool:
+    try:
+        with file_lock(path, shared=shared, wait=False):
+            return True
+    except BlockingIOError:
+        return False
+
+
+@pytest.fixture
+def path(tmp_path) -> Path:
+    return tmp_path / "locks" / "device.lock"
+
+
+def test_one_process_at_a_time(path):
+    with holding(path):
+        assert not is_free(path)
+        assert not is_free(path, shared=True)
+    assert is_free(path)
+
+
+def test_a_lock_excludes_within_a_process_too(path):
+    with file_lock(path):
+        assert not is_free(path)
+    assert is_free(path)
+
+
+def test_it_is_released_when_its_block_fails(path):
+    with pytest.raises(RuntimeError), file_lock(path):
+        raise RuntimeError
+    assert is_free(path)
+
+
+def test_a_killed_holder_holds_nothing(path):
+    with holding(path) as (process, _):
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert is_free(path)
+
+
+def test_a_child_with_the_descriptor_keeps_the_lock_of_a_killed_parent(path):
+    with holding(path, "with-child") as (process, child):
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not is_free(path)
+        os.kill(child, signal.SIGKILL)
+        with file_lock(path):  # comes free as soon as the kernel has buried the child
+            pass
+
+
+def test_the_descriptor_does_not_leak_into_other_children(path):
+    with file_lock(path), subprocess.Popen(["sleep", "600"], close_fds=False) as other:
+        listed = {str(entry.readlink()) for entry in Path(f"/proc/{other.pid}/fd").iterdir()}
+        other.kill()
+    assert str(path) not in listed
+
+
+def test_many_may_share_unless_one_holds_it_alone(path):
+    with holding(path, "shared"):
+        assert is_free(path, shared=True)
+        assert not is_free(path)
+    with holding(path), pytest.raises(BlockingIOError), file_lock(path, shared=True, wait=False):
+        pass
+
+
+def test_who_waits_is_told_once_who_holds_it_and_then_gets_it(path, monkeypatch):
+    monkeypatch.setattr(locking, "NOTICE_AFTER_S", 0.0)
+    monkeypatch.setattr(locking, "POLL_S", 0.01)
+    told: list[str] = []
+    with holding(path) as (process, _):
+
+        def on_wait(who: str) -> None:
+            told.append(who)
+            process.kill()
+
+        with file_lock(path, on_wait=on_wait):
+            assert told == [f"process {process.pid}"]
+
+
+def test_who_does_not_wait_is_told_nothing(path):
+    told: list[str] = []
+    with file_lock(path, on_wait=told.append):
+        pass
+    assert told == []
+
+
+def test_the_signature_is_that_of_the_last_holder(path):
+    path.parent.mkdir()
+    path.write_text("process 1234567890123\n")
+    with file_lock(path):
+        assert path.read_text() == f"process {os.getpid()}\n"
+
+
+def test_a_link_is_not_followed(path, tmp_path):
+    path.parent.mkdir()
+    victim = tmp_path / "victim"
+    victim.write_text("content")
+    path.symlink_to(victim)
+    with pytest.raises(OSError), file_lock(path):
+        pass
+    assert victim.read_text() == "content"
+
+
+def test_every_user_of_the_machine_shares_a_lock(tmp_path, monkeypatch):
+    monkeypatch.setattr(locking.tempfile, "gettempdir", lambda: str(tmp_path))
+    path = machine_lock_path("host")
+    assert path == machine_lock_path("host") != machine_lock_path("phone")
+    with file_lock(path):
+        assert path.stat().st_mode & 0o777 == 0o666
+    assert path.parent.stat().st_mode & 0o7777 == 0o1777

@@ -1,0 +1,189 @@
+"""The plan: what is stale, why, and what the jobs of a run are told."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+from cellfarm import plan as plan_module
+from cellfarm.configuration import load as load_configuration
+from cellfarm.core.store import Store
+from cellfarm.errors import UserError
+from cellfarm.plan import NEW, Plan, PlannedCell, freeze, load, make_plan, save
+from cellfarm.project import Project
+
+from tests.support.projects import CONFIG, make_project
+from tests.support.results import commit_result
+
+MATRIX = CONFIG | {"models": ["squeezenet1_1", "mobilenet_v2"], "threads": [1, 2]}
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    return make_project(tmp_path)
+
+
+def plan_of(project: Project, **changes: Any) -> Plan:
+    return make_plan(project, load_configuration(project, MATRIX | changes, "test.yaml"))
+
+
+def edit_protocol(project: Project, seed: int) -> None:
+    path = project.config / "protocols/quick.yaml"
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"seed": seed}))
+
+
+def reasons(plan: Plan) -> dict[str, str | None]:
+    return {f"{p.cell.model} {p.cell.library} t{p.cell.threads}": p.stale for p in plan.cells}
+
+
+def test_without_results_everything_is_new(project):
+    plan = plan_of(project)
+    assert len(plan.cells) == len(plan.stale) == 2 * 2 * 2
+    assert set(reasons(plan).values()) == {NEW}
+
+
+def test_an_experiment_is_one_model_on_one_device(project):
+    plan = plan_of(project)
+    assert set(plan.experiments) == {("host", "squeezenet1_1"), ("host", "mobilenet_v2")}
+    assert {len(cells) for cells in plan.experiments.values()} == {4}
+
+
+def test_a_cell_with_a_result_is_not_measured_again(project):
+    for planned in plan_of(project).experiments["host", "mobilenet_v2"]:
+        commit_result(project, planned)
+    plan = plan_of(project)
+    assert set(plan.experiments) == {("host", "squeezenet1_1")}
+    assert len(plan.stale) == 4 and len(plan.cells) == 8
+
+
+def test_the_same_files_give_the_same_plan(project, tmp_path):
+    copy = make_project(tmp_path / "elsewhere")
+    one, other = plan_of(project), plan_of(copy)
+    assert one.cells == other.cells and one.current == other.current
+
+
+def test_the_order_of_the_config_does_not_matter(project):
+    backwards = {name: list(reversed(MATRIX[name])) for name in ("models", "libraries", "threads")}
+    assert plan_of(project, **backwards).current == plan_of(project).current
+
+
+def test_a_change_is_named(project):
+    for planned in plan_of(project).cells:
+        commit_result(project, planned)
+    assert plan_of(project).stale == []
+    edit_protocol(project, seed=7)
+    assert set(reasons(plan_of(project)).values()) == {"the protocol changed"}
+    path = project.models / "mobilenet_v2.yaml"
+    path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
+    found = reasons(plan_of(project))
+    assert found["mobilenet_v2 ncnn t1"] == "the model changed; the protocol changed"
+    assert found["squeezenet1_1 ncnn t1"] == "the protocol changed"
+
+
+def test_a_title_is_for_people(project):
+    for planned in plan_of(project).cells:
+        commit_result(project, planned)
+    path = project.models / "mobilenet_v2.yaml"
+    path.write_text("\n".join(
+        "title: Another" if line.startswith("title:") else line for line in path.read_text().split("\n")
+    ))  # fmt: skip
+    assert plan_of(project).stale == []
+
+
+def test_tolerances_touch_the_cells_of_their_variant(project):
+    for planned in plan_of(project).cells:
+        commit_result(project, planned)
+    own = {"min_cosine": 0.5, "max_relative_error": 0.5}
+    assert plan_of(project, tolerances={"int8": own}).stale == []
+    assert set(reasons(plan_of(project, tolerances={"fp32": own})).values()) == {
+        "the tolerances changed"
+    }
+
+
+def test_the_newest_result_explains_a_change(project):
+    edit_protocol(project, seed=1)
+    older = commit_result(project, plan_of(project).cells[0])
+    os.utime(older, (time.time() - 100,) * 2)
+    path = project.models / f"{plan_of(project).cells[0].cell.model}.yaml"
+    path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
+    newer = commit_result(project, plan_of(project).cells[0])
+    edit_protocol(project, seed=2)
+    assert plan_of(project).cells[0].stale == "the protocol changed"
+    newer.write_text("torn")  # the older one tells what it can
+    assert plan_of(project).cells[0].stale == "the model changed; the protocol changed"
+    older.unlink()
+    assert plan_of(project).cells[0].stale == NEW  # nothing readable is left
+
+
+def test_a_result_that_was_set_aside_is_measured_again(project):
+    planned = plan_of(project).cells[0]
+    Store(project.cells).set_aside(commit_result(project, planned))
+    assert plan_of(project).cells[0].stale == "a retry was asked for"
+
+
+def test_another_version_of_a_library_says_so(project):
+    planned = plan_of(project).cells[0]
+    cell = replace(planned.cell, library_version="0.1")
+    commit_result(project, replace(planned, cell=cell))
+    assert plan_of(project).cells[0].stale == "new version of the library"
+
+
+def test_a_planned_cell_survives_json(project):
+    for planned in plan_of(project).cells:
+        assert PlannedCell.from_dict(planned.as_dict()) == planned
+
+
+def test_a_library_that_reads_the_models_own_files_needs_no_export(project):
+    cells = plan_of(project, libraries=["litert", "onnxruntime"]).cells
+    assert {planned.export_id is None for planned in cells if planned.cell.library == "litert"} == {
+        True
+    }
+    assert all(planned.export_id for planned in cells if planned.cell.library == "onnxruntime")
+
+
+def test_a_frozen_plan_comes_back_and_is_named_by_its_content(project):
+    config = load_configuration(project, MATRIX, "test.yaml")
+    plan = make_plan(project, config)
+    commit_result(project, plan.cells[0])
+    plan = make_plan(project, config)
+    frozen = freeze(plan, config)
+    path = save(project, frozen)
+    assert load(project, frozen["id"]) == frozen
+    assert [PlannedCell.from_dict(entry) for entry in frozen["cells"]] == plan.stale
+    assert save(project, freeze(make_plan(project, config), config)) == path
+    commit_result(project, plan.stale[0])
+    assert freeze(make_plan(project, config), config)["id"] != frozen["id"]
+
+
+@pytest.mark.parametrize("text", [None, "", "{torn", "[1"])
+def test_a_plan_that_is_not_there_is_the_users_mistake(project, text):
+    if text is not None:
+        project.plans.mkdir(parents=True)
+        (project.plans / "p.json").write_text(text)
+    with pytest.raises(UserError, match=r"results/plans/p\.json: not a plan"):
+        load(project, "p")
+
+
+def test_all_cores_are_those_of_the_device(project, monkeypatch):
+    monkeypatch.setattr(plan_module, "read_facts", lambda *_: {"cores": 6})
+    assert {p.cell.threads for p in plan_of(project, threads=["all"]).cells} == {6}
+
+
+def test_another_device_fingerprint_makes_its_cells_stale(project, monkeypatch):
+    monkeypatch.setattr(
+        plan_module, "read_facts", lambda *_: {"cores": 2, "os": "1", "load_1min": 0}
+    )
+    for planned in plan_of(project).cells:
+        commit_result(project, planned)
+    monkeypatch.setattr(
+        plan_module, "read_facts", lambda *_: {"cores": 2, "os": "1", "load_1min": 9}
+    )
+    assert plan_of(project).stale == []
+    monkeypatch.setattr(plan_module, "read_facts", lambda *_: {"cores": 2, "os": "2"})
+    assert set(reasons(plan_of(project)).values()) == {
+        "the device (its description or its fingerprint) changed"
+    }
