@@ -44,8 +44,8 @@ lint: $(VENV)/.dev-ready  ## style, types and the workflow's own lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow/rules
-	$(BIN)/mypy workflow/cellfarm
-	$(BIN)/snakemake --lint
+	$(BIN)/mypy workflow/cellfarm benchmarks
+	$(BIN)/python tests/lint_workflow.py
 
 format: $(VENV)/.dev-ready
 	$(BIN)/ruff check --fix .

@@ -1,6 +1,5 @@
 # From a config to a report of measured cells. The plan is made here, as this file is read: the DAG
 # holds what is stale and nothing else. Rules stand in workflow/rules/, one command of the package each.
-import os
 import sys
 from pathlib import Path
 
@@ -13,7 +12,6 @@ configfile: "config/config.yaml"
 
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
-os.environ["PYTHONPATH"] = str(Path(workflow.basedir) / "workflow")
 
 from cellfarm.errors import CellfarmError
 from cellfarm.pipeline import Pipeline, fail, source_of_config, take_pipeline_lock
@@ -24,8 +22,6 @@ try:
     MEASURED = PIPELINE.measured_targets()
 except CellfarmError as error:
     fail(error)
-
-CELLFARM = f"{sys.executable} -m cellfarm job"
 
 
 wildcard_constraints:
@@ -60,7 +56,6 @@ include: "workflow/rules/results.smk"
 
 
 if workflow.is_main_process:
-    os.environ["CELLFARM_PLAN"] = PIPELINE.plan_id or ""
     print(PIPELINE.describe(), file=sys.stderr)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from cellfarm.locking import file_lock
+
 from tests.support.farm import Farm
 
 

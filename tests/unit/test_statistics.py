@@ -39,15 +39,10 @@ def coverage(launches: int, spread: float, trials: int = 300) -> float:
     return hits / trials
 
 
-@pytest.mark.parametrize("launches", [10, 20])
-def test_with_ten_launches_the_interval_covers_about_what_it_says(launches: int):
+@pytest.mark.parametrize("launches", [4, 6, 10, 20])
+def test_the_interval_covers_about_what_it_says(launches: int):
     # The standard error of 300 trials is 0.013; the nominal coverage is 0.95.
     assert 0.91 <= coverage(launches, spread=0.3) <= 0.99
-
-
-def test_with_four_launches_the_interval_is_somewhat_too_narrow():
-    """Four launches cannot tell more: even [min, max] holds the median of 4 only 7 times in 8."""
-    assert 0.78 <= coverage(4, spread=0.3) <= 0.92
 
 
 def test_iterations_are_not_taken_for_independent_launches():

@@ -16,7 +16,11 @@ def result_of(*launches: dict[str, Any], protocol: dict[str, Any] | None = None)
 
 
 def test_good_launches_are_a_good_result():
-    found = result_of(make_launch([10, 11, 12]), make_launch([12, 13, 14]))
+    found = result_of(
+        make_launch([10, 11, 12]),
+        make_launch([12, 13, 14]),
+        protocol={**PROTOCOL, "target_half_width": 0.2},
+    )
     summary = found["summary"]
     assert (found["status"], found["reason"], found["flags"]) == ("ok", None, [])
     assert summary["latency_ms"] == 12.0

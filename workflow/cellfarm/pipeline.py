@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -91,6 +92,12 @@ class Pipeline:
         self._save_current()
         situation = digest([self._state, self._warehouse_wanted, *more])
         return f"results/stamps/{self.plan.current}-{situation}.{kind}"
+
+    @cached_property
+    def command(self) -> str:
+        """What every rule's shell command begins with: this checkout's own package, this plan."""
+        variables = [f"PYTHONPATH={PACKAGE.parent}", f"CELLFARM_PLAN={self.plan_id or ''}"]
+        return shlex.join(["env", *variables, sys.executable, "-m", "cellfarm", "job"])
 
     def experiments(self) -> list[str]:
         """The records of the experiments that this run measures."""

@@ -9,8 +9,10 @@ rule model:
         "results/logs/models/{model}-{id}.log",
     resources:
         host=25,
+    params:
+        cellfarm=PIPELINE.command,
     shell:
-        "{CELLFARM} build-model {wildcards.model} {wildcards.id} --log {log}"
+        "{params.cellfarm} build-model {wildcards.model} {wildcards.id} --log {log}"
 
 
 rule export:
@@ -24,9 +26,10 @@ rule export:
     resources:
         host=25,
     params:
+        cellfarm=PIPELINE.command,
         model_id=lambda wildcards: PIPELINE.model_of_export(wildcards.id).split("/")[3],
     shell:
-        "{CELLFARM} export {wildcards.model} {wildcards.source} {params.model_id} {wildcards.id}"
+        "{params.cellfarm} export {wildcards.model} {wildcards.source} {params.model_id} {wildcards.id}"
         " --log {log}"
 
 
@@ -40,7 +43,8 @@ rule artifact:
     resources:
         host=25,
     params:
+        cellfarm=PIPELINE.command,
         ids=lambda wildcards: PIPELINE.artifact_sources(wildcards.id),
     shell:
-        "{CELLFARM} convert {wildcards.library} {wildcards.version} {wildcards.model}"
+        "{params.cellfarm} convert {wildcards.library} {wildcards.version} {wildcards.model}"
         " {wildcards.variant} {params.ids} {wildcards.id} --log {log}"

@@ -9,5 +9,7 @@ rule environment:
         digest=r"[0-9a-f]{12}",
     resources:
         host=25,
+    params:
+        cellfarm=PIPELINE.command,
     shell:
-        "{CELLFARM} environment {wildcards.name} {wildcards.name}-{wildcards.digest} --log {log}"
+        "{params.cellfarm} environment {wildcards.name} {wildcards.name}-{wildcards.digest} --log {log}"

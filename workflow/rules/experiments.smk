@@ -27,5 +27,7 @@ rule experiment:
             for device in PIPELINE.device_names
         },
         host=lambda wildcards: 100 if PIPELINE.is_host(wildcards.device) else 0,
+    params:
+        cellfarm=PIPELINE.command,
     shell:
-        "{CELLFARM} measure {wildcards.plan} {wildcards.device} {wildcards.model} {output} --log {log}"
+        "{params.cellfarm} measure {wildcards.plan} {wildcards.device} {wildcards.model} {output} --log {log}"

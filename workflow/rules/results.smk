@@ -13,8 +13,10 @@ rule warehouse:
         "results/stamps/{current}-{situation}.warehouse",
     log:
         "results/logs/warehouse-{current}-{situation}.log",
+    params:
+        cellfarm=PIPELINE.command,
     shell:
-        "{CELLFARM} warehouse {wildcards.current} {output} --log {log}"
+        "{params.cellfarm} warehouse {wildcards.current} {output} --log {log}"
 
 
 rule report:
@@ -24,5 +26,7 @@ rule report:
         "results/stamps/{current}-{situation}.report",
     log:
         "results/logs/report-{current}-{situation}.log",
+    params:
+        cellfarm=PIPELINE.command,
     shell:
-        "{CELLFARM} report {output} --log {log}"
+        "{params.cellfarm} report {output} --log {log}"

@@ -7,11 +7,14 @@ placement and its moment, so treating them as independent makes intervals far to
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
@@ -38,7 +41,12 @@ def hierarchical_median(launches: Sequence[Sequence[float]], seed: str = "") -> 
 
     The estimate is the median of the launches' medians. A resample draws launches with
     replacement, then iterations within each drawn launch, and takes the same statistic (the
-    multi-level bootstrap of Davison & Hinkley, "Bootstrap Methods", 1997, section 3.8).
+    multi-level bootstrap of Davison & Hinkley, "Bootstrap Methods", 1997, section 3.8). With few
+    launches percentile intervals are too narrow; the quantiles are moved outwards accordingly
+    (the expanded percentile interval of Hesterberg, "What teachers should know about the
+    bootstrap", The American Statistician 69(4), 2015). It cannot reach far beyond the range of
+    the launches' medians, which holds the true one in 1 - 2^(1 - n) of cases: 87.5 % for 4
+    launches, 96.9 % for 6. Protocols should ask for 6 or more.
 
     Args:
         launches: the warm samples of every launch, each non-empty.
@@ -60,9 +68,16 @@ def hierarchical_median(launches: Sequence[Sequence[float]], seed: str = "") -> 
     launch = generator.integers(len(arrays), size=(RESAMPLES, len(arrays)))
     resample = generator.integers(medians.shape[1], size=launch.shape)
     statistics = np.median(medians[launch, resample], axis=1)
-    tail = (1 - CONFIDENCE) / 2
+    tail = _expanded_tail(len(arrays))
     low, high = np.quantile(statistics, [tail, 1 - tail])
     return Estimate(median, float(low), float(high))
+
+
+@cache
+def _expanded_tail(launches: int) -> float:
+    """The share left out on each side: as if a t interval's width were asked for in normal units."""
+    quantile = stdtrit(launches - 1, (1 + CONFIDENCE) / 2)
+    return float(ndtr(-quantile * math.sqrt(launches / (launches - 1))))
 
 
 def _resampled_medians(samples: np.ndarray, generator: np.random.Generator) -> np.ndarray:
