@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from cellfarm import causes, environments, locks
+from cellfarm import environments, locks
 from cellfarm.environments import (
     Environment,
     build,
@@ -61,7 +61,7 @@ def test_a_folder_carries_the_digest_of_lock_and_interpreter(project, environmen
     assert environment.state() is None
     environment.lock.write_text("numpy==2.1\n")
     other_lock = locate(project, NAME)
-    monkeypatch.setattr(causes, "python_tag", lambda: "cp399-other")
+    monkeypatch.setattr(environments, "python_tag", lambda: "cp399-other")
     other_python = locate(project, NAME)
     assert len({environment.folder, other_lock.folder, other_python.folder}) == 3
 

@@ -19,7 +19,7 @@ def test_good_launches_are_a_good_result():
     found = result_of(
         make_launch([10, 11, 12]),
         make_launch([12, 13, 14]),
-        protocol={**PROTOCOL, "target_half_width": 0.03},
+        protocol={**PROTOCOL, "target_half_width": 0.1},
     )
     summary = found["summary"]
     assert (found["status"], found["reason"], found["flags"]) == ("ok", None, [])

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import platform
-import sys
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from .configuration import Configuration
 from .core.cells import Cell
-from .core.digests import code_digest, digest, file_digest
+from .core.digests import code_digest, digest
 from .core.keys import Causes, LibraryCauses, ModelCauses
 from .devices.facts import fingerprint
-from .environments import MODELS_ENVIRONMENT, library_environment, lock_of
+from .environments import MODELS_ENVIRONMENT, identify_lock, library_environment, lock_of
 from .libraries import all_libraries
 from .project import PACKAGE, Project
 
@@ -54,19 +51,19 @@ def gather(
 
 def model_causes(project: Project, recipe: Mapping[str, Any]) -> ModelCauses:
     """The digests that the files of a model depend on."""
-    builder = digest([_builder_code(), _lock(lock_of(project, MODELS_ENVIRONMENT))])
+    builder = digest([_builder_code(), identify_lock(lock_of(project, MODELS_ENVIRONMENT))])
     return ModelCauses(digest(_without(recipe, _FOR_PEOPLE)), builder)
 
 
 def exporter_digest(project: Project) -> str:
     """The digest of what turns a model into a source format."""
-    return digest([_exporter_code(), _lock(lock_of(project, MODELS_ENVIRONMENT))])
+    return digest([_exporter_code(), identify_lock(lock_of(project, MODELS_ENVIRONMENT))])
 
 
 def library_causes(project: Project, name: str, version: str) -> LibraryCauses:
     library = all_libraries()[name]
     locks = {
-        purpose: _lock(lock_of(project, library_environment(name, version, purpose)))
+        purpose: identify_lock(lock_of(project, library_environment(name, version, purpose)))
         for purpose in ("run", "convert")
     }
     variables = digest(library.variables)
@@ -77,19 +74,6 @@ def library_causes(project: Project, name: str, version: str) -> LibraryCauses:
         ),
         runtime=digest([code_digest(library.backend), locks["run"], variables]),
     )
-
-
-@cache
-def python_tag() -> str:
-    """The interpreter and platform that environments are built with: `cp311-linux-x86_64`."""
-    major, minor = sys.version_info[:2]
-    return f"cp{major}{minor}-{sys.platform}-{platform.machine()}"
-
-
-@cache
-def _lock(path: Path) -> str:
-    """A lock's digest with the interpreter's: the same lock picks other wheels elsewhere."""
-    return digest([file_digest(path), python_tag()])
 
 
 def _builder_code() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -71,11 +72,19 @@ class Environment:
 
 def locate(project: Project, name: str) -> Environment:
     """The environment of a lock, built or not."""
-    from .causes import python_tag
-
     lock = lock_of(project, name)
-    identity = digest([file_digest(lock), python_tag()])[:12]
-    return Environment(name, project.environments / f"{name}-{identity}", lock)
+    return Environment(name, project.environments / f"{name}-{identify_lock(lock)[:12]}", lock)
+
+
+def identify_lock(path: Path) -> str:
+    """A lock's digest with the interpreter's: the same lock picks other wheels elsewhere."""
+    return digest([file_digest(path), python_tag()])
+
+
+def python_tag() -> str:
+    """The interpreter and platform that environments are built with: `cp311-linux-x86_64`."""
+    major, minor = sys.version_info[:2]
+    return f"cp{major}{minor}-{sys.platform}-{platform.machine()}"
 
 
 def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path]:
