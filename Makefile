@@ -13,8 +13,7 @@ INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
 OPTIONS = $$($(BIN)/python workflow/cellfarm/pip_options.py)
 
 run: $(VENV)/.run-ready  ## set up, measure what is stale, print the ranking
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/snakemake --quiet all; code=$$?; \
-	$(BIN)/cellfarm summary && exit $$code
+	@$(BIN)/snakemake --quiet all
 
 setup: $(VENV)/.run-ready  ## the orchestrator's environment (.venv)
 

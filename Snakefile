@@ -13,6 +13,7 @@ configfile: "config/config.yaml"
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
+from cellfarm.cli.summary import print_summary
 from cellfarm.errors import CellfarmError
 from cellfarm.pipeline import Pipeline, fail, source_of_config, take_pipeline_lock
 
@@ -64,3 +65,11 @@ onstart:
         take_pipeline_lock(PIPELINE.project)
     except CellfarmError as error:
         fail(error)
+
+
+onsuccess:
+    print_summary(PIPELINE.project)
+
+
+onerror:
+    print("cellfarm: not everything was done; what is finished is kept: start again", file=sys.stderr)

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from cellfarm.locking import file_lock, machine_lock_path
 
 from tests.support.farm import ALL, Farm, kill_group
 
@@ -140,6 +141,18 @@ def test_two_folders_never_measure_this_machine_at_once(slow_farm: Farm, tmp_pat
     spans.sort()
     for (_, ended), (started, _) in pairwise(spans):
         assert ended <= started
+
+
+def test_conversions_wait_while_this_machine_is_measured(farm: Farm, tmp_path: Path) -> None:
+    farm.add_model("another", "squeezenet1_1", size=48)
+    farm.configure(models=["another"], libraries=["onnxruntime"])
+    with file_lock(machine_lock_path("host")):  # as a measuring process holds it
+        run = farm.start("measured")
+        log = farm.root / "started.log"
+        farm.wait_for(lambda: log.is_file() and "waiting until process" in log.read_text())
+        assert not list((farm.root / "results/models/another").rglob("record.json"))
+    assert run.wait(timeout=300) == 0
+    assert {row["status"] for row in farm.query("FROM cells")} == {"ok"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

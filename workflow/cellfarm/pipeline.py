@@ -199,7 +199,10 @@ class Pipeline:
         """What will be measured and why; one line when there is nothing to do."""
         total = len(self.plan.cells)
         if not self.plan.stale:
-            return f"cellfarm: nothing to measure: all {total} cells have a result."
+            return (
+                f"cellfarm: nothing to measure: all {total} cells have a result "
+                "(ranking: cellfarm summary; report: reports/index.html)."
+            )
         lines = [f"cellfarm: {len(self.plan.stale)} of {total} cells to measure:"]
         for (device, model), cells in self.plan.experiments.items():
             count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"

@@ -11,7 +11,6 @@ from rich.table import Table
 
 from ..analysis.ranking import Ranking, rank
 from ..project import Project
-from ..warehouse import connect
 
 _COLUMNS = (
     "model", "library", "library_version", "variant", "device", "processor", "threads", "protocol",
@@ -25,6 +24,8 @@ def print_summary(project: Project) -> None:
     Raises:
         UserError: there is no warehouse yet.
     """
+    from ..warehouse import connect  # DuckDB is not for the start of every snakemake
+
     with connect(project.warehouse) as connection:
         relation = connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL")
         rows = [dict(zip(_COLUMNS, row, strict=True)) for row in relation.fetchall()]
