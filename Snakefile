@@ -13,7 +13,6 @@ configfile: "config/config.yaml"
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from cellfarm.cli.summary import print_summary
 from cellfarm.errors import CellfarmError
 from cellfarm.pipeline import Pipeline, fail, source_of_config, take_pipeline_lock
 
@@ -68,6 +67,8 @@ onstart:
 
 
 onsuccess:
+    from cellfarm.cli.summary import print_summary
+
     print_summary(PIPELINE.project)
 
 
