@@ -12,6 +12,16 @@ UV_VERSION := 0.13.8
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
 OPTIONS = $$($(BIN)/python workflow/cellfarm/pip_options.py)
 
+# A user's PYTHONPATH would shadow what the locks pin.
+unexport PYTHONPATH PYTHONHOME
+
+# An environment knows its own path: in a checkout that was moved it is made again.
+ifneq ($(wildcard $(VENV)/.root),)
+ifneq ($(shell cat $(VENV)/.root),$(CURDIR))
+$(shell rm -rf $(VENV))
+endif
+endif
+
 run: $(VENV)/.run-ready  ## set up, measure what is stale, print the ranking
 	@$(BIN)/snakemake --quiet all
 
@@ -24,6 +34,7 @@ $(BIN)/uv:
 	@echo "Setting up $(VENV) with $(PYTHON) ..."
 	@$(PYTHON) -m venv $(VENV) || { echo "no virtual environment could be made: on Debian or Ubuntu, apt install python3-venv" >&2; exit 2; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@printf '%s' "$(CURDIR)" >$(VENV)/.root
 
 $(VENV)/.run-ready: envs/cellfarm.txt pyproject.toml | $(BIN)/uv
 	@$(INSTALL) $(OPTIONS) --require-hashes -r envs/cellfarm.txt

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -53,11 +54,26 @@ def _broken_yaml(farm: Farm) -> None:
 
 def _unwritable_device(farm: Farm) -> None:
     (farm.root / "a-file").write_text("")
-    farm.edit("devices/host.yaml", lambda text: text.replace("results/work/host", "a-file/work"))
+    farm.edit(
+        "devices/host.yaml",
+        lambda text: text.replace("results/work/host", f"{farm.root}/a-file/work"),
+    )
 
 
 def _useless_exclude(farm: Farm) -> None:
     farm.configure(exclude=[{"library": "ncnn", "threads": 7}])
+
+
+def _infinite_protocol(farm: Farm) -> None:
+    farm.edit("config/protocols/test.yaml", lambda text: text.replace(": 60", ": .inf"))
+
+
+def _work_folder_outside(farm: Farm) -> None:
+    farm.edit("devices/host.yaml", lambda text: text.replace("results/work/host", "../x"))
+
+
+def _nothing_left(farm: Farm) -> None:
+    farm.configure(exclude=[{"variant": "fp32"}])
 
 
 CASES: dict[str, tuple[Callable[[Farm], None], list[str]]] = {
@@ -65,7 +81,7 @@ CASES: dict[str, tuple[Callable[[Farm], None], list[str]]] = {
         _unknown_model,
         ["config/config.yaml", "small_squeezenot", "small_squeezenet"],
     ),
-    "unknown library": (_unknown_library, ["'ncn'", "did you mean 'ncnn'"]),
+    "unknown library": (_unknown_library, ["config/config.yaml", "'ncn'", "did you mean 'ncnn'"]),
     "unknown version": (_unknown_version, ["ncnn@0.0.0.1"]),
     "unknown device": (_unknown_device, ["'hots'", "did you mean 'host'"]),
     "typo in config": (
@@ -81,6 +97,9 @@ CASES: dict[str, tuple[Callable[[Farm], None], list[str]]] = {
     "list for model": (_list_for_model, ["small_mobilenet.yaml", "mapping", "a list"]),
     "broken YAML": (_broken_yaml, ["small_mobilenet.yaml", "not valid YAML"]),
     "unwritable device": (_unwritable_device, ["a-file/work", "cannot be written", "host.yaml"]),
+    "infinite time-out": (_infinite_protocol, ["test.yaml", "launch_timeout_s", "finite"]),
+    "work folder outside": (_work_folder_outside, ["host.yaml", "'work_folder'", "results/work/"]),
+    "nothing left": (_nothing_left, ["config/config.yaml", "every cell"]),
     "useless exclude": (_useless_exclude, ["exclude[0]", "matches no cell"]),
 }
 
@@ -113,3 +132,34 @@ def test_doctor_tells_what_it_finds(farm: Farm) -> None:
         assert word in text
     farm.configure(models=["gone"])
     assert "unknown model 'gone'" in farm.cellfarm("doctor", code=1)
+
+
+def test_damage_to_what_is_generated_mends_itself(farm: Farm) -> None:
+    """A torn result, lost artifacts, a broken warehouse, broken notes: start again, and all is well."""
+    victims = sorted(farm.result_files())
+    torn = farm.root / "results/cells" / victims[0]
+    torn.write_text(torn.read_text()[:300])
+    assert "damaged results were set aside: start again" in farm.run("measured", code=1).stdout
+    assert torn.with_name(f"{torn.name}.unreadable").is_file()
+    farm.run("measured")
+    assert len(farm.query("FROM cells")) == 4
+
+    for folder in (farm.root / "results").glob("artifacts/ncnn*/*/fp32/*/files"):
+        shutil.rmtree(folder)
+    shutil.rmtree(farm.root / "results/work")
+    for path in farm.result_files():
+        (farm.root / "results/cells" / path).unlink()
+    assert "is missing or changed" in farm.run("measured", code=1).stdout
+    farm.run("measured", code=None)  # one model's experiment may have stopped before the other's
+    farm.run("measured")
+    assert {row["status"] for row in farm.query("FROM cells")} == {"ok"}
+
+    shutil.rmtree(farm.root / "results/plans")
+    (farm.root / "results/cellfarm.duckdb").write_text("garbage")
+    assert "cellfarm rebuild" in farm.cellfarm("query", "FROM cells", code=2)
+    farm.cellfarm("rebuild")
+    assert len(farm.query("FROM cells")) == 4
+    (farm.root / "results/cellfarm.duckdb").write_text("garbage")
+    (farm.root / "results/state.json").write_text("null")
+    assert "damaged and made anew" in farm.run("measured").stdout
+    assert len(farm.query("FROM cells")) == 4

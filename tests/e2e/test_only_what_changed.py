@@ -133,6 +133,15 @@ def test_a_deleted_result_is_measured_alone(farm: Farm) -> None:
     assert len(farm.query("FROM history")) == 4
 
 
+def test_the_same_result_deleted_twice_is_measured_twice(farm: Farm) -> None:
+    for _ in range(2):
+        before = farm.result_files()
+        victim = next(path for path in before if "ncnn" in path and "small_mobilenet" in path)
+        (farm.root / "results/cells" / victim).unlink()
+        farm.run("measured")
+        assert farm.measured_since(before) == {"small_mobilenet ncnn"}
+
+
 def test_a_removed_library_leaves_the_cells_and_stays_in_the_history(farm: Farm) -> None:
     before = farm.result_files()
     farm.configure(libraries=["onnxruntime"])

@@ -69,14 +69,36 @@ def load_file(project: Project, path: Path | None = None) -> Configuration:
 
 
 def read_model(project: Project, name: str, where: str) -> dict[str, Any]:
-    return _named(
-        project.models, name, project.config / "schemas/model.schema.json", where, "model"
-    )
+    """A model's recipe.
+
+    Raises:
+        UserError: there is none, or it is not what its schema asks for.
+    """
+    schema = project.config / "schemas/model.schema.json"
+    recipe = _named(project.models, name, schema, where, "model")
+    inputs = [entry["name"] for entry in recipe["inputs"]]
+    for kind, names in (("inputs", inputs), ("outputs", recipe["outputs"])):
+        if len(set(names)) != len(names):
+            raise UserError(
+                f"{project.models / name}.yaml: key '{kind}': a name stands there twice"
+            )
+    return recipe
 
 
 def read_device(project: Project, name: str, where: str) -> dict[str, Any]:
+    """A device's description.
+
+    Raises:
+        UserError: there is none, or it is not what its schema asks for.
+    """
     schema = project.config / "schemas/device.schema.json"
-    return _named(project.devices, name, schema, where, "device")
+    device = _named(project.devices, name, schema, where, "device")
+    if ".." in Path(device["work_folder"]).parts:
+        raise UserError(
+            f"{project.devices / name}.yaml: key 'work_folder': expected a path without '..'; "
+            f"found '{device['work_folder']}'"
+        )
+    return device
 
 
 def read_protocol(project: Project, name: str, where: str) -> dict[str, Any]:
@@ -128,5 +150,12 @@ def _listed(name: str, value: Any) -> Any:
         value = [part.strip() for part in value.strip("[]").split(",") if part.strip()]
     values = value if isinstance(value, list) else [value]
     if name == "threads":
-        return [int(one) if isinstance(one, str) and one.isdigit() else one for one in values]
+        return [_whole(one) for one in values]
     return values
+
+
+def _whole(value: Any) -> Any:
+    """`2` for "2" (as the command line gives it) and for 2.0; anything else as it is."""
+    if isinstance(value, str) and value.isdigit():
+        return int(value)
+    return int(value) if isinstance(value, float) and value.is_integer() else value

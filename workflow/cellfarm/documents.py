@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Hashable, Mapping
 from functools import cache
 from pathlib import Path
@@ -52,6 +53,7 @@ def check(document: Any, schema: Path, where: str) -> None:
     """Raise one UserError for the most telling violation of the schema."""
     if not isinstance(document, Mapping):
         raise UserError(f"{where}: expected a mapping of keys to values, found {_kind(document)}")
+    _check_finite(document, where)
     error = best_match(_validator(schema).iter_errors(document))
     if error is not None:
         raise UserError(f"{where}: {_explain(error)}")
@@ -59,6 +61,18 @@ def check(document: Any, schema: Path, where: str) -> None:
 
 #: The tag of `<<`, whose mapping is merged into this one: its keys may be given again.
 _MERGE = "tag:yaml.org,2002:merge"
+
+
+def _check_finite(value: Any, where: str, key: str = "") -> None:
+    """NaN and infinity pass every bound of a schema, and mean nothing in any of our files."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{where}: key '{key}': expected a finite number; found {value}")
+    if isinstance(value, Mapping):
+        for name, one in value.items():
+            _check_finite(one, where, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for position, one in enumerate(value):
+            _check_finite(one, where, f"{key}[{position}]")
 
 
 class _StrictLoader(yaml.SafeLoader):

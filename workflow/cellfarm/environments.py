@@ -16,11 +16,12 @@ from typing import Any
 
 from . import locks
 from .core.digests import digest, file_digest
-from .core.store import write_atomically
+from .core.store import read_object, write_atomically
 from .errors import PermanentHostError, TransientHostError, UserError
 from .libraries import all_libraries, resolve
 from .locking import file_lock
 from .pip_options import uv_options
+from .processes import die_with_parent
 from .project import PACKAGE, Project
 
 MODELS_ENVIRONMENT = "models"
@@ -64,10 +65,7 @@ class Environment:
 
     def state(self) -> dict[str, Any] | None:
         """{"status": "ok" | "failed", "reason": ...}, or None while it is not built."""
-        try:
-            return dict(json.loads(self.record.read_text(encoding="utf-8")))
-        except (OSError, ValueError):
-            return None
+        return read_object(self.record)
 
 
 def locate(project: Project, name: str) -> Environment:
@@ -204,6 +202,7 @@ def _run(argv: list[str]) -> None:
             timeout=INSTALL_TIMEOUT_S,
             check=False,
             env=clean_variables(),
+            preexec_fn=die_with_parent,
         )
     except subprocess.TimeoutExpired as error:
         raise TransientHostError(f"uv did not end within {INSTALL_TIMEOUT_S} s", argv) from error

@@ -46,7 +46,9 @@ def file_lock(
 
 def machine_lock_path(name: str) -> Path:
     """A lock that every user and every checkout on this machine shares."""
-    folder = Path(tempfile.gettempdir()) / "cellfarm-locks"
+    # Not TMPDIR: users with different ones would measure at the same time.
+    shared = Path("/tmp")  # noqa: S108
+    folder = (shared if shared.is_dir() else Path(tempfile.gettempdir())) / "cellfarm-locks"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o777)
         folder.chmod(0o1777)
@@ -90,5 +92,8 @@ def _sign(descriptor: int) -> None:
 def holder(descriptor: int) -> str:
     """Who signed the lock last: `process 123`."""
     with contextlib.suppress(OSError):
-        return os.pread(descriptor, 100, 0).decode(errors="replace").strip() or "another process"
-    return "another process"
+        signed = os.pread(descriptor, 100, 0).decode(errors="replace").strip()
+        number = signed.removeprefix("process ")
+        if number.isdigit() and Path(f"/proc/{number}").exists():
+            return signed
+    return "another process"  # who shares a lock does not sign it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import shlex
@@ -13,11 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from .configuration import load
+from .configuration import load, load_file
 from .conversion.jobs import RECORD
 from .core.cells import Cell
 from .core.digests import code_digest, digest
-from .core.store import write_atomically
+from .core.store import read_object, write_atomically
 from .devices import open_device
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
 from .errors import PermanentDeviceError, UserError
@@ -45,7 +46,7 @@ class Pipeline:
         for name in sorted({planned.cell.device for planned in self.plan.stale}):
             device = self.configuration.devices[name]
             try:
-                open_device(device, self.project.root).prepare()
+                open_device(device, self.project.root).check()
             except PermanentDeviceError as error:
                 raise UserError(f"devices/{name}.yaml: {error}") from error
 
@@ -56,7 +57,11 @@ class Pipeline:
         """The frozen plan of this run; None when nothing is stale."""
         if not self.plan.stale:
             return None
-        frozen = freeze(self.plan, self.configuration)
+        for attempt in itertools.count():
+            frozen = freeze(self.plan, self.configuration, attempt)
+            # A record of an experiment whose cells are stale is one of an earlier attempt.
+            if not (self.project.results / "experiments" / frozen["id"]).exists():
+                break
         frozen["preparation"] = self._preparation()
         save(self.project, frozen)
         return str(frozen["id"])
@@ -251,22 +256,22 @@ def load_current(project: Project, current: str) -> dict[str, Any]:
     """What is wanted now, as a run wrote it down: {"keys", "cells": [(cell, key)], "devices"}.
 
     Raises:
-        UserError: nothing was planned yet.
+        UserError: nothing was planned under this name.
     """
-    path = project.plans / f"current-{current}.json"
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(
-            f"{project.relative(path)}: nothing planned yet; run `make` first"
-        ) from None
+    document = read_object(project.plans / f"current-{current}.json")
+    if document is None:
+        raise UserError(f"results/plans/current-{current}.json is gone: start again")
     document["cells"] = [(Cell(**cell), key) for cell, key in document["cells"]]
-    return dict(document)
+    return document
 
 
 def latest_current(project: Project) -> dict[str, Any]:
-    """What the warehouse was last loaded for."""
-    return load_current(project, str(read_state(project).get("current", "none")))
+    """What the warehouse was last loaded for; if nobody knows, what the default config asks for."""
+    try:
+        return load_current(project, str(read_state(project).get("current")))
+    except UserError:
+        plan = make_plan(project, load_file(project))
+        return {"keys": [planned.key for planned in plan.cells], "devices": plan.facts}
 
 
 def warehouse_state(project: Project, cells: Iterable[tuple[Cell, str]]) -> str:
@@ -296,10 +301,7 @@ def write_state(project: Project, **values: Any) -> None:
 
 def read_state(project: Project) -> dict[str, Any]:
     """What the warehouse and the report were made from; empty when they were not."""
-    try:
-        return dict(json.loads((project.results / STATE).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+    return read_object(project.results / STATE) or {}
 
 
 def fail(error: Exception) -> None:

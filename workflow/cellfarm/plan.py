@@ -84,7 +84,14 @@ def make_plan(project: Project, config: Configuration) -> Plan:
     """
     facts = {name: read_facts(project, device) for name, device in config.devices.items()}
     cores = {name: int(entry["cores"]) for name, entry in facts.items()}
-    cells = expand(config.document, resolve, cores, config.where)
+    try:
+        cells = expand(config.document, resolve, cores, config.where)
+    except UserError as error:
+        raise UserError(f"{config.where}: {str(error).removeprefix(f'{config.where}: ')}") from None
+    if not cells:
+        raise UserError(
+            f"{config.where}: exclude takes away every cell: there is nothing to measure"
+        )
     versions = sorted({(cell.library, cell.library_version) for cell in cells})
     ensure_locks(project, versions)
     causes = gather(project, config, cells, facts)
@@ -97,11 +104,16 @@ def read_facts(project: Project, device: Mapping[str, Any]) -> dict[str, Any]:
     return open_device(device, project.root).facts()
 
 
-def freeze(plan: Plan, config: Configuration) -> dict[str, Any]:
-    """Everything that the jobs of a run need to know, whatever happens to the files meanwhile."""
+def freeze(plan: Plan, config: Configuration, attempt: int = 0) -> dict[str, Any]:
+    """Everything that the jobs of a run need to know, whatever happens to the files meanwhile.
+
+    Args:
+        attempt: tells plans apart that measure the same cells again (deleted, or set aside).
+    """
     devices = {planned.cell.device for planned in plan.stale}
     models = {planned.cell.model for planned in plan.stale}
     document = {
+        "attempt": attempt,
         "protocol_name": config.document["protocol"],
         "protocol": config.protocol,
         "tolerances": {

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import InternalMismatch
+from ..errors import InternalMismatch, TransientHostError
 from ..locking import file_lock, machine_lock_path
 from ..plan import load as load_plan
 from ..project import Project
@@ -120,6 +120,11 @@ def warehouse(current: str, stamp: Path, log: LogOption = None) -> None:
     wanted = load_current(project, current)
     loaded = load(project.warehouse, Store(project.cells), wanted["keys"], wanted["devices"])
     text = f"warehouse: {loaded.added} results added, {loaded.removed} removed"
+    if loaded.unreadable:
+        raise TransientHostError(
+            f"{len(loaded.unreadable)} damaged results were set aside: start again to measure "
+            "their cells anew"
+        )
     write_state(project, warehouse=warehouse_state(project, wanted["cells"]), current=current)
     _replace_stamps(stamp)
     write_atomically(stamp, text + "\n")

@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core.digests import digest, file_digest
-from ..core.store import write_atomically
+from ..core.store import read_object, write_atomically
 from ..environments import Environment, clean_variables
 from ..errors import TransientHostError
 from ..libraries import Library
+from ..processes import die_with_parent
 from ..project import PACKAGE
 
 RECORD = "record.json"
@@ -43,6 +44,7 @@ def export(environment: Environment, model: Path, source: str, folder: Path) -> 
     upstream = failure(model, "model")
     if upstream:
         return _commit(folder, upstream)
+    check_files(model)
     worker = PACKAGE / "models" / "worker.py"
     request = {"format": source, "model": str(model / FILES)}
     return _fill(folder, environment, [str(worker), "export"], request, {})
@@ -67,6 +69,8 @@ def convert(
         found = failure(upstream, what)
         if found:
             return _commit(folder, found)
+    for filled in {model, source}:
+        check_files(filled)
     description = json.loads((model / FILES / "model.json").read_text(encoding="utf-8"))
     request = {
         "converter": str(library.converter),
@@ -94,10 +98,25 @@ def failure(folder: Path, what: str) -> dict[str, Any] | None:
 
 def read_record(folder: Path) -> dict[str, Any] | None:
     """The record of a filled folder."""
-    try:
-        return dict(json.loads((folder / RECORD).read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return None
+    return read_object(folder / RECORD)
+
+
+def check_files(folder: Path) -> None:
+    """Raise if the files of a job that succeeded are not what its record says.
+
+    The record is removed then, so that the next run does the job again.
+
+    Raises:
+        TransientHostError: files are missing or changed.
+    """
+    record = read_record(folder)
+    for entry in (record or {}).get("files", []):
+        path = folder / FILES / entry["name"]
+        if not path.is_file() or path.stat().st_size != entry["bytes"]:
+            (folder / RECORD).unlink(missing_ok=True)
+            raise TransientHostError(
+                f"{path} is missing or changed; it is made again when you start again"
+            )
 
 
 def _fill(
@@ -147,6 +166,7 @@ def _work(
                 timeout=JOB_TIMEOUT_S,
                 env=settings,
                 check=False,
+                preexec_fn=die_with_parent,
             )
             code: int | None = done.returncode
             answer = _answer(done.stdout)

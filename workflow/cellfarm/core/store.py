@@ -102,6 +102,15 @@ def read_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def read_object(path: Path) -> dict[str, Any] | None:
+    """A small JSON object; None if there is none, or something else."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write, flush to the disk, rename: a reader sees the old file, the new one, or none."""
     path.parent.mkdir(parents=True, exist_ok=True)

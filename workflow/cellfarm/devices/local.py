@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +15,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import PermanentDeviceError, TransientDeviceError
+from ..processes import die_with_parent
 from . import facts as device_facts
 from .transport import Launched
 
 LOG_TAIL_BYTES = 16_384
 MAX_LINE_BYTES = 16 << 20  # a record of a million samples; more is a runner gone wild
-_PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class LocalTransport:
@@ -36,6 +33,16 @@ class LocalTransport:
 
     def facts(self) -> dict[str, Any]:
         return device_facts.read_local()
+
+    def check(self) -> None:
+        existing = self.work_folder
+        while not existing.exists() and existing != existing.parent:
+            existing = existing.parent
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise PermanentDeviceError(
+                f"the work folder {self.work_folder} cannot be written ({existing} is no folder "
+                "that can be written); change work_folder in the device's file, or its permissions"
+            )
 
     def prepare(self) -> None:
         try:
@@ -91,7 +98,7 @@ class LocalTransport:
                     env=dict(variables),
                     pass_fds=keep_open,
                     start_new_session=True,  # a group of its own, so that all of it can be killed
-                    preexec_fn=_die_with_parent,
+                    preexec_fn=die_with_parent,  # a runner must not outlive who measures
                 )
             except OSError as error:
                 raise PermanentDeviceError(
@@ -111,12 +118,6 @@ class LocalTransport:
 
     def remove(self, name: str) -> None:
         _discard(self.work_folder / name)
-
-
-def _die_with_parent() -> None:
-    """A runner must not outlive the process that measures, not even when that one is killed -9."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _converse(

@@ -35,6 +35,13 @@ class Transport(Protocol):
             TransientDeviceError, PermanentDeviceError: the device cannot be used.
         """
 
+    def check(self) -> None:
+        """Look whether the work folder can be used, without writing anything.
+
+        Raises:
+            PermanentDeviceError: it cannot.
+        """
+
     def prepare(self) -> None:
         """Make the work folder (with `launches/` in it) and check that it can be written.
 

@@ -196,6 +196,8 @@ class Experiment:
         library = libraries.all_libraries()[cell.library]
         model = self.project.model_folder(cell.model, planned.model_id) / jobs.FILES
         artifact = self._artifact(planned)
+        for filled in (model.parent, artifact):
+            jobs.check_files(filled)
         content = (jobs.read_record(artifact) or {})["content"]
         payload = pack(library.backend, self.project.results / "payloads")
         names = {

@@ -29,7 +29,8 @@ BATCH = 500
 
 @dataclass
 class Loaded:
-    """What a load did; `unreadable` are files in the store that are no results."""
+    """What a load did; `unreadable` are files of the store that are no results: they
+    were renamed, and their cells will be measured again."""
 
     added: int = 0
     removed: int = 0
@@ -92,6 +93,11 @@ def _connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
         try:
             return duckdb.connect(str(warehouse))
         except duckdb.IOException as error:
+            if "not a valid DuckDB database" in str(error):
+                # It is made from the store: a broken one is no loss.
+                print(f"cellfarm: {warehouse} is damaged and made anew", file=sys.stderr)
+                warehouse.unlink()
+                continue
             if "lock" not in str(error).lower() or time.monotonic() > deadline:
                 raise TransientHostError(f"{warehouse} cannot be opened: {error}") from error
             time.sleep(0.5)
@@ -140,8 +146,13 @@ def _read(root: Path, paths: Iterable[str], loaded: Loaded) -> Iterator[tuple[st
                 collections.deque(rows(path, document), maxlen=0)
             yield path, document
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            # Out of the way, so that its cell is measured again; kept, as nothing is thrown away.
+            (root / path).rename(root / f"{path}.unreadable")
             loaded.unreadable.append(path)
-            print(f"cellfarm: {root / path} is not a result: {error}", file=sys.stderr)
+            print(
+                f"cellfarm: {root / path} is not a result ({error}): renamed to *.unreadable",
+                file=sys.stderr,
+            )
 
 
 def _refuse(constant: str) -> None:

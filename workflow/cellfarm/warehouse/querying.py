@@ -31,7 +31,9 @@ def connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
     try:
         return duckdb.connect(str(warehouse), read_only=True)
     except duckdb.Error as error:
-        raise UserError(f"{warehouse} cannot be opened: {error}") from error
+        raise UserError(
+            f"{warehouse} cannot be opened: {error} (if it is damaged: cellfarm rebuild)"
+        ) from error
 
 
 def query(warehouse: Path, sql: str, form: str, output: Path | None) -> str | None:
