@@ -33,6 +33,8 @@ def print_summary(project: Project) -> None:
     for ranking in rank(rows):
         console.print(_table(ranking))
     _print_unranked(console, rows)
+    if any(row["flags"] for row in rows):
+        console.print("Flagged cells do not rank: docs/troubleshooting.md says what to do.")
     counts = Counter(str(row["status"]) for row in rows)
     shown = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     console.print(f"{len(rows)} cells: {shown or 'none'}")

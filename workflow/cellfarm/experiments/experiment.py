@@ -86,13 +86,8 @@ class Experiment:
             transport.prepare()
             facts = transport.facts()
             started_at = _now()
-            wanted = [one for one in self.cells if not self.store.has(one.cell, one.key)]
-            running = {}
-            for planned in wanted:
-                cell_run = self._deploy(transport, planned, facts)
-                if cell_run:
-                    running[planned.key] = cell_run
             try:
+                running = self._deploy_all(transport, facts)
                 order = self._measure(transport, running, facts, lock)
             except OSError as error:
                 raise TransientHostError(
@@ -102,6 +97,16 @@ class Experiment:
             finally:
                 self.progress.close()
             self._write_record(record, started_at, facts, order)
+
+    def _deploy_all(self, transport: Transport, facts: Mapping[str, Any]) -> dict[str, Running]:
+        """The cells to launch, by key; those that cannot run at all are committed here."""
+        running = {}
+        for planned in self.cells:
+            if not self.store.has(planned.cell, planned.key):
+                deployed = self._deploy(transport, planned, facts)
+                if deployed:
+                    running[planned.key] = deployed
+        return running
 
     def _measure(
         self, transport: Transport, running: dict[str, Running], facts: dict[str, Any], lock: int
