@@ -67,10 +67,14 @@ onstart:
 
 
 onsuccess:
-    from cellfarm.cli.summary import print_summary
+    if TARGETS:
+        from cellfarm.cli.summary import print_summary
 
-    print_summary(PIPELINE.project)
+        print_summary(PIPELINE.project)
 
 
 onerror:
-    print("cellfarm: not everything was done; what is finished is kept: start again", file=sys.stderr)
+    print(
+        "cellfarm: not everything was done; what is finished is kept: start again",
+        file=sys.stderr,
+    )

@@ -12,6 +12,7 @@ from rich.table import Table
 from ..analysis.ranking import Ranking, rank
 from ..project import Project
 
+MOST_TABLES = 40  # what a person may still read in a terminal
 _COLUMNS = (
     "model", "library", "library_version", "variant", "device", "processor", "threads", "protocol",
     "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "emulated", "flags",
@@ -30,8 +31,11 @@ def print_summary(project: Project) -> None:
         relation = connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL")
         rows = [dict(zip(_COLUMNS, row, strict=True)) for row in relation.fetchall()]
     console = Console(highlight=False, soft_wrap=True)
-    for ranking in rank(rows):
+    rankings = rank(rows)
+    for ranking in rankings[:MOST_TABLES]:
         console.print(_table(ranking))
+    if len(rankings) > MOST_TABLES:
+        console.print(f"... and {len(rankings) - MOST_TABLES} more tables: see the report")
     _print_unranked(console, rows)
     if any(row["flags"] for row in rows):
         console.print("Flagged cells do not rank: docs/troubleshooting.md says what to do.")
