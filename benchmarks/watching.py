@@ -70,6 +70,9 @@ class WatchingTransport:
     def facts(self) -> dict[str, Any]:
         return self.inner.facts()
 
+    def check(self) -> None:
+        self.inner.check()
+
     def prepare(self) -> None:
         self.inner.prepare()
 
