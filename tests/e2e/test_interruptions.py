@@ -14,18 +14,15 @@ from pathlib import Path
 import pytest
 from cellfarm.locking import file_lock, machine_lock_path
 
-from tests.support.farm import ALL, Farm, kill_group
+from tests.support.farm import ALL, PROTOCOL, Farm, kill_group
 
 pytestmark = pytest.mark.pipeline
 
 #: More and longer launches, so that there is something to interrupt.
-SLOW = {
+SLOW = PROTOCOL | {
     "launches": {"min": 6, "max": 6},
-    "target_half_width": 0.05,
     "warmup": {"min": 1, "seconds": 0.05},
     "samples": {"min": 3, "max": 1000, "seconds": 0.1},
-    "launch_timeout_s": 60,
-    "seed": 0,
 }
 
 

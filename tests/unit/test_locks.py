@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 from cellfarm import locks
+from cellfarm.environments import library_environment, lock_of
 from cellfarm.locks import LockError, clean_lock, compile_lock, split_lock, uv_reason
+from cellfarm.project import Project
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "workflow" / "cellfarm"
 ENVS = ROOT / "envs"
+PROJECT = Project(ROOT)
 
 HASH = "sha256:" + "0" * 64
 RESOLVED = f"""\
@@ -164,7 +167,7 @@ def test_committed_locks_are_those_of_the_libraries(
     library: dict[str, object], purpose: str
 ) -> None:
     name, version = str(library["name"]), str(library["default_version"])
-    text = locks.lock_path(ENVS, name, version, purpose).read_text(encoding="utf-8")
+    text = lock_of(PROJECT, library_environment(name, version, purpose)).read_text(encoding="utf-8")
     lines, exclude = locks.environment_requirements(library, purpose, version)
     # The comment at the top says what was asked for: a lock that was not renewed differs.
     assert text.startswith(locks._comment(lines, exclude))

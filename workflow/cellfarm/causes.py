@@ -13,6 +13,7 @@ from .core.keys import Causes, LibraryCauses, ModelCauses
 from .devices.facts import fingerprint
 from .environments import MODELS_ENVIRONMENT, identify_lock, library_environment, lock_of
 from .libraries import all_libraries
+from .locks import PURPOSES
 from .project import PACKAGE, Project
 
 RUNNER = PACKAGE / "runner"
@@ -64,7 +65,7 @@ def library_causes(project: Project, name: str, version: str) -> LibraryCauses:
     library = all_libraries()[name]
     locks = {
         purpose: identify_lock(lock_of(project, library_environment(name, version, purpose)))
-        for purpose in ("run", "convert")
+        for purpose in PURPOSES
     }
     variables = digest(library.variables)
     return LibraryCauses(

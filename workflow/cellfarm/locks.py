@@ -10,18 +10,14 @@ dropped. Everything is installed with ``--no-deps``: the lock alone decides.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 MINIMUM_PYTHON = "3.11"
 UNHASHED = frozenset({"torch"})
@@ -139,11 +135,6 @@ def environment_requirements(
     return [line.replace("{version}", version) for line in lines], list(exclude)
 
 
-def lock_path(envs: Path, library: str, version: str, purpose: str) -> Path:
-    """Where the lock of a library's environment stands: ``envs/ncnn@1.0.20261020.run.txt``."""
-    return envs / f"{library}@{version}.{purpose}.txt"
-
-
 def _compile_argv(source: Path, uv: Path, pip_options: list[str]) -> list[str]:
     return [
         str(uv),
@@ -206,42 +197,3 @@ def _comment(requirements: Sequence[str], exclude: Sequence[str]) -> str:
     if exclude:
         lines += ["Left out:", *(f"  {name}" for name in exclude)]
     return "".join(f"# {line}\n" for line in lines)
-
-
-def lock_everything(package: Path, envs: Path, uv: Path, pip_options: list[str]) -> list[Path]:
-    """Write the locks of the models' environment and of every library's default version."""
-    models = yaml.safe_load((package / "models" / "environment.yaml").read_text(encoding="utf-8"))
-    wanted = [(envs / "models.txt", models["requirements"], models.get("exclude", []))]
-    for path in sorted(package.glob("libraries/*/library.yaml")):
-        library = yaml.safe_load(path.read_text(encoding="utf-8"))
-        version = str(library["default_version"])
-        for purpose in PURPOSES:
-            lines, exclude = environment_requirements(library, purpose, version)
-            wanted.append((lock_path(envs, library["name"], version, purpose), lines, exclude))
-    for destination, lines, exclude in wanted:
-        try:
-            compile_lock(lines, destination, uv, pip_options, exclude)
-        except LockError as error:
-            raise LockError(f"{destination.name}: {error}") from error
-    return [destination for destination, _, _ in wanted]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Renew all locks: ``python -m cellfarm.locks [--find-links FOLDER] [ENVS]``."""
-    parser = argparse.ArgumentParser(prog="cellfarm.locks", description=main.__doc__)
-    parser.add_argument("envs", nargs="?", type=Path, default=Path("envs"))
-    parser.add_argument("--uv", type=Path, default=shutil.which("uv") or "uv")
-    parser.add_argument("--find-links", action="append", default=[], metavar="FOLDER_OR_URL")
-    options = parser.parse_args(arguments)
-    pip_options = [text for link in options.find_links for text in ("--find-links", link)]
-    try:
-        for path in lock_everything(Path(__file__).parent, options.envs, options.uv, pip_options):
-            print(path)
-    except LockError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

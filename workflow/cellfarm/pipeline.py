@@ -122,13 +122,14 @@ class Pipeline:
 
     def _save_current(self) -> None:
         path = self.project.plans / f"current-{self.plan.current}.json"
+        if path.exists():
+            return
         document = {
             "keys": sorted(planned.key for planned in self.plan.cells),
             "cells": [[planned.cell.as_dict(), planned.key] for planned in self.plan.cells],
             "devices": self.plan.facts,
         }
-        if not path.exists():
-            write_atomically(path, json.dumps(document) + "\n")
+        write_atomically(path, json.dumps(document) + "\n")
 
     # -- inputs ---------------------------------------------------------------------------------
 

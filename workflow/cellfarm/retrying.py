@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from .conversion import jobs
 from .core.store import STATUSES, Store
 from .environments import MODELS_ENVIRONMENT, Environment, library_environment, locate
 from .errors import UserError
+from .libraries import all_libraries
+from .locks import PURPOSES
 from .plan import PlannedCell, make_plan
 from .project import Project
 
@@ -57,8 +58,7 @@ def _forget_failed_steps(project: Project, planned: PlannedCell) -> None:
     """Delete what a failed environment, model, export or artifact left, so that it is made anew."""
     cell = planned.cell
     names = [MODELS_ENVIRONMENT] + [
-        library_environment(cell.library, cell.library_version, purpose)
-        for purpose in ("run", "convert")
+        library_environment(cell.library, cell.library_version, purpose) for purpose in PURPOSES
     ]
     for name in names:
         _forget_environment(locate(project, name))
@@ -69,8 +69,8 @@ def _forget_failed_steps(project: Project, planned: PlannedCell) -> None:
         ),
     ]
     if planned.export_id:
-        exports = project.results / "exports" / cell.model
-        folders += list(exports.glob(f"*/{planned.export_id}"))
+        source = all_libraries()[cell.library].source
+        folders.append(project.export_folder(cell.model, source, planned.export_id))
     for folder in folders:
         record = jobs.read_record(folder)
         if record is not None and record["status"] != "ok":
@@ -78,9 +78,6 @@ def _forget_failed_steps(project: Project, planned: PlannedCell) -> None:
 
 
 def _forget_environment(environment: Environment) -> None:
-    try:
-        state = json.loads(environment.record.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    if state["status"] != "ok":
+    state = environment.state()
+    if state is not None and state["status"] != "ok":
         shutil.rmtree(environment.folder)
