@@ -1,4 +1,4 @@
-"""What cellfarm itself costs: each module here measures one figure against its target and a baseline.
+"""What cellfarm itself costs, and how good its numbers are: figures with targets and baselines.
 
 python -m benchmarks --help
 python -m benchmarks planning launch_cost --json figures.json

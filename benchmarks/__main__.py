@@ -1,4 +1,4 @@
-"""`python -m benchmarks [name ...]`: measure cellfarm's own costs."""
+"""`python -m benchmarks [name ...]`: measure what cellfarm costs and how good its numbers are."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from typing import Any
 
 from .figures import Figure, NotMeasurable, Options
 
-#: In the order in which they run. `fresh` takes many minutes and the network: only when it is named.
+#: In the order in which they run.
 DEFAULT = ("planning", "launch_cost", "against_tool", "second_make")
-NAMED_ONLY = ("fresh",)
+#: Many minutes, and `fresh` the network: only when they are named.
+NAMED_ONLY = (
+    "fresh", "repeatability", "test_retest", "a_a", "a_b", "busy_core", "own_tools", "adaptive",
+    "sampler_cost",
+)  # fmt: skip
 
 
 def main() -> int:
@@ -37,7 +41,7 @@ def main() -> int:
         try:
             figures: list[Figure] = module.measure(options)
             if options.quick:  # too little was done for a target to mean anything
-                figures = [replace(figure, target=None) for figure in figures]
+                figures = [replace(figure, target=None, least=None) for figure in figures]
         except NotMeasurable as error:
             print(f"  not measured: {error}\n", flush=True)
             found[name] = {"not_measured": str(error), "figures": []}
@@ -64,8 +68,9 @@ def _arguments() -> argparse.Namespace:
     )
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure what cellfarm itself costs. Nothing else should run on the machine.",
-        epilog=f"benchmarks (all but fresh, if none is named):\n{listed}",
+        description="Measure what cellfarm itself costs and how good its numbers are. Nothing else should "
+        "run on the machine.",
+        epilog=f"benchmarks ({', '.join(DEFAULT)} if none is named):\n{listed}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="name", help="which ones, see below")

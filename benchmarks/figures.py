@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,6 +10,8 @@ from statistics import median
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+#: On the disk that the checkout is on: a temporary folder may be in memory, where nothing is cold.
+SCRATCH = REPOSITORY / "results" / "benchmarks"
 
 
 class NotMeasurable(Exception):
@@ -39,7 +42,10 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure. `target` bounds its absolute value, in the same unit; None: no target."""
+    """One measured figure, with the targets that it should keep, in its own unit.
+
+    `target` bounds its absolute value from above, `least` the value from below; None: no bound.
+    """
 
     what: str
     value: float
@@ -47,10 +53,14 @@ class Figure:
     target: float | None = None
     baselines: Sequence[Baseline] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    least: float | None = None
 
     @property
     def reached(self) -> bool | None:
-        return None if self.target is None else abs(self.value) <= self.target
+        if self.target is None and self.least is None:
+            return None
+        low_enough = self.target is None or abs(self.value) <= self.target
+        return low_enough and (self.least is None or self.value >= self.least)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"reached": self.reached}
@@ -58,15 +68,22 @@ class Figure:
     def lines(self) -> list[str]:
         """How a person reads it."""
         aim = ""
-        if self.target is not None:
+        if self.reached is not None:
             verdict = "reached" if self.reached else "MISSED"
-            aim = f"   (to reach: {self.target:g} {self.unit} or less: {verdict})"
+            aim = f"   (to reach: {self._wanted()} {self.unit}: {verdict})"
         found = [f"  {self.what}: {shown(self.value)} {self.unit}{aim}"]
         found += [f"    {name}: {_detail(value)}" for name, value in self.details.items()]
         found += [
             f"    baseline, {one.what}: {shown(one.value)} {one.unit}" for one in self.baselines
         ]
         return found
+
+    def _wanted(self) -> str:
+        if self.target is None:
+            return f"at least {self.least:g}"
+        if self.least is None:
+            return f"at most {self.target:g}"
+        return f"{self.least:g} to {self.target:g}"
 
 
 def shown(value: float) -> str:
@@ -78,6 +95,16 @@ def spread(values: Sequence[float], unit: str) -> str:
     """`0.52 s (0.50 to 0.61, 5 runs)`."""
     low, high = shown(min(values)), shown(max(values))
     return f"{shown(median(values))} {unit} ({low} to {high}, {len(values)} runs)"
+
+
+def keep_raw(name: str, options: Options, document: Any) -> Path:
+    """Write what a figure was worked out from to results/benchmarks/<name>.json."""
+    stem = f"{name}.quick" if options.quick else name
+    path = SCRATCH / f"{stem}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    print(f"  raw numbers: {path.relative_to(REPOSITORY)}", flush=True)
+    return path
 
 
 def _detail(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from cellfarm.devices import Launched, Transport
 class LaunchTimes:
     """Monotonic times of one launch, in ns.
 
+    mode      what the runner was asked for: measure, cold, profile or gate
     called    the host asks for the launch
     spawned   the process exists and its interpreter is starting
     first     the host read the runner's first event
@@ -27,6 +29,12 @@ class LaunchTimes:
     first: int = 0
     ended: int = 0
     returned: int = 0
+    mode: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """From the call to the reaped process."""
+        return (self.returned - self.called) / 1e9
 
 
 @dataclass
@@ -53,7 +61,9 @@ class WatchingTransport:
         def request(spawned_ns: int) -> bytes:
             # Asked for as soon as the process has been made and has started its interpreter.
             times.spawned = time.monotonic_ns()
-            return stdin(spawned_ns)
+            data = stdin(spawned_ns)
+            times.mode = str(json.loads(data).get("mode"))
+            return data
 
         def line(text: str) -> None:
             times.ended = time.monotonic_ns()
@@ -75,6 +85,12 @@ class WatchingTransport:
 
     def prepare(self) -> None:
         self.inner.prepare()
+
+    def take_control(self, governor: str) -> dict[str, Any]:
+        return self.inner.take_control(governor)
+
+    def release_control(self) -> None:
+        self.inner.release_control()
 
     def put(self, source: Path, name: str) -> bool:
         return self.inner.put(source, name)

@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.devices.local import LocalTransport
-from cellfarm.experiments.launch import Deployed, launch
+from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.payload import RUNNER, pack
 from cellfarm.experiments.verification import Comparison
 
-PROTOCOL: dict[str, Any] = {
-    "warmup": {"min": 2, "seconds": 0},
-    "samples": {"min": 3, "max": 5, "seconds": 0},
-    "launch_timeout_s": 60,
-}
+from tests.support.protocols import SMALLEST
+from tests.support.results import make_cell
+
+PROTOCOL: dict[str, Any] = SMALLEST | {"samples": {"min": 3, "max": 5, "seconds": 0}}
+CELL = make_cell(threads=2)
 INPUT = np.linspace(-1, 1, 6, dtype=np.float32).reshape(1, 6)
 
 #: A library that doubles its input. A test replaces the line of a hook by what its library does.
@@ -59,7 +59,12 @@ def launched(tmp_path) -> Launch:
     """Launch a made-up library: hook -> code, and changes of the protocol."""
 
     def go(
-        hooks: dict[str, str] | None = None, *, scratch: str = "launches/one", **protocol: Any
+        hooks: dict[str, str] | None = None,
+        *,
+        scratch: str = "launches/one",
+        mode: str = "measure",
+        cores: list[int] | None = None,
+        **protocol: Any,
     ) -> dict[str, Any]:
         text = BACKEND
         for hook, code in (hooks or {}).items():
@@ -72,10 +77,11 @@ def launched(tmp_path) -> Launch:
         backend.write_text(text)
         artifact = tmp_path / "artifact"
         artifact.mkdir(exist_ok=True)
+        (artifact / "model.bin").write_bytes(b"weights" * 1000)
         np.savez(tmp_path / "inputs.npz", x=INPUT)
         transport = LocalTransport(tmp_path / "work")
         transport.prepare()
-        payload = pack(backend, tmp_path / "payloads")
+        payload = pack([backend], tmp_path / "payloads")
         transport.put(payload, payload.name)
         transport.put(artifact, "artifact")
         transport.put(tmp_path / "inputs.npz", "inputs.npz")
@@ -85,14 +91,15 @@ def launched(tmp_path) -> Launch:
             artifact="artifact",
             inputs="inputs.npz",
             description={"name": "m", "inputs": [{"name": "x"}], "outputs": [{"name": "y"}]},
+            given={"x": INPUT},
             reference={"y": INPUT * 2},
             classes=True,
             variables={"MINE": "set"},
         )
         with (tmp_path / "lock").open("w") as lock:
             record = launch(
-                transport, deployed, processor="cpu", threads=2, protocol=PROTOCOL | protocol,
-                scratch=scratch, lock=lock.fileno(),
+                Setting(transport, PROTOCOL | protocol, lock.fileno()), deployed, CELL,
+                mode=mode, cores=cores, scratch=scratch,
             )  # fmt: skip
         json.dumps(record, allow_nan=False)  # the journal must take it
         assert list((tmp_path / "work" / "launches").iterdir()) == [], (
@@ -110,11 +117,13 @@ def verdict(record: dict[str, Any]) -> tuple[str, str | None]:
 def test_a_good_launch_measures_every_phase(launched):
     record = launched()
     assert verdict(record) == ("ok", None)
-    assert set(record["phases"]) == {"start", "import", "load", "first"}
+    assert set(record["phases"]) == {"start", "import", "read", "load", "first"}
     assert all(ms >= 0 for ms in record["phases"].values())
-    assert len(record["warmup_ms"]) == 2 and len(record["warm_ms"]) == 3
+    assert len(record["warmup_ms"]) + len(record["warm_ms"]) == 3
     assert record["library_version"] == "9.9"
-    assert record["resources"]["peak_rss_mb"] >= record["resources"]["load_rss_mb"] > 1
+    memory = record["resources"]
+    assert memory["peak_load_rss_mb"] >= memory["load_rss_mb"] > 1
+    assert memory["peak_inference_rss_mb"] > 1
     assert record["comparison"] == Comparison(1.0, 0.0, 0.0, True).as_dict()
     assert "log" not in record
 
@@ -125,6 +134,43 @@ def test_a_launch_gets_its_settings_and_not_the_users_variables(launched, monkey
     assert launched()["actual"] == {
         "threads": 2, "provider": "cpu", "artifact": "artifact", "omp": None, "mine": "set",
     }  # fmt: skip
+
+
+def test_a_cold_launch_ends_with_the_first_inference(launched):
+    record = launched(mode="cold")
+    assert verdict(record) == ("ok", None)
+    assert set(record["phases"]) == {"start", "import", "read", "load", "first"}
+    assert "warm_ms" not in record and record["comparison"]["problem"] is None
+    assert 0 <= record["page_cache_share"] <= 1
+
+
+def test_spaced_inferences_begin_at_their_interval(launched):
+    record = launched(
+        {"invoke": "time.sleep(0.001)"}, pattern={"kind": "spaced", "interval_ms": 40},
+        samples={"min": 5, "max": 5, "seconds": 0},
+    )  # fmt: skip
+    assert len(record["warmup_ms"] + record["warm_ms"]) == 5
+    assert record["seconds"] >= 0.2 and max(record["warm_ms"]) < 40
+
+
+def test_a_launch_runs_where_it_is_told_and_says_so(launched):
+    core = min(os.sched_getaffinity(0))
+    record = launched(
+        {"load": "self.settings['cores'] = len(os.sched_getaffinity(0))"}, cores=[core]
+    )
+    assert record["affinity"] == record["asked_cores"] == [core]
+    assert record["actual"]["cores"] == 1
+
+
+def test_the_sampler_tells_what_the_process_used(launched):
+    record = launched(
+        {"invoke": "end = time.monotonic() + 0.02\nwhile time.monotonic() < end: pass"},
+        conditions={"interval_ms": 20}, samples={"min": 20, "max": 20, "seconds": 0},
+    )  # fmt: skip
+    seen = record["conditions"]
+    assert len(seen["t_s"]) >= 5 and seen["t_s"] == sorted(seen["t_s"])
+    assert max(seen["metrics"]["rss_mb"]) > 1
+    assert 0 <= record["resources"]["sampler_cpu_share"] < 0.5
 
 
 def test_phases_and_samples_are_timed_where_they_happen(launched):
@@ -138,11 +184,11 @@ def test_phases_and_samples_are_timed_where_they_happen(launched):
 
 def test_samples_end_at_the_maximum_or_with_the_time_whichever_is_first(launched):
     quick = launched(samples={"min": 3, "max": 5, "seconds": 600})
-    assert len(quick["warm_ms"]) == 5
+    assert len(quick["warm_ms"] + quick["warmup_ms"]) == 5
     slow = launched(
         {"invoke": "time.sleep(0.05)"}, samples={"min": 2, "max": 10_000, "seconds": 0.2}
     )
-    assert 2 <= len(slow["warm_ms"]) <= 5
+    assert 2 <= len(slow["warm_ms"] + slow["warmup_ms"]) <= 5
 
 
 @pytest.mark.parametrize(
@@ -193,10 +239,10 @@ def test_a_library_that_dies_says_how_and_where(launched, hooks: dict[str, str],
 
 
 def test_a_crash_while_warm_is_named_after_that_phase(launched):
-    counted = "self.count = getattr(self, 'count', 0) + 1\nif self.count > 4: ctypes.string_at(0)"
+    counted = "self.count = getattr(self, 'count', 0) + 1\nif self.count > 2: ctypes.string_at(0)"
     record = launched({"invoke": counted})
-    assert verdict(record) == ("failed", "killed by SIGSEGV in phase warm")
-    assert len(record["warmup_ms"]) == 2 and record["warm_ms"] == []
+    assert verdict(record) == ("failed", "killed by SIGSEGV in phase series")
+    assert record["warmup_ms"] == record["warm_ms"] == []
 
 
 def test_a_hang_is_a_timeout(launched):
@@ -222,7 +268,8 @@ os.write(2, b'\\xf0 bytes')"""
 def test_what_a_library_prints_is_no_event(launched):
     record = launched(dict.fromkeys(("import", "load", "invoke", "outputs"), NOISE))
     assert verdict(record) == ("ok", None)
-    assert len(record["warm_ms"]) == 3 and min(record["warm_ms"]) > 0.001
+    samples = record["warmup_ms"] + record["warm_ms"]
+    assert len(samples) == 3 and min(samples) > 0.001
 
 
 def test_garbage_among_the_events_never_breaks_the_host(launched):
@@ -242,6 +289,7 @@ def test_garbage_among_the_events_never_breaks_the_host(launched):
         ("return [self.result[:, :5]]", "the output 'y' has shape [1, 5], the reference [1, 6]"),
         ("return [self.result * np.nan]", "the output 'y' has values that are not finite"),
         ("return [self.result * 0]", "the output 'y' is constant"),
+        ("return [self.array]", "the output 'y' equals the input 'x'"),
         ("return [np.array([['text'] * 6])]", "the output 'y' is no array of real numbers"),
         ("return [np.array([{}], dtype=object)]", "the outputs cannot be read: "),
         ("return [None]", "the outputs cannot be read: "),
@@ -277,7 +325,7 @@ def test_the_runner_needs_the_standard_library_numpy_and_the_back_end_alone():
     own = {path.stem for path in modules}
     assert {"__main__", "measuring"} <= own
     for path in modules:
-        strange = _imported(path) - sys.stdlib_module_names - own - {"numpy", "backend"}
+        strange = _imported(path) - sys.stdlib_module_names - own - {"numpy", "backend", "profiler"}
         assert not strange, f"{path.name} imports {strange}"
 
 
@@ -292,4 +340,4 @@ def test_numpy_is_imported_after_the_library_was_timed():
 def test_the_launch_inherits_the_lock(launched, tmp_path):
     inode = "self.settings['inode'] = [os.fstat(n).st_ino for n in range(3, 60) if os.path.exists(f'/proc/self/fd/{n}')]"  # noqa: E501
     held = launched({"load": inode})["actual"]["inode"]
-    assert str(os.stat(tmp_path / "lock").st_ino) in held
+    assert os.stat(tmp_path / "lock").st_ino in held

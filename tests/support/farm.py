@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 import yaml
 
+from tests.support.protocols import SMALLEST
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 SOURCES = ("Snakefile", "profiles", "workflow", "config", "models", "devices", "envs")
 TIMEOUT_S = 600
@@ -31,14 +33,7 @@ CONFIG: dict[str, Any] = {
     "threads": [1],
     "protocol": "test",
 }
-PROTOCOL = {
-    "launches": {"min": 2, "max": 2},
-    "target_half_width": 0.05,
-    "warmup": {"min": 1, "seconds": 0},
-    "samples": {"min": 3, "max": 3, "seconds": 0},
-    "launch_timeout_s": 60,
-    "seed": 0,
-}
+PROTOCOL = SMALLEST
 
 
 class Farm:

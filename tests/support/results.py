@@ -11,19 +11,14 @@ from typing import Any
 from cellfarm.core.cells import Cell
 from cellfarm.core.digests import digest
 from cellfarm.experiments.experiment import Experiment
-from cellfarm.experiments.summary import summarise
+from cellfarm.experiments.summary import Terms, summarise
 from cellfarm.experiments.verification import Comparison
 from cellfarm.plan import PlannedCell
 from cellfarm.project import Project
 
-PROTOCOL: dict[str, Any] = {
-    "launches": {"min": 2, "max": 3},
-    "target_half_width": 0.05,
-    "warmup": {"min": 1, "seconds": 0},
-    "samples": {"min": 3, "max": 3, "seconds": 0},
-    "launch_timeout_s": 60,
-    "seed": 0,
-}
+from tests.support.protocols import SMALLEST
+
+PROTOCOL: dict[str, Any] = SMALLEST | {"launches": {"min": 2, "max": 3}}
 TOLERANCE = {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True}
 FACTS = {"cpu": "Test CPU", "cores": 2, "architecture": "x86_64", "kernel": "6.1"}
 RIGHT = Comparison(cosine=1.0, max_abs_error=1e-6, max_relative_error=1e-6, top1_match=True)
@@ -57,13 +52,18 @@ def make_launch(warm_ms: Sequence[float] = (10.0, 10.5, 9.5), **changes: Any) ->
     record: dict[str, Any] = {
         "round": 0,
         "session": 1,
+        "mode": "measure",
         "status": "ok",
         "reason": None,
-        "phases": {"start": 20.0, "import": 30.0, "load": 40.0, "first": 15.0},
+        "phases": {"start": 20.0, "import": 30.0, "read": 5.0, "load": 40.0, "first": 15.0},
         "warmup_ms": [11.0],
         "warm_ms": list(warm_ms),
+        "steady": "warm-up",
         "resources": {"cpu_utilisation": 0.99, "other_cpu_utilisation": 0.01, "steal": 0.0,
-                      "peak_rss_mb": 120.5, "load_rss_mb": 90.0},
+                      "load_rss_mb": 90.0, "peak_load_rss_mb": 100.0, "peak_was_reset": 1.0,
+                      "peak_inference_rss_mb": 120.5},
+        "gate": {"exceeded": [], "calibration": {"compute_ms": 8.0, "memory_ms": 5.0},
+                 "other_cpu_cores": 0.01, "waited_s": 0.0},
         "library_version": "1.0",
         "actual": {"threads": 1},
         "started_at": 1_700_000_000.0,
@@ -95,6 +95,6 @@ def commit_result(
     }
     with contextlib.redirect_stderr(io.StringIO()):
         experiment = Experiment(project, plan, cell.device, cell.model)
-        result = summarise(taken, PROTOCOL, TOLERANCE, planned.key)
-        experiment._commit(planned, result, taken, FACTS)
+        result = summarise(taken, Terms(PROTOCOL, TOLERANCE), planned.key)
+        experiment.commit(planned, result, taken, FACTS, payload_bytes=1000, drift=None)
     return experiment.store.path(cell, planned.key)

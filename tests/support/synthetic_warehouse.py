@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import random
 import tempfile
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+from cellfarm import warehouse
+from cellfarm.analysis.ranking import COMPARISON_COLUMNS
 
 MODELS = {"mobilenet_v2": 9.0, "resnet50": 58.0, "bert_mini": 21.0}
 LIBRARIES = {
@@ -20,43 +23,18 @@ LIBRARIES = {
     "ncnn": (1.25, "1.0.20261020"),
     "onnxruntime": (1.45, "1.24.0"),
 }
-CELLS_SCHEMA = {
-    **dict.fromkeys(
-        ("model", "library", "library_version", "variant", "device", "processor"), "VARCHAR"
-    ),
-    "threads": "INTEGER",
-    **dict.fromkeys(("protocol", "status", "reason"), "VARCHAR"),
-    **dict.fromkeys(
-        ("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms"), "DOUBLE"
-    ),
-    **dict.fromkeys(("launches", "samples"), "INTEGER"),
-    "steady_state": "VARCHAR",
-    **dict.fromkeys(
-        ("cold_total_ms", "cold_start_ms", "cold_import_ms", "cold_load_ms", "cold_first_ms"),
-        "DOUBLE",
-    ),
-    **dict.fromkeys(
-        ("peak_rss_mb", "cpu_utilisation", "energy_mj", "cosine", "max_abs_error"), "DOUBLE"
-    ),
-    "top1_match": "BOOLEAN",
-    "artifact_bytes": "BIGINT",
-    "emulated": "BOOLEAN",
-    "flags": "VARCHAR[]",
-    "key": "VARCHAR",
-    "measured_at": "TIMESTAMP WITH TIME ZONE",
-    "experiment": "VARCHAR",
-    "log": "VARCHAR",
-}
-SAMPLES_SCHEMA = {
-    "key": "VARCHAR",
-    "launch": "INTEGER",
-    "iteration": "INTEGER",
-    "phase": "VARCHAR",
-    "ms": "DOUBLE",
-}
+SCHEMA = Path(warehouse.__file__).with_name("schema.sql")
+#: Numbers of a cell that ended without any: they are unknown.
+NUMBERS = (
+    *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms", "samples"),
+    *("steady_state", "cold_total_ms", "cold_start_ms", "cold_import_ms", "cold_load_ms"),
+    *("cold_first_ms", "peak_rss_mb", "cpu_utilisation", "cosine", "max_abs_error", "top1_match"),
+)
+OPERATORS = {"Conv": 0.55, "DepthwiseConv": 0.2, "MatMul": 0.12, "Relu": 0.06, "Softmax": 0.03}
 #: (model's position, library's position, threads' position) -> what became of that cell.
 SPECIAL_CELLS: dict[tuple[int, int, int], dict[str, Any]] = {
     (0, 4, 1): {"flags": ["noisy", "throttled"]},
+    (0, 3, 0): {"flags": ["operators_gap"], "operators_scale": 0.7},
     (1, 4, 1): {
         "status": "wrong",
         "reason": "cosine 0.41 against the reference, 0.99 wanted",
@@ -86,18 +64,24 @@ def create(
     launches: int = 6,
     iterations: int = 30,
     reason: str | None = None,
+    sustained: bool = False,
     seed: int = 7,
 ) -> Path:
     """Write a warehouse of models x libraries x threads x devices cells and return its path.
 
-    The first device holds a tie, a wrong, a failed, a timed-out, an unsupported and a flagged
-    cell. `reason` replaces the reasons and logs: for hostile text. `iterations=0` leaves out the
-    raw samples; other devices than the first have none either.
+    It has the present schema. The first device holds a tie, a wrong, a failed, a timed-out, an
+    unsupported and a flagged cell, one whose operators do not add up, and a library that was
+    measured in another experiment than the rest of its model (the last model's first).
+    `reason` replaces the reasons and logs: for hostile text. `iterations=0` leaves out the raw
+    samples; other devices than the first have none either. `sustained` adds a cell under
+    continuous load for each library of the first model.
     """
     random_ = random.Random(seed)
+    more = random.Random(seed + 1)  # what came later draws apart, so that the rest stays
     model_costs = _extended(MODELS, models, "model", lambda i: 5.0 + 7.0 * i)
     library_costs = _extended(LIBRARIES, libraries, "library", lambda i: (1 + 0.1 * i, f"{i}.0"))
-    cells, samples = [], []
+    cells: list[dict[str, Any]] = []
+    samples: list[dict[str, Any]] = []
     for d, device in enumerate(devices):
         for m, (model, base_ms) in enumerate(model_costs.items()):
             for position, (library, (factor, version)) in enumerate(library_costs.items()):
@@ -110,9 +94,23 @@ def create(
                     ms = base_ms * (0.95 if tie else scale) / number**0.8 * (1 + 0.5 * d)
                     _measure(random_, cell, ms * (1 + 0.002 * position), launches)
                     _apply(cell, special, reason)
+                    if d == 0 and m == len(model_costs) - 1 and position == 0:
+                        cell["experiment"] = f"{model}@{device} of another day"
                     cells.append(cell)
                     if d == 0 and cell["latency_ms"] is not None:
                         samples += _samples(random_, cell, ms, launches, iterations)
+    operators = []
+    for cell in cells:
+        if cell["latency_ms"] is not None:
+            _measure_more(more, cell)
+            if cell["threads"] == min(threads):
+                special = cell["special"]
+                operators += _operators(more, cell, special.get("operators_scale", 1.0))
+    if sustained:
+        for cell in [c for c in cells if c["model"] == next(iter(model_costs))]:
+            if cell["device"] == devices[0] and cell["threads"] == min(threads):
+                cells.append(_sustained(cell))
+                samples += _slowing(more, cells[-1])
     facts = [
         {
             "device": device,
@@ -126,7 +124,18 @@ def create(
         }
         for device in devices
     ]
-    _write(path, cells, samples, facts)
+    taken = _launches(more, cells, launches)
+    tables = {
+        "results": cells,
+        "current_keys": [{"key": cell["key"]} for cell in cells],
+        "devices_now": facts,
+        "series": samples,
+        "launch_facts": taken,
+        "operator_times": operators,
+        "condition_series": _conditions(more, taken, devices[0], cells),
+        "cell_ratios": _ratios(cells),
+    }
+    _write(path, tables)
     return path
 
 
@@ -169,10 +178,9 @@ def _cell(
     threads: int,
     launches: int,
 ) -> dict[str, Any]:
-    cell: dict[str, Any] = dict.fromkeys(CELLS_SCHEMA)
     identity = f"{model} {library} {version} {device} {threads}"
     exact = random_.random() < 0.1
-    cell |= {
+    cell: dict[str, Any] = {
         "model": model,
         "library": library,
         "library_version": version,
@@ -193,6 +201,8 @@ def _cell(
         "max_abs_error": 0.0 if exact else 10 ** random_.uniform(-7, -3.5),
         "top1_match": True,
     }
+    cell["path"] = f"{cell['key']}.json"
+    cell["superseded"] = False
     return cell
 
 
@@ -217,12 +227,139 @@ def _measure(random_: random.Random, cell: dict[str, Any], ms: float, launches: 
     }
 
 
+def _measure_more(random_: random.Random, cell: dict[str, Any]) -> None:
+    """What issue 3 added: the file's reading apart, a cold page cache, memory by phase, the rest."""
+    read = cell["cold_load_ms"] * 0.2
+    half = cell["cold_total_ms"] * random_.uniform(0.02, 0.06)
+    slow = cell["cold_total_ms"] + 6 * read
+    cell |= {
+        "stopped_because": "precise",
+        "cold_read_ms": read,
+        "cold_load_ms": cell["cold_load_ms"] - read,
+        "cold_total_ci_low_ms": cell["cold_total_ms"] - half,
+        "cold_total_ci_high_ms": cell["cold_total_ms"] + half,
+        "steady_after_ms": cell["cold_total_ms"] + 12 * cell["latency_ms"],
+        **{f"cold_cache_{p}_ms": cell[f"cold_{p}_ms"] for p in ("start", "import", "first")},
+        "cold_cache_load_ms": cell["cold_load_ms"] - read,
+        "cold_cache_read_ms": 7 * read,
+        "cold_cache_total_ms": slow,
+        "cold_cache_total_ci_low_ms": slow - 2 * half,
+        "cold_cache_total_ci_high_ms": slow + 2 * half,
+        "page_cache_share": random_.choice([0.0, 0.0, 0.04]),
+        "peak_load_rss_mb": cell["peak_rss_mb"],
+        "peak_inference_rss_mb": cell["peak_rss_mb"] * 0.8,
+        "other_cpu_utilisation": random_.uniform(0.0, 0.12),
+        "sampler_cpu_share": random_.uniform(0.001, 0.008),
+        "drift_ratio": random_.gauss(1.0, 0.02),
+        "payload_bytes": random_.randrange(1_000_000, 30_000_000),
+    }
+
+
+def _operators(random_: random.Random, cell: dict[str, Any], scale: float) -> list[dict[str, Any]]:
+    rows = []
+    for position, (kind, share) in enumerate(OPERATORS.items()):
+        ms = cell["latency_ms"] * scale * share * random_.uniform(0.9, 1.1)
+        rows.append({"path": cell["path"], "key": cell["key"], "position": position, "ms": ms,
+                     "name": f"{kind}_{position}", "type": kind, "library_type": kind.lower()})  # fmt: skip
+    total = sum(row["ms"] for row in rows)
+    cell["operators_sum_ms"] = total
+    cell["operators_gap"] = (total - cell["latency_ms"]) / cell["latency_ms"]
+    return rows
+
+
+def _launches(
+    random_: random.Random, cells: list[dict[str, Any]], launches: int
+) -> list[dict[str, Any]]:
+    """Launches in rounds, with a slow episode of the device in the middle."""
+    rows: list[dict[str, Any]] = []
+    measured = [cell for cell in cells if cell["latency_ms"] is not None]
+    for number in range(launches):
+        for position, cell in enumerate(measured):
+            at_s = number * len(measured) + position
+            slow = 0.45 < at_s / (launches * len(measured)) < 0.5
+            rows.append({
+                "path": cell["path"], "key": cell["key"], "launch": number, "mode": "measure",
+                "round": number, "status": "ok", "started_at": 1_795_000_000.0 + 2.0 * at_s,
+                "median_ms": cell["latency_ms"], "outliers": random_.randrange(3),
+                "steady_state": cell["steady_state"], "warmup_iterations": 5, "affinity": [0],
+                "calibration_compute_ms": 4.0 * random_.gauss(1.4 if slow else 1.0, 0.01),
+                "calibration_memory_ms": 2.0, "waited_s": 3.0 if slow else 0.0, "flags": [],
+            })  # fmt: skip
+    return rows
+
+
+def _conditions(
+    random_: random.Random,
+    launches: list[dict[str, Any]],
+    device: str,
+    cells: list[dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Temperatures of the first device; the others have no sensor that could be read."""
+    there = {cell["key"] for cell in cells if cell["device"] == device}
+    rows = []
+    for launch in launches:
+        if launch["key"] in there:
+            row = {"path": launch["path"], "key": launch["key"], "launch": launch["launch"]}
+            warm = [40 + random_.random() * 4 for _ in range(3)]
+            rows += [
+                row | {"metric": "temperature_cpu_c", "unit": "°C", "t": [0, 1, 2], "value": warm},
+                row | {"metric": "before_temperature_board_c", "unit": "°C", "t": [0], "value": [31.5]},
+            ]  # fmt: skip
+    return rows
+
+
+def _ratios(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every pair that may be compared; narrower than the latencies' own intervals."""
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for cell in cells:
+        if cell["status"] == "ok":
+            place = tuple(cell[column] for column in COMPARISON_COLUMNS)
+            groups.setdefault(place, []).append(cell)
+    rows = []
+    for group in groups.values():
+        for one, other in itertools.combinations(group, 2):
+            ratio = other["latency_ms"] / one["latency_ms"]
+            half = sum(1 - c["latency_ci_low_ms"] / c["latency_ms"] for c in (one, other)) / 2
+            across = one["experiment"] != other["experiment"]
+            rows.append({"key": one["key"], "other_key": other["key"], "ratio": ratio,
+                         "ratio_ci_low": ratio * (1 - half), "ratio_ci_high": ratio * (1 + half),
+                         "rounds": None if across else one["launches"],
+                         "crosses_experiments": across})  # fmt: skip
+    return rows
+
+
+def _sustained(cell: dict[str, Any]) -> dict[str, Any]:
+    """The same cell under continuous load: after a minute it settles at three quarters."""
+    key = hashlib.sha256(f"sustained {cell['key']}".encode()).hexdigest()
+    none = {name: None for name in cell if name.startswith(("cold_", "operators_"))}
+    burst = 1000 / cell["latency_ms"]
+    return cell | none | {
+        "key": key, "path": f"{key}.json", "protocol": "sustained", "launches": 2,
+        "flags": [], "throughput_burst_per_s": burst, "throughput_settled_per_s": 0.75 * burst,
+        "throughput_ratio": 0.75, "settled_after_s": 60.0,
+    }  # fmt: skip
+
+
+def _slowing(random_: random.Random, cell: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for launch in range(2):
+        warm: list[float] = []
+        at_ms = 0.0
+        while at_ms < 120_000:
+            share = 1 - 0.25 * min(1.0, at_ms / 60_000)
+            warm.append(cell["latency_ms"] / share * random_.lognormvariate(0, 0.02))
+            at_ms += warm[-1]
+        for phase, ms in (("warmup", warm[:20]), ("warm", warm[20:])):
+            rows.append({"path": cell["path"], "key": cell["key"], "launch": launch,
+                         "phase": phase, "ms": ms})  # fmt: skip
+    return rows
+
+
 def _apply(cell: dict[str, Any], special: dict[str, Any], reason: str | None) -> None:
-    cell |= {name: value for name, value in special.items() if name in CELLS_SCHEMA}
+    cell |= {name: value for name, value in special.items() if "scale" not in name}
+    cell["special"] = special
     if cell["status"] in ("failed", "timeout", "unsupported"):
-        for name, type_ in CELLS_SCHEMA.items():
-            if type_ == "DOUBLE" or name in ("samples", "steady_state", "top1_match"):
-                cell[name] = None
+        cell |= dict.fromkeys(NUMBERS)
     if reason is not None and cell["status"] != "ok":
         cell |= {"reason": reason, "log": reason}
 
@@ -230,39 +367,40 @@ def _apply(cell: dict[str, Any], special: dict[str, Any], reason: str | None) ->
 def _samples(
     random_: random.Random, cell: dict[str, Any], ms: float, launches: int, iterations: int
 ) -> list[dict[str, Any]]:
+    """Rows of `series`: one per launch and phase."""
     rows = []
     for launch in range(launches):
         centre = ms * random_.gauss(1.0, 0.012)
+        phases: dict[str, list[float]] = {}
         for iteration in range(iterations):
             phase = "first" if iteration == 0 else "warmup" if iteration < 6 else "warm"
             slow = {"first": 2.2, "warmup": 1.0 + 0.4 / (iteration + 1), "warm": 1.0}[phase]
             value = centre * slow * random_.lognormvariate(0, 0.02)
-            row = {"launch": launch, "iteration": iteration, "phase": phase, "ms": value}
-            rows.append({"key": cell["key"], **row})
+            phases.setdefault(phase, []).append(value)
+        for phase, values in ({"load": [300.0]} | phases if phases else {}).items():
+            rows.append({"path": cell["path"], "key": cell["key"], "launch": launch,
+                         "phase": phase, "ms": values})  # fmt: skip
     return rows
 
 
-def _write(
-    path: Path,
-    cells: list[dict[str, Any]],
-    samples: list[dict[str, Any]],
-    facts: list[dict[str, Any]],
-) -> None:
+def _write(path: Path, tables: dict[str, list[dict[str, Any]]]) -> None:
     path.unlink(missing_ok=True)
     with duckdb.connect(str(path)) as connection, tempfile.TemporaryDirectory() as folder:
-        for name, schema, rows in (
-            ("cells", CELLS_SCHEMA, cells),
-            ("samples", SAMPLES_SCHEMA, samples),
-            ("devices", {"device": "VARCHAR", "facts": "JSON"}, facts),
-        ):
-            columns = ", ".join(f"{column} {type_}" for column, type_ in schema.items())
-            connection.execute(f"CREATE TABLE {name} ({columns})")
+        connection.execute(SCHEMA.read_text(encoding="utf-8"))
+        for table, rows in tables.items():
             if not rows:
                 continue
-            lines = Path(folder) / f"{name}.ndjson"
-            lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
-            types = ", ".join(f"{column}: '{type_}'" for column, type_ in schema.items())
-            connection.execute(
-                f"INSERT INTO {name} SELECT * FROM read_json('{lines}', columns={{{types}}})"
+            types = dict(
+                connection.execute(
+                    "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?"
+                    " ORDER BY column_index",
+                    [table],
+                ).fetchall()
             )
-        connection.execute("CREATE VIEW history AS SELECT * FROM cells")
+            lines = Path(folder) / f"{table}.ndjson"
+            lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            columns = ", ".join(f"{name}: '{kind}'" for name, kind in types.items())
+            connection.execute(
+                f"INSERT INTO {table} SELECT * FROM read_json('{lines}', columns={{{columns}}},"
+                " maximum_object_size=100000000)"
+            )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cellfarm.experiments.rounds import due, round_order
+from cellfarm.experiments.rounds import COLD, MEASURE, due, round_order
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,25 +38,39 @@ def test_an_order_does_not_change_with_the_version_of_the_code():
 
 def test_what_was_launched_in_this_round_is_passed_over():
     order = ["c", "a", "b", "d"]
-    taken = {"a": 1, "b": 0, "c": 0}  # d is finished already
-    assert list(due(order, taken, 0)) == ["c", "b"]
-    assert list(due(order, taken, 1)) == ["c", "a", "b"]
+    taken = {"a": {MEASURE: 1}, "b": {}, "c": {}}  # d is finished already
+    assert list(due(order, taken, 0, 0)) == [("c", MEASURE), ("b", MEASURE)]
+    assert list(due(order, taken, 1, 0)) == [("c", MEASURE), ("a", MEASURE), ("b", MEASURE)]
 
 
-@given(keys=KEYS, stop=st.integers(0, 30))
-def test_a_resumed_experiment_launches_each_cell_once_a_round(keys: list[str], stop: int):
+def test_cold_starts_go_with_the_first_rounds():
+    assert list(due(["a"], {"a": {}}, 0, 2)) == [("a", MEASURE), ("a", COLD)]
+    assert list(due(["a"], {"a": {MEASURE: 1}}, 0, 2)) == [("a", COLD)]
+    assert list(due(["a"], {"a": {MEASURE: 2, COLD: 2}}, 2, 2)) == [("a", MEASURE)]
+
+
+@given(keys=KEYS, stop=st.integers(0, 60), cold=st.integers(0, 5))
+def test_a_resumed_experiment_launches_each_cell_once_a_round(
+    keys: list[str], stop: int, cold: int
+):
     rounds = 4
-    launched: list[tuple[int, str]] = []
+    launched: list[tuple[int, str, str]] = []
 
     def run(limit: int) -> None:
-        taken = Counter(key for _, key in launched)
         for number in range(rounds):
-            for key in due(round_order(keys, "s", number), {k: taken[k] for k in keys}, number):
+            taken: dict[str, Counter[str]] = {key: Counter() for key in keys}
+            for _, key, mode in launched:
+                taken[key][mode] += 1
+            for key, mode in due(round_order(keys, "s", number), taken, number, cold):
                 if len(launched) == limit:
                     return
-                launched.append((number, key))
-                taken[key] += 1
+                launched.append((number, key, mode))
 
-    run(min(stop, rounds * len(keys)))
-    run(rounds * len(keys))
-    assert launched == [(n, key) for n in range(rounds) for key in round_order(keys, "s", n)]
+    run(stop)
+    run(10_000)
+    assert launched == [
+        (number, key, mode)
+        for number in range(rounds)
+        for key in round_order(keys, "s", number)
+        for mode in ([MEASURE, COLD] if number < cold else [MEASURE])
+    ]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cellfarm.experiments.summary import CONTENDED_CORES, is_finished, summarise, worst
+from cellfarm.experiments.flags import CONTENDED_CORES
+from cellfarm.experiments.summary import Terms, is_finished, summarise, worst
 from cellfarm.experiments.verification import Comparison
 
 from tests.support.results import PROTOCOL, RIGHT, TOLERANCE, bad_launch, make_launch
 
 
 def result_of(*launches: dict[str, Any], protocol: dict[str, Any] | None = None) -> dict[str, Any]:
-    return summarise(launches, protocol or PROTOCOL, TOLERANCE, "key")
+    return summarise(launches, Terms(protocol or PROTOCOL, TOLERANCE), "key")
 
 
 def test_good_launches_are_a_good_result():
     found = result_of(
-        make_launch([10, 11, 12]),
-        make_launch([12, 13, 14]),
+        *[make_launch([10, 11, 12]), make_launch([12, 13, 14])] * 3,
         protocol={**PROTOCOL, "target_half_width": 0.1},
     )
     summary = found["summary"]
@@ -26,7 +26,7 @@ def test_good_launches_are_a_good_result():
     assert summary["latency_ms"] == 12.0
     assert summary["latency_ci_low_ms"] <= 12.0 <= summary["latency_ci_high_ms"]
     assert summary["latency_p90_ms"] == pytest.approx(13.5)
-    assert (summary["launches"], summary["samples"]) == (2, 6)
+    assert (summary["launches"], summary["samples"]) == (6, 18)
     assert summary["stopped_because"] == "budget"
     assert (summary["cosine"], summary["top1_match"]) == (1.0, True)
     assert summary["peak_rss_mb"] == 120.5
@@ -34,12 +34,12 @@ def test_good_launches_are_a_good_result():
 
 def test_the_cold_start_is_the_median_of_each_phase_and_of_their_sum():
     phases = [
-        {"start": 1.0, "import": 10.0, "load": 100.0, "first": 5.0},
-        {"start": 3.0, "import": 10.0, "load": 100.0, "first": 5.0},
-        {"start": 2.0, "import": 40.0, "load": 100.0, "first": 5.0},
+        {"start": 1.0, "import": 8.0, "read": 2.0, "load": 100.0, "first": 5.0},
+        {"start": 3.0, "import": 8.0, "read": 2.0, "load": 100.0, "first": 5.0},
+        {"start": 2.0, "import": 38.0, "read": 2.0, "load": 100.0, "first": 5.0},
     ]
     summary = result_of(*(make_launch(phases=one) for one in phases))["summary"]
-    assert (summary["cold_start_ms"], summary["cold_import_ms"]) == (2.0, 10.0)
+    assert (summary["cold_start_ms"], summary["cold_import_ms"]) == (2.0, 8.0)
     assert summary["cold_total_ms"] == 118.0  # of 116, 118, 147
 
 
@@ -103,7 +103,8 @@ def test_agreeing_launches_are_precise_and_not_flagged():
 
 def test_launches_that_disagree_far_beyond_the_target_are_noisy():
     def spread(ratio: float) -> list[str]:
-        return result_of(make_launch([10.0] * 3), make_launch([10.0 * ratio] * 3))["flags"]
+        pair = [make_launch([10.0] * 3), make_launch([10.0 * ratio] * 3)]
+        return result_of(*pair * 3)["flags"]
 
     # The half width is (ratio - 1) / (ratio + 1); the limit is 3 times the target of 0.05.
     assert spread(1.3) == []
@@ -123,14 +124,15 @@ def test_others_at_work_flag_a_cell_as_contended():
 
 def test_a_cell_is_finished_when_it_is_precise_failed_or_out_of_budget():
     def same(count: int) -> list[dict[str, Any]]:
-        return [make_launch([10.0] * 3)] * count
+        return [make_launch([10.0] * 2)] * count
 
     def apart(count: int) -> list[dict[str, Any]]:
         return [make_launch([10.0 + 5 * (n % 2)] * 3) for n in range(count)]
 
     protocol = PROTOCOL | {"launches": {"min": 3, "max": 5}}
     finished = {count: is_finished(same(count), protocol, "k") for count in range(4)}
-    assert finished == {0: False, 1: False, 2: False, 3: True}
+    assert finished == {0: False, 1: False, 2: False, 3: False}, "one look is not enough"
+    assert is_finished(same(4), protocol, "k"), "narrow on two looks in a row"
     assert {count: is_finished(apart(count), protocol, "k") for count in (3, 4, 5, 6)} == {
         3: False, 4: False, 5: True, 6: True,
     }  # fmt: skip
@@ -145,3 +147,79 @@ def test_the_same_launches_give_the_same_result():
 
 def test_a_right_comparison_is_no_violation():
     assert RIGHT.violation(TOLERANCE) is None
+
+
+def test_what_cannot_be_is_a_failure_with_its_reason():
+    terms = Terms(PROTOCOL, TOLERANCE, fastest_ms=11.0)
+    found = summarise([make_launch()] * 3, terms, "key")
+    assert found["status"] == "failed" and "at the processor's peak" in found["reason"]
+    found = result_of(*[make_launch([10.0] * 4)] * 3)
+    assert found["status"] == "failed" and "the same to the last digit" in found["reason"]
+
+
+def cold_launch(total_ms: float) -> dict[str, Any]:
+    phases = {"start": 1.0, "import": 2.0, "read": total_ms - 10.0, "load": 3.0, "first": 4.0}
+    launch = make_launch(mode="cold", phases=phases, page_cache_share=0.0)
+    for name in ("warm_ms", "warmup_ms", "steady"):
+        del launch[name]
+    return launch
+
+
+def test_cold_page_caches_have_figures_of_their_own():
+    cold = [cold_launch(total) for total in (50.0, 60.0, 70.0)]
+    summary = result_of(*[make_launch()] * 3, *cold)["summary"]
+    assert (summary["launches"], summary["cold_total_ms"]) == (3, 110.0)
+    assert (summary["cold_cache_total_ms"], summary["cold_cache_read_ms"]) == (60.0, 50.0)
+    assert summary["cold_cache_total_ci_low_ms"] < 60.0 < summary["cold_cache_total_ci_high_ms"]
+    assert summary["page_cache_share"] == 0.0
+    assert summary["steady_after_ms"] == 121.0, "the warm-up comes on top"
+
+
+def test_a_bad_cold_launch_is_a_bad_launch_and_cold_launches_are_waited_for():
+    bad = bad_launch() | {"mode": "cold"}
+    assert result_of(make_launch(), bad)["status"] == "failed"
+    protocol = PROTOCOL | {"cold_cache": {"launches": 2}, "launches": {"min": 2, "max": 2}}
+    taken = [make_launch(), make_launch(), cold_launch(50.0)]
+    assert not is_finished(taken, protocol, "k")
+    assert is_finished([*taken, cold_launch(50.0)], protocol, "k")
+
+
+def profile_launch(sum_ms: float) -> dict[str, Any]:
+    return make_launch(mode="profile", profile={"operators": [], "sum_ms": sum_ms}) | {"gate": None}
+
+
+def test_the_operators_sum_is_held_against_the_latency():
+    def gap(sum_ms: float) -> tuple[float, bool]:
+        found = result_of(*[make_launch()] * 3, profile_launch(sum_ms))
+        return found["summary"]["operators_gap"], "operators_gap" in found["flags"]
+
+    assert gap(10.0) == (0.0, False)
+    assert gap(11.4) == (pytest.approx(0.14), False)
+    assert gap(11.6) == (pytest.approx(0.16), True)
+    assert gap(8.0) == (pytest.approx(-0.2), True)
+
+
+def test_a_profile_that_failed_leaves_the_latency():
+    failed = bad_launch(reason="in phase profile: RuntimeError: no") | {"mode": "profile"}
+    found = result_of(*[make_launch()] * 3, failed)
+    assert found["status"] == "ok" and found["summary"]["latency_ms"] == 10.0
+    assert found["summary"]["operators_reason"] == "in phase profile: RuntimeError: no"
+    assert found["summary"]["operators_gap"] is None
+
+
+def test_memory_of_loading_and_of_inference_are_told_apart():
+    summary = result_of(*[make_launch()] * 2)["summary"]
+    assert (summary["peak_load_rss_mb"], summary["peak_inference_rss_mb"]) == (100.0, 120.5)
+    kept = make_launch()["resources"] | {"peak_was_reset": 0.0}
+    summary = result_of(*[make_launch(resources=kept)] * 2)["summary"]
+    assert summary["peak_inference_rss_mb"] is None, "the mark could not be put back"
+    assert summary["peak_rss_mb"] == 120.5
+
+
+def test_continuous_load_has_its_throughput():
+    protocol = PROTOCOL | {"pattern": {"kind": "sustained", "window_s": 1.0}}
+    samples = [10.0] * 1000 + [20.0] * 500
+    summary = result_of(*[make_launch(samples, warmup_ms=[])] * 2, protocol=protocol)["summary"]
+    assert summary["throughput_burst_per_s"] == pytest.approx(100.0)
+    assert summary["throughput_ratio"] == pytest.approx(0.5, rel=0.02)
+    assert summary["settled_after_s"] == 10.0

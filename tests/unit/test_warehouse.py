@@ -104,15 +104,15 @@ def test_results_become_cells(bench):
     )
     reason = "killed by SIGSEGV in phase load (launch 2, after 1 good ones)"
     assert rows[:2] == [
-        ("mnn", 1, "wrong", 10.0, 2, 6, 0.41, 105.0, "cosine 0.41000 is below 0.999"),
+        ("mnn", 1, "wrong", 10.0, 2, 6, 0.41, 110.0, "cosine 0.41000 is below 0.999"),
         ("ncnn", 2, "failed", None, None, None, None, None, reason),
     ]
-    assert rows[2][2:] == ("ok", 10.0, 2, 6, 1.0, 105.0, None)
+    assert rows[2][2:] == ("ok", 10.0, 2, 6, 1.0, 110.0, None)
 
 
 def test_what_is_not_known_is_null(bench):
     bench.load()
-    names = "steady_state, energy_mj, artifact_bytes"
+    names = "throughput_ratio, energy_mj, artifact_bytes"
     assert set(bench.rows(f"SELECT {names} FROM cells")) == {(None, None, None)}
     assert bench.rows("SELECT count(*) FROM cells WHERE latency_ms = 0") == [(0,)]
 
@@ -122,7 +122,7 @@ def test_every_raw_sample_is_there(bench):
     rows = bench.rows(
         f"SELECT launch, iteration, phase, ms FROM samples WHERE key = '{OK.key}' ORDER BY ALL"
     )
-    each = [("first", [15.0]), ("import", [30.0]), ("load", [40.0]), ("start", [20.0]),
+    each = [("first", [15.0]), ("import", [30.0]), ("load", [40.0]), ("read", [5.0]), ("start", [20.0]),
             ("warmup", [11.0]), ("warm", [10.0, 10.5, 9.5])]  # fmt: skip
     expected = [
         (launch, iteration, phase, ms)
@@ -134,7 +134,10 @@ def test_every_raw_sample_is_there(bench):
 def test_conditions_are_told_with_their_units(bench):
     bench.load()
     rows = bench.rows(f"SELECT DISTINCT metric, value, unit FROM conditions WHERE key = '{OK.key}'")
-    assert ("peak_rss_mb", 120.5, "MB") in rows and ("cpu_utilisation", 0.99, "cores") in rows
+    assert {
+        ("peak_inference_rss_mb", 120.5, "MB"), ("mean_cpu_utilisation", 0.99, "cores"),
+        ("calibration_compute_ms", 8.0, "ms"), ("before_waited_s", 0.0, "s"),
+    } <= set(rows)  # fmt: skip
     assert bench.rows("SELECT min(t) FROM conditions") == [(0.0,)]
 
 
@@ -215,11 +218,14 @@ def damaged(bench: Bench) -> Iterable[tuple[str, str]]:
     yield "list", "[]"
     yield "nan", whole.replace("10.5", "NaN", 1)
     document = json.loads(whole)
+    launch = document["launches"][0]
     for name in ("key", "cell", "summary", "launches", "device_facts", "protocol"):
         yield f"no-{name}", json.dumps({k: v for k, v in document.items() if k != name})
     yield "launches-are-text", json.dumps(document | {"launches": "none"})
     yield "empty-launch", json.dumps(document | {"launches": [{}]})
-    yield "operators-are-numbers", json.dumps(document | {"operators": [1, 2]})
+    yield "operators-are-numbers", json.dumps(
+        document | {"launches": [launch | {"profile": {"operators": [1, 2]}}]}
+    )
 
 
 def test_an_unreadable_file_is_named_and_stops_nothing(bench, capsys):

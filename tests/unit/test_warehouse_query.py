@@ -15,7 +15,7 @@ from cellfarm.errors import UserError
 from cellfarm.project import Project
 from cellfarm.warehouse import load, query
 
-from tests.support.results import FACTS, bad_launch, commit_result, make_cell, make_planned
+from tests.support.results import FACTS, bad_launch, commit_result, make_cell, make_launch, make_planned
 
 SQL = "SELECT threads, status, latency_ms, flags, measured_at FROM cells ORDER BY threads"
 
@@ -25,7 +25,7 @@ def warehouse(tmp_path_factory) -> Path:
     """Two cells: one measured, one that failed."""
     project = Project(tmp_path_factory.mktemp("project"))
     planned = [make_planned(), make_planned(make_cell(threads=2))]
-    commit_result(project, planned[0])
+    commit_result(project, planned[0], [make_launch([10.0, 10.0, 10.0])] * 2)
     commit_result(project, planned[1], [bad_launch()])
     keys = [one.key for one in planned]
     load(project.warehouse, Store(project.cells), keys, {"host": FACTS})

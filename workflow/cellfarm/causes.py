@@ -73,7 +73,9 @@ def library_causes(project: Project, name: str, version: str) -> LibraryCauses:
         converter=digest(
             [code_digest(library.converter), _driver_code(), locks["convert"], variables]
         ),
-        runtime=digest([code_digest(library.backend), locks["run"], variables]),
+        runtime=digest(
+            [code_digest(*library.shipped, library.vocabulary), locks["run"], variables]
+        ),
     )
 
 

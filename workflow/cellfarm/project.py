@@ -77,6 +77,10 @@ class Project:
     def journal(self, device: str, key: str) -> Path:
         return self.results / "journal" / device / f"{key}.jsonl"
 
+    def calibration(self, device: str) -> Path:
+        """How fast a device was in each experiment."""
+        return self.results / "devices" / f"{device}.calibration.jsonl"
+
     def relative(self, path: Path) -> str:
         """A path as a person in the project's root would write it."""
         try:

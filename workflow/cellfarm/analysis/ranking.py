@@ -7,11 +7,27 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Row = Mapping[str, Any]
+
+#: What each flag says of a cell, in few words. A flagged cell keeps its numbers and does not rank.
+FLAG_MEANINGS = {
+    "contended": "other programs used the processor before or during a launch",
+    "drifted": "the calibration load took longer or shorter than this device's baseline",
+    "hot": "a launch began too far above the device's temperature at rest",
+    "low_battery": "a launch began with too little charge",
+    "noisy": "the launches are spent and the interval is still far too wide",
+    "operators_gap": "the operators' sum is over 15 % off; doubts the profile only",
+    "throttled": "the clock fell, or the calibration load was slow",
+    "ungated": "the device's state could not be read before a launch",
+    "unpinned": "a launch did not run on the processors that it was to run on",
+    "unsteady": "most launches slowed down or reached no steady state",
+}
+#: Flags that doubt something else than the latency: a cell with one of them ranks all the same.
+INFORMATIONAL_FLAGS = frozenset({"operators_gap"})
 
 #: Columns whose values must agree for two results to be comparable. The protocol is one of them:
 #: a burst and a sustained latency answer different questions.
@@ -23,7 +39,10 @@ class Entry:
     """One library's place in a comparison.
 
     Latencies in milliseconds; `low_ms` and `high_ms` bound the 95 % interval, None when unknown.
-    `ratio_to_best` is 1.0 for the fastest and 2.0 for one that takes twice as long.
+    `ratio_to_best` is 1.0 for the fastest and 2.0 for one that takes twice as long; `ratio_low`
+    and `ratio_high` bound its own 95 % interval, None when unknown and for the fastest itself.
+    `crosses_experiments` is True where it was measured in another experiment than the fastest.
+    `flags` are those for which it would not rank unasked.
     """
 
     library: str
@@ -32,20 +51,28 @@ class Entry:
     high_ms: float | None
     ratio_to_best: float
     library_version: str | None = None
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    crosses_experiments: bool = False
+    flags: tuple[str, ...] = ()
 
     @property
     def has_interval(self) -> bool:
         return self.low_ms is not None and self.high_ms is not None
+
+    @property
+    def has_ratio_interval(self) -> bool:
+        return self.ratio_low is not None and self.ratio_high is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
     """The libraries that ran one model in one setting, fastest first.
 
-    `winners` holds the fastest library and all those whose 95 % intervals overlap its own; more
-    than one is a tie. `margin` is how much longer the second takes than the first, as a fraction
-    (0.25 = 25 %), None with a single entry. `decided` is False where the first or the second has
-    no interval: then there is a fastest number, but no claim.
+    `winners` holds the fastest library and all those that are not known to be slower (see
+    `is_slower`); more than one is a tie. `margin` is how much longer the second takes than the
+    first, as a fraction (0.25 = 25 %), None with a single entry. `decided` is False where nothing
+    bounds how the second compares with the first: then there is a fastest number, but no claim.
     """
 
     model: str
@@ -77,6 +104,11 @@ class Ranking:
         return len(self.winners) > 1
 
     @property
+    def crosses_experiments(self) -> bool:
+        """Whether any of the entries was measured in another experiment than the fastest."""
+        return any(entry.crosses_experiments for entry in self.entries)
+
+    @property
     def sole_winner(self) -> str | None:
         """The library that beat the others beyond doubt, or None."""
         if self.is_comparison and self.decided and not self.is_tie:
@@ -84,12 +116,21 @@ class Ranking:
         return None
 
 
-def ranks(row: Row) -> bool:
-    """Whether a result may be compared: correct, measured on real hardware, and not flagged."""
+def doubts(row: Row) -> tuple[str, ...]:
+    """The flags of a result that cast doubt on its latency."""
+    return tuple(flag for flag in row.get("flags") or () if flag not in INFORMATIONAL_FLAGS)
+
+
+def ranks(row: Row, flagged: bool = False) -> bool:
+    """Whether a result may be compared: correct, measured on real hardware, and not flagged.
+
+    Args:
+        flagged: take flagged results too. Wrong and emulated ones never rank.
+    """
     return (
         row.get("status") == "ok"
         and not row.get("emulated")
-        and not row.get("flags")
+        and (flagged or not doubts(row))
         and _positive(row.get("latency_ms")) is not None
     )
 
@@ -106,58 +147,100 @@ def library_labels(rows: Iterable[Row]) -> dict[tuple[str, str | None], str]:
     }
 
 
-def rank(rows: Iterable[Row]) -> list[Ranking]:
+def rank(rows: Iterable[Row], ratios: Iterable[Row] = (), flagged: bool = False) -> list[Ranking]:
     """Rank the libraries of every comparison that has at least one result that ranks.
 
-    Rows that do not rank (see `ranks`) are left out. Sorted by the comparison's columns.
+    Rows that do not rank (see `ranks`) are left out. Sorted by the comparison's columns. The
+    fastest has the lowest latency, unless a ratio says beyond doubt that another is faster, as it
+    may across experiments; the others follow by their ratio to it.
+
+    Args:
+        rows: of the view `cells`.
+        ratios: of the view `ratios`: `ratio` is the latency of `other_key` over that of `key`,
+            bounded by `ratio_ci_low` and `ratio_ci_high`. Where a pair has none, latencies are
+            divided and their intervals compared.
+        flagged: rank flagged results too.
     """
     rows = list(rows)
     labels = library_labels(rows)
+    known = {(row["key"], row["other_key"]): row for row in ratios}
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        if ranks(row):
+        if ranks(row, flagged):
             groups[tuple(row.get(column) for column in COMPARISON_COLUMNS)].append(row)
     return [
-        _rank_group(group, found, labels)
+        _rank_group(group, found, labels, known)
         for group, found in sorted(groups.items(), key=lambda item: _sortable(item[0]))
     ]
 
 
+def is_slower(best: Entry, entry: Entry) -> bool | None:
+    """Whether an entry takes longer than the fastest beyond doubt, None where nothing tells.
+
+    By the interval of their ratio, which must be above 1; without one by their own intervals,
+    which must not overlap.
+    """
+    if entry.ratio_low is not None and entry.has_ratio_interval:
+        return entry.ratio_low > 1.0
+    if best.high_ms is None or entry.low_ms is None:
+        return None
+    return entry.low_ms > best.high_ms
+
+
+_Ratios = Mapping[tuple[Any, Any], Row]
+
+
 def _rank_group(
-    group: tuple[Any, ...], rows: list[Row], labels: Mapping[tuple[str, str | None], str]
+    group: tuple[Any, ...],
+    rows: list[Row],
+    labels: Mapping[tuple[str, str | None], str],
+    ratios: _Ratios,
 ) -> Ranking:
+    best_row = _fastest(rows, ratios)
+    others = [_entry(row, best_row, labels, ratios) for row in rows if row is not best_row]
     # The name breaks the order of equal latencies, so that the same table ranks the same twice.
-    rows = sorted(rows, key=lambda row: (row["latency_ms"], str(row["library"])))
-    best_ms = float(rows[0]["latency_ms"])
-    entries = tuple(
-        Entry(
-            library=labels[(str(row["library"]), row.get("library_version"))],
-            library_version=row.get("library_version"),
-            latency_ms=float(row["latency_ms"]),
-            low_ms=_positive(row.get("latency_ci_low_ms")),
-            high_ms=_positive(row.get("latency_ci_high_ms")),
-            ratio_to_best=float(row["latency_ms"]) / best_ms,
-        )
-        for row in rows
-    )
-    best = entries[0]
-    tied = (entry.library for entry in entries[1:] if _overlap(best, entry))
+    others.sort(key=lambda entry: (entry.ratio_to_best, entry.library))
+    best = _entry(best_row, best_row, labels, ratios)
+    tied = (entry.library for entry in others if is_slower(best, entry) is False)
     place: dict[str, Any] = dict(zip(COMPARISON_COLUMNS, group, strict=True))
     return Ranking(
         **place,
-        entries=entries,
+        entries=(best, *others),
         winners=(best.library, *tied),
-        margin=entries[1].ratio_to_best - 1.0 if len(entries) > 1 else None,
-        decided=all(entry.has_interval for entry in entries[:2]),
+        margin=others[0].ratio_to_best - 1.0 if others else None,
+        decided=is_slower(best, others[0]) is not None if others else best.has_interval,
     )
 
 
-def _overlap(left: Entry, right: Entry) -> bool:
-    if left.low_ms is None or left.high_ms is None:
-        return False
-    if right.low_ms is None or right.high_ms is None:
-        return False
-    return left.low_ms <= right.high_ms and right.low_ms <= left.high_ms
+def _fastest(rows: Sequence[Row], ratios: _Ratios) -> Row:
+    """The row of the lowest latency, or one that a ratio says is faster than that beyond doubt."""
+    first = min(rows, key=lambda row: (row["latency_ms"], str(row["library"])))
+    faster = [
+        (ratio["ratio"], str(row["library"]), position)
+        for position, row in enumerate(rows)
+        if (ratio := ratios.get((first.get("key"), row.get("key")))) is not None
+        and (_positive(ratio["ratio_ci_high"]) or 1.0) < 1.0
+    ]
+    return rows[min(faster)[2]] if faster else first
+
+
+def _entry(
+    row: Row, best: Row, labels: Mapping[tuple[str, str | None], str], ratios: _Ratios
+) -> Entry:
+    ratio = ratios.get((best.get("key"), row.get("key"))) if row is not best else None
+    value = _positive(ratio["ratio"]) if ratio else None
+    return Entry(
+        library=labels[(str(row["library"]), row.get("library_version"))],
+        library_version=row.get("library_version"),
+        latency_ms=float(row["latency_ms"]),
+        low_ms=_positive(row.get("latency_ci_low_ms")),
+        high_ms=_positive(row.get("latency_ci_high_ms")),
+        ratio_to_best=value or float(row["latency_ms"]) / float(best["latency_ms"]),
+        ratio_low=_positive(ratio["ratio_ci_low"]) if ratio and value else None,
+        ratio_high=_positive(ratio["ratio_ci_high"]) if ratio and value else None,
+        crosses_experiments=bool(ratio and ratio["crosses_experiments"]),
+        flags=doubts(row),
+    )
 
 
 def _positive(value: Any) -> float | None:

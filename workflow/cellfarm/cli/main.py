@@ -50,11 +50,15 @@ def query(
 
 
 @app.command()
-def summary() -> None:
+def summary(
+    flagged: Annotated[
+        bool, typer.Option("--flagged", help="Rank flagged cells too, marked.")
+    ] = False,
+) -> None:
     """Print the ranking per model, what failed, and where the report is."""
     from .summary import print_summary
 
-    print_summary(Project.here())
+    print_summary(Project.here(), flagged)
 
 
 @app.command()

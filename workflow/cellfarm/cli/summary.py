@@ -3,48 +3,62 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..analysis.ranking import Ranking, rank
+from ..analysis.ranking import FLAG_MEANINGS, Entry, Ranking, doubts, rank, ranks
 from ..project import Project
 
 MOST_TABLES = 40  # what a person may still read in a terminal
 _COLUMNS = (
-    "model", "library", "library_version", "variant", "device", "processor", "threads", "protocol",
+    "key", "model", "library", "library_version", "variant", "device", "processor", "threads", "protocol",
     "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "emulated", "flags",
 )  # fmt: skip
+_RATIO_COLUMNS = (
+    "key", "other_key", "ratio", "ratio_ci_low", "ratio_ci_high", "crosses_experiments"
+)  # fmt: skip
+ACROSS = "measured in different experiments; compared through the calibration load"
+_UNKNOWN = "not available"
 
 
-def print_summary(project: Project) -> None:
+def print_summary(project: Project, flagged: bool = False) -> None:
     """Per model the libraries ranked with their intervals; what did not rank; where the report is.
 
+    Args:
+        flagged: rank flagged cells too, marked.
+
     Raises:
-        UserError: there is no warehouse yet.
+        UserError: there is no warehouse yet, or it is being written.
     """
     from ..warehouse import connect  # DuckDB is not for the start of every snakemake
 
     with connect(project.warehouse) as connection:
-        relation = connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL")
-        rows = [dict(zip(_COLUMNS, row, strict=True)) for row in relation.fetchall()]
+        rows = _rows(connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL"))
+        ratios = _rows(connection.sql(f"SELECT {', '.join(_RATIO_COLUMNS)} FROM ratios"))
     console = Console(highlight=False, soft_wrap=True)
-    rankings = rank(rows)
+    rankings = rank(rows, ratios, flagged)
     for ranking in rankings[:MOST_TABLES]:
         console.print(_table(ranking))
+        for note in _notes(ranking):
+            console.print(f"  [dim]{escape(note)}[/]")
     if len(rankings) > MOST_TABLES:
         console.print(f"... and {len(rankings) - MOST_TABLES} more tables: see the report")
-    _print_unranked(console, rows)
-    if any(row["flags"] for row in rows):
-        console.print("Flagged cells do not rank: docs/troubleshooting.md says what to do.")
+    _print_unranked(console, rows, flagged)
+    _print_flags(console, rows, flagged)
     counts = Counter(str(row["status"]) for row in rows)
     shown = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     console.print(f"{len(rows)} cells: {shown or 'none'}")
     page = project.reports / "index.html"
     if page.is_file():
         console.print(f"Report: {escape(project.relative(page))}")
+
+
+def _rows(relation: Any) -> list[dict[str, Any]]:
+    return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
 
 
 def _table(ranking: Ranking) -> Table:
@@ -59,35 +73,65 @@ def _table(ranking: Ranking) -> Table:
         header_style="dim",
     )
     for name, side in (("", "right"), ("library", "left"), ("ms", "right"), ("95 % interval", "left"),
-                       ("× best", "right")):  # fmt: skip
+                       ("× best", "right"), ("its 95 % interval", "left")):  # fmt: skip
         table.add_column(name, justify=side)  # type: ignore[arg-type]
+    marked = any(entry.flags for entry in ranking.entries)
+    if marked:
+        table.add_column("flags", style="yellow")
     for place, entry in enumerate(ranking.entries, start=1):
         tied = ranking.is_tie and entry.library in ranking.winners
-        interval = (
-            f"{entry.low_ms:.2f} to {entry.high_ms:.2f}" if entry.has_interval else "not available"
-        )
         table.add_row(
             f"{place}" if not tied else "1=",
-            escape(entry.library),
+            escape(entry.library) + ("*" if entry.crosses_experiments else ""),
             f"{entry.latency_ms:.2f}",
-            interval,
+            f"{entry.low_ms:.2f} to {entry.high_ms:.2f}" if entry.has_interval else _UNKNOWN,
             f"{entry.ratio_to_best:.2f}",
+            _ratio_interval(entry, ranking),
+            *([", ".join(entry.flags)] if marked else []),
         )
     return table
 
 
-def _print_unranked(console: Console, rows: list[dict[str, Any]]) -> None:
+def _ratio_interval(entry: Entry, ranking: Ranking) -> str:
+    if entry is ranking.best:
+        return ""
+    if not entry.has_ratio_interval:
+        return _UNKNOWN
+    return f"{entry.ratio_low:.2f} to {entry.ratio_high:.2f}"
+
+
+def _notes(ranking: Ranking) -> Iterator[str]:
+    if ranking.crosses_experiments:
+        yield f"* and {ranking.best.library}: {ACROSS}"
+
+
+def _print_unranked(console: Console, rows: list[dict[str, Any]], flagged: bool) -> None:
     """Everything that has no place in the ranking, with its reason."""
     for row in rows:
+        if ranks(row, flagged):
+            continue
         what = str(row["status"])
         why = row["reason"]
         if what == "ok":
-            if not row["flags"] and not row["emulated"]:
-                continue
-            what = ", ".join([*row["flags"], *(["emulated"] if row["emulated"] else [])])
+            what = ", ".join([*doubts(row), *(["emulated"] if row["emulated"] else [])])
             why = f"{row['latency_ms']:.2f} ms, not ranked" if row["latency_ms"] else "not ranked"
         cell = f"{row['model']} · {row['library']}@{row['library_version']}"
         setting = f"{row['variant']} {row['processor']} t{row['threads']} {row['device']}"
         console.print(
-            f"[yellow]{escape(what)}[/]  {escape(cell)} · {escape(setting)}: {escape(str(why))}"
+            f"[yellow]{escape(what or 'ok')}[/]  {escape(cell)} · {escape(setting)}: "
+            f"{escape(str(why))}"
         )
+
+
+def _print_flags(console: Console, rows: list[dict[str, Any]], flagged: bool) -> None:
+    """What the flags that occur mean, and what to do about them."""
+    found = Counter(flag for row in rows for flag in row["flags"] or ())
+    width = max((len(flag) for flag in found), default=0)
+    for flag, number in sorted(found.items()):
+        meaning = FLAG_MEANINGS.get(flag, "see docs/troubleshooting.md")
+        cells = "1 cell" if number == 1 else f"{number} cells"
+        console.print(f"[yellow]{escape(flag):<{width}}[/]  {cells}: {escape(meaning)}")
+    if any(doubts(row) for row in rows):
+        rank_them = "" if flagged else " (cellfarm summary --flagged ranks them)"
+        verb = "rank here, as asked" if flagged else "do not rank"
+        console.print(f"Flagged cells {verb}{rank_them}: docs/troubleshooting.md says what to do.")

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .control import choose_cores
 from .local import LocalTransport
 from .transport import Launched, Transport
 
-__all__ = ["Launched", "Transport", "open_device"]
+__all__ = ["Launched", "Transport", "choose_cores", "open_device"]
 
 
 def open_device(document: Mapping[str, Any], root: Path) -> Transport:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .control import read_siblings
+
 FINGERPRINT = (
     "model",
     "soc",
@@ -69,7 +71,9 @@ def read_local(root: Path = Path("/")) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
+        "allowed_cores": _allowed_cores(),
         "clusters": _clusters(root),
+        "siblings": read_siblings(root),
         "isa": _isa(cpuinfo),
         "memory_gb": _memory_gb(root),
         "os": _os_build(root),
@@ -86,6 +90,13 @@ def read_local(root: Path = Path("/")) -> dict[str, Any]:
 def fingerprint(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that a result depends on."""
     return {name: facts.get(name) for name in FINGERPRINT}
+
+
+def _allowed_cores() -> list[int] | None:
+    """The processors that this process may run on: fewer than there are in a container."""
+    if not hasattr(os, "sched_getaffinity"):
+        return None
+    return sorted(os.sched_getaffinity(0))
 
 
 def _cpu_name(cpuinfo: str) -> str | None:

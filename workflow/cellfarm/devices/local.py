@@ -17,6 +17,7 @@ from typing import IO, Any
 from ..errors import PermanentDeviceError, TransientDeviceError
 from ..processes import die_with_parent
 from . import facts as device_facts
+from .control import KEEP, GovernorControl
 from .transport import Launched
 
 LOG_TAIL_BYTES = 16_384
@@ -54,6 +55,18 @@ class LocalTransport:
                 f"the work folder {self.work_folder} cannot be written: {error.strerror}; "
                 "change work_folder in the device's file, or its permissions"
             ) from error
+        self._governor().recover()
+
+    def take_control(self, governor: str) -> dict[str, Any]:
+        if governor == KEEP:
+            return {"governor": None, "reason": None}
+        return self._governor().set(governor)
+
+    def release_control(self) -> None:
+        self._governor().restore()
+
+    def _governor(self) -> GovernorControl:
+        return GovernorControl(Path("/"), self.work_folder / "governor.json")
 
     def put(self, source: Path, name: str) -> bool:
         destination = self.work_folder / name

@@ -49,6 +49,21 @@ class Transport(Protocol):
             PermanentDeviceError: it cannot.
         """
 
+    def take_control(self, governor: str) -> dict[str, Any]:
+        """Set what the device lets be set, and remember on the device how it was.
+
+        `prepare` puts back what an experiment that was killed left behind.
+
+        Args:
+            governor: of the processors' frequency; `keep` leaves it as it is.
+
+        Returns:
+            {"governor": what was set or None, "reason": why it could not be or None}
+        """
+
+    def release_control(self) -> None:
+        """Put everything back as it was."""
+
     def put(self, source: Path, name: str) -> bool:
         """Put a file or a folder under a content-addressed name unless it is there already.
 

@@ -5,32 +5,31 @@ from __future__ import annotations
 import datetime
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .. import libraries
 from ..causes import RUNNER, library_causes
 from ..conversion import jobs
 from ..core.digests import code_digest
 from ..core.store import Store, write_atomically
-from ..devices import Transport, open_device
-from ..environments import library_environment, locate
+from ..devices import Transport, choose_cores, open_device
 from ..errors import InternalMismatch, TransientHostError
 from ..locking import file_lock, machine_lock_path
 from ..plan import PlannedCell
 from ..project import Project
+from .deployment import Deployment, artifact_folder
+from .gates import Gates
 from .journal import Journal
-from .launch import Deployed, launch
-from .payload import pack
+from .launch import Deployed, Setting, launch
 from .progress import Progress
-from .rounds import due, round_order
-from .summary import is_finished, summarise
+from .rounds import MEASURE, PROFILE, due, round_order
+from .speed import DeviceSpeed
+from .summary import Terms, is_finished, of_mode, summarise
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass
@@ -39,6 +38,7 @@ class Running:
 
     planned: PlannedCell
     deployed: Deployed
+    terms: Terms
     journal: Journal
     launches: list[dict[str, Any]]
 
@@ -62,6 +62,7 @@ class Experiment:
         self.plan = plan
         self.device = device
         self.model = model
+        self.name = f"{plan['id']}/{device}/{model}"
         self.protocol: dict[str, Any] = plan["protocol"]
         self.store = Store(project.cells)
         everything = [PlannedCell.from_dict(entry) for entry in plan["cells"]]
@@ -86,83 +87,31 @@ class Experiment:
             transport.prepare()
             facts = transport.facts()
             started_at = _now()
+            control = transport.take_control(self.protocol["governor"])
             try:
-                running = self._deploy_all(transport, facts)
-                order = self._measure(transport, running, facts, lock)
+                measuring = _Measuring(self, transport, facts, control, lock)
+                orders = measuring.run()
             except OSError as error:
                 raise TransientHostError(
                     f"a result could not be written: {error.strerror} ({error.filename}); "
                     "what was measured so far is kept: make room and start again"
                 ) from error
             finally:
+                transport.release_control()
                 self.progress.close()
-            self._write_record(record, started_at, facts, order)
+            self._write_record(record, started_at, facts, orders, measuring)
 
-    def _deploy_all(self, transport: Transport, facts: Mapping[str, Any]) -> dict[str, Running]:
-        """The cells to launch, by key; those that cannot run at all are committed here."""
-        running = {}
-        for planned in self.cells:
-            if not self.store.has(planned.cell, planned.key):
-                deployed = self._deploy(transport, planned, facts)
-                if deployed:
-                    running[planned.key] = deployed
-        return running
-
-    def _measure(
-        self, transport: Transport, running: dict[str, Running], facts: dict[str, Any], lock: int
-    ) -> list[list[str]]:
-        """Rounds until every cell is finished; returns the order of each round (short keys)."""
-        orders = []
-        keys = sorted(one.key for one in self.cells)
-        seed = f"{self.protocol['seed']}/{self.device}/{self.model}"
-        number = 0
-        self._commit_finished(running, facts)
-        self.progress.begin(len(running), self._launches_left(running))
-        while running:
-            order = round_order(keys, seed, number)
-            orders.append([key[:8] for key in order])
-            taken = {key: len(one.launches) for key, one in running.items()}
-            for key in list(due(order, taken, number)):
-                self._launch(transport, running[key], number, lock)
-                self.progress.launched(self._launches_left(running))
-            self._commit_finished(running, facts)
-            number += 1
-        return orders
-
-    def _launch(self, transport: Transport, one: Running, number: int, lock: int) -> None:
-        cell = one.planned.cell
-        self.progress.measuring(cell, number)
-        result = launch(
-            transport,
-            one.deployed,
-            processor=cell.processor,
-            threads=cell.threads,
-            protocol=self.protocol,
-            scratch=f"launches/{one.planned.key}-{os.getpid()}",
-            lock=lock,
-        )
-        result = {"round": number, "session": os.getpid()} | result
-        one.journal.append(result)
-        one.launches.append(result)
-
-    def _commit_finished(self, running: dict[str, Running], facts: dict[str, Any]) -> None:
-        for key, one in list(running.items()):
-            if is_finished(one.launches, self.protocol, key):
-                tolerance = self.plan["tolerances"][one.planned.cell.variant]
-                result = summarise(one.launches, self.protocol, tolerance, key)
-                self._commit(one.planned, result, one.launches, facts)
-                one.journal.remove()
-                del running[key]
-
-    def _commit(
+    def commit(
         self,
         planned: PlannedCell,
         result: Mapping[str, Any],
         launches: list[dict[str, Any]],
         facts: Mapping[str, Any],
+        **more: Any,
     ) -> None:
+        """Put the result of a cell into the store."""
         cell = planned.cell
-        artifact = jobs.read_record(self._artifact(planned)) or {}
+        artifact = jobs.read_record(artifact_folder(self.project, planned)) or {}
         header = {
             "schema": SCHEMA,
             "key": planned.key,
@@ -171,7 +120,7 @@ class Experiment:
             "status": result["status"],
             "reason": result["reason"],
             "measured_at": _now(),
-            "experiment": f"{self.plan['id']}/{self.device}/{self.model}",
+            "experiment": self.name,
         }
         body = {
             "protocol": self.plan["protocol_name"],
@@ -185,68 +134,10 @@ class Experiment:
             "device_facts": dict(facts),
             "log": result["log"],
             "launches": launches,
+            **more,
         }
         self.store.commit(cell, planned.key, header, body)
         self.progress.finished(cell, result)
-
-    def _deploy(
-        self, transport: Transport, planned: PlannedCell, facts: Mapping[str, Any]
-    ) -> Running | None:
-        """Put what a cell needs on the device; a cell that cannot run is committed at once."""
-        refusal = self._refusal(planned)
-        if refusal:
-            self._commit(planned, {"summary": {}, "flags": [], "log": "", **refusal}, [], facts)
-            return None
-        cell = planned.cell
-        library = libraries.all_libraries()[cell.library]
-        model = self.project.model_folder(cell.model, planned.model_id) / jobs.FILES
-        artifact = self._artifact(planned)
-        for filled in (model.parent, artifact):
-            jobs.check_files(filled)
-        content = (jobs.read_record(artifact) or {})["content"]
-        payload = pack(library.backend, self.project.results / "payloads")
-        names = {
-            f"payloads/{payload.name}": payload,
-            f"artifacts/{content}": artifact / jobs.FILES,
-            f"inputs/{planned.model_id}.npz": model / "inputs.npz",
-        }
-        for name, source in names.items():
-            if transport.put(source, name):
-                self.progress.deployed(name)
-        deployed = Deployed(
-            python=locate(self.project, _run_environment(planned)).python,
-            payload=f"payloads/{payload.name}",
-            artifact=f"artifacts/{content}",
-            inputs=f"inputs/{planned.model_id}.npz",
-            description=json.loads((model / "model.json").read_text(encoding="utf-8")),
-            reference=_arrays(model / "reference.npz"),
-            classes=self.plan["models"][cell.model]["task"] == "classification",
-            variables=library.variables,
-        )
-        journal = Journal(self.project.journal(self.device, planned.key))
-        return Running(planned, deployed, journal, journal.read())
-
-    def _refusal(self, planned: PlannedCell) -> dict[str, Any] | None:
-        """Why a cell cannot be launched at all."""
-        cell = planned.cell
-        library = libraries.all_libraries()[cell.library]
-        if cell.variant not in library.variants:
-            return _unsupported(f"{library.name} has no variant {cell.variant} in cellfarm")
-        if cell.processor not in library.processors:
-            return _unsupported(f"{library.name} has no processor {cell.processor} in cellfarm")
-        if cell.processor not in self.plan["devices"][self.device]["processors"]:
-            return _unsupported(f"device {self.device} lists no processor {cell.processor}")
-        state = locate(self.project, _run_environment(planned)).state()
-        if state is None or state["status"] != "ok":
-            reason = state["reason"] if state else "its environment is not built"
-            return {"status": "failed", "reason": f"missing library: {reason}"}
-        return jobs.failure(self._artifact(planned), "conversion")
-
-    def _artifact(self, planned: PlannedCell) -> Path:
-        cell = planned.cell
-        return self.project.artifact_folder(
-            cell.versioned_library, cell.model, cell.variant, planned.artifact_id
-        )
 
     def _check_sources(self) -> None:
         """The plan must still describe the code: a result must never stand under another's key."""
@@ -263,13 +154,13 @@ class Experiment:
                     "since this run was planned: start it again"
                 )
 
-    def _launches_left(self, running: Mapping[str, Running]) -> int:
-        """Launches of this experiment that are certain to come; there may be more."""
-        least = int(self.protocol["launches"]["min"])
-        return sum(max(1, least - len(one.launches)) for one in running.values())
-
     def _write_record(
-        self, record: Path, started_at: str, facts: Mapping[str, Any], orders: list[list[str]]
+        self,
+        record: Path,
+        started_at: str,
+        facts: Mapping[str, Any],
+        orders: list[list[str]],
+        measuring: _Measuring,
     ) -> None:
         statuses: dict[str, str] = {}
         for planned in self.cells:
@@ -283,22 +174,154 @@ class Experiment:
             "seed": self.protocol["seed"],
             "rounds": orders,
             "device_facts": dict(facts),
+            "control": measuring.control,
+            "waited_s": measuring.gates.waited_s,
+            "speed": measuring.speed.as_dict(),
             "cells": statuses,
         }
         write_atomically(record, json.dumps(document, indent=1) + "\n")
 
 
-def _run_environment(planned: PlannedCell) -> str:
-    return library_environment(planned.cell.library, planned.cell.library_version, "run")
+class _Measuring:
+    """The rounds of an experiment on a device that is ours."""
 
+    def __init__(
+        self,
+        experiment: Experiment,
+        transport: Transport,
+        facts: Mapping[str, Any],
+        control: Mapping[str, Any],
+        lock: int,
+    ) -> None:
+        self.experiment = experiment
+        self.protocol = experiment.protocol
+        self.progress = experiment.progress
+        self.facts = facts
+        self.control = control
+        self.setting = Setting(transport, experiment.protocol, lock)
+        self.speed = DeviceSpeed.open(
+            experiment.project.calibration(experiment.device), experiment.name, facts
+        )
+        self.gates = Gates(self.setting, self.progress.gate, self.speed.resting_c)
+        self.running: dict[str, Running] = {}
 
-def _unsupported(reason: str) -> dict[str, Any]:
-    return {"status": "unsupported", "reason": reason}
+    def run(self) -> list[list[str]]:
+        """Deploy, then rounds until every cell is finished; the order of each round (short keys)."""
+        self._deploy_all()
+        orders = []
+        keys = sorted(one.key for one in self.experiment.cells)
+        seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
+        cold = self.protocol["cold_cache"]["launches"]
+        number = 0
+        self._finish()
+        self.progress.begin(len(self.running), self._launches_left())
+        while self.running:
+            order = round_order(keys, seed, number)
+            orders.append([key[:8] for key in order])
+            taken = {
+                key: Counter(launch["mode"] for launch in one.launches)
+                for key, one in self.running.items()
+            }
+            for key, mode in list(due(order, taken, number, cold)):
+                one = self.running[key]
+                if not one.launches or one.launches[-1]["status"] == "ok":
+                    self._launch(one, mode, number)
+            self._finish()
+            number += 1
+        self.speed.save()
+        return orders
 
+    def _deploy_all(self) -> None:
+        """The cells to launch, by key; those that cannot run at all are committed here."""
+        experiment = self.experiment
+        deployment = Deployment(
+            experiment.project, experiment.plan, self.setting.transport, self.facts,
+            self.progress.deployed,
+        )  # fmt: skip
+        for planned in experiment.cells:
+            if experiment.store.has(planned.cell, planned.key):
+                continue
+            deployed = deployment.deploy(planned)
+            if isinstance(deployed, dict):
+                refusal = {"summary": {}, "flags": [], "log": "", **deployed}
+                experiment.commit(planned, refusal, [], self.facts)
+                continue
+            tolerance = experiment.plan["tolerances"][planned.cell.variant]
+            terms = Terms(self.protocol, tolerance, deployment.fastest_ms(planned, deployed))
+            journal = Journal(experiment.project.journal(experiment.device, planned.key))
+            self.running[planned.key] = Running(planned, deployed, terms, journal, journal.read())
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
+    def _launch(self, one: Running, mode: str, number: int) -> None:
+        cell = one.planned.cell
+        self.progress.measuring(cell, number, mode)
+        cores = self._cores(cell.threads)
+        gate = None
+        if mode != PROFILE:  # it is compared with nothing, and may run whatever the device does
+            gate = self.gates.pass_through(one.deployed, cell.threads, cores)
+        result = launch(
+            self.setting,
+            one.deployed,
+            cell,
+            mode=mode,
+            cores=cores,
+            scratch=f"launches/{one.planned.key}-{os.getpid()}",
+            idle_w=gate.get("idle_w") if gate else None,
+        )
+        result = {"round": number, "session": os.getpid()} | result
+        if gate is not None:
+            result["gate"] = gate
+            self.speed.add(cell.threads, gate)
+        one.journal.append(result)
+        one.launches.append(result)
+        self.progress.launched(self._launches_left())
+
+    def _cores(self, threads: int) -> list[int] | None:
+        if self.protocol["affinity"] != "big_first":
+            return None
+        return choose_cores(
+            self.facts.get("clusters"),
+            threads,
+            self.facts.get("allowed_cores"),
+            self.facts.get("siblings") or (),
+        )
+
+    def _finish(self) -> None:
+        """Profile and commit the cells that need no further round."""
+        for key, one in list(self.running.items()):
+            if not is_finished(one.launches, self.protocol, key):
+                continue
+            profiled = of_mode(one.launches, PROFILE)
+            if (
+                one.launches[-1]["status"] == "ok"
+                and self.protocol["profile"]["runs"]
+                and not profiled
+            ):
+                self._launch(one, PROFILE, len(of_mode(one.launches, MEASURE)) - 1)
+            self._commit(one)
+            one.journal.remove()
+            del self.running[key]
+
+    def _commit(self, one: Running) -> None:
+        result = summarise(one.launches, one.terms, one.planned.key)
+        departure = self.speed.departure(
+            one.planned.cell.threads, self.protocol["target_half_width"]
+        )
+        if departure and departure["departs"] and result["status"] in ("ok", "wrong"):
+            result["flags"] = sorted([*result["flags"], "drifted"])
+        self.experiment.commit(
+            one.planned,
+            result,
+            one.launches,
+            self.facts,
+            payload_bytes=one.deployed.payload_bytes,
+            drift=departure,
+        )
+
+    def _launches_left(self) -> int:
+        """Launches of this experiment that are certain to come; there may be more."""
+        least = int(self.protocol["launches"]["min"])
+        left = (least - len(of_mode(one.launches, MEASURE)) for one in self.running.values())
+        return sum(max(1, count) for count in left)
 
 
 def _now() -> str:

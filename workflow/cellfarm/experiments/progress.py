@@ -54,12 +54,21 @@ class Progress:
         self._started = time.monotonic()
         self._printed = self._started
 
-    def measuring(self, cell: Cell, number: int) -> None:
+    def gate(self, what: str, waited_s: float) -> None:
+        """A launch waits for the device to be quiet, cool, charged and fast."""
+        due = time.monotonic() - self._printed >= (LIVE_EVERY_S if self._live else LOG_EVERY_S)
+        if due:
+            self._printed = time.monotonic()
+            text = f"{self._title}: waiting {waited_s:.0f} s for the device: {what}"
+            (self._status if self._live else self._line)(text)
+
+    def measuring(self, cell: Cell, number: int, mode: str) -> None:
         due = time.monotonic() - self._printed >= (LIVE_EVERY_S if self._live else LOG_EVERY_S)
         if not due:
             return
         self._printed = time.monotonic()
-        where = f"{cell.versioned_library} t{cell.threads}, round {number + 1}"
+        doing = {"cold": "cold start, ", "profile": "operators, "}.get(mode, "")
+        where = f"{cell.versioned_library} t{cell.threads}, {doing}round {number + 1}"
         done = self._done()
         text = f"{self._title}: {where} · {done} of {self._total} cells done{self._eta(done)}"
         if self._live:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 
+#: What a launch does (see cellfarm.runner): `measure` takes warm samples, `cold` ends after the
+#: first inference with a cold page cache, `profile` gives the time of each operator.
+MEASURE, COLD, PROFILE = "measure", "cold", "profile"
+
 
 def round_order(keys: Sequence[str], seed: str, number: int) -> list[str]:
     """The order of round `number`: a random permutation that depends on seed and number alone.
@@ -18,9 +22,24 @@ def round_order(keys: Sequence[str], seed: str, number: int) -> list[str]:
     return order
 
 
-def due(order: Sequence[str], taken: Mapping[str, int], number: int) -> Iterator[str]:
-    """The keys of a round that still need their launch of it; `taken` counts launches by key.
+def due(
+    order: Sequence[str],
+    taken: Mapping[str, Mapping[str, int]],
+    number: int,
+    cold_launches: int,
+) -> Iterator[tuple[str, str]]:
+    """The launches of a round that have not been taken: pairs of key and mode.
 
-    After a resume, cells that already had their launch of the interrupted round are passed over.
+    Every cell that is not finished is measured once a round; in the first `cold_launches` rounds a
+    cold start with a cold page cache follows. After a resume, what was launched in the interrupted
+    round is passed over.
+
+    Args:
+        taken: launches by key and mode; a key that is not there needs none.
     """
-    return (key for key in order if key in taken and taken[key] <= number)
+    for key in order:
+        if key not in taken:
+            continue
+        for mode, wanted in ((MEASURE, number + 1), (COLD, min(number + 1, cold_launches))):
+            if taken[key].get(mode, 0) < wanted:
+                yield key, mode

@@ -72,17 +72,24 @@ def read_arrays(data: bytes) -> dict[str, np.ndarray]:
 
 
 def compare(
-    outputs: Mapping[str, np.ndarray], reference: Mapping[str, np.ndarray], classes: bool
+    outputs: Mapping[str, np.ndarray],
+    reference: Mapping[str, np.ndarray],
+    classes: bool,
+    inputs: Mapping[str, np.ndarray] | None = None,
 ) -> Comparison:
     """Compare outputs with the reference, by name.
 
     Args:
         classes: whether the last axis is over classes, so that top-1 makes sense.
+        inputs: what the model was given; an output that equals an input was not computed.
     """
     worst: list[Comparison] = []
     for name, expected in reference.items():
         if name not in outputs:
             return Comparison(problem=f"the output '{name}' is missing")
+        for given, array in (inputs or {}).items():
+            if _same(outputs[name], array) and not _same(expected, array):
+                return Comparison(problem=f"the output '{name}' equals the input '{given}'")
         one = _compare_one(name, outputs[name], expected, classes)
         if one.problem:
             return one
@@ -118,6 +125,10 @@ def _compare_one(name: str, actual: np.ndarray, expected: np.ndarray, classes: b
     if classes:
         match = bool((actual.argmax(axis=-1) == expected.argmax(axis=-1)).all())
     return Comparison(cosine, min(error, LARGEST), min(relative, LARGEST), match)
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.size == other.size and np.array_equal(one.ravel(), other.ravel())
 
 
 def _cosine(got: np.ndarray, wanted: np.ndarray) -> float:

@@ -4,6 +4,8 @@ A folder holds
     library.yaml  what the library can do, its default version, its two environments
     convert.py    convert(source, out, variant, model): makes the artifact, in the convert environment
     backend.py    import_library() and Session: runs it; shipped to the device inside the runner
+    profiler.py   profile(): the time of each operator; shipped beside it
+    operators.yaml  its names of operators in the common vocabulary
 """
 
 from __future__ import annotations
@@ -59,8 +61,13 @@ class Library:
         return self.folder / "convert.py"
 
     @property
-    def backend(self) -> Path:
-        return self.folder / "backend.py"
+    def shipped(self) -> list[Path]:
+        """The modules that go to the device with the runner: all but the converter."""
+        return sorted(path for path in self.folder.glob("*.py") if path != self.converter)
+
+    @property
+    def vocabulary(self) -> Path:
+        return self.folder / "operators.yaml"
 
 
 @cache

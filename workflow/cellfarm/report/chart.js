@@ -1,7 +1,7 @@
 // The charts: for each model a card, in it one plot for each number of threads, on one axis.
 (() => {
   "use strict";
-  const { report, cells, el, theme, onTheme } = window.cellfarm;
+  const { report, cells, el, theme, onTheme, onFlagged } = window.cellfarm;
   const sections = [...document.querySelectorAll("section[data-chart]")];
   if (!sections.length) return;
   const setting = document.getElementById("setting");
@@ -12,8 +12,15 @@
   // Long names are cut rather than the plot: half of a phone's width at most goes to them.
   const widest = Math.max(...report.labels.map((label) => label.length));
   const labelWidth = Math.min(130, 10 + 6.8 * widest);
-  const TEXT_WIDTH = 66;
+  // As figures._TEXT_WIDTHS: what the number at the end of a mark takes.
+  const TEXT_WIDTHS = { operators: 116, sustained: 0, calibration: 0 };
+  const textWidth = (chart) => TEXT_WIDTHS[chart] ?? 66;
   const plots = new Map(); // element -> what it shows, and its view once it was drawn
+
+  // What else depends on the chosen setting and threads: called with both at every change.
+  const listeners = [];
+  window.cellfarm.onChoice = (listener) => { listeners.push(listener); build(); };
+  window.cellfarm.addPlot = (element, plot) => plots.set(element, plot);
 
   const byPlace = new Map();
   for (const cell of cells) {
@@ -32,7 +39,7 @@
   // As figures.axis_range: room for the number at the end of the longest mark.
   const axisRange = (chart, [least, most], width) => {
     const plot = Math.max(120, width - labelWidth);
-    const room = plot / (plot - Math.min(TEXT_WIDTH, plot * 0.45));
+    const room = plot / (plot - Math.min(textWidth(chart), plot * 0.45));
     const logarithmic = chart === "error" || (chart === "latency" && log.checked);
     if (!logarithmic) return [0, most * room];
     const low = chart === "error" ? least / 3 : least * 0.85;
@@ -48,15 +55,20 @@
     return `<table><tbody>${rows.join("")}</tbody></table>`;
   };
 
-  const specification = (element, { chart, panel, number }) => {
-    const spec = structuredClone(report.specs[chart]);
-    const [low, high] = axisRange(chart, panel.extents[chart], element.clientWidth);
-    if (chart === "latency" && log.checked) onLogAxis(spec);
+  const setParameters = (spec, chart, extent, width) => {
+    const [low, high] = axisRange(chart, extent, width);
     const values = { x_min: low, x_max: high, label_width: labelWidth };
     spec.params = Object.entries(values).map(([name, value]) => ({ name, value }));
+    return spec;
+  };
+
+  const specification = (element, { chart, panel, number }) => {
+    const spec = structuredClone(report.specs[chart]);
+    if (chart === "latency" && log.checked) onLogAxis(spec);
+    setParameters(spec, chart, panel.extents[chart], element.clientWidth);
     spec.data = { values: byPlace.get(JSON.stringify([panel.setting, panel.model, number])) ?? [] };
     // A number: with a step, Vega-Lite warns of every plot that its height does not fit.
-    spec.height = spec.height.step * new Set(spec.data.values.map((cell) => cell.label)).size;
+    if (spec.height.step) spec.height = spec.height.step * new Set(spec.data.values.map((cell) => cell.label)).size;
     const heading = document.getElementById(`${chart}-h`).textContent;
     spec.description = `${heading} of ${panel.model} by library, ${number} threads`;
     return spec;
@@ -67,7 +79,7 @@
     if (!plot) return;
     const turn = (plot.turn = (plot.turn ?? 0) + 1);
     plot.wanted = true;
-    const result = await window.vegaEmbed(element, specification(element, plot), {
+    const result = await window.vegaEmbed(element, plot.specification(element, plot), {
       renderer: "svg",
       actions: false,
       config: report.configs[theme()],
@@ -104,18 +116,24 @@
         .filter((panel) => panel.setting === chosen && panel.extents[chart])
         .map((panel) => {
           const card = el("article", { class: "card" }, el("h3", {}, panel.model));
-          for (const number of panel.threads) {
-            if (wanted !== null && number !== wanted) continue;
+          // Operators were timed at one number of threads: the choice of another leaves them.
+          const numbers = chart === "operators" ? panel.profiled_threads : panel.threads;
+          for (const number of numbers) {
+            if (chart !== "operators" && wanted !== null && number !== wanted) continue;
             const element = el("div", { class: "plot" });
             const text = `${number} ${number === 1 ? "thread" : "threads"}`;
             card.append(el("h4", {}, text), element);
-            plots.set(element, { chart, panel, number });
+            plots.set(element, { chart, panel, number, specification });
           }
           return card;
         });
-      const none = el("p", { class: "note" }, "Nothing of this was measured here.");
+      const missing = chart === "operators"
+        ? "No operators were timed here: the protocol asks for no profile (profile.runs is 0), or the profiling launches failed; the table says why."
+        : "Nothing of this was measured here.";
+      const none = el("p", { class: "note" }, missing);
       section.querySelector(".cards").replaceChildren(...(cards.length ? cards : [none]));
     }
+    listeners.forEach((listener) => listener(chosen, wanted));
     for (const element of plots.keys()) near.observe(element);
     for (const files of document.querySelectorAll(".files")) {
       const name = `${files.dataset.chart}${report.figure_suffixes[chosen]}`;
@@ -133,6 +151,7 @@
   threads?.addEventListener("change", build);
   log.addEventListener("change", () => redraw((plot) => plot.chart === "latency"));
   onTheme(() => redraw());
+  onFlagged(() => redraw());
   // Paper cannot be scrolled: a page about to be printed draws the rest.
   // The room for the numbers depends on the width: a phone that is turned is drawn anew.
   let width = innerWidth;
@@ -147,5 +166,6 @@
   addEventListener("beforeprint", () => {
     for (const [element, plot] of plots) if (!plot.wanted) draw(element);
   });
+  window.cellfarm.setParameters = setParameters;
   build();
 })();

@@ -12,6 +12,7 @@ from typing import Any
 import duckdb
 
 from cellfarm.errors import UserError
+from cellfarm.report import readings
 
 Cell = dict[str, Any]
 
@@ -19,10 +20,18 @@ Cell = dict[str, Any]
 CELL_COLUMNS = (
     *("model", "library", "library_version", "variant", "device", "processor", "threads"),
     *("protocol", "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
-    *("latency_p90_ms", "launches", "samples", "steady_state", "cold_total_ms", "cold_start_ms"),
-    *("cold_import_ms", "cold_load_ms", "cold_first_ms", "peak_rss_mb", "cpu_utilisation"),
-    *("energy_mj", "cosine", "max_abs_error", "top1_match", "artifact_bytes", "emulated"),
-    *("flags", "key", "experiment", "log"),
+    *("latency_p90_ms", "launches", "samples", "stopped_because", "steady_state"),
+    *("cold_total_ms", "cold_total_ci_low_ms", "cold_total_ci_high_ms", "cold_start_ms"),
+    *("cold_import_ms", "cold_read_ms", "cold_load_ms", "cold_first_ms", "steady_after_ms"),
+    *("cold_cache_total_ms", "cold_cache_total_ci_low_ms", "cold_cache_total_ci_high_ms"),
+    *("cold_cache_start_ms", "cold_cache_import_ms", "cold_cache_read_ms", "cold_cache_load_ms"),
+    *("cold_cache_first_ms", "page_cache_share"),
+    *("peak_rss_mb", "peak_load_rss_mb", "peak_inference_rss_mb"),
+    *("cpu_utilisation", "other_cpu_utilisation", "sampler_cpu_share", "energy_mj"),
+    *("throughput_burst_per_s", "throughput_settled_per_s", "throughput_ratio", "settled_after_s"),
+    *("operators_sum_ms", "operators_gap", "operators_reason"),
+    *("cosine", "max_abs_error", "top1_match", "artifact_bytes", "payload_bytes", "emulated"),
+    *("flags", "key", "experiment", "drift_ratio", "log"),
 )
 
 #: A log is shown to say what went wrong, and that stands at its end.
@@ -33,6 +42,7 @@ MAX_SAMPLES_BYTES = 2_000_000
 #: What one embedded sample takes in the page, rounded up: "123.456," and its phase letter.
 _BYTES_PER_POINT = 9
 
+#: Phases that the page shows, in the order of time.
 PHASE_LETTERS = {"first": "f", "warmup": "u", "warm": "w"}
 
 
@@ -44,7 +54,7 @@ class ReportError(UserError):
 class Samples:
     """Raw samples by cell key: {key: {"step": n, "launches": [[launch, phases, [ms, ...]]]}}.
 
-    `phases` has one letter a sample (f first, u warm-up, w warm, o other); `step` n means that
+    `phases` has one letter a sample (f first, u warm-up, w warm); `step` n means that
     every nth sample is here. `left_out` says why there are none, None where there are.
     """
 
@@ -54,11 +64,17 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """Everything the report reads. `devices` maps a device to its facts, possibly empty."""
+    """Everything the report reads. `devices` maps a device to its facts, possibly empty.
+
+    A cell carries what was read of its launches, too (see cellfarm.report.readings). `ratios` are
+    the rows of that view, `calibration` the calibration load over time by device.
+    """
 
     cells: list[Cell]
     devices: dict[str, dict[str, Any]]
     samples: Samples
+    ratios: list[dict[str, Any]] = field(default_factory=list)
+    calibration: dict[str, readings.Calibration] = field(default_factory=dict)
 
 
 def read(warehouse: Path) -> Measurements:
@@ -72,7 +88,14 @@ def read(warehouse: Path) -> Measurements:
     try:
         with duckdb.connect(str(warehouse), read_only=True) as connection:
             cells = _read_cells(connection)
-            return Measurements(cells, _read_devices(connection), _read_samples(connection))
+            readings.add_to(connection, cells)
+            return Measurements(
+                cells,
+                _read_devices(connection),
+                _read_samples(connection),
+                readings.ratios(connection),
+                readings.calibration(connection),
+            )
     except duckdb.Error as error:
         raise ReportError(f"{warehouse}: cannot be read as a warehouse: {error}") from error
 
@@ -124,9 +147,10 @@ def _read_devices(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, 
 
 
 def _read_samples(connection: duckdb.DuckDBPyConnection) -> Samples:
-    if not _columns(connection, "samples"):
+    if not _columns(connection, "series"):
         return Samples(left_out="The warehouse holds no raw samples.")
-    current = "samples SEMI JOIN cells USING (key)"
+    phases = ", ".join(f"'{phase}'" for phase in PHASE_LETTERS)
+    current = f"({readings.SERIES} AND s.phase IN ({phases}))"
     counts = dict(_fetch(connection, f"SELECT key, count(*) FROM {current} GROUP BY key"))
     if not counts:
         return Samples(left_out="The warehouse holds no raw samples.")
@@ -136,12 +160,14 @@ def _read_samples(connection: duckdb.DuckDBPyConnection) -> Samples:
             left_out=f"The {sum(counts.values()):,} raw samples are too many to travel with this "
             "page. Ask the warehouse: cellfarm query \"SELECT * FROM samples WHERE key = '…'\""
         )
+    # Iterations are counted anew in each phase.
+    order = f"launch, list_position([{phases}], phase), iteration"
     query = f"""
         SELECT key, launch, phase, ms,
                ceil(count(*) OVER (PARTITION BY key) / {MAX_POINTS_PER_CELL})::INTEGER AS step
         FROM {current}
-        QUALIFY (row_number() OVER (PARTITION BY key ORDER BY launch, iteration) - 1) % step = 0
-        ORDER BY key, launch, iteration
+        QUALIFY (row_number() OVER (PARTITION BY key ORDER BY {order}) - 1) % step = 0
+        ORDER BY key, {order}
     """
     by_key: dict[str, dict[str, Any]] = {}
     for key, launch, phase, ms, step in _fetch(connection, query):
@@ -150,7 +176,7 @@ def _read_samples(connection: duckdb.DuckDBPyConnection) -> Samples:
         launches = by_key.setdefault(key, {"step": step, "launches": []})["launches"]
         if not launches or launches[-1][0] != launch:
             launches.append([launch, "", []])
-        launches[-1][1] += PHASE_LETTERS.get(phase, "o")
+        launches[-1][1] += PHASE_LETTERS[phase]
         launches[-1][2].append(rounded(ms))
     return Samples(by_key)
 

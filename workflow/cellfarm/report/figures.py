@@ -13,9 +13,16 @@ import altair as alt
 import vl_convert
 
 from cellfarm.analysis.ranking import Ranking
-from cellfarm.report.charts import PHASE_NAMES, configuration
+from cellfarm.report.breakdowns import PHASES
+from cellfarm.report.charts import configuration
 from cellfarm.report.files import write_atomically
-from cellfarm.report.palette import LIGHT, PHASE_COLOURS, of_theme
+from cellfarm.report.palette import (
+    LIGHT,
+    PHASE_COLOURS,
+    library_colours,
+    of_theme,
+    operator_colours,
+)
 from cellfarm.report.panels import Arrangement, Panel
 from cellfarm.report.wording import count, percent
 
@@ -25,16 +32,19 @@ MAX_SETTINGS = 3
 MAX_PLOTS = 36
 TITLES = {
     "latency": "Warm latency, median with its 95 % interval",
-    "cold-start": "Cold start by phase: process start, import, load, first inference",
+    "cold-start": "Cold start by phase; below it with the artifact out of the page cache",
+    "operators": "Time by type of operator; the line is the latency without a profiler",
+    "sustained": "Throughput under continuous load; dashed: the level it settles at",
     "memory": "Peak resident memory",
     "error": "Largest absolute error against the reference",
 }
 _PLOT_WIDTH = 300
-#: What the number at the end of a mark takes, in pixels.
+#: What the number at the end of a mark takes, in pixels; `chart.js` has the same.
+_TEXT_WIDTHS = {"operators": 116, "sustained": 0}
 _TEXT_WIDTH = 66
 _PNG_SCALE = 2.0
 #: Long texts of a cell that no mark shows.
-_UNDRAWN = frozenset({"log", "reason", "key", "experiment", "flags"})
+_UNDRAWN = frozenset({"log", "reason", "key", "experiment", "flags", "operators"})
 
 
 def write_figures(
@@ -61,7 +71,7 @@ def write_figures(
                 subtitle = f"{title} · {figure.pop('note')}"
                 heading = {"text": figure.pop("heading"), "subtitle": subtitle, "offset": 14}
                 figure["title"] = heading
-                _save(figure, folder, f"{chart}{suffix}", arrangement.labels)
+                _save(figure, folder, f"{chart}{suffix}", arrangement)
                 written.append(f"{chart}{suffix}")
     _remove_stale(folder, {*TITLES, "winners"}, written)
     return written
@@ -85,7 +95,7 @@ def axis_range(chart: str, extent: tuple[float, float]) -> tuple[float, float]:
     The page does the same for the width that it finds (chart.js).
     """
     low, high = extent
-    room = _PLOT_WIDTH / (_PLOT_WIDTH - _TEXT_WIDTH)
+    room = _PLOT_WIDTH / (_PLOT_WIDTH - _TEXT_WIDTHS.get(chart, _TEXT_WIDTH))
     if chart == "error":
         low, high = low / 3, max(high, low * 100)
         return low, low * (high / low) ** room
@@ -102,10 +112,10 @@ def _figure(
     cells = 0
     shown = [panel for panel in panels if chart in panel.extents]
     models = len(shown)
-    while sum(len(panel.threads) for panel in shown) > MAX_PLOTS and len(shown) > 1:
+    while sum(len(panel.threads_of(chart)) for panel in shown) > MAX_PLOTS and len(shown) > 1:
         shown.pop()
     for panel in shown:
-        for threads in panel.threads:
+        for threads in panel.threads_of(chart):
             rows = [
                 cell
                 for cell in arrangement.cells
@@ -117,8 +127,10 @@ def _figure(
     if not plots:
         return None
     left_out = f", the first {len(shown)} of {models} models" if len(shown) < models else ""
-    columns = min(max(len(panel.threads) for panel in panels), 4)
-    legend = [_phase_legend()] if chart == "cold-start" else []
+    most = max(len(panel.threads_of(chart)) for panel in shown)
+    columns = min(most if most > 1 else 2, 4)
+    colours = _legend_of(chart, arrangement)
+    legend = [_legend(colours)] if colours else []
     body = {"concat": plots, "columns": columns, "spacing": 28}
     return {
         "$schema": specs[chart]["$schema"],
@@ -147,24 +159,38 @@ def _plot(
     return plot
 
 
-def _phase_legend() -> dict[str, Any]:
-    colours = of_theme(PHASE_COLOURS, LIGHT)
+def _legend_of(chart: str, arrangement: Arrangement) -> list[tuple[str, str]]:
+    """(name, colour) of what a chart tells apart by colour alone."""
+    if chart == "cold-start":
+        return list(zip(PHASES.values(), of_theme(PHASE_COLOURS, LIGHT), strict=True))
+    if chart == "operators":
+        found = operator_colours(arrangement.operator_types)
+        return [(kind, light) for kind, (light, _) in found.items()]
+    if chart == "sustained":
+        return [(label, pair[0]) for label, pair in library_colours(arrangement.labels).items()]
+    return []
+
+
+def _legend(colours: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    columns = 5
     rows = [
-        {"phase": phase, "colour": colour, "at": position * 120}
-        for position, (phase, colour) in enumerate(zip(PHASE_NAMES.values(), colours, strict=True))
+        {"name": name, "colour": colour, "at": i % columns * 130, "line": -(i // columns)}
+        for i, (name, colour) in enumerate(colours)
     ]
-    x = {"field": "at", "type": "quantitative", "axis": None, "scale": {"domain": [0, 600]}}
+    lines = (len(rows) - 1) // columns + 1
+    x = {"field": "at", "type": "quantitative", "axis": None, "scale": {"domain": [0, 650]}}
+    y = {"field": "line", "type": "ordinal", "axis": None, "sort": "descending"}
     colour = {"field": "colour", "type": "nominal", "scale": None}
     return {
         "data": {"values": rows},
-        "width": 600,
-        "height": 14,
-        "encoding": {"x": x},
+        "width": 650,
+        "height": 18 * lines,
+        "encoding": {"x": x, "y": y},
         "layer": [
             {"mark": {"type": "square", "size": 110, "opacity": 1}, "encoding": {"color": colour}},
             {
                 "mark": {"type": "text", "align": "left", "dx": 10, "style": "value"},
-                "encoding": {"text": {"field": "phase"}},
+                "encoding": {"text": {"field": "name"}},
             },
         ],
     }
@@ -207,9 +233,9 @@ def _winners(rankings: Sequence[Ranking], labels: list[str]) -> dict[str, Any] |
     return spec
 
 
-def _save(figure: dict[str, Any], folder: Path, name: str, labels: list[str]) -> None:
+def _save(figure: dict[str, Any], folder: Path, name: str, arrangement: Arrangement) -> None:
     spec = copy.deepcopy(figure)
-    spec["config"] = configuration(LIGHT, labels) | {"background": LIGHT.ground, "aria": False}
+    spec["config"] = configuration(LIGHT, arrangement) | {"background": LIGHT.ground, "aria": False}
     spec["padding"] = 20
     version = vega_lite_version()
     svg = vl_convert.vegalite_to_svg(spec, vl_version=version)

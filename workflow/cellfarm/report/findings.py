@@ -6,13 +6,25 @@ from collections import Counter
 from collections.abc import Sequence
 from statistics import median
 
-from cellfarm.analysis.ranking import COMPARISON_COLUMNS, Ranking, Row, rank, ranks
+from cellfarm.analysis.ranking import (
+    COMPARISON_COLUMNS,
+    Ranking,
+    Row,
+    is_slower,
+    rank,
+    ranks,
+)
 from cellfarm.report.wording import count, milliseconds, times
 
 
-def findings(rows: Sequence[Row]) -> list[str]:
-    """The report's findings, the most important first; at least one sentence."""
-    rankings = rank(rows)
+def findings(rows: Sequence[Row], ratios: Sequence[Row] = ()) -> list[str]:
+    """The report's findings, the most important first; at least one sentence.
+
+    Args:
+        rows: of the view `cells`.
+        ratios: of the view `ratios`.
+    """
+    rankings = rank(rows, ratios)
     comparisons = [ranking for ranking in rankings if ranking.is_comparison]
     if not rows:
         return ["Nothing has been measured yet."]
@@ -24,6 +36,7 @@ def findings(rows: Sequence[Row]) -> list[str]:
         spread(comparisons, rows),
         cold_against_warm(rows),
         fast_but_unranked(rows, rankings),
+        across_experiments(comparisons),
     ]
     return [sentence for sentence in sentences if sentence]
 
@@ -125,6 +138,18 @@ def fast_but_unranked(rows: Sequence[Row], rankings: Sequence[Ranking]) -> str |
     )
 
 
+def across_experiments(comparisons: Sequence[Ranking]) -> str | None:
+    """That some comparisons are of results that were not measured together."""
+    number = sum(1 for ranking in comparisons if ranking.crosses_experiments)
+    if not number:
+        return None
+    verb = "is" if number == 1 else "are"
+    return (
+        f"{count(number, 'comparison')} {verb} of results from different experiments: those are "
+        "comparable only through the calibration load."
+    )
+
+
 def sole_wins(rankings: Sequence[Ranking]) -> Counter[str]:
     """Library -> comparisons it won beyond doubt."""
     return Counter(winner for r in rankings if (winner := r.sole_winner) is not None)
@@ -147,10 +172,7 @@ def listed(words: Sequence[str], last: str = "and") -> str:
 
 
 def _apart(ranking: Ranking) -> bool:
-    best, worst = ranking.best, ranking.worst
-    if best.high_ms is None or worst.low_ms is None:
-        return False
-    return worst.low_ms > best.high_ms
+    return is_slower(ranking.best, ranking.worst) is True
 
 
 def _place(ranking: Ranking) -> tuple[object, ...]:

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cellfarm.analysis.ranking import Ranking
+from cellfarm.analysis.ranking import Entry, Ranking
 from cellfarm.report.panels import Arrangement
 from cellfarm.report.wording import count, milliseconds, percent, times
+
+#: The mark of a comparison of results that were not measured together.
+ACROSS = "⇄ different experiments"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One square of the matrix. `kind` is win, tie, undecided, alone or none."""
+    """One square of the matrix. `kind` is win, tie, undecided, alone or none.
+
+    `marks` are what a reader must know before believing it: flags, other experiments.
+    """
 
     kind: str
     libraries: tuple[str, ...] = ()
     note: str = ""
     detail: str = ""
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +35,11 @@ class Matrix:
     columns: list[str]
     rows: list[tuple[str, list[Verdict]]]
     comparisons: int
+
+    @property
+    def crosses_experiments(self) -> bool:
+        """Whether any square compares results of different experiments."""
+        return any(ACROSS in one.marks for _, line in self.rows for one in line)
 
 
 def build(arrangement: Arrangement, rankings: Sequence[Ranking]) -> Matrix:
@@ -61,14 +73,36 @@ def build(arrangement: Arrangement, rankings: Sequence[Ranking]) -> Matrix:
 def verdict(ranking: Ranking) -> Verdict:
     """What one comparison comes to, in the words of its square."""
     best = ranking.best
-    detail = " · ".join(
-        f"{entry.library} {milliseconds(entry.latency_ms)} ({times(entry.ratio_to_best)})"
-        for entry in ranking.entries
-    )
+    detail = " · ".join(_detail(entry) for entry in ranking.entries)
+    marks = _marks(ranking)
     if not ranking.is_comparison:
-        return Verdict("alone", (best.library,), "no rival", detail)
+        return Verdict("alone", (best.library,), "no rival", detail, marks)
     if not ranking.decided:
-        return Verdict("undecided", (best.library,), "no interval", detail)
+        return Verdict("undecided", (best.library,), "no interval", detail, marks)
     if ranking.is_tie:
-        return Verdict("tie", ranking.winners, "tie", detail)
-    return Verdict("win", ranking.winners, f"+{percent(ranking.margin)}", detail)
+        return Verdict("tie", ranking.winners, "tie", detail, marks)
+    second = ranking.entries[1]
+    note = f"+{percent(ranking.margin)}"
+    if second.ratio_low is not None and second.ratio_high is not None:
+        digits = 1 if second.ratio_high < 1.1 else 0
+        low, high = ((ratio - 1) * 100 for ratio in (second.ratio_low, second.ratio_high))
+        note += f" ({low:.{digits}f} to {high:.{digits}f} %)"
+    return Verdict("win", ranking.winners, note, detail, marks)
+
+
+def _detail(entry: Entry) -> str:
+    ratio = times(entry.ratio_to_best)
+    if entry.ratio_low is not None and entry.ratio_high is not None:
+        ratio += f", {times(entry.ratio_low)} to {times(entry.ratio_high)}"
+    flags = f", {', '.join(entry.flags)}" if entry.flags else ""
+    return f"{entry.library} {milliseconds(entry.latency_ms)} ({ratio}{flags})"
+
+
+def _marks(ranking: Ranking) -> tuple[str, ...]:
+    """Flags of those who win, and whether the winners or the second come from elsewhere."""
+    named = [entry for entry in ranking.entries if entry.library in ranking.winners]
+    flags = sorted({flag for entry in named for flag in entry.flags})
+    marks = [f"⚑ {', '.join(flags)}"] if flags else []
+    if any(entry.crosses_experiments for entry in (*named, *ranking.entries[:2])):
+        marks.append(ACROSS)
+    return tuple(marks)

@@ -3,10 +3,9 @@
   "use strict";
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const report = read("report-data");
-  const names = Object.keys(report.columns);
-  const cells = report.columns.key.map((_, i) =>
-    Object.fromEntries(names.map((name) => [name, report.columns[name][i]])),
-  );
+  const rows = (columns, names = Object.keys(columns)) =>
+    columns[names[0]].map((_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]])));
+  const cells = rows(report.columns);
 
   const UNKNOWN = "n/a";
   const significant = (value, digits = 3) => {
@@ -45,8 +44,23 @@
   });
   system.addEventListener("change", () => { if (!root.dataset.theme) announce(); });
 
+  // With the switch on, flagged cells are drawn and listed as those that rank.
+  for (const cell of cells) Object.assign(cell, { ranks_unasked: cell.ranks, winner_unasked: cell.winner });
+  const flagged = document.getElementById("flagged");
+  const onFlagged = [];
+  const applyFlagged = () => {
+    for (const cell of cells) {
+      cell.ranks = flagged.checked ? cell.ranks_flagged : cell.ranks_unasked;
+      cell.winner = flagged.checked ? cell.winner_flagged : cell.winner_unasked;
+    }
+    onFlagged.forEach((listener) => listener());
+  };
+  flagged?.addEventListener("change", applyFlagged);
+  if (flagged?.checked) applyFlagged(); // a reloaded page keeps its boxes
+
   window.cellfarm = {
-    report, cells, samples: read("samples-data"), el, significant, UNKNOWN, theme,
+    onFlagged: (listener) => onFlagged.push(listener),
+    report, cells, rows, samples: read("samples-data"), el, significant, UNKNOWN, theme,
     onTheme: (listener) => listeners.push(listener),
     libraryClass: (label) => `lib-${report.labels.indexOf(label)}`,
   };

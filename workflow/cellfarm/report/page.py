@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -18,14 +17,16 @@ import vl_convert
 
 from cellfarm.analysis.ranking import rank, ranks
 from cellfarm.report import charts, data, figures, matrix
+from cellfarm.report.breakdowns import PHASES
+from cellfarm.report.embedding import embedded, payload
 from cellfarm.report.files import write_atomically
 from cellfarm.report.findings import findings
-from cellfarm.report.palette import PHASE_COLOURS, THEMES, library_colours
+from cellfarm.report.palette import PHASE_COLOURS, library_colours, operator_colours
 from cellfarm.report.panels import CHART_VALUES, Arrangement, arrange
 from cellfarm.report.wording import count, significant
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("page.js", "chart.js", "table.js", "samples.js")
+_SCRIPTS = ("page.js", "chart.js", "sections.js", "table.js", "samples.js")
 STATUSES = ("ok", "wrong", "failed", "timeout", "unsupported")
 #: The charts' text beside them: heading, what it shows, what the mark's ends mean.
 CHART_TEXTS = {
@@ -36,8 +37,22 @@ CHART_TEXTS = {
     ),
     "cold-start": (
         "Cold start",
-        "From starting a fresh process to its first answer, phase by phase. The number is the "
-        "whole; no interval.",
+        "From starting a fresh process to its first answer, phase by phase: medians over launches. "
+        "Upper bar: the artifact is in the page cache; lower bar, where measured: it was evicted "
+        "before. The number is the whole, the line its 95 % interval. Libraries' own files are in "
+        "the page cache either way.",
+    ),
+    "operators": (
+        "Operators",
+        "The time of an inference by type of operator, at the fewest threads, from a launch with "
+        "the library's profiler on, which no latency comes from. The upright line is the latency "
+        "without it; the number is the operators' sum and how far that is off the latency. More "
+        "than 15 % off, the parts are not to be relied on. No interval.",
+    ),
+    "sustained": (
+        "Continuous load",
+        "Throughput while inferences follow one another for minutes, in windows of at least 5 s: "
+        "median over launches. Dashed: the level it settles at.",
     ),
     "memory": (
         "Peak memory",
@@ -50,14 +65,6 @@ CHART_TEXTS = {
         "first; ◆ is exactly zero. Deterministic: no interval. The tooltip has the cosine.",
     ),
 }
-#: What the page's scripts need of a cell; the rest of a cell stays in the warehouse.
-_EMBEDDED = (
-    *data.CELL_COLUMNS,
-    *("measured_at", "label", "ranks", "winner", "setting", "error_plot", "cold_other_ms"),
-    *("order_latency", "order_cold_start", "order_memory", "order_error"),
-    *("latency_text", "cold_text", "memory_text", "error_text", "cell_text"),
-    *("flags_text", "interval_text", "samples_text"),
-)
 
 
 def write_report(warehouse: Path, out_dir: Path) -> Path:
@@ -73,12 +80,14 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
         OSError: `out_dir` cannot be written.
     """
     measured = data.read(warehouse)
-    rankings = rank(measured.cells)
-    arrangement = arrange(measured.cells, rankings)
-    specs = charts.specifications(arrangement.labels)
+    rankings = rank(measured.cells, measured.ratios)
+    flagged = rank(measured.cells, measured.ratios, flagged=True)
+    arrangement = arrange(measured.cells, rankings, flagged)
+    specs = charts.specifications(arrangement)
     out_dir.mkdir(parents=True, exist_ok=True)
     written = figures.write_figures(arrangement, specs, rankings, out_dir / "charts")
-    page = render(measured, arrangement, specs, matrix.build(arrangement, rankings), written)
+    winners = [matrix.build(arrangement, found) for found in (rankings, flagged)]
+    page = render(measured, arrangement, specs, winners, written)
     target = out_dir / "index.html"
     write_atomically(target, page.encode())
     return target
@@ -88,10 +97,14 @@ def render(
     measured: data.Measurements,
     arrangement: Arrangement,
     specs: dict[str, dict[str, Any]],
-    winners: matrix.Matrix,
+    winners: Sequence[matrix.Matrix],
     written: Sequence[str],
 ) -> str:
-    """The page's HTML."""
+    """The page's HTML.
+
+    Args:
+        winners: who wins where, without and with flagged cells.
+    """
     scripts = [_bundle(), *((_HERE / name).read_text("utf-8") for name in _SCRIPTS)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
@@ -101,7 +114,7 @@ def render(
         lstrip_blocks=True,
     )
     cells = arrangement.cells
-    sentences = findings(measured.cells)
+    sentences = findings(measured.cells, measured.ratios)
     colours = library_colours(arrangement.labels)
     return environment.get_template("template.html.j2").render(
         scripts=scripts,
@@ -118,59 +131,19 @@ def render(
         class_of={label: position for position, label in enumerate(colours)},
         protocols=sorted({cell["protocol"] for cell in cells if cell["protocol"]}),
         dates=_dates(cells),
-        matrix=winners,
+        matrices=_different(winners),
         settings=arrangement.settings,
         threads=sorted({cell["threads"] for cell in cells}),
         varying=[c for c in ("device", "processor", "variant") if _several(cells, c)],
-        charts=CHART_TEXTS,
+        charts={name: text for name, text in CHART_TEXTS.items() if name in specs},
         chart_cells={name: _shown(cells, name) for name in CHART_TEXTS},
-        phases=list(zip(charts.PHASE_NAMES.values(), PHASE_COLOURS, strict=True))
-        if any(cell["cold_other_ms"] for cell in cells)
-        else list(zip(charts.PHASE_NAMES.values(), PHASE_COLOURS, strict=True))[:-1],
+        legends=_legends(arrangement),
+        calibrated=sum(one.launches for one in measured.calibration.values()),
         count=count,
         made=datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        report_json=embedded(_payload(arrangement, specs, written)),
+        report_json=embedded(payload(measured, arrangement, specs, written)),
         samples_json=embedded(asdict(measured.samples)),
     )
-
-
-def embedded(value: Any) -> str:
-    """JSON that is safe inside a <script> element, whatever text it carries."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
-    escapes |= {"\u2028": "\\u2028", "\u2029": "\\u2029"}
-    for character, escape in escapes.items():
-        text = text.replace(character, escape)
-    # A lone surrogate from a broken log cannot be written as UTF-8.
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _payload(
-    arrangement: Arrangement, specs: dict[str, dict[str, Any]], written: Sequence[str]
-) -> dict[str, Any]:
-    columns = {name: [_short(cell[name]) for cell in arrangement.cells] for name in _EMBEDDED}
-    panels = [
-        {
-            "setting": panel.setting,
-            "model": panel.model,
-            "threads": panel.threads,
-            "extents": panel.extents,
-        }
-        for panel in arrangement.panels
-    ]
-    return {
-        "columns": columns,
-        "panels": panels,
-        "specs": specs,
-        "configs": {t.name: charts.configuration(t, arrangement.labels) for t in THEMES},
-        "labels": arrangement.labels,
-        "figures": written,
-        "figure_suffixes": figures.suffixes(arrangement),
-    }
-
-
-def _short(value: Any) -> Any:
-    return data.rounded(value, 6) if isinstance(value, float) else value
 
 
 @cache
@@ -201,6 +174,26 @@ def _content_security_policy(scripts: Sequence[str]) -> str:
         f"default-src 'none'; script-src {digests} 'unsafe-eval'; style-src 'unsafe-inline'; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
+
+
+def _different(winners: Sequence[matrix.Matrix]) -> list[matrix.Matrix]:
+    """Both, or the first alone where flagged cells change nothing."""
+    first, *others = winners
+    return [first, *(one for one in others if one.rows != first.rows)]
+
+
+def _legends(arrangement: Arrangement) -> dict[str, list[tuple[str, str, tuple[str, str]]]]:
+    """Chart -> (name, CSS class, colours) of what it tells apart by colour alone."""
+    phases = list(zip(PHASES.values(), PHASE_COLOURS, strict=True))
+    if not any(cell["cold_other_ms"] or cell["cold_cache_other_ms"] for cell in arrangement.cells):
+        phases.pop()
+    operators = operator_colours(arrangement.operator_types).items()
+    libraries = library_colours(arrangement.labels).items()
+    return {
+        "cold-start": [(name, f"phase-{i}", pair) for i, (name, pair) in enumerate(phases)],
+        "operators": [(name, f"op-{i}", pair) for i, (name, pair) in enumerate(operators)],
+        "sustained": [(name, f"lib-{i}", pair) for i, (name, pair) in enumerate(libraries)],
+    }
 
 
 def _statuses(cells: Sequence[data.Cell]) -> list[tuple[str, int]]:

@@ -22,13 +22,27 @@ LIBRARY_COLOURS = (
     ("#882255", "#d0608f"),  # wine
     ("#6b7785", "#a9b4c0"),  # slate
 )
-#: Process start, import, load, first inference, not split: dark to light, to read in print too.
+#: Process start, import, read, load, first inference, not split: told apart in print too.
 PHASE_COLOURS = (
     ("#2f4a6d", "#e3ecf7"),
     ("#5f86b3", "#a9c3e2"),
+    ("#3f9c8b", "#5fc4b0"),
     ("#a3bedb", "#6f93bf"),
     ("#e0a44c", "#e6ad5a"),
     ("#c9ced6", "#4a515c"),
+)
+#: Types of operators, the most time first; the last is of all others.
+OPERATOR_COLOURS = (
+    ("#3d5a8a", "#8fb0e6"),
+    ("#86add6", "#5479b0"),
+    ("#d98c3f", "#f0ad66"),
+    ("#f0cf9c", "#a9783c"),
+    ("#3f8f7d", "#63c2ab"),
+    ("#a5d6c8", "#38786a"),
+    ("#8a4f7d", "#d391c4"),
+    ("#d3aecb", "#8a5a80"),
+    ("#a8a23a", "#d8d36e"),
+    ("#b9bfc8", "#555e6b"),
 )
 
 
@@ -54,6 +68,12 @@ def library_colours(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
         label: LIBRARY_COLOURS[position % len(LIBRARY_COLOURS)]
         for position, label in enumerate(sorted(labels))
     }
+
+
+def operator_colours(types: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Type of operators -> its (light, dark) colour; the last of `types` stands for all others."""
+    colours = (*OPERATOR_COLOURS[: len(types) - 1], OPERATOR_COLOURS[-1])
+    return dict(zip(types, colours, strict=True))
 
 
 def of_theme(pairs: Sequence[tuple[str, str]], theme: Theme) -> list[str]:

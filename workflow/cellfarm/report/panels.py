@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from cellfarm.analysis.ranking import Ranking, library_labels, ranks
 from cellfarm.report.data import Cell
-from cellfarm.report.wording import UNKNOWN, count, milliseconds, scientific, significant
+from cellfarm.report.wording import UNKNOWN, cell_texts
 
 SETTING_COLUMNS = ("device", "processor", "variant", "protocol")
-COLD_PHASES = ("cold_start_ms", "cold_import_ms", "cold_load_ms", "cold_first_ms", "cold_other_ms")
 #: Chart -> the column that it orders by and whose greatest value sets the axis.
 CHART_VALUES = {
     "latency": "latency_ms",
     "cold-start": "cold_total_ms",
+    "operators": "operators_sum_ms",
+    "sustained": "throughput_settled_per_s",
     "memory": "peak_rss_mb",
     "error": "max_abs_error",
 }
+#: More types of operators than this, the last of them "other types", are not told apart.
+MAX_OPERATOR_TYPES = 10
+OTHER_TYPES = "other types"
 _ERROR_FLOOR = 1e-9
 
 
@@ -28,23 +33,33 @@ class Panel:
     """One model in one setting: for each number of threads a small plot, all on one axis.
 
     `extents` maps a chart to the (least positive, greatest) value it has to show; a chart for
-    which the panel has no value at all is absent.
+    which the panel has no value at all is absent. `profiled_threads` is the number of threads at
+    which operators were timed, the lowest; empty where they were not.
     """
 
     setting: int
     model: str
     threads: tuple[int, ...]
     extents: dict[str, tuple[float, float]]
+    profiled_threads: tuple[int, ...] = ()
+
+    def threads_of(self, chart: str) -> tuple[int, ...]:
+        """The numbers of threads that a chart has plots for."""
+        return self.profiled_threads if chart == "operators" else self.threads
 
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """The cells with what the charts need beside them, their settings and their panels."""
+    """The cells with what the charts need beside them, their settings and their panels.
+
+    `operator_types` are the types that `op_ms` of a cell has times for, in its order.
+    """
 
     cells: list[Cell]
     settings: list[str]
     panels: list[Panel]
     labels: list[str]
+    operator_types: list[str]
 
     def rankings_of(self, setting: int, rankings: Sequence[Ranking]) -> list[Ranking]:
         """The comparisons that took place in a setting."""
@@ -56,22 +71,24 @@ class Arrangement:
         return tuple(cell[column] for column in SETTING_COLUMNS)
 
 
-def arrange(cells: Sequence[Cell], rankings: Sequence[Ranking]) -> Arrangement:
+def arrange(
+    cells: Sequence[Cell], rankings: Sequence[Ranking], flagged: Sequence[Ranking] = ()
+) -> Arrangement:
     """Add to copies of the cells what the charts draw, and group them into panels.
 
     Added: label, ranks, winner, setting (index), latency_text, cold_text, memory_text, error_text,
-    error_plot, cold_other_ms, cell_text (why there is no number), order_<chart>.
+    error_plot, cold_other_ms, cell_text (why there is no number), order_<chart>, op_ms and others
+    of the kind; ranks_flagged and winner_flagged as if flagged cells ranked.
+
+    Args:
+        flagged: the rankings with flagged cells.
     """
     labels = library_labels(cells)
     settings = sorted({_setting(cell) for cell in cells})
     names = [_setting_name(setting, settings) for setting in settings]
-    won = {
-        (*(getattr(r, c) for c in (*SETTING_COLUMNS, "model", "threads")), winner)
-        for r in rankings
-        if r.is_comparison and r.decided
-        for winner in r.winners
-    }
+    won, won_flagged = _winners(rankings), _winners(flagged)
     floor = error_floor(cells)
+    types = operator_types(cells)
     rows = []
     for cell in cells:
         label = labels[(str(cell["library"]), cell["library_version"])]
@@ -80,9 +97,12 @@ def arrange(cells: Sequence[Cell], rankings: Sequence[Ranking]) -> Arrangement:
             "label": label,
             "ranks": ranks(cell),
             "winner": ranks(cell) and (*place, label) in won,
+            "ranks_flagged": ranks(cell, flagged=True),
+            "winner_flagged": ranks(cell, flagged=True) and (*place, label) in won_flagged,
             "setting": settings.index(_setting(cell)),
+            "op_ms": _by_type(cell["operators"], types),
         }
-        rows.append(row | _texts(row, floor))
+        rows.append(row | cell_texts(row, floor))
     panels = []
     groups: dict[tuple[int, str], list[Cell]] = {}
     for row in rows:
@@ -91,8 +111,38 @@ def arrange(cells: Sequence[Cell], rankings: Sequence[Ranking]) -> Arrangement:
         threads = tuple(sorted({row["threads"] for row in group}))
         for number in threads:
             _order([row for row in group if row["threads"] == number])
-        panels.append(Panel(setting, model, threads, _extents(group)))
-    return Arrangement(rows, names, panels, sorted(set(labels.values())))
+        profiled = tuple(sorted({row["threads"] for row in group if row["op_ms"]}))[:1]
+        panels.append(Panel(setting, model, threads, _extents(group), profiled))
+    return Arrangement(rows, names, panels, sorted(set(labels.values())), types)
+
+
+def operator_types(cells: Sequence[Cell]) -> list[str]:
+    """The types that take the largest shares of the cells' time, the largest first, then the rest."""
+    shares: dict[str, float] = defaultdict(float)
+    for cell in cells:
+        whole = sum((cell["operators"] or {}).values())
+        for kind, ms in (cell["operators"] or {}).items():
+            shares[kind] += ms / whole if whole else 0.0
+    shares.pop("Other", None)  # the vocabulary's word for a type that it has no name for
+    found = [kind for kind, _ in sorted(shares.items(), key=lambda item: (-item[1], item[0]))]
+    return [*found[: MAX_OPERATOR_TYPES - 1], OTHER_TYPES]
+
+
+def _by_type(operators: Mapping[str, float] | None, types: Sequence[str]) -> list[float] | None:
+    """Times in ms in the order of `types`."""
+    if not operators:
+        return None
+    known = [operators.get(kind, 0.0) for kind in types[:-1]]
+    return [*known, max(0.0, sum(operators.values()) - sum(known))]
+
+
+def _winners(rankings: Sequence[Ranking]) -> set[tuple[Any, ...]]:
+    return {
+        (*(getattr(r, c) for c in (*SETTING_COLUMNS, "model", "threads")), winner)
+        for r in rankings
+        if r.is_comparison and r.decided
+        for winner in r.winners
+    }
 
 
 def error_floor(cells: Sequence[Cell]) -> float:
@@ -111,48 +161,6 @@ def _setting_name(setting: tuple[str, ...], settings: Sequence[tuple[str, ...]])
     return " · ".join(setting if several else setting[:3])
 
 
-def _texts(cell: Cell, floor: float) -> dict[str, Any]:
-    error = cell["max_abs_error"]
-    total = cell["cold_total_ms"]
-    other = None
-    if total is not None:
-        rest = total - sum(cell[phase] or 0 for phase in COLD_PHASES[:-1])
-        # Medians of phases do not add up to the median of the whole: a small rest is no phase.
-        other = rest if rest > 0.05 * total else None
-    reason = cell["status"] if cell["status"] != "ok" else UNKNOWN
-    return {
-        "latency_text": None if cell["latency_ms"] is None else milliseconds(cell["latency_ms"]),
-        "cold_text": None if total is None else milliseconds(total),
-        "cold_other_ms": other,
-        "memory_text": None if cell["peak_rss_mb"] is None else _megabytes(cell["peak_rss_mb"]),
-        "error_plot": None if error is None else max(error, floor),
-        "error_text": None if error is None else scientific(error),
-        "cell_text": reason,
-        "flags_text": ", ".join(cell["flags"]) or "none",
-        "interval_text": _interval(cell),
-        "samples_text": f"{_number(cell['samples'])} in {_launches(cell['launches'])}",
-    }
-
-
-def _interval(cell: Cell) -> str:
-    low, high = cell["latency_ci_low_ms"], cell["latency_ci_high_ms"]
-    if low is None or high is None:
-        return UNKNOWN
-    return f"{significant(low)} to {significant(high)} ms"
-
-
-def _number(value: int | None) -> str:
-    return UNKNOWN if value is None else f"{value:,}"
-
-
-def _launches(value: int | None) -> str:
-    return UNKNOWN if value is None else count(value, "launch")
-
-
-def _megabytes(value: float) -> str:
-    return f"{significant(value)} MB"
-
-
 def _order(rows: Sequence[Cell]) -> None:
     """Number the rows of one plot, the least value first, those without one last."""
     for chart, column in CHART_VALUES.items():
@@ -168,15 +176,27 @@ def _first(pair: tuple[Any, Any]) -> Any:
 def _extents(rows: Sequence[Cell]) -> dict[str, tuple[float, float]]:
     columns = {
         "latency": ("latency_ci_low_ms", "latency_ms", "latency_ci_high_ms"),
-        "cold-start": ("cold_total_ms",),
+        "cold-start": (
+            "cold_total_ci_high_ms",
+            "cold_total_ms",
+            "cold_cache_total_ms",
+            "cold_cache_total_ci_high_ms",
+        ),
+        "operators": ("operators_sum_ms", "latency_ms"),
         "memory": ("peak_rss_mb",),
         "error": ("error_plot",),
     }
     extents = {}
     for chart, names in columns.items():
         # A cell with an interval but no number is not drawn: it must not stretch the axis.
-        shown = [row for row in rows if row[names[len(names) // 2]] is not None]
+        drawn = "error_plot" if chart == "error" else CHART_VALUES[chart]
+        shown = [row for row in rows if row[drawn] is not None]
+        if chart == "operators":
+            shown = [row for row in shown if row["op_ms"]]
         values = [row[name] for row in shown for name in names if (row[name] or 0) > 0]
         if values:
             extents[chart] = (min(values), max(values))
+    ends_s = [row["rate_s"][-1] for row in rows if row["rate_s"]]
+    if ends_s:
+        extents["sustained"] = (0.0, max(ends_s))
     return extents

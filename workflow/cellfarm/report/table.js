@@ -1,7 +1,7 @@
 // The table of cells: sorted, filtered, and a page at a time, for 10,000 rows are too many to draw.
 (() => {
   "use strict";
-  const { cells, samples, el, significant, libraryClass, UNKNOWN } = window.cellfarm;
+  const { cells, samples, el, significant, libraryClass, onFlagged, UNKNOWN } = window.cellfarm;
   const table = document.getElementById("cell-table");
   if (!table) return;
   const PAGE = 150;
@@ -41,6 +41,7 @@
     ["Reason", "reason", (c) => [el("span", {}, c.reason ?? "")]],
   ];
 
+  onFlagged(() => render());
   // Until it is sorted, the table stands as the charts do: by model, setting, threads, latency.
   cells.sort((a, b) => a.model.localeCompare(b.model) || a.setting - b.setting ||
     a.threads - b.threads || a.order_latency - b.order_latency);
@@ -72,14 +73,19 @@
     const body = el("div", { class: "detail-body" });
     const utilisation = cell.cpu_utilisation === null ? UNKNOWN : `${significant(cell.cpu_utilisation * 100)} %`;
     const size = cell.artifact_bytes === null ? UNKNOWN : `${significant(cell.artifact_bytes / 1e6)} MB`;
+    const payload = cell.payload_bytes === null ? UNKNOWN : `${significant(cell.payload_bytes / 1e6)} MB`;
     const match = cell.top1_match === null ? UNKNOWN : cell.top1_match ? "yes" : "no";
     body.append(el("dl", {},
       fact("Setting", [cell.device, cell.processor, cell.variant, cell.protocol].map(text).join(" · ")),
       fact("Steady state", text(cell.steady_state)),
       fact("Process start, import", `${unit(cell.cold_start_ms, "ms")}, ${unit(cell.cold_import_ms, "ms")}`),
-      fact("Load, first inference", `${unit(cell.cold_load_ms, "ms")}, ${unit(cell.cold_first_ms, "ms")}`),
+      fact("Read, load", `${unit(cell.cold_read_ms, "ms")}, ${unit(cell.cold_load_ms, "ms")}`),
+      fact("First inference", unit(cell.cold_first_ms, "ms")),
+      fact("Steady after", unit(cell.steady_after_ms, "ms")),
+      fact("Outliers, kept", cell.outliers === null ? UNKNOWN : `${cell.outliers} of ${text(cell.samples)} samples`),
+      fact("Stopped because", text(cell.stopped_because)),
       fact("CPU utilisation", utilisation), fact("Energy", unit(cell.energy_mj, "mJ")),
-      fact("Artifact", size), fact("Top-1 agrees", match),
+      fact("Artifact, payload", `${size}, ${payload}`), fact("Top-1 agrees", match),
       fact("Measured", cell.measured_at === null ? UNKNOWN : `${cell.measured_at} UTC`),
       fact("Experiment", text(cell.experiment)), el("div", { class: "wide" }, el("dt", {}, "Key"), el("dd", {}, text(cell.key)))));
     if (cell.reason) body.append(el("h3", {}, "Reason"), el("pre", {}, cell.reason));

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from cellfarm.experiments.flags import OPERATORS_GAP
+
 UNKNOWN = "n/a"
 
 
@@ -60,3 +65,82 @@ def count(number: int, noun: str) -> str:
     if noun.endswith("y"):
         return f"{number:,} {noun[:-1]}ies"
     return f"{number:,} {noun}{'es' if noun.endswith('ch') else 's'}"
+
+
+def signed_percent(fraction: float | None) -> str:
+    """-0.034 -> '−3.4 %', 0.34 -> '+34 %'."""
+    if fraction is None:
+        return UNKNOWN
+    sign = "−" if fraction < 0 else "+"
+    return f"{sign}{percent(abs(fraction))}"
+
+
+def interval(low: float | None, high: float | None, unit: str = "ms") -> str:
+    """'8.66 to 9.14 ms'."""
+    if low is None or high is None:
+        return UNKNOWN
+    return f"{significant(low)} to {significant(high)} {unit}"
+
+
+def cell_texts(cell: Mapping[str, Any], error_floor: float) -> dict[str, Any]:
+    """A cell's numbers as the charts write them; None where there is nothing to write.
+
+    Args:
+        error_floor: where a logarithmic axis puts an error of zero.
+    """
+    error = cell["max_abs_error"]
+    ok = cell["status"] == "ok"
+    return {
+        "latency_text": _known(cell["latency_ms"], "ms"),
+        "cold_text": _known(cell["cold_total_ms"], "ms"),
+        "cold_other_ms": _not_split(cell, "cold_"),
+        "cold_cache_text": _known(cell["cold_cache_total_ms"], "ms"),
+        "cold_cache_other_ms": _not_split(cell, "cold_cache_"),
+        "memory_text": _known(cell["peak_rss_mb"], "MB"),
+        "error_plot": None if error is None else max(error, error_floor),
+        "error_text": None if error is None else scientific(error),
+        "operators_text": _known(cell["operators_sum_ms"], "ms"),
+        "operators_label": _operators_label(cell),
+        "operators_absent": "not profiled" if ok else cell["status"],
+        "gap_text": signed_percent(cell["operators_gap"]),
+        "sustained_text": _known(cell["throughput_settled_per_s"], "/s"),
+        "cell_text": UNKNOWN if ok else cell["status"],
+        "flags_text": ", ".join(cell["flags"]) or "none",
+        "interval_text": interval(cell["latency_ci_low_ms"], cell["latency_ci_high_ms"]),
+        "samples_text": f"{_number(cell['samples'])} in {_launches(cell['launches'])}",
+    }
+
+
+def _known(value: float | None, unit: str) -> str | None:
+    return None if value is None else f"{significant(value)} {unit}"
+
+
+def _not_split(cell: Mapping[str, Any], prefix: str) -> float | None:
+    """What of a cold start no phase accounts for, in ms; None where it is next to nothing.
+
+    Medians of phases do not add up to the median of the whole: a small rest is no phase.
+    """
+    total = cell[f"{prefix}total_ms"]
+    if total is None:
+        return None
+    phases = ("start", "import", "read", "load", "first")
+    rest = float(total - sum(cell[f"{prefix}{phase}_ms"] or 0 for phase in phases))
+    return rest if rest > 0.05 * total else None
+
+
+def _operators_label(cell: Mapping[str, Any]) -> str | None:
+    """The operators' sum, and how far it is off the latency."""
+    total, gap = cell["operators_sum_ms"], cell["operators_gap"]
+    if total is None:
+        return None
+    if gap is not None and abs(gap) > OPERATORS_GAP:
+        return f"{milliseconds(total)}, {signed_percent(gap)} off"
+    return f"{milliseconds(total)}, {signed_percent(gap)}"
+
+
+def _number(value: int | None) -> str:
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def _launches(value: int | None) -> str:
+    return UNKNOWN if value is None else count(value, "launch")

@@ -4,24 +4,52 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import affinity  # type: ignore[import-not-found]
+import page_cache  # type: ignore[import-not-found]
+import sampler  # type: ignore[import-not-found]
+import sensors  # type: ignore[import-not-found]
 import system  # type: ignore[import-not-found]
 
 
-def launch(request: dict[str, Any], emit: Callable[..., None]) -> None:
-    """Import, load, first inference, warm-up, warm samples; every sample is reported.
+def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
+    """Import, file read, load, first inference, then (mode `measure`) a series of inferences.
 
-    Request: artifact (folder), inputs (.npz), outputs (.npz to write), processor, threads, model
-    ({"inputs", "outputs"}), warmup ({"min", "seconds"}), samples ({"min", "max", "seconds"}).
+    Request: mode, artifact (folder), inputs (.npz), outputs (.npz to write), processor, threads,
+    model ({"inputs", "outputs"}), pattern and samples (see `series`), cores (to run on, or None),
+    interval_ms (of the sampler; None: no sampling), idle_w (power of the idle device, or None).
     """
+    emit("pinned", cores=affinity.pin(request["cores"]) if request["cores"] else None)
+    if request["mode"] == "cold":
+        page_cache.evict(request["artifact"])
+    emit("page_cache", resident_share=page_cache.resident_share(request["artifact"]))
+    watching = None
+    if request["mode"] == "measure" and request["interval_ms"]:
+        # Forked before the library is there: cheap, and no threads to lose.
+        watching = sampler.Sampler(request["interval_ms"] / 1e3, request["cores"])
+    session = load(request, emit)
+    first(request, session, emit)
+    if request["mode"] == "measure":
+        _measure(request, session, watching, emit)
+    emit("after", load_1min=system.load_average(), temperatures_c=sensors.temperatures(),
+         governor=sensors.governor())  # fmt: skip
+
+
+def load(request: dict[str, Any], emit: Callable[..., None]) -> Any:
+    """The phases `import`, `read` and `load`; returns the session."""
     import backend  # type: ignore[import-not-found]
 
     emit("phase", name="import")
     began = time.monotonic_ns()
     version = backend.import_library()
-    emit("done", name="import", ms=_since_ms(began), library_version=version)
+    emit("done", name="import", ms=since_ms(began), library_version=version)
 
-    model = request["model"]
+    emit("phase", name="read")
+    # Apart from loading, so that storage and the library's own work are told apart; what the
+    # library reads afterwards comes from the page cache.
+    emit("done", name="read", ms=page_cache.read_all(request["artifact"])[0])
+
     emit("phase", name="load")
+    model = request["model"]
     began = time.monotonic_ns()
     session = backend.Session(
         request["artifact"],
@@ -30,51 +58,85 @@ def launch(request: dict[str, Any], emit: Callable[..., None]) -> None:
         inputs=model["inputs"],
         outputs=model["outputs"],
     )
-    emit("done", name="load", ms=_since_ms(began), rss_mb=system.rss_mb(), actual=session.actual())
+    emit("done", name="load", ms=since_ms(began), actual=session.actual())
+    return session
 
-    session.set_inputs(_read_inputs(request["inputs"], model["inputs"]))
+
+def first(request: dict[str, Any], session: Any, emit: Callable[..., None]) -> None:
+    """The phase `first`, and the output of that inference."""
+    memory = {"load_rss_mb": system.rss_mb(), "peak_load_rss_mb": system.peak_rss_mb()}
+    session.set_inputs(read_inputs(request["inputs"], request["model"]["inputs"]))
+    memory["peak_was_reset"] = float(system.reset_peak())
+    emit("resources", **memory)
     emit("phase", name="first")
     began = time.monotonic_ns()
     session.invoke()
-    emit("done", name="first", ms=_since_ms(began))
-    _write_outputs(request["outputs"], model["outputs"], session.get_outputs())
+    emit("done", name="first", ms=since_ms(began))
+    _write_outputs(request["outputs"], request["model"]["outputs"], session.get_outputs())
     emit("outputs")
 
-    emit("phase", name="warmup")
-    warmup = request["warmup"]
-    emit(
-        "samples",
-        phase="warmup",
-        ms=_samples(session.invoke, warmup["min"], None, warmup["seconds"]),
-    )
-    emit("phase", name="warm")
-    samples = request["samples"]
+
+def _measure(
+    request: dict[str, Any], session: Any, watching: Any, emit: Callable[..., None]
+) -> None:
+    emit("phase", name="series")
     before = system.snapshot()
-    warm = _samples(session.invoke, samples["min"], samples["max"], samples["seconds"])
+    began_s = time.monotonic()
+    ms = series(session.invoke, request["pattern"], request["samples"])
+    ended_s = time.monotonic()
     after = system.snapshot()
-    emit("samples", phase="warm", ms=warm)
-    emit("resources", peak_rss_mb=system.peak_rss_mb(), **system.difference(before, after))
+    emit("samples", ms=ms, seconds=ended_s - began_s)
+    resources = system.difference(before, after) | {"peak_inference_rss_mb": system.peak_rss_mb()}
+    if watching:
+        seen = watching.stop()
+        energy_mj = sampler.energy_mj(seen, began_s, ended_s, request["idle_w"])
+        resources |= {
+            "sampler_cpu_share": seen["cpu_share"],
+            "energy_mj": None if energy_mj is None else energy_mj / len(ms),
+        }
+        origin_s = request["started_ns"] / 1e9
+        emit("conditions", t_s=[t - origin_s for t in seen["t_s"]], metrics=seen["metrics"],
+             interval_s=seen["interval_s"], power_meter=seen["power_meter"])  # fmt: skip
+        resources |= {"series_began_s": began_s - origin_s, "series_ended_s": ended_s - origin_s}
+    emit("resources", **resources)
 
 
-def _samples(
-    invoke: Callable[[], None], minimum: int, maximum: int | None, seconds: float
+def series(
+    invoke: Callable[[], None], pattern: dict[str, Any], samples: dict[str, Any]
 ) -> list[float]:
-    """Latencies in ms: until `minimum` samples and `seconds` are both reached, at most `maximum`."""
+    """Latencies in ms, in order, from the second inference of the process on.
+
+    Until `samples["min"]` are taken and `samples["seconds"]` have passed, at most `samples["max"]`.
+    The pattern `spaced` begins an inference every `interval_ms`, as an app does, and idles between;
+    the others go back to back.
+    """
+    interval_ns = int(pattern["interval_ms"] * 1e6) if pattern["kind"] == "spaced" else 0
+    minimum, maximum = samples["min"], samples["max"]
     clock = time.monotonic_ns
     taken: list[int] = []
-    end = clock() + int(seconds * 1e9)
-    while len(taken) < minimum or (clock() < end and (maximum is None or len(taken) < maximum)):
+    due = clock()
+    end = due + int(samples["seconds"] * 1e9)
+    while len(taken) < minimum or (clock() < end and len(taken) < maximum):
+        if interval_ns:
+            due += interval_ns
+            time.sleep(max(0, due - clock()) / 1e9)
         began = clock()
         invoke()
         taken.append(clock() - began)
     return [ns / 1e6 for ns in taken]
 
 
-def _read_inputs(path: str, inputs: list[dict[str, Any]]) -> list[Any]:
+def read_inputs(path: str, inputs: list[dict[str, Any]]) -> list[Any]:
+    """The arrays of the inputs, in the model's order."""
     import numpy
 
     with numpy.load(path, allow_pickle=False) as stored:
         return [stored[entry["name"]] for entry in inputs]
+
+
+def since_ms(began_ns: int) -> float:
+    """Milliseconds since a reading of the monotonic clock."""
+    return (time.monotonic_ns() - began_ns) / 1e6
 
 
 def _write_outputs(path: str, outputs: list[dict[str, Any]], arrays: list[Any]) -> None:
@@ -84,7 +146,3 @@ def _write_outputs(path: str, outputs: list[dict[str, Any]], arrays: list[Any]) 
         raise RuntimeError(f"the library gave {len(arrays)} outputs, the model has {len(outputs)}")
     named = zip(outputs, arrays, strict=True)
     numpy.savez(path, **{entry["name"]: numpy.asarray(array) for entry, array in named})
-
-
-def _since_ms(began_ns: int) -> float:
-    return (time.monotonic_ns() - began_ns) / 1e6

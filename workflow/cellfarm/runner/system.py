@@ -1,64 +1,192 @@
-"""What the system was doing while samples were taken. Unknown is None, never 0."""
+"""What the system counts while samples are taken: CPU time, memory, switches, pressure.
+
+Every reader takes `root`, where /proc stands (tests give trees of their own). A file may be missing,
+unreadable or nonsense on any system: such a value is None, never 0.
+"""
 
 import os
+import resource
 import time
 from typing import Any
 
+from reading import listed, number, read  # type: ignore[import-not-found]
+from sensors import governor, temperatures  # type: ignore[import-not-found]
 
-def snapshot() -> dict[str, Any]:
-    """Counters to take the difference of."""
-    times = os.times()
+__all__ = [
+    "context_switches",
+    "difference",
+    "governor",
+    "load_average",
+    "machine_jiffies",
+    "migrations",
+    "parse_jiffies",
+    "parse_pressure",
+    "peak_rss_mb",
+    "pressure_us",
+    "process_s",
+    "reset_peak",
+    "rss_mb",
+    "snapshot",
+    "temperatures",
+]
+
+PROCESS_CLOCK = 2  # CPUCLOCK_SCHED: the exact CPU time of a process, user and system
+
+
+def snapshot(root: str = "/") -> dict[str, Any]:
+    """Counters of this process and of the machine, to take the `difference` of."""
+    voluntary, involuntary = context_switches()
     return {
         "wall_s": time.monotonic(),
-        "process_s": times.user + times.system,
-        "machine": _machine_jiffies(),
+        "process_s": time.process_time(),
+        "machine": machine_jiffies(root),
+        "voluntary_switches": voluntary,
+        "involuntary_switches": involuntary,
+        "migrations": migrations(root),
+        "pressure_us": pressure_us(root),
     }
 
 
-def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float | None]:
-    """CPU utilisation in cores: of this process, of everything else, and stolen by a hypervisor."""
+def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float | int | None]:
+    """What happened between two snapshots.
+
+    Returns:
+        cpu_utilisation, other_cpu_utilisation, steal: CPU time in cores, of this process, of
+        everything else, and taken by a hypervisor;
+        voluntary_switches, involuntary_switches, migrations: counts, all threads together (a
+        thread that ended in between takes its migrations with it);
+        cpu_pressure: the share of time in which some task waited for a processor.
+    """
     wall_s = after["wall_s"] - before["wall_s"]
+    result: dict[str, float | int | None] = dict.fromkeys(
+        ("cpu_utilisation", "other_cpu_utilisation", "steal", "cpu_pressure")
+    )
+    for name in ("voluntary_switches", "involuntary_switches"):
+        result[name] = after[name] - before[name]
+    result["migrations"] = _migrated(before["migrations"], after["migrations"])
     if wall_s <= 0:
-        return {"cpu_utilisation": None, "other_cpu_utilisation": None, "steal": None}
-    own = (after["process_s"] - before["process_s"]) / wall_s
-    if before["machine"] is None or after["machine"] is None:
-        return {"cpu_utilisation": own, "other_cpu_utilisation": None, "steal": None}
-    ticks = os.sysconf("SC_CLK_TCK") * wall_s
-    busy, stolen = (new - old for old, new in zip(before["machine"], after["machine"], strict=True))
-    return {
-        "cpu_utilisation": own,
-        "other_cpu_utilisation": max(0.0, busy / ticks - own),
-        "steal": max(0.0, stolen / ticks),
-    }
+        return result
+    own = result["cpu_utilisation"] = (after["process_s"] - before["process_s"]) / wall_s
+    if before["machine"] is not None and after["machine"] is not None:
+        ticks = os.sysconf("SC_CLK_TCK") * wall_s
+        pairs = zip(before["machine"], after["machine"], strict=True)
+        busy, stolen = (new - old for old, new in pairs)
+        result["other_cpu_utilisation"] = max(0.0, busy / ticks - own)
+        result["steal"] = max(0.0, stolen / ticks)
+    if before["pressure_us"] is not None and after["pressure_us"] is not None:
+        result["cpu_pressure"] = (after["pressure_us"] - before["pressure_us"]) / 1e6 / wall_s
+    return result
 
 
-def rss_mb() -> float | None:
-    """The resident set now."""
-    return _status_mb("VmRSS")
+def machine_jiffies(root: str = "/") -> tuple[int, int] | None:
+    """(busy, stolen) time of all processors together since boot, in 1/SC_CLK_TCK s.
+
+    Source: /proc/stat. Android hides it from applications, not from the shell's user.
+    """
+    text = read(root, "proc/stat")
+    return parse_jiffies(text) if text else None
 
 
-def peak_rss_mb() -> float | None:
-    """The largest resident set so far. Not ru_maxrss: that one starts with the parent's."""
-    return _status_mb("VmHWM")
-
-
-def _status_mb(field: str) -> float | None:
+def parse_jiffies(text: str) -> tuple[int, int] | None:
+    """(busy, stolen) from the first line of /proc/stat."""
     try:
-        with open("/proc/self/status", encoding="ascii", errors="replace") as file:
-            for line in file:
-                if line.startswith(field + ":"):
-                    return int(line.split()[1]) / 1024
-    except (OSError, ValueError):
-        pass
-    return None
-
-
-def _machine_jiffies() -> tuple[int, int] | None:
-    """(busy, stolen) of all processors together since boot."""
-    try:
-        with open("/proc/stat", encoding="ascii") as file:
-            fields = [int(part) for part in file.readline().split()[1:9]]
-    except (OSError, ValueError):
+        name, *fields = text.split("\n", 1)[0].split()[:9]
+        user, nice, kernel, _idle, _iowait, irq, softirq, steal = map(int, fields)
+    except ValueError:
         return None
-    user, nice, kernel, _idle, _iowait, irq, softirq, steal = fields
-    return user + nice + kernel + irq + softirq, steal
+    return (user + nice + kernel + irq + softirq, steal) if name == "cpu" else None
+
+
+def process_s(pid: int, root: str = "/") -> float | None:
+    """CPU time of a process in s, user and system, all of its threads."""
+    if root == "/":
+        try:  # the kernel's clock of that process: exact, where /proc counts in 10 ms
+            return time.clock_gettime((~pid << 3) | PROCESS_CLOCK)
+        except OSError:
+            pass
+    text = read(root, f"proc/{pid}/stat")
+    try:  # the name of the process may hold spaces and brackets
+        fields = text.rpartition(")")[2].split()  # type: ignore[union-attr]
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (AttributeError, IndexError, ValueError):
+        return None
+
+
+def rss_mb(pid: int | str = "self", root: str = "/") -> float | None:
+    """The resident set now, in units of 2^20 bytes."""
+    return _status_mb("VmRSS", pid, root)
+
+
+def peak_rss_mb(pid: int | str = "self", root: str = "/") -> float | None:
+    """The largest resident set so far, or since `reset_peak`, in units of 2^20 bytes.
+
+    Not ru_maxrss: that one starts with the parent's, and cannot be reset.
+    """
+    return _status_mb("VmHWM", pid, root)
+
+
+def reset_peak(root: str = "/") -> bool:
+    """Let the peak start anew at the present resident set; whether the kernel did."""
+    before = _status_mb("VmHWM", "self", root)
+    try:
+        with open(os.path.join(root, "proc/self/clear_refs"), "wb", buffering=0) as file:
+            file.write(b"5")
+    except OSError:
+        return False
+    after = _status_mb("VmHWM", "self", root)
+    # A kernel may take the write and do nothing: what it says afterwards decides.
+    return before is not None and after is not None and after <= before
+
+
+def context_switches() -> tuple[int, int]:
+    """(voluntary, involuntary) of this process since it began, all threads, ended ones too."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_nvcsw, usage.ru_nivcsw
+
+
+def migrations(root: str = "/") -> dict[str, int] | None:
+    """Moves between processors so far, by thread of this process (se.nr_migrations)."""
+    counts = {}
+    for thread in listed(root, "proc/self/task"):
+        text = read(root, f"proc/self/task/{thread}/sched")
+        for line in (text or "").splitlines():
+            if line.startswith("se.nr_migrations"):
+                value = number(line.rpartition(":")[2])
+                if value is not None:
+                    counts[thread] = int(value)
+    return counts or None
+
+
+def pressure_us(root: str = "/") -> int | None:
+    """Time since boot in which some task waited for a processor, in µs (/proc/pressure/cpu)."""
+    text = read(root, "proc/pressure/cpu")
+    return parse_pressure(text) if text else None
+
+
+def parse_pressure(text: str) -> int | None:
+    """The total of the line `some` of a pressure file, in µs."""
+    line = text.split("\n", 1)[0]
+    total = line.rpartition("total=")[2]
+    return int(total) if line.startswith("some ") and total.isdecimal() else None
+
+
+def load_average(root: str = "/") -> float | None:
+    """Tasks that ran or waited to run, over the last minute."""
+    text = read(root, "proc/loadavg")
+    return number(text.split()[0]) if text else None
+
+
+def _migrated(before: dict[str, int] | None, after: dict[str, int] | None) -> int | None:
+    if before is None or after is None:
+        return None
+    return sum(max(0, count - before.get(thread, 0)) for thread, count in after.items())
+
+
+def _status_mb(field: str, pid: int | str, root: str) -> float | None:
+    for line in (read(root, f"proc/{pid}/status") or "").splitlines():
+        if line.startswith(field + ":"):
+            try:
+                return int(line.split()[1]) / 1024
+            except (IndexError, ValueError):
+                return None
+    return None

@@ -19,12 +19,20 @@ import duckdb
 from ..core.digests import file_digest
 from ..core.store import Store
 from ..errors import TransientHostError
-from .rows import condition_rows, operator_rows, result_row, series_rows
+from .ratios import ratio_rows
+from .rows import condition_rows, launch_rows, operator_rows, result_row, series_rows
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 BUSY_RETRY_S = 30.0
 #: Results that are read and inserted together: bounds the memory of a first load.
 BATCH = 500
+#: table -> what gives its rows for a result; `results` itself apart
+_TABLES = {
+    "series": series_rows,
+    "launch_facts": launch_rows,
+    "operator_times": operator_rows,
+    "condition_series": condition_rows,
+}
 
 
 @dataclass
@@ -54,6 +62,7 @@ def load(
         connection.begin()
         loaded = _synchronise(connection, store)
         _replace_current(connection, current, devices)
+        _add_ratios(connection)
         connection.commit()
         return loaded
 
@@ -126,7 +135,14 @@ def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:
     new = sorted(path for path, state in found.items() if known.get(path) != state)
     loaded = Loaded(removed=sum(path not in found for path in gone))
     if gone:
-        for table in ("results", "series", "operator_times", "condition_values"):
+        keys = connection.execute(
+            "SELECT key FROM results WHERE list_contains(?, path)", [gone]
+        ).fetchall()
+        connection.execute(
+            "DELETE FROM cell_ratios WHERE list_contains($1, key) OR list_contains($1, other_key)",
+            [[key for (key,) in keys]],
+        )
+        for table in ("results", *_TABLES):
             connection.execute(f"DELETE FROM {table} WHERE list_contains(?, path)", [gone])
     for start in range(0, len(new), BATCH):
         batch = new[start : start + BATCH]
@@ -142,7 +158,7 @@ def _read(root: Path, paths: Iterable[str], loaded: Loaded) -> Iterator[tuple[st
             text = (root / path).read_text(encoding="utf-8")
             document = json.loads(text, parse_constant=_refuse)
             result_row(path, (0, 0), document)  # everything that the rows need is there
-            for rows in (series_rows, operator_rows, condition_rows):
+            for rows in _TABLES.values():
                 collections.deque(rows(path, document), maxlen=0)
             yield path, document
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -165,13 +181,14 @@ def _insert(
     found: Mapping[str, tuple[int, int]],
 ) -> None:
     _insert_rows(connection, "results", (result_row(p, found[p], d) for p, d in documents))
-    _insert_rows(connection, "series", (row for p, d in documents for row in series_rows(p, d)))
-    _insert_rows(
-        connection, "operator_times", (row for p, d in documents for row in operator_rows(p, d))
-    )
-    _insert_rows(
-        connection, "condition_values", (row for p, d in documents for row in condition_rows(p, d))
-    )
+    for table, rows in _TABLES.items():
+        _insert_rows(connection, table, (row for p, d in documents for row in rows(p, d)))
+
+
+def _add_ratios(connection: duckdb.DuckDBPyConnection) -> None:
+    """Compare the current cells that have not been compared yet; old comparisons stay true."""
+    known = connection.execute("SELECT key, other_key FROM cell_ratios").fetchall()
+    _insert_rows(connection, "cell_ratios", ratio_rows(connection, set(known)))
 
 
 def _insert_rows(

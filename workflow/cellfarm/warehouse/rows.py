@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from statistics import median
 from typing import Any
+
+from ..analysis.steady import outliers
+from ..experiments.flags import launch_flags
+from ..experiments.rounds import COLD, MEASURE, PROFILE
 
 _SUMMARY = (
     "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms", "launches", "samples",
-    "stopped_because", "steady_state", "cold_total_ms", "cold_start_ms", "cold_import_ms",
-    "cold_load_ms", "cold_first_ms", "peak_rss_mb", "load_rss_mb", "cpu_utilisation",
-    "other_cpu_utilisation", "energy_mj", "cosine", "max_abs_error", "top1_match",
+    "stopped_because", "steady_state",
+    "cold_total_ms", "cold_total_ci_low_ms", "cold_total_ci_high_ms", "cold_start_ms", "cold_import_ms",
+    "cold_read_ms", "cold_load_ms", "cold_first_ms", "steady_after_ms",
+    "cold_cache_total_ms", "cold_cache_total_ci_low_ms", "cold_cache_total_ci_high_ms",
+    "cold_cache_start_ms", "cold_cache_import_ms", "cold_cache_read_ms", "cold_cache_load_ms",
+    "cold_cache_first_ms", "page_cache_share",
+    "peak_rss_mb", "load_rss_mb", "peak_load_rss_mb", "peak_inference_rss_mb", "cpu_utilisation",
+    "other_cpu_utilisation", "sampler_cpu_share", "energy_mj",
+    "throughput_burst_per_s", "throughput_settled_per_s", "throughput_ratio", "settled_after_s",
+    "operators_sum_ms", "operators_gap", "operators_reason", "cosine", "max_abs_error", "top1_match",
 )  # fmt: skip
 
 
@@ -34,22 +46,64 @@ def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -
         "reason": document["reason"],
         **{name: summary.get(name) for name in _SUMMARY},
         "artifact_bytes": document["artifact_bytes"],
+        "payload_bytes": document.get("payload_bytes"),
         "emulated": document["emulated"],
         "flags": document["flags"],
         "key": document["key"],
         "measured_at": document["measured_at"],
         "experiment": document["experiment"],
+        "drift_ratio": (document.get("drift") or {}).get("ratio"),
         "device_facts": document["device_facts"],
         "causes": document["causes"],
         "log": document["log"] or None,
     }
 
 
-def series_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Rows of `series`: the phases of the cold start (one sample each), warm-up and warm samples."""
+def launch_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of `launch_facts`: one per launch, with its flags and the readings of its gate."""
     for number, launch in enumerate(document["launches"]):
-        series = {phase: [ms] for phase, ms in launch["phases"].items()}
-        series |= {"warmup": launch["warmup_ms"], "warm": launch["warm_ms"]}
+        gate = launch.get("gate") or {}
+        calibration = gate.get("calibration") or {}
+        warm = launch.get("warm_ms") or []
+        yield {
+            "path": path,
+            "key": document["key"],
+            "launch": number,
+            "mode": _mode(launch),
+            "round": launch["round"],
+            "status": launch["status"],
+            "started_at": launch["started_at"],
+            "median_ms": median(warm) if warm else None,
+            "outliers": sum(outliers(warm)) if warm else None,
+            "steady_state": launch.get("steady"),
+            "warmup_iterations": len(launch["warmup_ms"]) if warm else None,
+            "affinity": launch.get("affinity"),
+            "page_cache_share": launch.get("page_cache_share"),
+            "calibration_compute_ms": calibration.get("compute_ms"),
+            "calibration_memory_ms": calibration.get("memory_ms"),
+            "waited_s": gate.get("waited_s"),
+            "flags": sorted(launch_flags(launch)),
+        }
+
+
+def _mode(launch: Mapping[str, Any]) -> str:
+    """Results of the first schema knew no other launches than measuring ones."""
+    return str(launch.get("mode", MEASURE))
+
+
+def series_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of `series`: the phases of the start (one sample each), warm-up and warm samples.
+
+    The phases of launches with a cold page cache are named `cold-cache load` and so on.
+    """
+    for number, launch in enumerate(document["launches"]):
+        mode = _mode(launch)
+        if mode == PROFILE:
+            continue
+        prefix = "cold-cache " if mode == COLD else ""
+        series = {f"{prefix}{phase}": [ms] for phase, ms in launch["phases"].items()}
+        if mode == MEASURE:
+            series |= {"warmup": launch["warmup_ms"], "warm": launch["warm_ms"]}
         for phase, values in series.items():
             if values:
                 yield {"path": path, "key": document["key"], "launch": number, "phase": phase,
@@ -58,26 +112,59 @@ def series_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, An
 
 def operator_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `operator_times`, of results that were profiled."""
-    for position, operator in enumerate(document.get("operators", ())):
-        yield {"path": path, "key": document["key"], "position": position, **operator}
+    for launch in document["launches"]:
+        for operator in (launch.get("profile") or {}).get("operators", ()):
+            yield {"path": path, "key": document["key"], **operator}
 
 
 def condition_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Rows of `condition_values`: t is in seconds since the first launch began."""
+    """Rows of `condition_series`: t is in seconds since the first launch began.
+
+    The sampler's series, one per launch and metric, and what was read once per launch: by the gate
+    before it, over its samples, and after it.
+    """
     launches = document["launches"]
-    starts = [launch["started_at"] for launch in launches]
-    for launch in launches:
-        for metric, unit in _CONDITIONS.items():
-            value = launch["resources"].get(metric)
-            if value is not None:
-                yield {"path": path, "key": document["key"], "t": launch["started_at"] - min(starts),
-                       "metric": metric, "value": value, "unit": unit}  # fmt: skip
+    origin = min((launch["started_at"] for launch in launches), default=0.0)
+    for number, launch in enumerate(launches):
+        began = launch["started_at"] - origin
+        seen = launch.get("conditions") or {"t_s": [], "metrics": {}}
+        series = {
+            name: ([began + t for t in seen["t_s"]], values)
+            for name, values in seen["metrics"].items()
+        }
+        series |= {name: ([began], [value]) for name, value in _once(launch)}
+        for metric, (times, values) in series.items():
+            yield {"path": path, "key": document["key"], "launch": number, "metric": metric,
+                   "unit": _unit(metric), "t": times, "value": values}  # fmt: skip
 
 
-_CONDITIONS = {
-    "cpu_utilisation": "cores",
-    "other_cpu_utilisation": "cores",
-    "steal": "cores",
-    "load_rss_mb": "MB",
-    "peak_rss_mb": "MB",
-}
+def _once(launch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    gate, after = launch.get("gate") or {}, launch.get("after") or {}
+    calibration = gate.get("calibration") or {}
+    found: dict[str, Any] = {f"mean_{name}": value for name, value in launch["resources"].items()
+                             if name in _MEANS}  # fmt: skip
+    found |= {name: launch["resources"].get(name) for name in _COUNTS}
+    found |= {f"before_{name}": gate.get(name) for name in _BEFORE}
+    found |= {f"calibration_{name}": value for name, value in calibration.items()}
+    found["after_load_1min"] = after.get("load_1min")
+    for when, zones in (("before", gate), ("after", after)):
+        for zone, value in (zones.get("temperatures_c") or {}).items():
+            found[f"{when}_temperature_{zone}_c"] = value
+    for name, value in found.items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            yield name, float(value)
+
+
+_MEANS = ("cpu_utilisation", "other_cpu_utilisation", "steal", "cpu_pressure", "sampler_cpu_share")
+_COUNTS = ("load_rss_mb", "peak_load_rss_mb", "peak_inference_rss_mb", "voluntary_switches",
+           "involuntary_switches", "migrations")  # fmt: skip
+_BEFORE = ("other_cpu_cores", "load_1min", "battery_percent", "idle_w", "waited_s")
+#: end of a metric's name -> its unit
+_UNITS = {"_ms": "ms", "_mb": "MB", "_mhz": "MHz", "_c": "°C", "_w": "W", "_percent": "%", "_s": "s",
+          "_a": "A", "_v": "V", "utilisation": "cores", "steal": "cores", "_cores": "cores",
+          "switches": "switches", "migrations": "migrations", "pressure": "share",
+          "share": "share", "load_1min": "tasks"}  # fmt: skip
+
+
+def _unit(metric: str) -> str | None:
+    return next((unit for end, unit in _UNITS.items() if metric.endswith(end)), None)

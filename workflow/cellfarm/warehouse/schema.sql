@@ -11,18 +11,44 @@ CREATE TABLE results (
     processor VARCHAR, threads INTEGER, protocol VARCHAR, status VARCHAR, reason VARCHAR,
     latency_ms DOUBLE, latency_ci_low_ms DOUBLE, latency_ci_high_ms DOUBLE, latency_p90_ms DOUBLE,
     launches INTEGER, samples INTEGER, stopped_because VARCHAR, steady_state VARCHAR,
-    cold_total_ms DOUBLE, cold_start_ms DOUBLE, cold_import_ms DOUBLE, cold_load_ms DOUBLE,
-    cold_first_ms DOUBLE, peak_rss_mb DOUBLE, load_rss_mb DOUBLE, cpu_utilisation DOUBLE,
-    other_cpu_utilisation DOUBLE, energy_mj DOUBLE, cosine DOUBLE, max_abs_error DOUBLE,
-    top1_match BOOLEAN, artifact_bytes BIGINT, emulated BOOLEAN, flags VARCHAR[], key VARCHAR,
-    measured_at TIMESTAMPTZ, experiment VARCHAR, device_facts JSON, causes JSON, log VARCHAR
+    -- a fresh process to its first result, the artifact in the page cache
+    cold_total_ms DOUBLE, cold_total_ci_low_ms DOUBLE, cold_total_ci_high_ms DOUBLE,
+    cold_start_ms DOUBLE, cold_import_ms DOUBLE, cold_read_ms DOUBLE, cold_load_ms DOUBLE,
+    cold_first_ms DOUBLE, steady_after_ms DOUBLE,
+    -- the same with the artifact out of it
+    cold_cache_total_ms DOUBLE, cold_cache_total_ci_low_ms DOUBLE, cold_cache_total_ci_high_ms DOUBLE,
+    cold_cache_start_ms DOUBLE, cold_cache_import_ms DOUBLE, cold_cache_read_ms DOUBLE,
+    cold_cache_load_ms DOUBLE, cold_cache_first_ms DOUBLE, page_cache_share DOUBLE,
+    peak_rss_mb DOUBLE, load_rss_mb DOUBLE, peak_load_rss_mb DOUBLE, peak_inference_rss_mb DOUBLE,
+    cpu_utilisation DOUBLE, other_cpu_utilisation DOUBLE, sampler_cpu_share DOUBLE, energy_mj DOUBLE,
+    -- under continuous load
+    throughput_burst_per_s DOUBLE, throughput_settled_per_s DOUBLE, throughput_ratio DOUBLE,
+    settled_after_s DOUBLE,
+    operators_sum_ms DOUBLE, operators_gap DOUBLE, operators_reason VARCHAR,
+    cosine DOUBLE, max_abs_error DOUBLE, top1_match BOOLEAN, artifact_bytes BIGINT,
+    payload_bytes BIGINT, emulated BOOLEAN, flags VARCHAR[], key VARCHAR, measured_at TIMESTAMPTZ,
+    experiment VARCHAR, drift_ratio DOUBLE, device_facts JSON, causes JSON, log VARCHAR
 );
 CREATE TABLE series (           -- raw samples, one row per launch and phase
     path VARCHAR, key VARCHAR, launch INTEGER, phase VARCHAR, ms DOUBLE[]
 );
-CREATE TABLE operator_times (path VARCHAR, key VARCHAR, position INTEGER, name VARCHAR, type VARCHAR, ms DOUBLE);
-CREATE TABLE condition_values (
-    path VARCHAR, key VARCHAR, t DOUBLE, metric VARCHAR, value DOUBLE, unit VARCHAR
+CREATE TABLE launch_facts (
+    path VARCHAR, key VARCHAR, launch INTEGER, mode VARCHAR, round INTEGER, status VARCHAR,
+    started_at DOUBLE, median_ms DOUBLE, outliers INTEGER, steady_state VARCHAR,
+    warmup_iterations INTEGER, affinity INTEGER[], page_cache_share DOUBLE,
+    calibration_compute_ms DOUBLE, calibration_memory_ms DOUBLE, waited_s DOUBLE, flags VARCHAR[]
+);
+CREATE TABLE operator_times (
+    path VARCHAR, key VARCHAR, position INTEGER, name VARCHAR, type VARCHAR, library_type VARCHAR,
+    node VARCHAR, ms DOUBLE
+);
+CREATE TABLE condition_series ( -- one row per launch and metric; t in seconds since the cell's first launch
+    path VARCHAR, key VARCHAR, launch INTEGER, metric VARCHAR, unit VARCHAR, t DOUBLE[], value DOUBLE[]
+);
+
+CREATE TABLE cell_ratios (
+    key VARCHAR, other_key VARCHAR, ratio DOUBLE, ratio_ci_low DOUBLE, ratio_ci_high DOUBLE,
+    rounds INTEGER, crosses_experiments BOOLEAN
 );
 
 CREATE VIEW history AS
@@ -38,6 +64,26 @@ SELECT s.key, s.launch, i.iteration::INTEGER AS iteration, s.phase, s.ms[i.itera
        r.superseded
 FROM series s JOIN results r USING (path), generate_series(0, len(s.ms) - 1) AS i (iteration);
 
-CREATE VIEW operators AS SELECT key, position, name, type, ms FROM operator_times;
-CREATE VIEW conditions AS SELECT key, t, metric, value, unit FROM condition_values;
+CREATE VIEW launches AS
+SELECT l.* EXCLUDE (path, started_at), to_timestamp(l.started_at) AS started_at, r.superseded
+FROM launch_facts l JOIN results r USING (path);
+
+CREATE VIEW operators AS
+SELECT o.* EXCLUDE (path), r.superseded FROM operator_times o JOIN results r USING (path);
+
+CREATE VIEW conditions AS
+SELECT c.key, c.launch, unnest(c.t) AS t, c.metric, unnest(c.value) AS value, c.unit, r.superseded
+FROM condition_series c JOIN results r USING (path);
+
+-- latency of other_key over that of key, both ways
+CREATE VIEW ratios AS
+WITH both_ways AS (
+    SELECT * FROM cell_ratios
+    UNION ALL
+    SELECT other_key, key, 1 / ratio, 1 / ratio_ci_high, 1 / ratio_ci_low, rounds,
+           crosses_experiments
+    FROM cell_ratios
+)
+SELECT b.* FROM both_ways b JOIN cells USING (key) JOIN cells AS other ON other.key = b.other_key;
+
 CREATE VIEW devices AS SELECT device, facts FROM devices_now;

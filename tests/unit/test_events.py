@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from cellfarm.experiments.launch import MAX_SAMPLES, _Record
+from cellfarm.experiments.events import MAX_SAMPLES, Record
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,21 +24,21 @@ GOOD = [
     event("phase", name="import"),
     event("done", name="import", ms=30.0, library_version="1.2.3"),
     event("phase", name="load"),
-    event("done", name="load", ms=40.0, rss_mb=90.0, actual={"threads": 2, "provider": "cpu"}),
+    event("done", name="load", ms=40.0, actual={"threads": 2, "provider": "cpu"}),
     event("phase", name="first"),
     event("done", name="first", ms=15.0),
     event("outputs"),
-    event("phase", name="warmup"),
-    event("samples", phase="warmup", ms=[11.0]),
-    event("phase", name="warm"),
-    event("samples", phase="warm", ms=[10.0, 10.5]),
-    event("resources", peak_rss_mb=120.0, cpu_utilisation=0.98, steal=None),
+    event("phase", name="series"),
+    event("samples", ms=[11.0, 10.0, 10.5], seconds=0.04),
+    event("resources", peak_inference_rss_mb=120.0, cpu_utilisation=0.98, steal=None),
     event("end"),
 ]
 
 
-def finish(lines: list[str], code: int = 0, timed_out: bool = False) -> dict[str, Any]:
-    record = _Record()
+def finish(
+    lines: list[str], code: int = 0, timed_out: bool = False, mode: str = "measure"
+) -> dict[str, Any]:
+    record = Record(mode)
     for line in lines:
         record.take(line)
     document = record.finish(code, timed_out, TIMEOUT_S)
@@ -65,9 +65,9 @@ def test_a_launch_that_went_well_is_ok_with_all_its_numbers():
     document = finish(GOOD)
     assert (document["status"], document["reason"]) == ("ok", None)
     assert document["phases"] == {"start": 20.5, "import": 30.0, "load": 40.0, "first": 15.0}
-    assert (document["warmup_ms"], document["warm_ms"]) == ([11.0], [10.0, 10.5])
+    assert (document["samples_ms"], document["seconds"]) == ([11.0, 10.0, 10.5], 0.04)
     assert document["resources"] == {
-        "load_rss_mb": 90.0, "peak_rss_mb": 120.0, "cpu_utilisation": 0.98, "steal": None,
+        "peak_inference_rss_mb": 120.0, "cpu_utilisation": 0.98, "steal": None,
     }  # fmt: skip
     assert document["library_version"] == "1.2.3"
     assert document["actual"] == {"threads": 2, "provider": "cpu"}
@@ -89,11 +89,11 @@ def test_a_launch_that_stops_early_is_never_ok(count: int):
         (GOOD[:2], -200, "killed by signal 200 in phase import"),
         ([], 127, "ended with code 127 in phase process start"),
         (GOOD[:4], 3, "ended with code 3 in phase load"),
-        (GOOD[:11], 0, "ended with code 0 in phase warm, before its work was done"),
+        (GOOD[:9], 0, "ended with code 0 in phase series, before its work was done"),
         (without("outputs"), 0, "ended with code 0 but without samples or output"),
         (without("samples"), 0, "ended with code 0 but without samples or output"),
-        (GOOD, 1, "ended with code 1 in phase warm"),
-        (GOOD, -6, "killed by SIGABRT in phase warm"),
+        (GOOD, 1, "ended with code 1 in phase series"),
+        (GOOD, -6, "killed by SIGABRT in phase series"),
         ([*GOOD[:4], event("error", kind="RuntimeError", message="bad\n  model")], 1,
          "in phase load: RuntimeError: bad model"),
         ([*GOOD[:2], event("error", kind="ModuleNotFoundError", message="No module named 'x'")], 1,
@@ -114,7 +114,7 @@ def test_a_deadline_says_which_and_where():
 
 
 def test_samples_of_zero_are_no_measurement():
-    lines = replaced('"phase": "warm"', event("samples", phase="warm", ms=[1.0, 0.0]))
+    lines = replaced('"samples"', event("samples", ms=[1.0, 0.0], seconds=1.0))
     assert verdict(lines) == ("failed", "a latency of 0: nothing was measured")
 
 
@@ -132,8 +132,8 @@ BAD_LATENCIES = ["NaN", "Infinity", "-Infinity", "-1", "-0.001", '"5"', "true", 
 
 @pytest.mark.parametrize("value", BAD_LATENCIES, ids=lambda value: value[:12])
 def test_a_latency_that_is_none_is_not_taken(value: str):
-    samples = f'{{"event": "samples", "phase": "warm", "ms": [10.0, {value}]}}'
-    assert verdict(replaced('"phase": "warm"', samples))[0] == "failed"
+    samples = f'{{"event": "samples", "ms": [10.0, {value}], "seconds": 1}}'
+    assert verdict(replaced('"samples"', samples))[0] == "failed"
     done = f'{{"event": "done", "name": "first", "ms": {value}}}'
     document = finish(replaced('"name": "first", "ms"', done))
     assert "first" not in document["phases"]
@@ -142,8 +142,8 @@ def test_a_latency_that_is_none_is_not_taken(value: str):
 
 @pytest.mark.parametrize("ms", ['"123"', "{}", "5", "null", '{"0": 1}'])
 def test_samples_that_are_no_list_are_not_taken(ms: str):
-    line = f'{{"event": "samples", "phase": "warm", "ms": {ms}}}'
-    assert verdict(replaced('"phase": "warm"', line))[0] == "failed"
+    line = f'{{"event": "samples", "ms": {ms}, "seconds": 1}}'
+    assert verdict(replaced('"samples"', line))[0] == "failed"
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", '"90"', "true", "[]", "1" + "0" * 400])
@@ -151,15 +151,13 @@ def test_a_resource_that_is_no_number_is_not_known(value: str):
     line = f'{{"event": "resources", "peak_rss_mb": {value}, "steal": 0.5}}'
     known = finish(replaced('"resources"', line))["resources"]
     assert known.get("peak_rss_mb") is None
-    load = f'{{"event": "done", "name": "load", "ms": 1.0, "rss_mb": {value}, "actual": {{}}}}'
-    assert finish(replaced('"rss_mb"', load))["resources"].get("load_rss_mb") is None
 
 
 def test_settings_that_were_read_back_are_plain_values():
     actual = '{"a": NaN, "b": {"c": [1]}, "d": true, "e": null, "f": "\\ud800", "g": 2.5}'
     line = f'{{"event": "done", "name": "load", "ms": 1.0, "actual": {actual}}}'
     assert finish(replaced('"actual"', line))["actual"] == {
-        "a": None, "b": "{'c': [1]}", "d": True, "e": None, "f": "?", "g": 2.5,
+        "a": None, "b": {"c": "[1]"}, "d": True, "e": None, "f": "?", "g": 2.5,
     }  # fmt: skip
 
 
@@ -173,17 +171,28 @@ def test_texts_and_lists_are_cut():
     long = "x" * 100_000
     lines = [event("phase", name=long), event("error", kind="E", message=long)]
     assert len(verdict(lines, 1)[1] or "") < 700
-    many = event("samples", phase="warm", ms=[1.0] * (MAX_SAMPLES + 5))
-    assert len(finish(replaced('"phase": "warm"', many))["warm_ms"]) == MAX_SAMPLES
+    many = event("samples", ms=[1.0] * (MAX_SAMPLES + 5), seconds=1.0)
+    assert len(finish(replaced('"samples"', many))["samples_ms"]) == MAX_SAMPLES
 
 
-def test_unknown_series_are_not_kept():
-    lines = [
-        *GOOD,
-        event("samples", phase="other", ms=[1.0]),
-        event("samples", phase=["warm"], ms=[]),
-    ]
-    assert finish(lines) == finish(GOOD)
+def test_conditions_are_columns_of_numbers_as_long_as_their_times():
+    metrics = {"rss_mb": [10.0, None], "steal": ["x", 1]}
+    good = event("conditions", t_s=[0.1, 0.2], metrics=metrics, interval_s=0.1)
+    assert finish([*GOOD, good])["conditions"] == {
+        "t_s": [0.1, 0.2], "metrics": {"rss_mb": [10.0, None], "steal": [None, 1.0]},
+        "interval_s": 0.1, "power_meter": None,
+    }  # fmt: skip
+    for t_s, metrics in (([0.1], {"a": []}), (["x"], {}), (3, {}), ([0.1], [1]), ([None], {})):
+        assert "conditions" not in finish([*GOOD, event("conditions", t_s=t_s, metrics=metrics)])
+
+
+def test_each_mode_has_its_own_proof_of_work():
+    cold = without("samples")
+    assert finish(cold, mode="cold")["status"] == "ok"
+    assert finish(without("outputs", cold), mode="cold")["status"] == "failed"
+    assert finish(GOOD[:3] + GOOD[-1:], mode="profile")["status"] == "failed"
+    profile = [event("operators", operators=[]), event("end")]
+    assert finish(profile, mode="profile")["status"] == "ok"
 
 
 @pytest.mark.parametrize("line", ["[" * 200_000, '{"event":' * 50_000, '{"a":' * 50_000 + "1"])
@@ -192,10 +201,41 @@ def test_a_line_nested_without_end_is_chatter(line: str):
 
 
 EVENTS = st.sampled_from(
-    ["start", "phase", "done", "outputs", "samples", "resources", "error", "end", "x"]
+    [
+        "start",
+        "phase",
+        "done",
+        "outputs",
+        "samples",
+        "resources",
+        "error",
+        "end",
+        "x",
+        "pinned",
+        "page_cache",
+        "conditions",
+        "after",
+        "operators",
+    ]
 )
 FIELDS = st.sampled_from(
-    ["ms", "name", "phase", "pid", "rss_mb", "actual", "library_version", "kind", "message", "self"]
+    [
+        "ms",
+        "name",
+        "phase",
+        "pid",
+        "rss_mb",
+        "actual",
+        "library_version",
+        "kind",
+        "message",
+        "self",
+        "seconds",
+        "t_s",
+        "metrics",
+        "cores",
+        "resident_share",
+    ]
 )
 VALUES: Any = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6)
@@ -216,4 +256,4 @@ def test_whatever_a_device_prints_gives_a_record_that_json_can_hold(lines, code,
     document = finish(lines, code, timed_out)
     assert document["status"] in ("ok", "failed", "timeout")
     assert (document["reason"] is None) == (document["status"] == "ok")
-    assert document["status"] != "ok" or (code == 0 and not timed_out and document["warm_ms"])
+    assert document["status"] != "ok" or (code == 0 and not timed_out and document["samples_ms"])

@@ -1,0 +1,100 @@
+"""A cell against itself in one experiment, 100 times: how often it is called different.
+
+Copies of a library under other names (the same modules, environment and artifact) are cells of one
+experiment. Copies 1 and 2, 3 and 4 ... are compared as the product compares cells: the interval of
+the ratio from the rounds that both took part in, at the 5 % level. No launch is in two comparisons.
+Each experiment has a seed of its own, so that the orders of launches differ.
+
+Protocol `quick` without cold starts and profiles, five launches of a few samples each.
+Baseline, from the same samples: a Mann-Whitney test that takes all samples for independent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cellfarm.analysis.ratios import different
+from scipy.stats import mannwhitneyu
+
+from .figures import Baseline, Figure, Options, keep_raw, shown
+from .lab import LATENCY_ONLY, Lab, open_lab
+from .results import brief, good, launches_of, ratio
+from .variants import add_copy
+
+LEAST_PERCENT, TARGET_PERCENT = 3.0, 8.0
+PAIRS = 100
+PAIRS_PER_EXPERIMENT = 5
+MODEL, LIBRARY, THREADS = "squeezenet1_1", "ncnn", 1
+LEVEL = 0.05
+#: As many launches for all, as pairs are what is wanted, and few samples, to keep it short.
+PROTOCOL: dict[str, Any] = LATENCY_ONLY | {
+    "launches": {"min": 5, "max": 5},
+    "samples": {"min": 30, "max": 30, "seconds": 0},
+}
+Pair = tuple[dict[str, Any], dict[str, Any]]
+
+
+def measure(options: Options) -> list[Figure]:
+    wanted = options.runs or (4 if options.quick else PAIRS)
+    size = min(2 if options.quick else PAIRS_PER_EXPERIMENT, wanted)
+    pairs: list[Pair] = []
+    with open_lab("a_a") as lab:
+        names = [add_copy(lab, LIBRARY, f"copy{number:02}") for number in range(2 * size)]
+        while len(pairs) < wanted:
+            pairs += _experiment(lab, options, names, seed=len(pairs))
+            called = sum(bool(different(ratio(*pair))) for pair in pairs)
+            print(f"  {len(pairs)} of {wanted} pairs, {called} called different", flush=True)
+    del pairs[wanted:]
+    keep_raw("a_a", options, [[brief(one) for one in pair] for pair in pairs])
+    return [_figure(pairs)]
+
+
+def _experiment(lab: Lab, options: Options, names: list[str], seed: int) -> list[Pair]:
+    protocol = lab.protocol("quick", options, **PROTOCOL, seed=seed)
+    run = lab.measure(protocol, models=[MODEL], libraries=names, threads=[THREADS])
+    results = sorted(good(run.results), key=lambda result: str(result["cell"]["library"]))
+    return list(zip(results[::2], results[1::2], strict=True))
+
+
+def _figure(pairs: list[Pair]) -> Figure:
+    ratios = [ratio(*pair) for pair in pairs]
+    called = [one for one in ratios if different(one)]
+    distances = sorted(abs((one.ratio or 1.0) - 1) for one in ratios)
+    flagged = sum(bool(one["flags"] or two["flags"]) for one, two in pairs)
+    unflagged = [
+        found
+        for found, (one, two) in zip(ratios, pairs, strict=True)
+        if not one["flags"] and not two["flags"]
+    ]
+    return Figure(
+        what=f"comparisons of a cell with itself that are called different ({len(pairs)} pairs)",
+        value=100 * len(called) / len(pairs),
+        unit="%",
+        least=LEAST_PERCENT,
+        target=TARGET_PERCENT,
+        baselines=[
+            Baseline("Mann-Whitney test over all samples", 100 * _naive(pairs) / len(pairs), "%")
+        ],
+        details={
+            "called different": " ".join(_interval(one) for one in called) or "none",
+            "rounds in a comparison": sorted({one.rounds for one in ratios}),
+            "distance from 1": f"median {100 * distances[len(distances) // 2]:.2f} %, "
+            f"largest {100 * distances[-1]:.1f} %",
+            "pairs with a flagged cell": flagged,
+            "called different among the unflagged": f"{sum(bool(different(one)) for one in unflagged)}"
+            f" of {len(unflagged)}",
+        },
+    )
+
+
+def _interval(one: Any) -> str:
+    return f"{shown(one.ratio)} ({one.low:.3f} to {one.high:.3f})"
+
+
+def _naive(pairs: list[Pair]) -> int:
+    """Comparisons that a test over all samples calls different."""
+    samples = [
+        [[ms for launch in launches_of(one) for ms in launch["warm_ms"]] for one in pair]
+        for pair in pairs
+    ]
+    return sum(bool(mannwhitneyu(one, two).pvalue < LEVEL) for one, two in samples)

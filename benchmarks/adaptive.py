@@ -1,0 +1,88 @@
+"""What stopping in time saves: the default matrix against a fixed 10 launches of 50 inferences.
+
+Both ways measure every cell of the default matrix by the product's own experiments, model by model
+in turn (which way comes first alternates), with the protocol `quick`'s gates, without cold starts
+and profiles. The adaptive way is `quick` as it is; the fixed way takes 10 launches of 50 inferences
+whatever their spread.
+
+The figure is the ratio of the experiments' wall times. Beside it: the share of cells whose interval
+is as narrow as the protocol wants, either way, and the time in launches alone.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from cellfarm.configuration import load_file
+
+from .figures import Baseline, Figure, Options, keep_raw
+from .lab import LATENCY_ONLY, Measured, open_lab
+from .results import brief, flag_counts, half_width, launches_of
+
+TARGET = 0.5
+FIXED: dict[str, Any] = {
+    "launches": {"min": 10, "max": 10},
+    "samples": {"min": 50, "max": 50, "seconds": 0},
+}
+WAYS = ("adaptive", "fixed")
+
+
+def measure(options: Options) -> list[Figure]:
+    totals = {way: Measured() for way in WAYS}
+    with open_lab("adaptive") as lab:
+        adaptive = lab.protocol("quick", options, **LATENCY_ONLY)
+        protocols = {"adaptive": adaptive, "fixed": adaptive | FIXED}
+        if options.quick:
+            protocols["fixed"] |= {"launches": {"min": 3, "max": 3}}
+        models = ["squeezenet1_1"] if options.quick else load_file(lab.project).document["models"]
+        libraries = {"libraries": ["ncnn", "litert"]} if options.quick else {}
+        for number, model in enumerate(models):
+            for way in WAYS if number % 2 == 0 else reversed(WAYS):
+                run = lab.measure(protocols[way], models=[model], **libraries)
+                print(f"  {model}, {way}: {run.wall_s:.0f} s", flush=True)
+                totals[way].results += run.results
+                totals[way].launches += run.launches
+                totals[way].wall_s += run.wall_s
+    raw = {way: _raw(total) for way, total in totals.items()}
+    keep_raw("adaptive", options, raw)
+    wanted = adaptive["target_half_width"]
+    fixed = totals["fixed"]
+    return [
+        Figure(
+            what="wall time, of that of 10 launches of 50 inferences",
+            value=totals["adaptive"].wall_s / fixed.wall_s,
+            unit="",
+            target=TARGET,
+            baselines=[Baseline("10 launches of 50 inferences", fixed.wall_s, "s")],
+            details={way: _described(total, wanted) for way, total in totals.items()}
+            | {
+                "time in measuring launches, of that": totals["adaptive"].seconds("measure")
+                / fixed.seconds("measure"),
+            },
+        )
+    ]
+
+
+def _described(total: Measured, wanted: float) -> str:
+    widths = _widths(total)
+    launches = [len(launches_of(one)) for one in total.results]
+    narrow = sum(width <= wanted for width in widths)
+    return (
+        f"{total.wall_s:.0f} s, of it {total.seconds('measure'):.0f} s in measuring launches and "
+        f"{total.seconds('gate'):.0f} s in gates; {sum(launches)} launches, {min(launches)} to "
+        f"{max(launches)} a cell; {narrow} of {len(total.results)} cells as narrow as "
+        f"{100 * wanted:g} %, median half-width {100 * median(widths):.1f} %; "
+        f"flags: {flag_counts(total.results)}"
+    )
+
+
+def _widths(total: Measured) -> list[float]:
+    """A cell without an interval is as wide as can be."""
+    found = [half_width(one) if one["summary"] else None for one in total.results]
+    return [1.0 if width is None else width for width in found]
+
+
+def _raw(total: Measured) -> dict[str, Any]:
+    seconds = {mode: total.seconds(mode) for mode in ("measure", "gate")}
+    return {"wall_s": total.wall_s, "seconds": seconds, "cells": [brief(x) for x in total.results]}

@@ -1,0 +1,79 @@
+"""Ratios of pairs of measurements, with bootstrap intervals. Pure and seeded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+RESAMPLES = 5000
+
+#: One list for each setting (model, threads ...); a value for each pair in it.
+Settings = Sequence[Sequence[float]]
+
+
+def geometric_mean(ratios: Settings) -> float:
+    """Over the settings, of the geometric means over the pairs."""
+    return math.exp(float(np.mean([np.mean(np.log(np.asarray(one))) for one in ratios])))
+
+
+def geometric_interval(ratios: Settings) -> tuple[float, float]:
+    """The 95 % bootstrap interval of `geometric_mean`; the pairs of each setting are resampled."""
+    generator = np.random.default_rng(0)
+    drawn = np.zeros(RESAMPLES)
+    for one in ratios:
+        logarithms = np.log(np.asarray(one))
+        picks = generator.integers(len(logarithms), size=(RESAMPLES, len(logarithms)))
+        drawn += np.mean(logarithms[picks], axis=1) / len(ratios)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return math.exp(low), math.exp(high)
+
+
+def ratio_of_medians(numerators: Settings, denominators: Settings) -> float:
+    """Over the settings, the geometric mean of median(numerators) / median(denominators)."""
+    found = [
+        math.log(float(np.median(one)) / float(np.median(two)))
+        for one, two in zip(numerators, denominators, strict=True)
+    ]
+    return math.exp(float(np.mean(found)))
+
+
+def ratio_of_medians_interval(numerators: Settings, denominators: Settings) -> tuple[float, float]:
+    """The 95 % bootstrap interval of `ratio_of_medians`.
+
+    Pairs are resampled whole, so that what hit both of a pair cancels.
+    """
+    generator = np.random.default_rng(0)
+    drawn = np.zeros(RESAMPLES)
+    for one, two in zip(numerators, denominators, strict=True):
+        picks = generator.integers(len(one), size=(RESAMPLES, len(one)))
+        upper = np.median(np.asarray(one)[picks], axis=1)
+        lower = np.median(np.asarray(two)[picks], axis=1)
+        drawn += np.log(upper / lower) / len(numerators)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return math.exp(low), math.exp(high)
+
+
+def independent_interval(samples: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the median as if all samples were independent, by order statistics.
+
+    What a benchmark reports that forgets that the samples of one process belong together: the
+    ranks n/2 -+ 1.96 sqrt(n)/2 (David & Nagaraja, "Order Statistics", 2003, section 7.1).
+    """
+    ordered = sorted(samples)
+    count = len(ordered)
+    half = 0.98 * math.sqrt(count)
+    low = max(0, math.floor(count / 2 - half))
+    high = min(count - 1, math.ceil(count / 2 + half))
+    return ordered[low], ordered[high]
+
+
+def percent(ratio: float) -> float:
+    """1.02 -> 2.0"""
+    return (ratio - 1) * 100
+
+
+def percent_interval(bounds: tuple[float, float]) -> str:
+    """(0.99, 1.02) -> `-1.0 % to +2.0 %`"""
+    return f"{percent(bounds[0]):+.2f} % to {percent(bounds[1]):+.2f} %"

@@ -1,0 +1,129 @@
+"""Single launches of the real runner, side by side with something else, on a device that is ours."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cellfarm.conversion import jobs
+from cellfarm.devices import Transport, choose_cores, open_device
+from cellfarm.experiments.deployment import Deployment, artifact_folder
+from cellfarm.experiments.gates import Gates
+from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.locking import file_lock, machine_lock_path
+from cellfarm.plan import PlannedCell
+
+from .figures import NotMeasurable
+from .lab import DEVICE, Lab
+
+SCRATCH_NAME = "launches/benchmark"
+
+
+@dataclass
+class Direct:
+    """This machine, held for the block of `open_direct`.
+
+    Args:
+        protocol: what launches and gates are made with, unless a launch is given another.
+    """
+
+    lab: Lab
+    plan: Mapping[str, Any]
+    protocol: Mapping[str, Any]
+    transport: Transport
+    facts: Mapping[str, Any]
+    lock: int
+    gates: Gates = field(init=False)
+
+    def __post_init__(self) -> None:
+        setting = Setting(self.transport, self.protocol, self.lock)
+        self.gates = Gates(setting, lambda what, waited_s: None)
+
+    def subject(self, planned: PlannedCell) -> Subject:
+        """Deploy a cell as an experiment does.
+
+        Raises:
+            NotMeasurable: it cannot be launched.
+        """
+        deployment = Deployment(
+            self.lab.project, self.plan, self.transport, self.facts, lambda name: None
+        )
+        deployed = deployment.deploy(planned)
+        if isinstance(deployed, dict):
+            raise NotMeasurable(f"{planned.cell.label}: {deployed['reason']}")
+        return Subject(self, planned, deployed)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One cell, deployed."""
+
+    direct: Direct
+    planned: PlannedCell
+    deployed: Deployed
+
+    @property
+    def name(self) -> str:
+        cell = self.planned.cell
+        return f"{cell.model} {cell.library} t{cell.threads}"
+
+    @property
+    def files(self) -> Path:
+        """The artifact's folder."""
+        return artifact_folder(self.direct.lab.project, self.planned) / jobs.FILES
+
+    @property
+    def model_files(self) -> Path:
+        """The folder of the model's inputs and of model.json."""
+        project = self.direct.lab.project
+        return project.model_folder(self.planned.cell.model, self.planned.model_id) / jobs.FILES
+
+    @property
+    def cores(self) -> list[int] | None:
+        """Where the product puts this cell's launches; None: anywhere."""
+        if self.direct.protocol["affinity"] != "big_first":
+            return None
+        facts, threads = self.direct.facts, self.planned.cell.threads
+        return choose_cores(facts.get("clusters"), threads, facts.get("allowed_cores"))
+
+    def gate(self) -> None:
+        """Wait, as an experiment does before a launch, until the machine is quiet and fast."""
+        self.direct.gates.pass_through(self.deployed, self.planned.cell.threads, self.cores)
+
+    def launch(self, protocol: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The record of one measuring launch that ended well.
+
+        Raises:
+            NotMeasurable: it did not.
+        """
+        direct = self.direct
+        setting = Setting(direct.transport, protocol or direct.protocol, direct.lock)
+        result = launch(
+            setting, self.deployed, self.planned.cell, mode="measure", cores=self.cores,
+            scratch=SCRATCH_NAME,
+        )  # fmt: skip
+        if result["status"] != "ok":
+            raise NotMeasurable(f"{self.name}: {result['status']}: {result['reason']}")
+        return result
+
+
+@contextlib.contextmanager
+def open_direct(lab: Lab, protocol: Mapping[str, Any], **axes: Any) -> Iterator[list[Subject]]:
+    """The cells of a matrix, deployed, on this machine, which is ours until the block ends."""
+    plan, frozen = lab.plan(protocol, **axes)
+    transport = open_device(frozen["devices"][DEVICE], lab.project.root)
+    with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
+        transport.prepare()
+        transport.take_control(protocol["governor"])
+        try:
+            direct = Direct(lab, frozen, protocol, transport, transport.facts(), lock)
+            yield [direct.subject(planned) for planned in plan.cells]
+        finally:
+            transport.release_control()
+
+
+def _waiting(who: str) -> None:
+    print(f"  waiting for this machine, being measured by {who}", flush=True)

@@ -1,0 +1,179 @@
+"""A project of its own for a benchmark: real launches through the product's own experiments.
+
+Sources, environments, models and artifacts are the checkout's, by links; results, work folders and
+the history of the device's speed are the lab's own and go away with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import cellfarm.experiments.experiment as experiments
+from cellfarm.configuration import load, load_file, read_protocol
+from cellfarm.conversion import jobs
+from cellfarm.core.store import Store
+from cellfarm.devices import Transport, open_device
+from cellfarm.environments import locate
+from cellfarm.errors import CellfarmError
+from cellfarm.experiments.deployment import artifact_folder, run_environment
+from cellfarm.plan import Plan, freeze, make_plan
+from cellfarm.project import Project
+
+from .figures import REPOSITORY, SCRATCH, NotMeasurable, Options
+from .watching import LaunchTimes, WatchingTransport
+
+DEVICE = "host"
+#: What `--quick` makes of any protocol.
+SMOKE: dict[str, Any] = {
+    "launches": {"min": 2, "max": 2},
+    "samples": {"min": 10, "max": 10, "seconds": 0},
+    "cold_cache": {"launches": 0},
+    "profile": {"runs": 0},
+}
+#: Launches whose latencies no figure looks at.
+LATENCY_ONLY: dict[str, Any] = {"cold_cache": {"launches": 0}, "profile": {"runs": 0}}
+
+Result = dict[str, Any]
+
+
+@dataclass
+class Measured:
+    """What a run of the product gave.
+
+    `results` are the store's documents, in the plan's order; `launches` every process of a runner,
+    gates too; `wall_s` the experiments' whole time.
+    """
+
+    results: list[Result] = field(default_factory=list)
+    launches: list[LaunchTimes] = field(default_factory=list)
+    wall_s: float = 0.0
+
+    def seconds(self, *modes: str) -> float:
+        """Time in launches of these modes; of all, if none is named."""
+        return sum(one.seconds for one in self.launches if not modes or one.mode in modes)
+
+
+class LabProject(Project):
+    """A project whose environments stand below its root, whatever the process's variables say."""
+
+    @property
+    def environments(self) -> Path:
+        return self.root / ".envs"
+
+
+class Lab:
+    """See the module. `root` is an empty folder; use `open_lab`."""
+
+    def __init__(self, root: Path) -> None:
+        self.project = LabProject(root)
+        self.real = Project(REPOSITORY)
+        self._runs = 0
+        for name in ("config", "models", "devices"):
+            (root / name).symlink_to(REPOSITORY / name)
+        shutil.copytree(self.real.locks, self.project.locks)
+        self._link_all(self.real.environments, self.project.environments)
+        self._link_all(self.real.results / "artifacts", self.project.results / "artifacts")
+        (self.project.results / "models").symlink_to(self.real.results / "models")
+
+    @staticmethod
+    def _link_all(source: Path, destination: Path) -> None:
+        if not source.is_dir():
+            raise NotMeasurable(f"there is no {source.name} yet in this checkout; run `make` first")
+        destination.mkdir(parents=True)
+        for entry in source.iterdir():
+            (destination / entry.name).symlink_to(entry)
+
+    def protocol(self, name: str, options: Options, **changes: Any) -> dict[str, Any]:
+        """A protocol of the checkout with changes; made tiny by `--quick`."""
+        found = read_protocol(self.project, name, "benchmarks") | changes
+        if options.quick:
+            found |= SMOKE | {"gates": found["gates"] | {"wait_s": 0.2, "budget_s": 2}}
+        return found
+
+    def plan(self, protocol: Mapping[str, Any], **axes: Any) -> tuple[Plan, dict[str, Any]]:
+        """Plan the checkout's config with other axes (models, libraries, threads ...).
+
+        Returns:
+            The plan, and the same frozen.
+
+        Raises:
+            NotMeasurable: the config is wrong, or an environment or artifact is not there yet.
+        """
+        try:
+            config = load_file(self.project)
+            if axes:
+                config = load(self.project, config.document | axes, "benchmarks")
+            config = replace(config, protocol=dict(protocol))
+            plan = make_plan(self.project, config)
+        except CellfarmError as error:
+            raise NotMeasurable(str(error)) from error
+        for planned in plan.cells:
+            environment = locate(self.project, run_environment(planned)).state()
+            record = jobs.read_record(artifact_folder(self.project, planned))
+            if not environment or environment["status"] != "ok" or not record:
+                raise NotMeasurable(
+                    f"{planned.cell.label}: its environment or artifact is not there or not up to "
+                    "date; run `make` first"
+                )
+        self._runs += 1
+        return plan, freeze(plan, config, attempt=self._runs)
+
+    def measure(self, protocol: Mapping[str, Any], **axes: Any) -> Measured:
+        """Measure every cell of a matrix anew, by the product's own experiments.
+
+        The results of an earlier call stay in results/earlier; what is known of the device stays.
+
+        Raises:
+            NotMeasurable: see `plan`; or the device cannot be used.
+        """
+        self._set_aside()
+        plan, frozen = self.plan(protocol, **axes)
+        found = Measured()
+        began_s = time.monotonic()
+        with _watched(found.launches):
+            for device, model in plan.experiments:
+                record = self.project.results / f"experiments/{frozen['id']}/{model}.json"
+                try:
+                    experiments.Experiment(self.project, frozen, device, model).run(record)
+                except CellfarmError as error:
+                    raise NotMeasurable(str(error)) from error
+        found.wall_s = time.monotonic() - began_s
+        store = Store(self.project.cells)
+        for planned in plan.cells:
+            text = store.path(planned.cell, planned.key).read_text(encoding="utf-8")
+            found.results.append(json.loads(text))
+        return found
+
+    def _set_aside(self) -> None:
+        if self.project.cells.exists():
+            aside = self.project.results / f"earlier/{self._runs}"
+            aside.parent.mkdir(exist_ok=True)
+            self.project.cells.rename(aside)
+
+
+@contextlib.contextmanager
+def open_lab(name: str) -> Iterator[Lab]:
+    """A lab in a folder that is removed afterwards."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=SCRATCH) as folder:
+        yield Lab(Path(folder))
+
+
+@contextlib.contextmanager
+def _watched(launches: list[LaunchTimes]) -> Iterator[None]:
+    """Every transport that an experiment opens notes its launches there."""
+
+    def watching(document: Mapping[str, Any], root: Path) -> Transport:
+        return WatchingTransport(open_device(document, root), launches=launches)
+
+    with patch.object(experiments, "open_device", watching):
+        yield

@@ -1,0 +1,50 @@
+"""The profilers of all libraries, in their own environments, on a real model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cellfarm import libraries
+
+from tests.support.farm import PROTOCOL, Farm
+
+pytestmark = pytest.mark.pipeline
+MODEL = "squeezenet1_1"  # at its full size: operators that take a time
+
+
+@pytest.fixture(scope="module")
+def profiles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """Library -> the profile that the pipeline stored."""
+    farm = Farm.create(tmp_path_factory.mktemp("operators") / "farm")
+    farm.write("config/protocols/test.yaml", PROTOCOL | {"profile": {"runs": 20}})
+    farm.configure(models=[MODEL], libraries=list(libraries.all_libraries()))
+    farm.run("measured")
+    found = {}
+    for path in farm.result_files():
+        result = json.loads((farm.root / "results/cells" / path).read_text(encoding="utf-8"))
+        (launch,) = [one for one in result["launches"] if one["mode"] == "profile"]
+        assert launch["status"] == "ok", launch
+        found[Path(path).parts[1].partition("@")[0]] = launch["profile"]
+    return found
+
+
+@pytest.mark.parametrize("library", list(libraries.all_libraries()))
+def test_a_profile_is_whole_and_named_in_common_words(profiles, library):
+    profile = profiles[library]
+    operators = profile["operators"]
+    assert [one["position"] for one in operators] == list(range(len(operators)))
+    assert {one["type"] for one in operators} <= {
+        "Conv", "MatMul", "MaxPool", "Concat", "Copy", "Transpose", "Reshape", "Reduce",
+        "AveragePool", "GlobalAveragePool", "Relu", "Clip",
+    }  # fmt: skip
+    # SqueezeNet has 26 convolutions and 3 poolings; XNNPACK calls those of 1 x 1 fully connected.
+    assert sum(one["type"] in ("Conv", "MatMul") for one in operators) == 26
+    assert sum(one["type"] == "MaxPool" for one in operators) == 3
+    # Convolutions are where the time goes; no pooling, copy or concatenation takes most of it.
+    convolutions = sum(one["ms"] for one in operators if one["type"] in ("Conv", "MatMul"))
+    assert convolutions > profile["sum_ms"] / 2
+    # Operators follow one upon the other, so they cannot take longer than the run that they are in.
+    assert -0.3 < profile["gap"] < 0.01

@@ -1,0 +1,113 @@
+"""The runner's profiling launch with a made-up library, packed and launched for real."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cellfarm.devices.local import LocalTransport
+from cellfarm.experiments.operators import Vocabulary, read_profile
+from cellfarm.experiments.payload import pack
+
+RUNS = 4
+INPUT = np.arange(3, dtype=np.float32)
+BACKEND = """\
+def import_library():
+    return "9.9"
+"""
+#: Two operators; a test replaces the line of the hook.
+PROFILER = """\
+import os
+import backend
+
+def profile(artifact, *, processor, threads, inputs, outputs, arrays, runs, scratch):
+    assert (processor, threads, inputs[0]["name"]) == ("cpu", 2, "x")
+    assert arrays[0].tolist() == [0, 1, 2]
+    open(os.path.join(scratch, "trace"), "w").close()
+    found = [[{"name": n, "type": "T", "node": None, "ms": 1.0 + run} for n in ("a", "b")]
+             for run in range(runs)]
+    pass  # hook
+    return {"runs": found, "total_ms": [9.0 + run for run in range(runs)], "method": "made up"}
+"""
+
+
+@pytest.fixture
+def profiled(tmp_path) -> Any:
+    """Launch it with the hook replaced; gives the events by name, and the launch."""
+
+    def go(hook: str = "pass", timeout_s: float = 60) -> tuple[dict[str, Any], Any]:
+        modules = [tmp_path / "backend.py", tmp_path / "profiler.py"]
+        modules[0].write_text(BACKEND)
+        modules[1].write_text(PROFILER.replace("pass  # hook", hook))
+        np.savez(tmp_path / "inputs.npz", x=INPUT)
+        transport = LocalTransport(tmp_path / "work")
+        transport.prepare()
+        payload = pack(modules, tmp_path / "payloads")
+        transport.put(payload, payload.name)
+        request = {
+            "mode": "profile",
+            "artifact": str(tmp_path),
+            "inputs": str(tmp_path / "inputs.npz"),
+            "outputs": transport.resolve("launches/one.npz"),
+            "processor": "cpu",
+            "threads": 2,
+            "cores": None,
+            "model": {"inputs": [{"name": "x"}], "outputs": [{"name": "y"}]},
+            "profile": {"runs": RUNS},
+        }
+        lines: list[str] = []
+        launched = transport.run(
+            [sys.executable, "-s", "-E", transport.resolve(payload.name)],
+            stdin=lambda spawned_ns: json.dumps(request | {"spawned_ns": spawned_ns}).encode(),
+            timeout_s=timeout_s,
+            variables={},
+            on_line=lines.append,
+        )
+        transport.remove("launches/one.npz")
+        assert list((tmp_path / "work" / "launches").iterdir()) == [], "nothing is left behind"
+        return {one["event"]: one for one in map(json.loads, lines)}, launched
+
+    return go
+
+
+def test_a_profile_has_every_operator_with_its_recorded_runs(profiled):
+    events, launched = profiled()
+    assert launched.code == 0, launched.log
+    assert events["done"]["library_version"] == "9.9"
+    first, second = events["operators"]["operators"]
+    # The first five runs are not recorded.
+    assert first == {"name": "a", "type": "T", "node": None, "ms": [6.0, 7.0, 8.0, 9.0]}
+    assert second["name"] == "b"
+    assert events["operators"]["total_ms"] == [14.0, 15.0, 16.0, 17.0]
+    profile = read_profile(events["operators"], Vocabulary({"T": "Conv"}))
+    assert (profile.sum_ms, profile.total_ms, profile.method) == (15.0, 15.5, "made up")
+
+
+@pytest.mark.parametrize(
+    ("hook", "message"),
+    [
+        ("found[-1][0]['name'] = 'other'", "the operators differ from run to run"),
+        ("found[-1].pop()", "the operators differ from run to run"),
+        ("found = [[] for one in found]", "reported no operators"),
+        ("raise OSError('no profiler here')", "no profiler here"),
+    ],
+)
+def test_what_goes_wrong_has_a_name(profiled, hook, message):
+    events, launched = profiled(hook)
+    assert launched.code == 1
+    assert message in events["error"]["message"]
+    assert "operators" not in events
+
+
+def test_a_launch_that_is_killed_leaves_no_trace_on_the_device(profiled, tmp_path: Path):
+    hook = f"open({str(tmp_path / 'there')!r}, 'w').close(); import time; time.sleep(600)"
+    began = time.monotonic()
+    _, launched = profiled(hook, timeout_s=3)
+    assert launched.timed_out
+    assert time.monotonic() - began < 300
+    assert (tmp_path / "there").exists()

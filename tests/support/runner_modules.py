@@ -1,0 +1,85 @@
+"""The runner's modules, as they import each other on a device: flat, by bare name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cellfarm.experiments.payload import RUNNER
+
+
+def runner_module(name: str) -> Any:
+    """A module of the runner."""
+    if str(RUNNER) not in sys.path:
+        sys.path.append(str(RUNNER))
+    return importlib.import_module(name)
+
+
+def write_tree(root: Path, files: Mapping[str, str | bytes]) -> str:
+    """Write files below `root`; returns it as the runner takes it."""
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return str(root)
+
+
+#: A phone that runs on its battery, in part of what it has.
+PHONE: dict[str, str] = {
+    "proc/stat": "cpu  100 20 30 4000 50 6 7 8 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\nintr 1\n",
+    "proc/loadavg": "1.50 1.00 0.50 2/900 1234\n",
+    "proc/pressure/cpu": "some avg10=0.00 avg60=0.00 avg300=0.00 total=123456\n"
+    "full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+    "proc/self/status": "Name:\trunner\nVmHWM:\t  204800 kB\nVmRSS:\t  102400 kB\n",
+    "proc/self/task/10/sched": "runner (10, #threads: 2)\nse.nr_migrations      :      3\n",
+    "proc/self/task/11/sched": "worker (11, #threads: 2)\nse.nr_migrations      :      4\n",
+    "proc/77/stat": "77 (a b) c) S 1 1 1 0 -1 0 0 0 0 0 150 50 0 0 20 0 1 0 9 9 9\n",
+    "proc/77/status": "VmRSS:\t  2048 kB\n",
+    "proc/77/statm": "5000 2560 100 1 0 1 0\n",
+    "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "1800000\n",
+    "sys/devices/system/cpu/cpufreq/policy0/scaling_governor": "schedutil\n",
+    "sys/devices/system/cpu/cpufreq/policy4/scaling_cur_freq": "2400000\n",
+    "sys/devices/system/cpu/cpufreq/policy4/scaling_governor": "performance\n",
+    "sys/devices/system/cpu/cpufreq/policy10/scaling_cur_freq": "<unknown>\n",
+    "sys/class/thermal/thermal_zone0/type": "cpu-0-0-usr\n",
+    "sys/class/thermal/thermal_zone0/temp": "41500\n",
+    "sys/class/thermal/thermal_zone1/type": "SoC Max\n",
+    "sys/class/thermal/thermal_zone1/temp": "43000\n",
+    "sys/class/thermal/thermal_zone2/type": "SoC Max\n",
+    "sys/class/thermal/thermal_zone2/temp": "44000\n",
+    "sys/class/thermal/thermal_zone3/type": "modem\n",
+    "sys/class/thermal/thermal_zone3/temp": "-274000\n",
+    "sys/class/thermal/thermal_zone4/type": "asleep\n",
+    "sys/class/thermal/thermal_zone4/temp": "0\n",
+    "sys/class/thermal/thermal_zone5/type": "broken\n",
+    "sys/class/thermal/thermal_zone5/temp": "n/a\n",
+    "sys/class/thermal/cooling_device0/type": "fan\n",
+    "sys/class/power_supply/usb/type": "USB\n",
+    "sys/class/power_supply/battery/type": "Battery\n",
+    "sys/class/power_supply/battery/capacity": "77\n",
+    "sys/class/power_supply/battery/status": "Discharging\n",
+    "sys/class/power_supply/battery/current_now": "-500000\n",
+    "sys/class/power_supply/battery/voltage_now": "4000000\n",
+}
+
+#: A workstation whose energy counters can be read.
+WORKSTATION: dict[str, str] = {
+    "proc/stat": "cpu  100 20 30 4000 50 6 7 0 0 0\n",
+    "sys/class/powercap/intel-rapl:0/name": "package-0\n",
+    "sys/class/powercap/intel-rapl:0/energy_uj": "1000000\n",
+    "sys/class/powercap/intel-rapl:0/max_energy_range_uj": "5000000\n",
+    "sys/class/powercap/intel-rapl:0:0/name": "core\n",
+    "sys/class/powercap/intel-rapl:0:0/energy_uj": "999\n",
+    "sys/class/powercap/intel-rapl:1/name": "package-1\n",
+    "sys/class/powercap/intel-rapl:1/energy_uj": "2000000\n",
+    "sys/class/powercap/intel-rapl:1/max_energy_range_uj": "5000000\n",
+}
+
+_WORDS = ("", "\n", "nonsense\n", b"\xff\xfe\x00", "1e400", "nan", "-", "some total=x", "cpu 1 2")
+#: The files of PHONE and WORKSTATION, with nonsense in them.
+NONSENSE: dict[str, str | bytes] = {
+    name: _WORDS[number % len(_WORDS)] for number, name in enumerate({**PHONE, **WORKSTATION})
+}

@@ -1,0 +1,203 @@
+"""What cellfarm sets on a device, and how it is put back even after a crash."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..core.store import read_object, write_atomically
+
+#: The governor that means: leave it as it is.
+KEEP = "keep"
+_CPUFREQ = "sys/devices/system/cpu/cpufreq"
+
+
+def choose_cores(
+    clusters: Sequence[Mapping[str, Any]] | None,
+    threads: int,
+    allowed: Iterable[int] | None,
+    siblings: Iterable[Iterable[int]] = (),
+) -> list[int] | None:
+    """As many cores as threads: the fastest clusters first, in a cluster the highest number first.
+
+    Core 0 comes last in its cluster, as it serves most interrupts. Of virtual processors that share
+    a core, the second is taken only when every core has given one.
+
+    Args:
+        clusters: {"cores": "0-3 7", "max_khz": number or None}; None: all cores are equal.
+        threads: at least 1.
+        allowed: the cores that may be used; None: those of the clusters.
+        siblings: groups of processors that share a core, see `read_siblings`.
+
+    Returns:
+        The cores in ascending order; None if there are fewer than threads, or if they are unknown.
+    """
+    speeds: dict[int, float] = {}
+    for cluster in clusters or ():
+        for core in parse_cores(cluster.get("cores")):
+            speeds[core] = float(cluster.get("max_khz") or 0.0)
+    usable = set(speeds) if allowed is None else set(allowed)
+    if not 1 <= threads <= len(usable):
+        return None
+    # A core of no known cluster is taken last.
+    order = sorted(usable, key=lambda core: (-speeds.get(core, -1.0), -core))
+    taken_first: list[int] = []
+    second: list[int] = []
+    groups = [set(group) for group in siblings]
+    for core in order:
+        shares = any(core in group and group & set(taken_first) for group in groups)
+        (second if shares else taken_first).append(core)
+    return sorted((taken_first + second)[:threads])
+
+
+def parse_cores(text: Any) -> list[int]:
+    """Cores from the kernel's lists: "0-3 7", "0 1 2 3", "4,6-7"; none from anything else."""
+    cores: list[int] = []
+    for part in re.split(r"[,\s]+", text.strip() if isinstance(text, str) else ""):
+        match = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part)
+        if match:
+            cores += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return cores
+
+
+def read_siblings(root: Path = Path("/")) -> list[list[int]]:
+    """The groups of virtual processors that share a core; none where each has its own."""
+    groups = set()
+    for file in root.glob("sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list"):
+        group = parse_cores(_text(file))
+        if len(group) > 1:
+            groups.add(tuple(group))
+    return [list(group) for group in sorted(groups)]
+
+
+class GovernorControl:
+    """Sets the frequency governor, and remembers on the disk what it was before.
+
+    Args:
+        root: where /sys stands.
+        restore_file: what has to be put back; there only while something is set. It is written
+            before anything is changed, so whenever the process dies, `recover` finds it.
+    """
+
+    def __init__(self, root: Path, restore_file: Path) -> None:
+        self.root = root
+        self.restore_file = restore_file
+
+    def set(self, governor: str) -> dict[str, Any]:
+        """Set the governor of every frequency domain that lets itself be set.
+
+        Returns:
+            governor: what all domains have now, or None if some have another;
+            reason: why it could not be set everywhere, or None;
+            set: {domain: governor before} of those that were changed;
+            refused: {domain: reason} of those that were not.
+
+        Raises:
+            OSError: the restore file cannot be written; nothing was changed.
+        """
+        self.recover()
+        files = self._files()
+        if not files:
+            return _outcome(None, {}, {}, "the system has no frequency control")
+        before = {name: _text(file) for name, file in files.items()}
+        refused: dict[str, str] = {}
+        changed: dict[str, str] = {}
+        wanted = {}
+        for name, file in files.items():
+            offered = (_text(file.with_name("scaling_available_governors")) or governor).split()
+            if before[name] is None:
+                refused[name] = "the governor cannot be read"
+            elif governor not in offered:
+                refused[name] = f"{governor} is not offered ({', '.join(offered)})"
+            elif before[name] != governor:
+                wanted[name] = {"before": before[name], "set": governor}
+        if wanted:
+            write_atomically(self.restore_file, json.dumps(wanted, indent=1) + "\n")
+        for name, entry in wanted.items():
+            problem = _write(files[name], governor)
+            if problem:
+                refused[name] = problem
+            else:
+                changed[name] = str(entry["before"])
+        if wanted and not changed:
+            self._forget()
+        has = {_text(file) for file in files.values()}
+        reasons = "; ".join(sorted(set(refused.values()))) or None
+        return _outcome(governor if has == {governor} else None, changed, refused, reasons)
+
+    def restore(self) -> dict[str, str]:
+        """Put back what was before, and delete the restore file.
+
+        A governor that somebody changed in the meantime is left as it is.
+
+        Returns:
+            {domain: reason} of what could not be put back; the restore file keeps these.
+        """
+        entries = read_object(self.restore_file)
+        if entries is None:
+            if not self.restore_file.exists():
+                return {}
+            # It is written whole or not at all: somebody else wrote this one. It is kept for
+            # people, and must not stand in the way of every later run.
+            with contextlib.suppress(OSError):
+                self.restore_file.replace(self.restore_file.with_suffix(".unreadable"))
+            return {"all": f"{self.restore_file} cannot be read"}
+        files = self._files()
+        left: dict[str, str] = {}
+        for name, entry in entries.items():
+            if name not in files or not isinstance(entry, dict):
+                continue  # gone, as a processor that was switched off is: nothing to put back
+            if _text(files[name]) != entry.get("set"):
+                continue
+            problem = _write(files[name], str(entry.get("before")))
+            if problem:
+                left[name] = problem
+        if left:
+            keep = {name: entries[name] for name in left}
+            with contextlib.suppress(OSError):
+                write_atomically(self.restore_file, json.dumps(keep, indent=1) + "\n")
+        else:
+            self._forget()
+        return left
+
+    def recover(self) -> dict[str, str]:
+        """Put back what a run that was killed has left behind; as `restore`."""
+        return self.restore()
+
+    def _forget(self) -> None:
+        with contextlib.suppress(OSError):
+            self.restore_file.unlink(missing_ok=True)
+
+    def _files(self) -> dict[str, Path]:
+        found = sorted(self.root.glob(f"{_CPUFREQ}/policy*/scaling_governor"))
+        return {file.parent.name: file for file in found}
+
+
+def _outcome(
+    governor: str | None, changed: dict[str, str], refused: dict[str, str], reason: str | None
+) -> dict[str, Any]:
+    return {"governor": governor, "reason": reason, "set": changed, "refused": refused}
+
+
+def _write(file: Path, governor: str) -> str | None:
+    """Write and read back; why it could not be done, or None."""
+    try:
+        with file.open("w") as opened:
+            opened.write(governor)
+    except PermissionError:
+        return "not permitted"
+    except OSError as error:
+        return error.strerror or str(error)
+    now = _text(file)
+    return None if now == governor else f"the system answers {now}"
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text(errors="replace").strip() or None
+    except OSError:
+        return None

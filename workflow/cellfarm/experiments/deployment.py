@@ -1,0 +1,117 @@
+"""Putting what a cell's launches need on the device, or saying why it cannot be launched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import libraries
+from ..analysis.plausibility import fastest_possible_ms
+from ..conversion import jobs
+from ..devices import Transport
+from ..environments import library_environment, locate
+from ..plan import PlannedCell
+from ..project import Project
+from .launch import Deployed
+from .operators import read_vocabulary
+from .payload import pack
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The cells of one experiment on their way to its device.
+
+    Args:
+        plan: the frozen plan's document.
+        facts: the device's.
+        told: called with the name of everything that was copied.
+    """
+
+    project: Project
+    plan: Mapping[str, Any]
+    transport: Transport
+    facts: Mapping[str, Any]
+    told: Callable[[str], None]
+
+    def deploy(self, planned: PlannedCell) -> Deployed | dict[str, Any]:
+        """Put a cell on the device; a cell that cannot be launched gives {"status", "reason"}."""
+        refusal = self._refusal(planned)
+        if refusal:
+            return refusal
+        cell = planned.cell
+        library = libraries.all_libraries()[cell.library]
+        model = self.project.model_folder(cell.model, planned.model_id) / jobs.FILES
+        artifact = artifact_folder(self.project, planned)
+        for filled in (model.parent, artifact):
+            jobs.check_files(filled)
+        content = (jobs.read_record(artifact) or {})["content"]
+        payload = pack(library.shipped, self.project.results / "payloads")
+        names = {
+            f"payloads/{payload.name}": payload,
+            f"artifacts/{content}": artifact / jobs.FILES,
+            f"inputs/{planned.model_id}.npz": model / "inputs.npz",
+        }
+        for name, source in names.items():
+            if self.transport.put(source, name):
+                self.told(name)
+        return Deployed(
+            python=locate(self.project, run_environment(planned)).python,
+            payload=f"payloads/{payload.name}",
+            artifact=f"artifacts/{content}",
+            inputs=f"inputs/{planned.model_id}.npz",
+            description=json.loads((model / "model.json").read_text(encoding="utf-8")),
+            given=_arrays(model / "inputs.npz"),
+            reference=_arrays(model / "reference.npz"),
+            classes=self.plan["models"][cell.model]["task"] == "classification",
+            variables=library.variables,
+            vocabulary=read_vocabulary(library.vocabulary),
+            payload_bytes=payload.stat().st_size,
+        )
+
+    def fastest_ms(self, planned: PlannedCell, deployed: Deployed) -> float | None:
+        """See cellfarm.analysis.plausibility."""
+        cell = planned.cell
+        flops = deployed.description.get("flops")
+        return fastest_possible_ms(flops, self.facts, cell.threads, cell.variant, cell.processor)
+
+    def _refusal(self, planned: PlannedCell) -> dict[str, Any] | None:
+        """Why a cell cannot be launched at all."""
+        cell = planned.cell
+        library = libraries.all_libraries()[cell.library]
+        if cell.variant not in library.variants:
+            return _unsupported(f"{library.name} has no variant {cell.variant} in cellfarm")
+        if cell.processor not in library.processors:
+            return _unsupported(f"{library.name} has no processor {cell.processor} in cellfarm")
+        if cell.processor not in self.plan["devices"][cell.device]["processors"]:
+            return _unsupported(f"device {cell.device} lists no processor {cell.processor}")
+        state = locate(self.project, run_environment(planned)).state()
+        if state is None or state["status"] != "ok":
+            reason = state["reason"] if state else "its environment is not built"
+            return {"status": "failed", "reason": f"missing library: {reason}"}
+        return jobs.failure(artifact_folder(self.project, planned), "conversion")
+
+
+def artifact_folder(project: Project, planned: PlannedCell) -> Path:
+    """Where the artifact that a cell runs stands on the host."""
+    cell = planned.cell
+    return project.artifact_folder(
+        cell.versioned_library, cell.model, cell.variant, planned.artifact_id
+    )
+
+
+def run_environment(planned: PlannedCell) -> str:
+    return library_environment(planned.cell.library, planned.cell.library_version, "run")
+
+
+def _unsupported(reason: str) -> dict[str, Any]:
+    return {"status": "unsupported", "reason": reason}
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}

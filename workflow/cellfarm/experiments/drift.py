@@ -1,0 +1,211 @@
+"""Drift: how fast a device is in this experiment, against how fast it was in the earlier ones.
+
+Every gate runs a small fixed calibration load. One line per experiment in a file of the device keeps
+its readings; results of different experiments are comparable only through them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ..analysis.statistics import hierarchical_median
+
+#: The baseline follows a device that changes for good: only so many experiments make it.
+REMEMBERED = 20
+COMPUTE, MEMORY = "compute_ms", "memory_ms"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The calibration load of one experiment.
+
+    Args:
+        experiment: its name; a later record with the same name replaces an earlier one.
+        at: when it began, ISO 8601.
+        fingerprint: digest of the device's facts.
+        identity: of the load; other loads are not comparable.
+        compute_ms, memory_ms: the readings by number of threads.
+        temperatures_c: the coolest reading by zone.
+    """
+
+    experiment: str
+    at: str
+    fingerprint: str
+    identity: str
+    compute_ms: Mapping[int, Sequence[float]]
+    memory_ms: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    temperatures_c: Mapping[str, float] = field(default_factory=dict)
+
+    def readings(self, threads: int, metric: str = COMPUTE) -> Sequence[float]:
+        """The readings of one load in ms, in order; none if it was not run with these threads."""
+        by_threads = self.compute_ms if metric == COMPUTE else self.memory_ms
+        return by_threads.get(threads, ())
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The median of earlier experiments' medians, in ms, and the least and largest of them."""
+
+    median_ms: float
+    low_ms: float
+    high_ms: float
+    experiments: int
+
+
+@dataclass(frozen=True)
+class Departure:
+    """An experiment against the baseline: above 1 it is slower.
+
+    low and high are the 95 % interval, None with one reading; then `departs` is False: it is not
+    known to depart.
+    """
+
+    ratio: float
+    low: float | None
+    high: float | None
+    departs: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def append(path: Path, record: Calibration) -> None:
+    """Add a record as one line, and have it on the disk before returning.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    line = json.dumps(asdict(record), allow_nan=False).encode() + b"\n"
+    with path.open("a+b", buffering=0) as file:
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                line = b"\n" + line  # ends a line that was torn: it is passed over when reading
+        file.write(line)
+        os.fsync(file.fileno())
+
+
+def read(path: Path) -> list[Calibration]:
+    """The records in order; lines that are torn, or of another version of cellfarm, are left out."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    found: dict[str, Calibration] = {}
+    for line in lines:
+        record = _parse(line)
+        if record:
+            found.pop(record.experiment, None)
+            found[record.experiment] = record
+    return list(found.values())
+
+
+def baseline(
+    records: Iterable[Calibration],
+    identity: str,
+    fingerprint: str,
+    threads: int,
+    *,
+    metric: str = COMPUTE,
+    excluding: str | None = None,
+) -> Baseline | None:
+    """What the last earlier experiments on the same device with the same load say.
+
+    Args:
+        excluding: the present experiment, which may have a record already.
+
+    Returns:
+        None if there is none yet.
+    """
+    medians = [
+        median(record.readings(threads, metric))
+        for record in _comparable(records, identity, fingerprint, excluding)
+        if record.readings(threads, metric)
+    ][-REMEMBERED:]
+    if not medians:
+        return None
+    return Baseline(median(medians), min(medians), max(medians), len(medians))
+
+
+def departure(
+    current: Sequence[float], base: Baseline | None, tolerance: float
+) -> Departure | None:
+    """Whether an experiment ran on another speed than the device's baseline.
+
+    It departs when the whole interval of the ratio lies outside [1 / (1 + tolerance),
+    1 + tolerance]: a departure smaller than the precision that is wanted is none. The interval is
+    that of the experiment's median (see analysis.statistics); the baseline is taken as fixed.
+
+    Args:
+        current: the experiment's readings in ms.
+        base: None if it is the first experiment.
+        tolerance: a share, above 0; the protocol's target half-width.
+
+    Returns:
+        None without a baseline or without readings.
+    """
+    if base is None or not current:
+        return None
+    estimate = hierarchical_median([[value] for value in current], "drift")
+    ratio = estimate.median / base.median_ms
+    if estimate.low is None or estimate.high is None:
+        return Departure(ratio, None, None, False)
+    low, high = estimate.low / base.median_ms, estimate.high / base.median_ms
+    return Departure(ratio, low, high, low > 1 + tolerance or high < 1 / (1 + tolerance))
+
+
+def resting_c(
+    records: Iterable[Calibration], fingerprint: str, *, excluding: str | None = None
+) -> dict[str, float]:
+    """Temperature by zone of the device at rest: the median over experiments of the coolest ones."""
+    zones = defaultdict(list)
+    for record in list(_comparable(records, None, fingerprint, excluding))[-REMEMBERED:]:
+        for zone, value in record.temperatures_c.items():
+            zones[zone].append(value)
+    return {zone: median(values) for zone, values in zones.items()}
+
+
+def _comparable(
+    records: Iterable[Calibration], identity: str | None, fingerprint: str, excluding: str | None
+) -> Iterable[Calibration]:
+    for record in records:
+        same = record.fingerprint == fingerprint and identity in (None, record.identity)
+        if same and record.experiment != excluding:
+            yield record
+
+
+def _parse(line: bytes) -> Calibration | None:
+    try:
+        document = json.loads(line)
+        return Calibration(
+            experiment=str(document["experiment"]),
+            at=str(document["at"]),
+            fingerprint=str(document["fingerprint"]),
+            identity=str(document["identity"]),
+            compute_ms=_by_threads(document["compute_ms"]),
+            memory_ms=_by_threads(document.get("memory_ms") or {}),
+            temperatures_c={
+                str(zone): float(value)
+                for zone, value in (document.get("temperatures_c") or {}).items()
+            },
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+
+
+def _by_threads(document: Mapping[str, Any]) -> dict[int, list[float]]:
+    found = {}
+    for threads, values in document.items():
+        numbers = [float(value) for value in values]
+        if not all(0 < value < float("inf") for value in numbers):
+            raise ValueError("a reading is no time")
+        found[int(threads)] = numbers
+    return found

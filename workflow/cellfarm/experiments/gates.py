@@ -1,0 +1,135 @@
+"""Gates before a launch: the device must be quiet, cool, charged and as fast as it was.
+
+A gate is a runner of its own, without a library: it works off the small fixed calibration load,
+reads the device's state, and waits, within a bound, until all limits hold. What runs outside a
+limit runs all the same, and is flagged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import quantiles
+from typing import Any
+
+from .events import number, text
+from .launch import Deployed, Setting, run_runner
+
+#: Readings at the start of an experiment that tell how fast the device is now, per thread count.
+REFERENCE_READINGS = 8
+#: A gate that has not ended this long after its own limit hangs.
+GRACE_S = 30.0
+_EXCEEDED = ("load", "temperature", "battery", "speed")
+
+
+@dataclass
+class Gates:
+    """The gates of one experiment.
+
+    Args:
+        waiting: told what is waited for, and for how many seconds by now.
+        baseline_c: temperature by zone when the device is at rest.
+    """
+
+    setting: Setting
+    waiting: Callable[[str, float], None]
+    baseline_c: Mapping[str, float] = field(default_factory=dict)
+    reference_ms: dict[int, float] = field(default_factory=dict)
+    waited_s: float = 0.0
+
+    def pass_through(
+        self, deployed: Deployed, threads: int, cores: Sequence[int] | None
+    ) -> dict[str, Any]:
+        """Go through the gate before a launch with this many threads on these cores.
+
+        Returns:
+            The last readings: {"calibration", "exceeded", "waited_s", ...}; {"problem"} if the
+            device could not be read.
+        """
+        if threads not in self.reference_ms:
+            self._measure_reference(deployed, threads, cores)
+        limits = dict(self.setting.protocol["gates"])
+        left_s = max(0.0, limits.pop("budget_s") - self.waited_s)
+        limits["wait_s"] = min(limits["wait_s"], left_s)
+        readings = self._read(deployed, threads, cores, limits)
+        self.waited_s += readings.get("waited_s") or 0.0
+        return readings
+
+    def _measure_reference(
+        self, deployed: Deployed, threads: int, cores: Sequence[int] | None
+    ) -> None:
+        """How fast the device is in this experiment: the quicker readings, as slow episodes of
+        shared hardware are what the gate is to wait for."""
+        found = []
+        for _ in range(REFERENCE_READINGS):
+            readings = self._read(deployed, threads, cores, {"wait_s": 0.0})
+            value = (readings.get("calibration") or {}).get("compute_ms")
+            if value:
+                found.append(value)
+        if found:
+            self.reference_ms[threads] = quantiles(found, n=4)[0] if len(found) > 1 else found[0]
+
+    def _read(
+        self,
+        deployed: Deployed,
+        threads: int,
+        cores: Sequence[int] | None,
+        limits: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        request = {
+            "mode": "gate",
+            "threads": threads,
+            "cores": list(cores) if cores else None,
+            "limits": dict(limits),
+            "baseline_c": dict(self.baseline_c),
+            "calibration_ms": self.reference_ms.get(threads),
+        }
+        readings: dict[str, Any] = {}
+
+        def take(line: str) -> None:
+            event = _parse(line)
+            if event.get("event") == "waiting":
+                self.waiting(text(event.get("what"), 100), number(event.get("waited_s")) or 0.0)
+            elif event.get("event") == "gate":
+                readings.update(_checked(event))
+
+        timeout_s = limits["wait_s"] + GRACE_S
+        launched = run_runner(self.setting, deployed, request, take, timeout_s)
+        if not readings:
+            why = "timed out" if launched.timed_out else f"ended with code {launched.code}"
+            return {"problem": f"the gate {why}: {text(launched.log[-300:], 300)}"}
+        return readings
+
+
+def _parse(line: str) -> dict[str, Any]:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return event if isinstance(event, dict) else {}
+
+
+def _checked(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The readings of a gate; what does not fit is None."""
+
+    def mapping(name: str) -> dict[str, float | None]:
+        found = event.get(name)
+        items = found.items() if isinstance(found, dict) else ()
+        return {text(key, 60): number(value) for key, value in list(items)[:100]}
+
+    exceeded = event.get("exceeded")
+    return {
+        "calibration": mapping("calibration"),
+        "identity": text(event.get("identity"), 200),
+        "temperatures_c": mapping("temperatures_c"),
+        "frequency_mhz": mapping("frequency_mhz"),
+        **{
+            name: number(event.get(name))
+            for name in ("other_cpu_cores", "battery_percent", "load_1min", "idle_w", "waited_s")
+        },
+        "governor": text(event["governor"], 200) if event.get("governor") else None,
+        "exceeded": [
+            one for one in _EXCEEDED if one in (exceeded if isinstance(exceeded, list) else [])
+        ],
+    }

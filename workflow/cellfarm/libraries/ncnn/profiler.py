@@ -1,0 +1,96 @@
+"""Time per layer in ncnn: layers are extracted one by one, each computing what it adds."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import backend  # type: ignore[import-not-found]
+
+_AS_IS = 1  # extract: keep the layout that the next layer reads
+_PLAIN = 0  # extract: the layout that the caller of an inference gets
+
+
+def profile(
+    artifact: str,
+    *,
+    processor: str,
+    threads: int,
+    inputs: list[dict[str, Any]],
+    outputs: list[dict[str, Any]],
+    arrays: list[Any],
+    runs: int,
+    scratch: str,
+) -> dict[str, Any]:
+    """Layers of `runs` inferences; see `profiling` for what is taken and returned.
+
+    ncnn as it is distributed has no profiler. An extractor computes what a blob needs and is not
+    there yet, so extracting the result of each layer in turn times that layer. Two things keep it
+    like a plain inference: memory comes from pools, as between the layers of one extraction, and a
+    result is let go before the next layer runs, which may then reuse or overwrite it.
+
+    Raises:
+        RuntimeError: as `backend.Session`, or a layer that fails.
+    """
+    import ncnn
+
+    session = backend.Session(
+        artifact, processor=processor, threads=threads, inputs=inputs, outputs=outputs
+    )
+    session.set_inputs(arrays)
+    layers = _executed(session)
+    # Blobs are only taken by the thread that extracts; workspace by all of them.
+    blobs, workspace = ncnn.UnlockedPoolAllocator(), ncnn.PoolAllocator()
+    clock = time.monotonic_ns
+    operators, total_ms = [], []
+    for _ in range(runs):
+        seen = []
+        started = clock()
+        extractor = session._net.create_extractor()
+        extractor.set_blob_allocator(blobs)
+        extractor.set_workspace_allocator(workspace)
+        for blob, mat in zip(session._input_blobs, session._mats, strict=True):
+            extractor.input(blob, mat)
+        for name, kind, results in layers:
+            began = clock()
+            for blob, layout in results:
+                status, mat = extractor.extract(blob, layout)
+                del mat
+            seen.append((name, kind, clock() - began))
+            if status != 0:
+                raise RuntimeError(f"ncnn: the layer {name} failed with {status}")
+        total_ms.append((clock() - started) / 1e6)
+        del extractor  # it holds memory of the pools
+        operators.append(
+            [{"name": name, "type": kind, "node": None, "ms": ns / 1e6} for name, kind, ns in seen]
+        )
+    return {
+        "runs": operators,
+        "total_ms": total_ms,
+        "method": "ncnn extraction layer by layer, pooled memory",
+    }
+
+
+def _executed(session: Any) -> list[tuple[str, str, list[tuple[str, int]]]]:
+    """The layers that an inference runs, in the file's order, which is one of execution.
+
+    Each with its name, its type, and the blobs that it makes with the layout to extract them in. Layers that
+    no output needs are not run by an inference. Inputs are no work, and a Split hands on what it
+    is given: neither is an operator.
+    """
+    layers, blobs = session._net.layers(), session._net.blobs()
+    needed, open_blobs = set(), {blob.name for blob in blobs} & set(session._output_blobs)
+    producers = {blob.name: blob.producer for blob in blobs}
+    while open_blobs:
+        producer = producers[open_blobs.pop()]
+        if producer not in needed:
+            needed.add(producer)
+            open_blobs |= {blobs[bottom].name for bottom in layers[producer].bottoms}
+    found = []
+    for position in sorted(needed):
+        layer = layers[position]
+        if layer.type not in ("Input", "Split"):
+            names = [blobs[top].name for top in layer.tops]
+            results = [(n, _PLAIN if n in session._output_blobs else _AS_IS) for n in names]
+            found.append((layer.name, layer.type, results))
+    return found

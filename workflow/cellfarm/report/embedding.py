@@ -1,0 +1,92 @@
+"""What the page's scripts are given: the data, as JSON that is safe inside the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from cellfarm.analysis.ranking import FLAG_MEANINGS
+from cellfarm.experiments.flags import OPERATORS_GAP
+from cellfarm.report import charts, data, figures, readings
+from cellfarm.report.palette import THEMES
+from cellfarm.report.panels import Arrangement
+
+#: What the scripts need of a cell; the rest of a cell stays in the warehouse.
+_EMBEDDED = (
+    *data.CELL_COLUMNS,
+    *(column for column in readings.COLUMNS if column != "operators"),
+    *("measured_at", "label", "ranks", "winner", "ranks_flagged", "winner_flagged", "setting"),
+    *("error_plot", "cold_other_ms", "cold_cache_other_ms", "op_ms"),
+    *("order_latency", "order_cold_start", "order_operators", "order_memory", "order_error"),
+    *("latency_text", "cold_text", "cold_cache_text", "memory_text", "error_text", "cell_text"),
+    *("operators_text", "operators_label", "operators_absent", "gap_text", "sustained_text"),
+    *("flags_text", "interval_text", "samples_text"),
+)
+
+
+def embedded(value: Any) -> str:
+    """JSON that is safe inside a <script> element, whatever text it carries."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
+    escapes |= {"\u2028": "\\u2028", "\u2029": "\\u2029"}
+    for character, escape in escapes.items():
+        text = text.replace(character, escape)
+    # A lone surrogate from a broken log cannot be written as UTF-8.
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def payload(
+    measured: data.Measurements,
+    arrangement: Arrangement,
+    specs: dict[str, dict[str, Any]],
+    written: Sequence[str],
+) -> dict[str, Any]:
+    """What the page's scripts read: cells by column, panels, specifications, colours."""
+    columns = {name: [_short(cell[name]) for cell in arrangement.cells] for name in _EMBEDDED}
+    panels = [
+        {
+            "setting": panel.setting,
+            "model": panel.model,
+            "threads": panel.threads,
+            "profiled_threads": panel.profiled_threads,
+            "extents": panel.extents,
+        }
+        for panel in arrangement.panels
+    ]
+    return {
+        "columns": columns,
+        "panels": panels,
+        "specs": specs,
+        "configs": {t.name: charts.configuration(t, arrangement) for t in THEMES},
+        "labels": arrangement.labels,
+        "calibration": _calibration(measured.calibration),
+        "calibration_spec": charts.calibration(),
+        "flag_meanings": FLAG_MEANINGS,
+        "operator_types": arrangement.operator_types,
+        "operators_gap": OPERATORS_GAP,
+        "figures": written,
+        "figure_suffixes": figures.suffixes(arrangement),
+    }
+
+
+def _calibration(found: dict[str, readings.Calibration]) -> dict[str, Any]:
+    names = ("number", "moment", "threads", "factor", "most", "ms", "launches")
+    return {
+        device: {
+            "columns": {
+                name: [_short(value) for value in column]
+                for name, column in zip(names, zip(*one.points, strict=True), strict=True)
+            },
+            "sessions": one.sessions,
+            "launches": one.launches,
+        }
+        for device, one in found.items()
+    }
+
+
+def _short(value: Any) -> Any:
+    """Floats with 6 digits, finer than any timer's noise; with 4 in lists, which are only drawn."""
+    if isinstance(value, list):
+        return [data.rounded(one, 4) if isinstance(one, float) else one for one in value]
+    return data.rounded(value, 6) if isinstance(value, float) else value

@@ -1,0 +1,104 @@
+"""The parts that the charts are made of: axes, colours, numbers at the ends of marks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import altair as alt
+
+#: Altair's own types change class with every method: of no help to a checker.
+Chart = Any
+ROW_HEIGHT = 25
+DATA = "cells"
+_FADED = 0.42
+_TOOLTIP = {
+    "label": "library",
+    "library_version": "version",
+    "threads": "threads",
+    "status": "status",
+    "latency_text": "latency",
+    "interval_text": "95 % interval",
+    "samples_text": "samples",
+    "flags_text": "flags",
+}
+
+
+def libraries_down(chart: str) -> Chart:
+    """A chart without marks yet, a row for each library, in the order that `chart` has."""
+    order = f"order_{chart.replace('-', '_')}"
+    # By a minimum: the one order that Vega-Lite accepts across layers with different data.
+    sort = alt.EncodingSortField(field=order, op="min", order="ascending")
+    axis = alt.Axis(title=None, labelLimit=130, minExtent=alt.ExprRef("label_width"))
+    return alt.Chart(alt.NamedData(DATA)).encode(y=alt.Y("label:N", sort=sort, axis=axis))
+
+
+def across(field: str, title: str, *, log: bool = False, **channel: Any) -> alt.X:
+    """The axis that is read off; the panel sets its ends."""
+    scale = alt.Scale(
+        type="log" if log else "linear",
+        domainMin=alt.ExprRef("x_min"),
+        domainMax=alt.ExprRef("x_max"),
+        nice=False,
+        zero=alt.Undefined if log else False,  # a logarithmic axis has none, and says so
+    )
+    axis = alt.Axis(
+        title=title,
+        tickCount=4,
+        format=".0e",
+        labelOverlap=True,
+        labelFlush=False,
+        labelSeparation=6,
+    )
+    if log:
+        axis.labelExpr = "datum.value === 1 ? '1' : replace(datum.label, 'e+', 'e')"
+    else:
+        axis.format = ",~r"
+    return alt.X(f"{field}:Q", scale=scale, axis=axis, **channel)
+
+
+def by_library(labels: list[str], channel: Any = alt.Color) -> Any:
+    """The colour of each library."""
+    return channel("label:N", scale=alt.Scale(domain=labels, range="category"), legend=None)
+
+
+def hollow() -> Any:
+    """Filled for what ranks."""
+    return alt.condition("datum.ranks", alt.value(1), alt.value(0))
+
+
+def faded() -> Any:
+    """Paler for what does not rank."""
+    return alt.condition("datum.ranks", alt.value(1), alt.value(_FADED))
+
+
+def number(chart: Chart, *, at: str, text: str, log: bool = False) -> Chart:
+    """The number itself, written at the end of its mark; bold where the library wins."""
+    weight = {"expr": "datum.winner ? 650 : 400"} if at == "high" else "normal"
+    mark = chart.mark_text(align="left", dx=9 if at in ("high", "error_plot") else 5, style="value")
+    mark.mark.fontWeight = weight
+    return mark.encode(x=across(at, "", log=log), text=f"{text}:N", opacity=where_known(text))
+
+
+def where_known(field: str) -> Any:
+    """Invisible where a field has no value."""
+    return alt.condition(f"isValid(datum.{field})", alt.value(1), alt.value(0))
+
+
+def absent(chart: Chart, field: str, why: str = "cell_text") -> Chart:
+    """Why there is no number, where the number would stand."""
+    text = f"isValid(datum.{field}) ? '' : datum.{why}"
+    return (
+        chart.transform_calculate(absent=text)
+        .mark_text(align="left", dx=4, style="absent")
+        .encode(x=alt.value(0), text="absent:N")
+    )
+
+
+def tooltip(**more: str) -> list[alt.Tooltip]:
+    """What every cell's tooltip says, and `more`: field -> title."""
+    return [
+        alt.Tooltip(f"{field}:N", title=title)
+        if not field.endswith("_ms")
+        else alt.Tooltip(f"{field}:Q", title=title, format=",.3~r")
+        for field, title in (_TOOLTIP | more).items()
+    ]

@@ -1,0 +1,158 @@
+// The tables beside the charts, and the device's own speed over time.
+(() => {
+  "use strict";
+  const { report, cells, rows, el, significant, libraryClass, onChoice, onFlagged, addPlot, setParameters } = window.cellfarm;
+  if (!onChoice) return;
+  const PAGE = 100;
+  const NONE = () => el("span", { class: "muted" }, "not available");
+  const known = (value) => value !== null && value !== undefined;
+  const unit = (value, name) => (known(value) ? `${significant(value)}${name && ` ${name}`}` : NONE());
+  const percent = (value) => (known(value) ? `${significant(value * 100)} %` : NONE());
+  const signed = (value) => {
+    if (!known(value)) return NONE();
+    return `${value < 0 ? "−" : "+"}${significant(Math.abs(value) * 100, 2)} %`;
+  };
+  const bounded = (cell, name) => {
+    const [value, low, high] = ["ms", "ci_low_ms", "ci_high_ms"].map((end) => cell[`${name}_${end}`]);
+    if (!known(value)) return NONE();
+    const range = known(low) && known(high) ? `${significant(low)} to ${significant(high)}` : "interval not available";
+    return el("span", {}, significant(value), " ", el("span", { class: "ci" }, `[${range}]`));
+  };
+  const library = (cell) => el("span", { class: "lib-name" },
+    el("i", { class: `swatch ${libraryClass(cell.label)}`, "aria-hidden": "true" }), cell.label);
+  const first = [
+    ["Model", (c) => c.model],
+    ["Library", library],
+    ["Threads", (c) => String(c.threads), true],
+  ];
+
+  const largest = (cell) => {
+    if (!cell.op_ms) return cell.status === "ok" ? cell.operators_reason ?? "not profiled" : cell.status;
+    return cell.op_ms.map((ms, i) => [ms, report.operator_types[i]]).filter(([ms]) => ms > 0)
+      .sort((a, b) => b[0] - a[0]).slice(0, 3)
+      .map(([ms, name]) => `${name} ${significant((ms / cell.operators_sum_ms) * 100, 2)} %`).join(", ");
+  };
+  const gapRemark = (cell) => {
+    if (!known(cell.operators_gap)) return "";
+    return Math.abs(cell.operators_gap) > report.operators_gap
+      ? el("b", {}, `no: more than ${report.operators_gap * 100} % off`) : "yes";
+  };
+  const temperature = (cell) => {
+    if (!known(cell.temperature_high_c)) return NONE();
+    return `${cell.temperature_low_c.toFixed(1)} to ${cell.temperature_high_c.toFixed(1)} (${cell.temperature_zone})`;
+  };
+  const flags = (cell) => [...cell.flags, cell.emulated ? "emulated" : ""].filter(Boolean).join(", ") || "none";
+  const memory = (cell) => el("span", {}, unit(cell.peak_load_rss_mb, ""), " / ", unit(cell.peak_inference_rss_mb, ""));
+
+  // table -> [which cells, columns: heading, content, whether it is a number]
+  const tables = {
+    "cold-start": [(c) => known(c.cold_total_ms), [
+      ...first,
+      ["Total, warm page cache, ms", (c) => bounded(c, "cold_total"), true],
+      ["Total, cold page cache, ms", (c) => bounded(c, "cold_cache_total"), true],
+      ["Left in the page cache", (c) => percent(c.page_cache_share), true],
+      ["Steady after, ms", (c) => unit(c.steady_after_ms, ""), true],
+    ]],
+    operators: [(c, place) => c.threads === place.profiled, [
+      ...first,
+      ["Sum of operators, ms", (c) => unit(c.operators_sum_ms, ""), true],
+      ["Latency, ms", (c) => unit(c.latency_ms, ""), true],
+      ["Gap", (c) => signed(c.operators_gap), true],
+      ["Adds up", gapRemark],
+      ["Most time in", largest],
+    ]],
+    sustained: [(c) => known(c.throughput_burst_per_s), [
+      ...first,
+      ["Burst, per s", (c) => unit(c.throughput_burst_per_s, ""), true],
+      ["Settled, per s", (c) => unit(c.throughput_settled_per_s, ""), true],
+      ["Settled / burst", (c) => percent(c.throughput_ratio), true],
+      ["Settles after, s", (c) => unit(c.settled_after_s, ""), true],
+    ]],
+    conditions: [(c) => known(c.latency_ms), [
+      ...first,
+      ["Launches", (c) => (known(c.launches) ? String(c.launches) : NONE()), true],
+      ["Steady state", (c) => c.steady_state ?? NONE()],
+      ["CPU use, cores", (c) => unit(c.cpu_utilisation, ""), true],
+      ["Others' CPU use, cores", (c) => unit(c.other_cpu_utilisation, ""), true],
+      ["Peak memory, load / inference, MB", memory, true],
+      ["Sampler's CPU share", (c) => percent(c.sampler_cpu_share), true],
+      ["Temperature, °C", temperature],
+      ["Calibration against baseline", (c) => signed(known(c.drift_ratio) ? c.drift_ratio - 1 : null), true],
+      ["Waited, s", (c) => unit(c.waited_s, ""), true],
+      ["Flags", flags],
+    ]],
+  };
+
+  const choice = { setting: 0, threads: null };
+  const limits = {};
+  const profiled = new Map(report.panels.map((p) => [`${p.setting} ${p.model}`, p.profiled_threads[0] ?? p.threads[0]]));
+
+  const fill = (box) => {
+    const name = box.dataset.table;
+    const [wanted, columns] = tables[name];
+    const found = cells.filter((c) => c.setting === choice.setting
+      && (name === "operators" || choice.threads === null || c.threads === choice.threads)
+      && wanted(c, { profiled: profiled.get(`${c.setting} ${c.model}`) }));
+    if (!found.length) return box.replaceChildren(el("p", { class: "note" }, "Nothing of this was measured here."));
+    const limit = limits[name] ?? PAGE;
+    const head = el("tr", {}, ...columns.map(([text, , number]) => el("th", { scope: "col", class: number ? "num" : null }, text)));
+    const lines = found.slice(0, limit).map((c) => el("tr", { class: c.ranks ? null : "unranked" },
+      ...columns.map(([, show, number]) => el("td", { class: number ? "num" : null }, show(c)))));
+    const label = box.closest("section").querySelector("h2").textContent;
+    const table = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${label} in numbers` },
+      el("table", { class: "facts-table" }, el("thead", {}, head), el("tbody", {}, ...lines)));
+    const more = el("button", { type: "button" }, `Show more (${found.length - limit} left)`);
+    more.addEventListener("click", () => { limits[name] = limit + 4 * PAGE; fill(box); });
+    return box.replaceChildren(table, ...(found.length > limit ? [el("p", {}, more)] : []));
+  };
+
+  const meanings = () => {
+    const here = new Set(cells.filter((c) => c.setting === choice.setting).flatMap((c) => c.flags));
+    const list = [...here].sort().map((flag) => el("div", {}, el("dt", {}, flag),
+      el("dd", {}, report.flag_meanings[flag] ?? "see docs/troubleshooting.md")));
+    document.getElementById("flag-meanings").replaceChildren(...list);
+  };
+
+  const drawCalibration = () => {
+    const device = cells.find((c) => c.setting === choice.setting)?.device;
+    const seen = report.calibration[device];
+    const plot = el("div", { class: "plot" });
+    const box = document.getElementById("calibration");
+    if (!seen) {
+      return box.replaceChildren(el("p", { class: "muted" }, "No launch has a reading of the calibration load: not available."));
+    }
+    const points = rows(seen.columns).map((point) => ({ ...point, session: null }));
+    for (const [number, moment] of seen.sessions) points.find((p) => p.number === number).session = moment;
+    const caption = `${device}: ${seen.launches.toLocaleString("en")} launches, each against the median of those with as many threads. ` +
+      "An upright line begins a run of the pipeline. Above 1: the device was slower.";
+    box.replaceChildren(plot, el("p", { class: "muted" }, caption));
+    return addPlot(plot, {
+      chart: "calibration",
+      specification: (element) => {
+        const spec = structuredClone(report.calibration_spec);
+        const [least, most] = spec.params.filter((p) => p.name.startsWith("y_")).map((p) => p.value);
+        setParameters(spec, "calibration", [0, Math.max(1, seen.launches - 1)], element.clientWidth);
+        spec.params.push(
+          { name: "y_min", value: seen.columns.factor.reduce((a, b) => Math.min(a, b), least) },
+          // Room for the times above the points.
+          { name: "y_max", value: seen.columns.most.reduce((a, b) => Math.max(a, b), most - 0.05) + 0.05 },
+        );
+        spec.data = { values: points };
+        spec.description = `The calibration load before each launch on ${device}`;
+        return spec;
+      },
+    });
+  };
+
+  const boxes = [...document.querySelectorAll("[data-table]")];
+  onFlagged(() => boxes.forEach(fill));
+  // The same order as that of the table of cells.
+  cells.sort((a, b) => a.model.localeCompare(b.model) || a.setting - b.setting ||
+    a.threads - b.threads || a.order_latency - b.order_latency);
+  onChoice((setting, threads) => {
+    Object.assign(choice, { setting, threads });
+    boxes.forEach(fill);
+    meanings();
+    drawCalibration();
+  });
+})();

@@ -1,0 +1,93 @@
+"""The ratios of cells that may be compared, each with an interval of its own.
+
+Two cells of one experiment were launched in the same rounds: their ratio is taken round by round, so
+that what slowed both cancels. Cells of different experiments are comparable only through the
+calibration load that ran before every launch.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import duckdb
+
+from ..analysis.ranking import COMPARISON_COLUMNS
+from ..analysis.ratios import Ratio, paired_ratio, unpaired_ratio
+
+
+@dataclass
+class _Measured:
+    """The measuring launches of a cell: warm samples and calibration reading by round."""
+
+    experiment: str
+    by_round: dict[int, list[float]] = field(default_factory=dict)
+    calibration_ms: list[float] = field(default_factory=list)
+
+
+def ratio_rows(
+    connection: duckdb.DuckDBPyConnection, known: set[tuple[str, str]]
+) -> Iterator[dict[str, Any]]:
+    """Rows of `cell_ratios` for the pairs of current cells that are not known yet.
+
+    `ratio` is the latency of `other_key` over that of `key`.
+    """
+    pairs = [pair for pair in _pairs(connection) if pair not in known]
+    measured = _measured(connection, sorted({key for pair in pairs for key in pair}))
+    for key, other in pairs:
+        if key in measured and other in measured:
+            one, two = measured[key], measured[other]
+            paired = one.experiment == two.experiment
+            ratio = _ratio(one, two, paired)
+            if ratio.ratio is None:
+                continue
+            yield {"key": key, "other_key": other, "ratio": ratio.ratio, "ratio_ci_low": ratio.low,
+                   "ratio_ci_high": ratio.high, "rounds": ratio.rounds if paired else None,
+                   "crosses_experiments": not paired}  # fmt: skip
+
+
+def _ratio(one: _Measured, two: _Measured, paired: bool) -> Ratio:
+    if paired:
+        return paired_ratio(one.by_round, two.by_round)
+    scaled = bool(one.calibration_ms and two.calibration_ms)
+    return unpaired_ratio(
+        list(one.by_round.values()),
+        list(two.by_round.values()),
+        one.calibration_ms if scaled else None,
+        two.calibration_ms if scaled else None,
+    )
+
+
+def _pairs(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
+    """Keys of the cells that may be compared, the smaller first."""
+    columns = ", ".join(COMPARISON_COLUMNS)
+    groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for key, *group in connection.execute(
+        f"SELECT key, {columns} FROM cells WHERE status = 'ok' AND latency_ms IS NOT NULL"
+    ).fetchall():
+        groups[tuple(group)].append(key)
+    for keys in groups.values():
+        yield from combinations(sorted(keys), 2)
+
+
+def _measured(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> Mapping[str, _Measured]:
+    found: dict[str, _Measured] = {}
+    if not keys:
+        return found
+    relation = connection.execute(
+        """SELECT r.key, r.experiment, l.round, l.calibration_compute_ms, s.ms
+           FROM results r JOIN launch_facts l USING (path)
+           JOIN series s ON s.path = r.path AND s.launch = l.launch AND s.phase = 'warm'
+           WHERE NOT r.superseded AND list_contains(?, r.key)
+           ORDER BY r.key, l.launch""",
+        [keys],
+    )
+    for key, experiment, number, calibration_ms, samples in relation.fetchall():
+        one = found.setdefault(key, _Measured(experiment))
+        one.by_round[number] = samples
+        if calibration_ms:
+            one.calibration_ms.append(calibration_ms)
+    return found
