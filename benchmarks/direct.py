@@ -87,11 +87,22 @@ class Subject:
         if self.direct.protocol["affinity"] != "big_first":
             return None
         facts, threads = self.direct.facts, self.planned.cell.threads
-        return choose_cores(facts.get("clusters"), threads, facts.get("allowed_cores"))
+        return choose_cores(
+            facts.get("clusters"),
+            threads,
+            facts.get("allowed_cores"),
+            facts.get("siblings") or (),
+        )
 
-    def gate(self) -> None:
-        """Wait, as an experiment does before a launch, until the machine is quiet and fast."""
-        self.direct.gates.pass_through(self.deployed, self.planned.cell.threads, self.cores)
+    def gate(self) -> bool:
+        """Wait, as an experiment does before a launch, until the machine is quiet and fast.
+
+        Returns:
+            Whether it is; False after waiting in vain.
+        """
+        gates, threads = self.direct.gates, self.planned.cell.threads
+        readings = gates.pass_through(self.deployed, threads, self.cores)
+        return not readings.get("exceeded") and "problem" not in readings
 
     def launch(self, protocol: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The record of one measuring launch that ended well.

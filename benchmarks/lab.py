@@ -39,7 +39,9 @@ SMOKE: dict[str, Any] = {
     "cold_cache": {"launches": 0},
     "profile": {"runs": 0},
 }
-#: Launches whose latencies no figure looks at.
+#: For what is compared pair by pair in one go: an experiment of the product is shorter.
+PATIENT: dict[str, Any] = {"budget_s": 600}
+#: Without the launches that no figure looks at.
 LATENCY_ONLY: dict[str, Any] = {"cold_cache": {"launches": 0}, "profile": {"runs": 0}}
 
 Result = dict[str, Any]

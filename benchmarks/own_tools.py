@@ -22,7 +22,7 @@ from typing import Any
 from .comparing import geometric_interval, geometric_mean, percent, percent_interval
 from .direct import Subject, open_direct
 from .figures import Baseline, Figure, Options, keep_raw, shown
-from .lab import LATENCY_ONLY, open_lab
+from .lab import LATENCY_ONLY, PATIENT, open_lab
 from .tools import Iterations, run_tool, tool_name
 
 TARGET_PERCENT = 2.0
@@ -52,6 +52,7 @@ class Compared:
         self.name = subject.name
         self.ours: list[float] = []
         self.theirs: list[float] = []
+        self.undisturbed: list[bool] = []
         self.counts = Iterations(0, 0)
 
     @property
@@ -60,17 +61,19 @@ class Compared:
 
     def as_dict(self) -> dict[str, Any]:
         return {"cell": self.name, "tool": tool_name(self.library), "runner_ms": self.ours,
-                "tool_ms": self.theirs, "warmup": self.counts.warmup,
+                "tool_ms": self.theirs, "undisturbed": self.undisturbed, "warmup": self.counts.warmup,
                 "samples": self.counts.samples}  # fmt: skip
 
     def run(self, ours_first: bool) -> None:
-        """One pair."""
+        """One pair; it is undisturbed if both gates found the machine quiet and fast."""
+        gates = []
         for ours in (ours_first, not ours_first):
-            self.subject.gate()
+            gates.append(self.subject.gate())
             if ours:
                 self.ours.append(self.by_runner())
             else:
                 self.theirs.append(run_tool(self.subject, self.counts))
+        self.undisturbed.append(all(gates))
 
     def by_runner(self) -> float:
         launch = self.subject.launch()
@@ -88,6 +91,7 @@ def compare(options: Options, pairs: int, **axes: Any) -> list[Compared]:
     with open_lab("own_tools") as lab:
         protocol = lab.protocol("quick", options, **LATENCY_ONLY)
         protocol["samples"] = _fixed(protocol["samples"])
+        protocol["gates"] = protocol["gates"] | ({} if options.quick else PATIENT)
         with open_direct(lab, protocol, **axes) as subjects:
             found = [Compared(subject) for subject in subjects]
             for one in found:
@@ -118,10 +122,24 @@ def library_figure(what: str, found: list[Compared], target: float | None) -> Fi
         else [],
         details={
             "95 % interval": percent_interval(geometric_interval(ratios)),
+            "pairs that no gate complained of": _undisturbed(found),
             "tool": ", ".join(sorted({tool_name(one.library) for one in found})),
             **{one.name: _described(one) for one in found},
         },
     )
+
+
+def _undisturbed(found: list[Compared]) -> str:
+    """The difference over the pairs behind gates that held."""
+    kept = [
+        [ratio for ratio, quiet in zip(one.ratios, one.undisturbed, strict=True) if quiet]
+        for one in found
+    ]
+    count = f"{sum(map(len, kept))} of {sum(len(one.ratios) for one in found)}"
+    if not all(kept):
+        return count
+    bounds = percent_interval(geometric_interval(kept))
+    return f"{count}: {percent(geometric_mean(kept)):+.2f} % ({bounds})"
 
 
 def _described(one: Compared) -> str:

@@ -104,7 +104,7 @@ def brief(result: Result) -> dict[str, Any]:
         "launch_medians_ms": launch_medians(result),
         "calibration_ms": [_calibration(launch) for launch in launches],
         "waited_s": sum((launch.get("gate") or {}).get("waited_s") or 0.0 for launch in launches),
-        "launch_flags": [(launch.get("gate") or {}).get("exceeded") for launch in launches],
+        "exceeded": [(launch.get("gate") or {}).get("exceeded") for launch in launches],
     }
 
 

@@ -23,7 +23,7 @@ from .comparing import (
 )
 from .direct import Subject, open_direct
 from .figures import Baseline, Figure, Options, keep_raw, shown
-from .lab import LATENCY_ONLY, open_lab
+from .lab import LATENCY_ONLY, PATIENT, open_lab
 
 TARGET_PERCENT = 1.0
 SHARE_TARGET_PERCENT = 1.0
@@ -41,9 +41,10 @@ class Setting:
     watched_ms: list[float] = field(default_factory=list)
     alone_ms: list[float] = field(default_factory=list)
     cpu_shares: list[float] = field(default_factory=list)
+    disturbed: int = 0
 
     def launch(self, protocol: Mapping[str, Any], watched: bool) -> None:
-        self.subject.gate()
+        self.disturbed += not self.subject.gate()
         launch = self.subject.launch(protocol)
         (self.watched_ms if watched else self.alone_ms).append(float(median(launch["warm_ms"])))
         share = launch["resources"].get("sampler_cpu_share")
@@ -52,7 +53,8 @@ class Setting:
 
     def as_dict(self) -> dict[str, Any]:
         return {"cell": self.subject.name, "watched_ms": self.watched_ms,
-                "alone_ms": self.alone_ms, "sampler_cpu_shares": self.cpu_shares}  # fmt: skip
+                "alone_ms": self.alone_ms, "disturbed": self.disturbed,
+                "sampler_cpu_shares": self.cpu_shares}  # fmt: skip
 
 
 def measure(options: Options) -> list[Figure]:
@@ -60,6 +62,7 @@ def measure(options: Options) -> list[Figure]:
     libraries = LIBRARIES[:1] if options.quick else LIBRARIES
     with open_lab("sampler_cost") as lab:
         watched = lab.protocol("quick", options, **LATENCY_ONLY)
+        watched["gates"] = watched["gates"] | ({} if options.quick else PATIENT)
         alone = watched | {"conditions": {"interval_ms": 0}}
         axes = {"models": MODELS, "libraries": libraries, "threads": THREADS}
         with open_direct(lab, watched, **axes) as subjects:
@@ -92,6 +95,7 @@ def _cost(settings: list[Setting], interval_ms: float) -> Figure:
         details={
             "95 % interval": percent_interval(ratio_of_medians_interval(watched, alone)),
             "pairs": sum(map(len, watched)),
+            "launches that a gate complained of": sum(one.disturbed for one in settings),
             **{one.subject.name: _described(one) for one in settings},
         },
     )

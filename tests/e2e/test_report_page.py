@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import duckdb
 import pytest
 from cellfarm.report import write_report
 
@@ -24,6 +25,8 @@ pytestmark = pytest.mark.skipif(
 )
 HOSTILE = "</script><img src=x onerror=\"document.title='pwned'\"><svg onload=alert(1)>"
 WAIT_S = 20
+#: Plots of the page: four charts of 3 models at 2 numbers of threads, operators at one, calibration.
+EVERY_PLOT = 4 * 3 * 2 + 3 + 1
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +98,7 @@ def _scroll_through(browser) -> None:
 
 def test_every_chart_is_drawn_quietly_and_nothing_is_loaded(opened):
     _scroll_through(opened)
-    _until(opened, lambda d: _drawn(d) == 4 * 3 * 2)
+    _until(opened, lambda d: _drawn(d) == EVERY_PLOT)
     bad = [entry for entry in opened.get_log("browser") if entry["level"] != "INFO"]
     assert bad == []
     urls = [
@@ -180,7 +183,8 @@ def test_the_logarithmic_axis_and_one_number_of_threads_are_drawn(opened):
     opened.find_element(By.ID, "log").click()
     opened.find_element(By.ID, "threads").send_keys("2")
     _scroll_through(opened)
-    _until(opened, lambda d: _drawn(d) == 4 * 3)
+    # Operators were timed at one thread: they stay.
+    _until(opened, lambda d: _drawn(d) == 4 * 3 + 3 + 1)
     assert [e for e in opened.get_log("browser") if e["level"] != "INFO"] == []
 
 
@@ -190,11 +194,132 @@ def test_the_page_never_scrolls_sideways(opened, width):
     _scroll_through(opened)
     opened.execute_script("document.querySelector('#cell-table tr.row').click()")
     inner, outer = opened.execute_script(
+        "for (const d of document.querySelectorAll('details')) d.open = true;"
         "const d = document.documentElement; return [d.scrollWidth, d.clientWidth]"
     )
     assert inner <= outer
     opened.execute_script("window.scrollTo(500, 0)")
     assert opened.execute_script("return window.scrollX") == 0
+
+
+def _table(browser, name: str) -> list[list[str]]:
+    """The texts of a section's table, row by row; of closed ones too."""
+    rows = browser.find_elements(By.CSS_SELECTOR, f"[data-table={name}] tr")
+    return [
+        [cell.get_attribute("textContent") for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
+        for row in rows
+    ]
+
+
+def test_flagged_cells_are_shown_on_request_by_keyboard(opened):
+    def shown():
+        tables = opened.find_elements(By.CSS_SELECTOR, "#winners table")
+        return [table.is_displayed() for table in tables]
+
+    def unranked():
+        return len(opened.find_elements(By.CSS_SELECTOR, "#cell-table tr.unranked"))
+
+    assert shown() == [True, False]
+    assert unranked() == 6
+    box = opened.find_element(By.ID, "flagged")
+    box.send_keys(Keys.SPACE)
+    assert shown() == [False, True]
+    assert unranked() == 5, "wrong, failed, timed-out and unsupported cells never rank"
+    box.send_keys(Keys.SPACE)
+    assert shown() == [True, False]
+    assert unranked() == 6
+
+
+def test_comparisons_across_experiments_are_marked(opened):
+    winners = opened.find_element(By.ID, "winners")
+    marks = winners.find_elements(By.CSS_SELECTOR, ".without-flagged .doubt")
+    assert [mark.text for mark in marks] == ["⇄ different experiments"] * 2
+    assert "compared through the calibration load" in winners.text
+    assert "2 comparisons are of results from different experiments" in opened.page_source
+
+
+def test_cold_starts_stand_with_both_page_caches_and_intervals(opened):
+    head, *rows = _table(opened, "cold-start")
+    assert head[3:] == [
+        "Total, warm page cache, ms",
+        "Total, cold page cache, ms",
+        "Left in the page cache",
+        "Steady after, ms",
+    ]
+    assert len(rows) == 26
+    assert all(" to " in row[3] and " to " in row[4] for row in rows)
+    _scroll_through(opened)
+    _until(opened, lambda d: _drawn(d) == EVERY_PLOT)
+    bars = opened.find_elements(
+        By.CSS_SELECTOR, "[data-chart=cold-start] .plot .mark-rect path[aria-label]"
+    )
+    caches = {"warm": 0, "cold": 0}
+    for bar in bars:
+        label = bar.get_attribute("aria-label")
+        caches["warm" if "page cache: warm" in label else "cold"] += 1
+    assert caches == {"warm": 26 * 5, "cold": 26 * 5}
+
+
+def test_operators_that_do_not_add_up_say_so(opened):
+    _, *rows = _table(opened, "operators")
+    assert len(rows) == 15
+    doubtful = [row for row in rows if "more than 15 % off" in row[6]]
+    assert [row[:3] for row in doubtful] == [["mobilenet_v2", "ncnn", "1"]]
+    (unsupported,) = [row for row in rows if row[7] == "unsupported"]
+    assert unsupported[3:6] == ["not available"] * 3
+    _scroll_through(opened)
+    _until(opened, lambda d: _drawn(d) == EVERY_PLOT)
+    texts = opened.find_element(By.CSS_SELECTOR, "[data-chart=operators] .cards").text
+    assert texts.count(" % off") == 1
+
+
+def test_conditions_are_listed_and_flags_explained(opened):
+    head, *rows = _table(opened, "conditions")
+    assert len(rows) == 26
+    row = dict(zip(head, rows[0], strict=True))
+    assert row["Launches"] == "6"
+    assert row["Temperature, °C"].endswith("(cpu)")
+    assert row["Sampler's CPU share"].endswith(" %")
+    meanings = opened.find_element(By.ID, "flag-meanings").text
+    assert [word in meanings for word in ("noisy", "throttled", "low_battery")] == [
+        True,
+        True,
+        False,
+    ]
+
+
+def test_continuous_load_has_its_section_where_there_is_any(browser, opened, tmp_path):
+    assert opened.find_elements(By.CSS_SELECTOR, "[data-chart=sustained]") == []
+    warehouse = synthetic_warehouse.create(tmp_path / "w.duckdb", models=1, sustained=True)
+    browser.get(write_report(warehouse, tmp_path / "out").as_uri())
+    browser.find_element(By.ID, "setting").send_keys("host · cpu · fp32 · sustained")
+    _scroll_through(browser)
+    _until(browser, lambda d: d.find_elements(By.CSS_SELECTOR, "[data-chart=sustained] svg"))
+    head, *rows = _table(browser, "sustained")
+    assert head[3:] == ["Burst, per s", "Settled, per s", "Settled / burst", "Settles after, s"]
+    assert [row[5] for row in rows] == ["75.0 %"] * 5
+    assert [e for e in browser.get_log("browser") if e["level"] != "INFO"] == []
+
+
+def test_what_was_not_measured_is_not_available(browser, tmp_path):
+    warehouse = synthetic_warehouse.create(tmp_path / "w.duckdb", models=1)
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("DELETE FROM launch_facts")
+        connection.execute("DELETE FROM condition_series")
+        for column in ("operators_sum_ms", "cold_cache_total_ms", "drift_ratio", "cpu_utilisation"):
+            connection.execute(f"UPDATE results SET {column} = NULL")
+    browser.get(write_report(warehouse, tmp_path / "out").as_uri())
+    head, first, *_ = _table(browser, "conditions")
+    row = dict(zip(head, first, strict=True))
+    for name in ("CPU use, cores", "Temperature, °C", "Calibration against baseline", "Waited, s"):
+        assert row[name] == "not available"
+    assert "not available" in browser.find_element(By.ID, "calibration").text
+    operators = browser.find_element(By.CSS_SELECTOR, "[data-chart=operators]").text
+    assert "No operators were timed here" in operators
+    assert {row[-1] for row in _table(browser, "operators")[1:]} == {"not profiled"}
+    _scroll_through(browser)
+    _until(browser, lambda d: _drawn(d) == 4 * 2)
+    assert [e for e in browser.get_log("browser") if e["level"] != "INFO"] == []
 
 
 def test_ten_thousand_cells_open_in_seconds(browser, tmp_path):

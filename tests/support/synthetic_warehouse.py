@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import random
 import tempfile
@@ -13,7 +12,8 @@ from typing import Any
 
 import duckdb
 from cellfarm import warehouse
-from cellfarm.analysis.ranking import COMPARISON_COLUMNS
+
+from tests.support import synthetic_rows as rows
 
 MODELS = {"mobilenet_v2": 9.0, "resnet50": 58.0, "bert_mini": 21.0}
 LIBRARIES = {
@@ -30,7 +30,6 @@ NUMBERS = (
     *("steady_state", "cold_total_ms", "cold_start_ms", "cold_import_ms", "cold_load_ms"),
     *("cold_first_ms", "peak_rss_mb", "cpu_utilisation", "cosine", "max_abs_error", "top1_match"),
 )
-OPERATORS = {"Conv": 0.55, "DepthwiseConv": 0.2, "MatMul": 0.12, "Relu": 0.06, "Softmax": 0.03}
 #: (model's position, library's position, threads' position) -> what became of that cell.
 SPECIAL_CELLS: dict[tuple[int, int, int], dict[str, Any]] = {
     (0, 4, 1): {"flags": ["noisy", "throttled"]},
@@ -102,15 +101,15 @@ def create(
     operators = []
     for cell in cells:
         if cell["latency_ms"] is not None:
-            _measure_more(more, cell)
+            rows.measure_more(more, cell)
             if cell["threads"] == min(threads):
                 special = cell["special"]
-                operators += _operators(more, cell, special.get("operators_scale", 1.0))
+                operators += rows.operators(more, cell, special.get("operators_scale", 1.0))
     if sustained:
         for cell in [c for c in cells if c["model"] == next(iter(model_costs))]:
             if cell["device"] == devices[0] and cell["threads"] == min(threads):
-                cells.append(_sustained(cell))
-                samples += _slowing(more, cells[-1])
+                cells.append(rows.sustained(cell))
+                samples += rows.slowing(more, cells[-1])
     facts = [
         {
             "device": device,
@@ -124,7 +123,7 @@ def create(
         }
         for device in devices
     ]
-    taken = _launches(more, cells, launches)
+    taken = rows.launches(more, cells, launches)
     tables = {
         "results": cells,
         "current_keys": [{"key": cell["key"]} for cell in cells],
@@ -132,8 +131,8 @@ def create(
         "series": samples,
         "launch_facts": taken,
         "operator_times": operators,
-        "condition_series": _conditions(more, taken, devices[0], cells),
-        "cell_ratios": _ratios(cells),
+        "condition_series": rows.conditions(more, taken, devices[0], cells),
+        "cell_ratios": rows.ratios(cells),
     }
     _write(path, tables)
     return path
@@ -227,134 +226,6 @@ def _measure(random_: random.Random, cell: dict[str, Any], ms: float, launches: 
     }
 
 
-def _measure_more(random_: random.Random, cell: dict[str, Any]) -> None:
-    """What issue 3 added: the file's reading apart, a cold page cache, memory by phase, the rest."""
-    read = cell["cold_load_ms"] * 0.2
-    half = cell["cold_total_ms"] * random_.uniform(0.02, 0.06)
-    slow = cell["cold_total_ms"] + 6 * read
-    cell |= {
-        "stopped_because": "precise",
-        "cold_read_ms": read,
-        "cold_load_ms": cell["cold_load_ms"] - read,
-        "cold_total_ci_low_ms": cell["cold_total_ms"] - half,
-        "cold_total_ci_high_ms": cell["cold_total_ms"] + half,
-        "steady_after_ms": cell["cold_total_ms"] + 12 * cell["latency_ms"],
-        **{f"cold_cache_{p}_ms": cell[f"cold_{p}_ms"] for p in ("start", "import", "first")},
-        "cold_cache_load_ms": cell["cold_load_ms"] - read,
-        "cold_cache_read_ms": 7 * read,
-        "cold_cache_total_ms": slow,
-        "cold_cache_total_ci_low_ms": slow - 2 * half,
-        "cold_cache_total_ci_high_ms": slow + 2 * half,
-        "page_cache_share": random_.choice([0.0, 0.0, 0.04]),
-        "peak_load_rss_mb": cell["peak_rss_mb"],
-        "peak_inference_rss_mb": cell["peak_rss_mb"] * 0.8,
-        "other_cpu_utilisation": random_.uniform(0.0, 0.12),
-        "sampler_cpu_share": random_.uniform(0.001, 0.008),
-        "drift_ratio": random_.gauss(1.0, 0.02),
-        "payload_bytes": random_.randrange(1_000_000, 30_000_000),
-    }
-
-
-def _operators(random_: random.Random, cell: dict[str, Any], scale: float) -> list[dict[str, Any]]:
-    rows = []
-    for position, (kind, share) in enumerate(OPERATORS.items()):
-        ms = cell["latency_ms"] * scale * share * random_.uniform(0.9, 1.1)
-        rows.append({"path": cell["path"], "key": cell["key"], "position": position, "ms": ms,
-                     "name": f"{kind}_{position}", "type": kind, "library_type": kind.lower()})  # fmt: skip
-    total = sum(row["ms"] for row in rows)
-    cell["operators_sum_ms"] = total
-    cell["operators_gap"] = (total - cell["latency_ms"]) / cell["latency_ms"]
-    return rows
-
-
-def _launches(
-    random_: random.Random, cells: list[dict[str, Any]], launches: int
-) -> list[dict[str, Any]]:
-    """Launches in rounds, with a slow episode of the device in the middle."""
-    rows: list[dict[str, Any]] = []
-    measured = [cell for cell in cells if cell["latency_ms"] is not None]
-    for number in range(launches):
-        for position, cell in enumerate(measured):
-            at_s = number * len(measured) + position
-            slow = 0.45 < at_s / (launches * len(measured)) < 0.5
-            rows.append({
-                "path": cell["path"], "key": cell["key"], "launch": number, "mode": "measure",
-                "round": number, "status": "ok", "started_at": 1_795_000_000.0 + 2.0 * at_s,
-                "median_ms": cell["latency_ms"], "outliers": random_.randrange(3),
-                "steady_state": cell["steady_state"], "warmup_iterations": 5, "affinity": [0],
-                "calibration_compute_ms": 4.0 * random_.gauss(1.4 if slow else 1.0, 0.01),
-                "calibration_memory_ms": 2.0, "waited_s": 3.0 if slow else 0.0, "flags": [],
-            })  # fmt: skip
-    return rows
-
-
-def _conditions(
-    random_: random.Random,
-    launches: list[dict[str, Any]],
-    device: str,
-    cells: list[dict[str, Any]],
-) -> list[dict[str, Any]]:
-    """Temperatures of the first device; the others have no sensor that could be read."""
-    there = {cell["key"] for cell in cells if cell["device"] == device}
-    rows = []
-    for launch in launches:
-        if launch["key"] in there:
-            row = {"path": launch["path"], "key": launch["key"], "launch": launch["launch"]}
-            warm = [40 + random_.random() * 4 for _ in range(3)]
-            rows += [
-                row | {"metric": "temperature_cpu_c", "unit": "°C", "t": [0, 1, 2], "value": warm},
-                row | {"metric": "before_temperature_board_c", "unit": "°C", "t": [0], "value": [31.5]},
-            ]  # fmt: skip
-    return rows
-
-
-def _ratios(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every pair that may be compared; narrower than the latencies' own intervals."""
-    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for cell in cells:
-        if cell["status"] == "ok":
-            place = tuple(cell[column] for column in COMPARISON_COLUMNS)
-            groups.setdefault(place, []).append(cell)
-    rows = []
-    for group in groups.values():
-        for one, other in itertools.combinations(group, 2):
-            ratio = other["latency_ms"] / one["latency_ms"]
-            half = sum(1 - c["latency_ci_low_ms"] / c["latency_ms"] for c in (one, other)) / 2
-            across = one["experiment"] != other["experiment"]
-            rows.append({"key": one["key"], "other_key": other["key"], "ratio": ratio,
-                         "ratio_ci_low": ratio * (1 - half), "ratio_ci_high": ratio * (1 + half),
-                         "rounds": None if across else one["launches"],
-                         "crosses_experiments": across})  # fmt: skip
-    return rows
-
-
-def _sustained(cell: dict[str, Any]) -> dict[str, Any]:
-    """The same cell under continuous load: after a minute it settles at three quarters."""
-    key = hashlib.sha256(f"sustained {cell['key']}".encode()).hexdigest()
-    none = {name: None for name in cell if name.startswith(("cold_", "operators_"))}
-    burst = 1000 / cell["latency_ms"]
-    return cell | none | {
-        "key": key, "path": f"{key}.json", "protocol": "sustained", "launches": 2,
-        "flags": [], "throughput_burst_per_s": burst, "throughput_settled_per_s": 0.75 * burst,
-        "throughput_ratio": 0.75, "settled_after_s": 60.0,
-    }  # fmt: skip
-
-
-def _slowing(random_: random.Random, cell: dict[str, Any]) -> list[dict[str, Any]]:
-    rows = []
-    for launch in range(2):
-        warm: list[float] = []
-        at_ms = 0.0
-        while at_ms < 120_000:
-            share = 1 - 0.25 * min(1.0, at_ms / 60_000)
-            warm.append(cell["latency_ms"] / share * random_.lognormvariate(0, 0.02))
-            at_ms += warm[-1]
-        for phase, ms in (("warmup", warm[:20]), ("warm", warm[20:])):
-            rows.append({"path": cell["path"], "key": cell["key"], "launch": launch,
-                         "phase": phase, "ms": ms})  # fmt: skip
-    return rows
-
-
 def _apply(cell: dict[str, Any], special: dict[str, Any], reason: str | None) -> None:
     cell |= {name: value for name, value in special.items() if "scale" not in name}
     cell["special"] = special
@@ -368,7 +239,7 @@ def _samples(
     random_: random.Random, cell: dict[str, Any], ms: float, launches: int, iterations: int
 ) -> list[dict[str, Any]]:
     """Rows of `series`: one per launch and phase."""
-    rows = []
+    found = []
     for launch in range(launches):
         centre = ms * random_.gauss(1.0, 0.012)
         phases: dict[str, list[float]] = {}
@@ -378,17 +249,17 @@ def _samples(
             value = centre * slow * random_.lognormvariate(0, 0.02)
             phases.setdefault(phase, []).append(value)
         for phase, values in ({"load": [300.0]} | phases if phases else {}).items():
-            rows.append({"path": cell["path"], "key": cell["key"], "launch": launch,
-                         "phase": phase, "ms": values})  # fmt: skip
-    return rows
+            found.append({"path": cell["path"], "key": cell["key"], "launch": launch,
+                          "phase": phase, "ms": values})  # fmt: skip
+    return found
 
 
 def _write(path: Path, tables: dict[str, list[dict[str, Any]]]) -> None:
     path.unlink(missing_ok=True)
     with duckdb.connect(str(path)) as connection, tempfile.TemporaryDirectory() as folder:
         connection.execute(SCHEMA.read_text(encoding="utf-8"))
-        for table, rows in tables.items():
-            if not rows:
+        for table, content in tables.items():
+            if not content:
                 continue
             types = dict(
                 connection.execute(
@@ -398,7 +269,7 @@ def _write(path: Path, tables: dict[str, list[dict[str, Any]]]) -> None:
                 ).fetchall()
             )
             lines = Path(folder) / f"{table}.ndjson"
-            lines.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            lines.write_text("".join(json.dumps(row) + "\n" for row in content))
             columns = ", ".join(f"{name}: '{kind}'" for name, kind in types.items())
             connection.execute(
                 f"INSERT INTO {table} SELECT * FROM read_json('{lines}', columns={{{columns}}},"

@@ -72,3 +72,17 @@ def test_cold_start_needs_three_cells():
         "A cold start takes 5.00× as long" in sentence and "2.00× to 10×" in sentence
         for sentence in findings(rows)
     )
+
+
+def test_the_gap_is_told_by_ratios_and_other_experiments_are_named():
+    rows = [row("a", 10.0, 3.0, key="a"), row("b", 12.0, 3.0, key="b")]
+    ratio = {"key": "a", "other_key": "b", "ratio": 1.2, "ratio_ci_low": 1.1,
+             "ratio_ci_high": 1.3, "crosses_experiments": True}  # fmt: skip
+    assert findings(rows)[0].startswith("No library is clearly fastest")
+    first, second, last = findings(rows, [ratio])
+    assert first.startswith("a is the fastest in 1 of 1 comparison")
+    assert second.startswith("The slowest library takes 1.20× as long as the fastest")
+    assert last == (
+        "1 comparison is of results from different experiments: those are comparable only "
+        "through the calibration load."
+    )

@@ -7,15 +7,25 @@ from itertools import combinations
 
 import duckdb
 import pytest
-from cellfarm.report import ReportError, data, write_report
-from cellfarm.report.page import embedded
-from cellfarm.report.palette import LIBRARY_COLOURS, library_colours
-from cellfarm.report.panels import error_floor
+from cellfarm.analysis.ranking import rank
+from cellfarm.report import ReportError, data, matrix, wording, write_report
+from cellfarm.report.embedding import embedded
+from cellfarm.report.palette import LIBRARY_COLOURS, library_colours, operator_colours
+from cellfarm.report.panels import MAX_OPERATOR_TYPES, arrange, error_floor, operator_types
+from cellfarm.report.readings import MAX_POINTS
 from cellfarm.report.wording import count, milliseconds, percent, scientific, significant
 
 from tests.support import synthetic_warehouse
+from tests.support.synthetic_warehouse import row
 
 HOSTILE = "</script><img src=x onerror=\"document.title='pwned'\"><!--\u2028&amp;"
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Everything the report reads of a warehouse with every kind of cell."""
+    path = tmp_path_factory.mktemp("warehouse") / "w.duckdb"
+    return data.read(synthetic_warehouse.create(path, sustained=True))
 
 
 @pytest.mark.parametrize(
@@ -122,11 +132,139 @@ def test_samples_are_thinned_and_left_out_when_they_are_too_many(tmp_path, monke
     points = sum(len(ms) for _, _, ms in one["launches"])
     assert one["step"] == 3
     assert 200 < points <= data.MAX_POINTS_PER_CELL
-    assert {letter for _, phases, _ in one["launches"] for letter in phases} <= set("fuw")
+    for _, phases, _ in one["launches"]:
+        # In the order of time, and without what is no inference.
+        assert phases == "".join(sorted(phases, key="fuw".index))
     monkeypatch.setattr(data, "MAX_SAMPLES_BYTES", 1_000)
     samples = data.read(path).samples
     assert samples.by_key == {}
     assert "18,200" in samples.left_out
+
+
+def test_launches_are_summed_up_for_their_cell_and_unknown_stays_unknown(tmp_path):
+    path = synthetic_warehouse.create(tmp_path / "w.duckdb", devices=("host", "pi"))
+    for cell in data.read(path).cells:
+        if cell["latency_ms"] is None:
+            assert cell["waited_s"] is None
+            assert cell["outliers"] is None
+        elif cell["device"] == "host":
+            # Of two zones the hotter one, over all launches.
+            assert cell["temperature_zone"] == "cpu"
+            assert 40 <= cell["temperature_low_c"] < cell["temperature_high_c"] <= 44
+        else:
+            assert cell["temperature_high_c"] is None
+
+
+def test_a_result_that_was_set_aside_is_in_no_figure(tmp_path):
+    """A cell that was measured again has two files with one key."""
+    path = synthetic_warehouse.create(tmp_path / "w.duckdb")
+    before = data.read(path)
+    with duckdb.connect(str(path)) as connection:
+        for table in ("results", "launch_facts", "series", "operator_times", "condition_series"):
+            connection.execute(
+                f"INSERT INTO {table} SELECT * REPLACE ('old-' || path AS path) FROM {table}"
+            )
+        connection.execute("UPDATE results SET superseded = true WHERE path LIKE 'old-%'")
+    after = data.read(path)
+    assert after.cells == before.cells
+    assert after.samples == before.samples
+    assert after.calibration == before.calibration
+
+
+def test_operators_are_of_the_fewest_threads_and_add_up(measured):
+    profiled = [cell for cell in measured.cells if cell["operators"]]
+    assert {cell["threads"] for cell in profiled} == {1}
+    for cell in profiled:
+        assert sum(cell["operators"].values()) == pytest.approx(cell["operators_sum_ms"])
+
+
+def test_rare_types_of_operators_are_put_together():
+    common = {f"Kind{i:02d}": 100.0 - i for i in range(12)}
+    cells = [{"operators": common | {"Other": 500.0}}, {"operators": None}]
+    types = operator_types(cells)
+    assert len(types) == MAX_OPERATOR_TYPES
+    assert types[:2] == ["Kind00", "Kind01"]
+    assert types[-1] == "other types"
+    assert len(operator_colours(types)) == len(types)
+    assert operator_types([{"operators": None}]) == ["other types"]
+
+
+def test_a_gap_of_more_than_15_percent_says_so():
+    def label(gap):
+        row = {"operators_sum_ms": 10.0, "operators_gap": gap}
+        return wording._operators_label(row)
+
+    assert label(0.02) == "10.0 ms, +2.0 %"
+    assert label(-0.33) == "10.0 ms, −33 % off"
+    assert label(0.151) == "10.0 ms, +15 % off"
+    assert label(None) == "10.0 ms, n/a"
+
+
+def test_throughput_over_time_settles_where_the_samples_do(measured):
+    (cell, *_) = [cell for cell in measured.cells if cell["rate_s"]]
+    rates = dict(zip(cell["rate_s"], cell["rate_per_s"], strict=True))
+    assert min(rates) == 2.5
+    assert max(rates) == pytest.approx(117.5, abs=5)  # 120 s, the window that is not whole is out
+    settled = [rate for at_s, rate in rates.items() if at_s > 65]
+    assert sum(settled) / len(settled) == pytest.approx(cell["throughput_settled_per_s"], rel=0.02)
+    assert [c for c in measured.cells if c["rate_s"] and c["protocol"] != "sustained"] == []
+
+
+def test_a_slow_episode_of_the_device_shows_in_its_calibration(measured):
+    calibration = measured.calibration["host"]
+    factors = [factor for _, _, _, factor, *_ in calibration.points]
+    assert 5 <= sum(factor > 1.3 for factor in factors) <= 15
+    assert len(calibration.sessions) == 1
+    assert sum(point[-1] for point in calibration.points) == calibration.launches
+
+
+def test_many_launches_are_drawn_together_and_a_pause_begins_a_session(tmp_path):
+    path = synthetic_warehouse.create(tmp_path / "w.duckdb", launches=40)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(
+            "UPDATE launch_facts SET started_at = started_at + 7200 WHERE launch >= 20"
+        )
+    found = data.read(path).calibration["host"]
+    assert found.launches > 2 * MAX_POINTS
+    assert len(found.points) < 2 * MAX_POINTS + 10  # one for each number of threads
+    assert len(found.sessions) == 2
+    assert all(most >= middle for _, _, _, middle, most, _, _ in found.points)
+
+
+def test_without_readings_the_page_says_what_is_missing(tmp_path):
+    path = synthetic_warehouse.create(tmp_path / "w.duckdb", models=1)
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("DELETE FROM launch_facts")
+        connection.execute("DELETE FROM operator_times")
+        connection.execute("UPDATE results SET operators_sum_ms = NULL, operators_gap = NULL")
+    page = write_report(path, tmp_path / "out").read_text()
+    assert "n&nbsp;=&nbsp;0 launches with a calibration load" in page
+    assert not (tmp_path / "out/charts/operators.svg").exists()
+    assert (tmp_path / "out/charts/cold-start.svg").exists()
+
+
+def test_a_matrix_marks_flags_and_other_experiments(measured):
+    plain = rank(measured.cells, measured.ratios)
+    flagged = rank(measured.cells, measured.ratios, flagged=True)
+    arrangement = arrange(measured.cells, plain, flagged)
+    across = matrix.build(arrangement, plain)
+    assert across.crosses_experiments
+    marks = {model: {m for v in line for m in v.marks} for model, line in across.rows}
+    assert marks == {"bert_mini": {matrix.ACROSS}, "mobilenet_v2": set(), "resnet50": set()}
+    assert matrix.build(arrangement, flagged).rows != across.rows
+    # The square of a flagged winner says so.
+    rows = [row("a", 10.0, flags=["noisy"]), row("b", 20.0)]
+    (ranking,) = rank(rows, flagged=True)
+    assert matrix.verdict(ranking).marks == ("⚑ noisy",)
+
+
+def test_the_margin_has_its_interval():
+    rows = [row("a", 10.0, key="a"), row("b", 12.0, key="b")]
+    ratio = {"key": "a", "other_key": "b", "ratio": 1.2, "ratio_ci_low": 1.15,
+             "ratio_ci_high": 1.26, "crosses_experiments": False}  # fmt: skip
+    (ranking,) = rank(rows, [ratio])
+    assert matrix.verdict(ranking).note == "+20 % (15 to 26 %)"
+    assert "1.15× to 1.26×" in matrix.verdict(ranking).detail
 
 
 def test_a_missing_or_broken_warehouse_is_one_clear_error(tmp_path):
@@ -141,10 +279,10 @@ def test_a_missing_or_broken_warehouse_is_one_clear_error(tmp_path):
 def test_an_empty_warehouse_and_one_without_any_success_make_a_page(tmp_path):
     path = synthetic_warehouse.create(tmp_path / "w.duckdb")
     with duckdb.connect(str(path)) as connection:
-        connection.execute("DELETE FROM cells WHERE status = 'ok' OR status = 'wrong'")
+        connection.execute("DELETE FROM results WHERE status = 'ok' OR status = 'wrong'")
     assert "Nothing can be compared yet" in write_report(path, tmp_path / "out").read_text()
     with duckdb.connect(str(path)) as connection:
-        connection.execute("DELETE FROM cells")
+        connection.execute("DELETE FROM results")
     assert "Nothing has been measured yet" in write_report(path, tmp_path / "out").read_text()
 
 
@@ -156,7 +294,7 @@ def test_figures_are_written_whole_and_stale_ones_removed(tmp_path):
     assert {"latency--host-cpu-fp32.svg", "winners--pi-cpu-fp32.png"} <= names
     (charts / "mine.svg").write_text("kept")
     with duckdb.connect(str(path)) as connection:
-        connection.execute("DELETE FROM cells WHERE device = 'pi'")
+        connection.execute("DELETE FROM results WHERE device = 'pi'")
     write_report(path, tmp_path / "out")
     names = {file.name for file in charts.iterdir()}
     assert {"latency.svg", "latency.png", "winners.svg", "mine.svg"} <= names
@@ -167,9 +305,10 @@ def test_two_versions_of_a_library_stand_side_by_side(tmp_path):
     path = synthetic_warehouse.create(tmp_path / "w.duckdb", models=1, libraries=2, threads=(1,))
     with duckdb.connect(str(path)) as connection:
         connection.execute(
-            "INSERT INTO cells SELECT * REPLACE ('9.9' AS library_version, 'k' AS key) "
-            "FROM cells WHERE library = 'litert'"
+            "INSERT INTO results SELECT * REPLACE ('9.9' AS library_version, 'k' AS key, "
+            "'k.json' AS path) FROM results WHERE library = 'litert'"
         )
+        connection.execute("INSERT INTO current_keys VALUES ('k')")
     page = write_report(path, tmp_path / "out").read_text()
     assert "litert 9.9" in page
     assert "litert 2.1.0" in page

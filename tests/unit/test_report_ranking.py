@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
-from cellfarm.analysis.ranking import library_labels, rank, ranks
+from cellfarm.analysis.ranking import (
+    FLAG_MEANINGS,
+    INFORMATIONAL_FLAGS,
+    is_slower,
+    library_labels,
+    rank,
+    ranks,
+)
+from cellfarm.experiments import flags as raised
 
 from tests.support.synthetic_warehouse import row
 
@@ -94,3 +104,107 @@ def test_equal_latencies_rank_the_same_whatever_the_order_of_the_rows():
     rows = [row("b", 10.0), row("a", 10.0)]
     assert rank(rows) == rank(rows[::-1])
     assert rank([]) == []
+
+
+def ratio(key, other, value, low=None, high=None, across=False):
+    """A row of the view `ratios`; both ways, as the view has them."""
+
+    def one(a, b, *numbers):
+        names = ("ratio", "ratio_ci_low", "ratio_ci_high")
+        row = {"key": a, "other_key": b, "crosses_experiments": across}
+        return row | dict(zip(names, numbers, strict=True))
+
+    back = (1 / value, 1 / high, 1 / low) if low and high else (1 / value, None, None)
+    return [one(key, other, value, low, high), one(other, key, *back)]
+
+
+def keyed(library, latency_ms, half_ms=0.1, **more):
+    return row(library, latency_ms, half_ms, key=library, **more)
+
+
+def test_a_ratio_decides_where_intervals_overlap():
+    # The machine was slow in some rounds: both intervals are wide, their ratio is not.
+    rows = [keyed("a", 10.0, 2.0), keyed("b", 10.6, 2.0)]
+    assert rank(rows)[0].is_tie
+    (ranking,) = rank(rows, ratio("a", "b", 1.05, 1.03, 1.07))
+    assert ranking.sole_winner == "a"
+    assert ranking.margin == pytest.approx(0.05)
+    best, second = ranking.entries
+    assert (second.ratio_to_best, second.ratio_low, second.ratio_high) == (1.05, 1.03, 1.07)
+    assert (best.ratio_to_best, best.ratio_low, best.ratio_high) == (1.0, None, None)
+
+
+def test_a_ratio_ties_where_intervals_do_not_overlap():
+    rows = [keyed("a", 10.0), keyed("b", 10.6)]
+    (ranking,) = rank(rows, ratio("a", "b", 1.05, 0.99, 1.10))
+    assert ranking.winners == ("a", "b")
+    assert ranking.decided
+
+
+@pytest.mark.parametrize(("low", "tied"), [(1.0, True), (1.0001, False)])
+def test_an_interval_that_touches_one_includes_it(low, tied):
+    (ranking,) = rank([keyed("a", 10.0), keyed("b", 10.6)], ratio("a", "b", 1.05, low, 1.1))
+    assert ranking.is_tie == tied
+
+
+def test_without_the_interval_of_a_ratio_latencies_decide():
+    rows = [keyed("a", 10.0, 0.5), keyed("b", 10.8, 0.5), keyed("c", 12.0, 0.5)]
+    (ranking,) = rank(rows, ratio("a", "b", 1.07))
+    assert ranking.winners == ("a", "b")
+    assert ranking.entries[1].ratio_to_best == 1.07
+    assert ranking.entries[2].ratio_to_best == pytest.approx(1.2)
+    assert not ranking.entries[1].has_ratio_interval
+
+
+def test_a_ratio_decides_where_latencies_have_no_interval():
+    rows = [keyed("a", 10.0, None), keyed("b", 12.0, None)]
+    (ranking,) = rank(rows, ratio("a", "b", 1.2, 1.1, 1.3))
+    assert ranking.sole_winner == "a"
+    assert is_slower(ranking.best, ranking.entries[1])
+
+
+def test_across_experiments_the_scaled_ratio_counts_and_is_marked():
+    # a was measured while the device was slow: by the calibration load it is the faster one.
+    rows = [keyed("a", 11.0), keyed("b", 10.0), keyed("c", 15.0)]
+    ratios = [
+        *ratio("b", "a", 0.9, 0.87, 0.93, across=True),
+        *ratio("b", "c", 1.5, 1.4, 1.6),
+        *ratio("a", "c", 1.67, 1.5, 1.8, across=True),
+    ]
+    (ranking,) = rank(rows, ratios)
+    assert [entry.library for entry in ranking.entries] == ["a", "b", "c"]
+    assert ranking.sole_winner == "a"
+    assert ranking.entries[1].ratio_to_best == pytest.approx(1 / 0.9)
+    assert [entry.crosses_experiments for entry in ranking.entries] == [False, True, True]
+    assert ranking.crosses_experiments
+    assert not rank(rows, ratio("b", "c", 1.5, 1.4, 1.6))[0].crosses_experiments
+
+
+def test_flagged_cells_rank_when_they_are_asked_for_and_are_marked():
+    rows = [
+        keyed("a", 10.0, flags=["noisy", "operators_gap"]),
+        keyed("b", 20.0),
+        keyed("wrong", 1.0, status="wrong"),
+        keyed("emulated", 2.0, emulated=True),
+    ]
+    assert [entry.library for entry in rank(rows)[0].entries] == ["b"]
+    (ranking,) = rank(rows, flagged=True)
+    assert [(entry.library, entry.flags) for entry in ranking.entries] == [
+        ("a", ("noisy",)),
+        ("b", ()),
+    ]
+
+
+def test_a_doubtful_profile_keeps_no_cell_from_ranking():
+    (ranking,) = rank([row("a", 10.0, flags=["operators_gap"]), row("b", 20.0)])
+    assert ranking.sole_winner == "a"
+    assert ranking.best.flags == ()
+
+
+def test_every_flag_that_is_raised_has_a_meaning():
+    found = set(raised._OF_GATE.values()) | INFORMATIONAL_FLAGS
+    for path in Path(raised.__file__).parent.glob("*.py"):
+        text = path.read_text()
+        found |= set(re.findall(r'found\.add\("(\w+)"\)|flags\.append\("(\w+)"\)', text))
+    names = {name for one in found for name in ((one,) if isinstance(one, str) else one) if name}
+    assert {"contended", "noisy", "hot", "operators_gap"} <= names <= set(FLAG_MEANINGS)

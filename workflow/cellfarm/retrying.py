@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from .analysis.ranking import INFORMATIONAL_FLAGS
 from .configuration import load_file
 from .conversion import jobs
 from .core.store import STATUSES, Store
@@ -23,8 +24,12 @@ def set_aside(
     models: list[str] | None,
     libraries: list[str] | None,
     devices: list[str] | None,
+    flagged: bool = False,
 ) -> int:
     """Set aside the current results with one of the statuses, and the failed steps before them.
+
+    Args:
+        flagged: also results that a flag keeps from ranking.
 
     Returns:
         How many results were set aside.
@@ -47,7 +52,9 @@ def set_aside(
         )
         if not wanted or not store.has(cell, planned.key):
             continue
-        if store.header(cell, planned.key)["status"] in statuses:
+        header = store.header(cell, planned.key)
+        doubtful = flagged and set(header.get("flags", ())) - INFORMATIONAL_FLAGS
+        if header["status"] in statuses or doubtful:
             _forget_failed_steps(project, planned)
             store.set_aside(store.path(cell, planned.key))
             count += 1

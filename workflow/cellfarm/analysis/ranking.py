@@ -27,7 +27,7 @@ FLAG_MEANINGS = {
     "unsteady": "most launches slowed down or reached no steady state",
 }
 #: Flags that doubt something else than the latency: a cell with one of them ranks all the same.
-INFORMATIONAL_FLAGS = frozenset({"operators_gap"})
+INFORMATIONAL_FLAGS = frozenset({"operators_gap", "unsteady"})
 
 #: Columns whose values must agree for two results to be comparable. The protocol is one of them:
 #: a burst and a sustained latency answer different questions.

@@ -93,14 +93,16 @@ def retry(
     model: Annotated[list[str] | None, typer.Option(help="Only this model.")] = None,
     library: Annotated[list[str] | None, typer.Option(help="Only this library.")] = None,
     device: Annotated[list[str] | None, typer.Option(help="Only this device.")] = None,
+    flagged: Annotated[
+        bool, typer.Option("--flagged", help="Cells that a flag keeps from ranking, instead.")
+    ] = False,
 ) -> None:
     """Have failed cells measured again by the next `make` or `snakemake` (by default failed and
     timeout). Their old results stay in the history."""
     from ..retrying import set_aside
 
-    count = set_aside(
-        Project.here(), configfile, status or ["failed", "timeout"], model, library, device
-    )
+    statuses = status or ([] if flagged else ["failed", "timeout"])
+    count = set_aside(Project.here(), configfile, statuses, model, library, device, flagged)
     print(f"{count} cells will be measured again by the next `make` or `snakemake`.")
 
 

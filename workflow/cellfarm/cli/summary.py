@@ -15,8 +15,9 @@ from ..project import Project
 
 MOST_TABLES = 40  # what a person may still read in a terminal
 _COLUMNS = (
-    "key", "model", "library", "library_version", "variant", "device", "processor", "threads", "protocol",
+    "model", "library", "library_version", "variant", "device", "processor", "threads", "protocol",
     "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "emulated", "flags",
+    "key",
 )  # fmt: skip
 _RATIO_COLUMNS = (
     "key", "other_key", "ratio", "ratio_ci_low", "ratio_ci_high", "crosses_experiments"
@@ -126,12 +127,17 @@ def _print_unranked(console: Console, rows: list[dict[str, Any]], flagged: bool)
 def _print_flags(console: Console, rows: list[dict[str, Any]], flagged: bool) -> None:
     """What the flags that occur mean, and what to do about them."""
     found = Counter(flag for row in rows for flag in row["flags"] or ())
+    if found:
+        console.print("Flags:")
     width = max((len(flag) for flag in found), default=0)
     for flag, number in sorted(found.items()):
         meaning = FLAG_MEANINGS.get(flag, "see docs/troubleshooting.md")
         cells = "1 cell" if number == 1 else f"{number} cells"
-        console.print(f"[yellow]{escape(flag):<{width}}[/]  {cells}: {escape(meaning)}")
+        console.print(f"  [yellow]{escape(flag):<{width}}[/]  {cells}: {escape(meaning)}")
     if any(doubts(row) for row in rows):
-        rank_them = "" if flagged else " (cellfarm summary --flagged ranks them)"
-        verb = "rank here, as asked" if flagged else "do not rank"
-        console.print(f"Flagged cells {verb}{rank_them}: docs/troubleshooting.md says what to do.")
+        what = (
+            "rank here, as asked"
+            if flagged
+            else "do not rank (cellfarm summary --flagged ranks them)"
+        )
+        console.print(f"Flagged cells {what}; see docs/troubleshooting.md.")

@@ -119,6 +119,7 @@ class Experiment:
             "causes": planned.causes,
             "status": result["status"],
             "reason": result["reason"],
+            "flags": result["flags"],
             "measured_at": _now(),
             "experiment": self.name,
         }
@@ -126,7 +127,6 @@ class Experiment:
             "protocol": self.plan["protocol_name"],
             "protocol_settings": self.protocol,
             "summary": result["summary"],
-            "flags": result["flags"],
             "emulated": False,
             "artifact_bytes": artifact.get("bytes"),
             "artifact_seconds": artifact.get("seconds"),
@@ -255,9 +255,7 @@ class _Measuring:
         cell = one.planned.cell
         self.progress.measuring(cell, number, mode)
         cores = self._cores(cell.threads)
-        gate = None
-        if mode != PROFILE:  # it is compared with nothing, and may run whatever the device does
-            gate = self.gates.pass_through(one.deployed, cell.threads, cores)
+        gate = self.gates.pass_through(one.deployed, cell.threads, cores)
         result = launch(
             self.setting,
             one.deployed,
@@ -265,12 +263,10 @@ class _Measuring:
             mode=mode,
             cores=cores,
             scratch=f"launches/{one.planned.key}-{os.getpid()}",
-            idle_w=gate.get("idle_w") if gate else None,
+            idle_w=gate.get("idle_w"),
         )
-        result = {"round": number, "session": os.getpid()} | result
-        if gate is not None:
-            result["gate"] = gate
-            self.speed.add(cell.threads, gate)
+        result = {"round": number, "session": os.getpid(), "gate": gate} | result
+        self.speed.add(cell.threads, gate)
         one.journal.append(result)
         one.launches.append(result)
         self.progress.launched(self._launches_left())

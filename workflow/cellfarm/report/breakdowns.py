@@ -137,4 +137,7 @@ def operators(types: list[str]) -> Chart:
         x=across("latency_ms", "time by type of operator, ms")
     )
     texts = number(profiled, at="end", text="operators_label")
-    return alt.layer(bars, latency, texts, absent(rows, "operators_sum_ms", "operators_absent"))
+    unprofiled = rows.transform_calculate(
+        why="datum.status === 'ok' ? 'not profiled' : datum.status"
+    )
+    return alt.layer(bars, latency, texts, absent(unprofiled, "operators_sum_ms", "why"))

@@ -20,7 +20,7 @@ _EMBEDDED = (
     *("error_plot", "cold_other_ms", "cold_cache_other_ms", "op_ms"),
     *("order_latency", "order_cold_start", "order_operators", "order_memory", "order_error"),
     *("latency_text", "cold_text", "cold_cache_text", "memory_text", "error_text", "cell_text"),
-    *("operators_text", "operators_label", "operators_absent", "gap_text", "sustained_text"),
+    *("operators_text", "operators_label", "gap_text", "sustained_text"),
     *("flags_text", "interval_text", "samples_text"),
 )
 

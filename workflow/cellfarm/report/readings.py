@@ -89,14 +89,14 @@ def calibration(connection: duckdb.DuckDBPyConnection) -> dict[str, Calibration]
     found = {}
     rows = _rows(connection, _CALIBRATION)
     for device, group in itertools.groupby(rows, key=lambda row: row[0]):
-        points, sessions, last_s, launches = [], [], None, 0
-        for _, first, start_s, end_s, threads, middle, most, ms, count in group:
-            if last_s is None or start_s - last_s > SESSION_GAP_S:
-                sessions.append((first, _moment(start_s)))
-            points.append((first, _moment(start_s), threads, middle, most, ms, count))
-            last_s = end_s
+        points, launches = [], 0
+        sessions: dict[int, tuple[int, str]] = {}
+        for _, session, first, start_s, threads, middle, most, ms, count in group:
+            moment = _moment(start_s)
+            sessions.setdefault(session, (first, moment))
+            points.append((first, moment, threads, middle, most, ms, count))
             launches += count
-        found[device] = Calibration(points, sessions, launches)
+        found[device] = Calibration(points, list(sessions.values()), launches)
     return found
 
 
@@ -166,13 +166,17 @@ _CALIBRATION = f"""
         SELECT c.device, c.threads, epoch(l.started_at) AS at_s, l.calibration_compute_ms AS ms
         FROM launches l JOIN cells c USING (key)
         WHERE NOT l.superseded AND l.calibration_compute_ms > 0 AND l.started_at IS NOT NULL
-    ), placed AS (
+    ), paused AS (
         SELECT *, ms / median(ms) OVER (PARTITION BY device, threads) AS factor,
-               row_number() OVER (PARTITION BY device ORDER BY at_s) - 1 AS number,
+               row_number() OVER in_time - 1 AS number,
+               at_s - lag(at_s) OVER in_time > {SESSION_GAP_S} AS pause,
                ceil(count(*) OVER (PARTITION BY device) / {MAX_POINTS}) AS step
-        FROM read
+        FROM read WINDOW in_time AS (PARTITION BY device ORDER BY at_s)
+    ), placed AS (
+        SELECT *, count(*) FILTER (pause) OVER (PARTITION BY device ORDER BY number) AS session
+        FROM paused
     )
-    SELECT device, min(number) AS first, min(at_s), max(at_s), threads, median(factor),
-           max(factor), median(ms), count(*)
-    FROM placed GROUP BY device, threads, floor(number / step) ORDER BY device, first
+    SELECT device, session, min(number) AS first, min(at_s), threads, median(factor), max(factor),
+           median(ms), count(*)
+    FROM placed GROUP BY device, session, threads, floor(number / step) ORDER BY device, first
 """

@@ -101,7 +101,6 @@ def cell_texts(cell: Mapping[str, Any], error_floor: float) -> dict[str, Any]:
         "error_text": None if error is None else scientific(error),
         "operators_text": _known(cell["operators_sum_ms"], "ms"),
         "operators_label": _operators_label(cell),
-        "operators_absent": "not profiled" if ok else cell["status"],
         "gap_text": signed_percent(cell["operators_gap"]),
         "sustained_text": _known(cell["throughput_settled_per_s"], "/s"),
         "cell_text": UNKNOWN if ok else cell["status"],

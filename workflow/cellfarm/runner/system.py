@@ -30,6 +30,7 @@ __all__ = [
     "temperatures",
 ]
 
+_RSS_LAG_MB = 1.0
 PROCESS_CLOCK = 2  # CPUCLOCK_SCHED: the exact CPU time of a process, user and system
 
 
@@ -127,15 +128,15 @@ def peak_rss_mb(pid: int | str = "self", root: str = "/") -> float | None:
 
 def reset_peak(root: str = "/") -> bool:
     """Let the peak start anew at the present resident set; whether the kernel did."""
-    before = _status_mb("VmHWM", "self", root)
     try:
         with open(os.path.join(root, "proc/self/clear_refs"), "wb", buffering=0) as file:
             file.write(b"5")
     except OSError:
         return False
-    after = _status_mb("VmHWM", "self", root)
-    # A kernel may take the write and do nothing: what it says afterwards decides.
-    return before is not None and after is not None and after <= before
+    peak, now = _status_mb("VmHWM", "self", root), _status_mb("VmRSS", "self", root)
+    # A kernel may take the write and do nothing: what it says afterwards decides. Both are counted
+    # per processor and lag by some pages.
+    return peak is not None and now is not None and peak <= now + _RSS_LAG_MB
 
 
 def context_switches() -> tuple[int, int]:
