@@ -223,8 +223,9 @@ def damaged(bench: Bench) -> Iterable[tuple[str, str]]:
         yield f"no-{name}", json.dumps({k: v for k, v in document.items() if k != name})
     yield "launches-are-text", json.dumps(document | {"launches": "none"})
     yield "empty-launch", json.dumps(document | {"launches": [{}]})
-    yield "operators-are-numbers", json.dumps(
-        document | {"launches": [launch | {"profile": {"operators": [1, 2]}}]}
+    yield (
+        "operators-are-numbers",
+        json.dumps(document | {"launches": [launch | {"profile": {"operators": [1, 2]}}]}),
     )
 
 

@@ -15,7 +15,14 @@ from cellfarm.errors import UserError
 from cellfarm.project import Project
 from cellfarm.warehouse import load, query
 
-from tests.support.results import FACTS, bad_launch, commit_result, make_cell, make_launch, make_planned
+from tests.support.results import (
+    FACTS,
+    bad_launch,
+    commit_result,
+    make_cell,
+    make_launch,
+    make_planned,
+)
 
 SQL = "SELECT threads, status, latency_ms, flags, measured_at FROM cells ORDER BY threads"
 

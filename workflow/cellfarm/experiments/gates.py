@@ -29,7 +29,8 @@ class Gates:
 
     Args:
         waiting: told what is waited for, and for how many seconds by now.
-        baseline_c: temperature by zone when the device is at rest.
+        baseline_c: temperature by zone when the device is at rest; a device without a history
+            takes those of its first reading.
     """
 
     setting: Setting
@@ -64,6 +65,8 @@ class Gates:
         found = []
         for _ in range(REFERENCE_READINGS):
             readings = self._read(deployed, threads, cores, {"wait_s": 0.0})
+            known = {zone: c for zone, c in (readings.get("temperatures_c") or {}).items() if c}
+            self.baseline_c = self.baseline_c or known
             value = (readings.get("calibration") or {}).get("compute_ms")
             if value:
                 found.append(value)

@@ -20,7 +20,7 @@ class DeviceSpeed:
     Args:
         path: the device's file of calibrations.
         experiment: the name under which this one is kept.
-        resting_c: temperature by zone when the device is at rest.
+        resting_c: temperature by zone when the device is at rest; empty if that is not known yet.
     """
 
     path: Path
@@ -38,10 +38,7 @@ class DeviceSpeed:
 
     @classmethod
     def open(cls, path: Path, experiment: str, facts: Mapping[str, Any]) -> DeviceSpeed:
-        """With what earlier experiments on the same device left.
-
-        A device without history takes the temperatures that it has now for those at rest.
-        """
+        """With what earlier experiments on the same device left."""
         earlier = drift.read(path)
         device = digest(fingerprint(facts))
         resting = drift.resting_c(earlier, device, excluding=experiment)

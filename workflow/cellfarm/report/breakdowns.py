@@ -77,14 +77,19 @@ def cold_start(both_caches: bool) -> Chart:
         .transform_filter("isValid(datum.total_ms)")
         .transform_calculate(
             cache="datum.column === 'cold_total_ms' ? 'warm' : 'cold'",
-            low=of_cache("total_ci_low_ms"),
-            upper=of_cache("total_ci_high_ms"),
+            ci_low=of_cache("total_ci_low_ms"),
+            ci_high=of_cache("total_ci_high_ms"),
             text=of_cache("text"),
+        )
+        # A panel without a single bound would have an axis without ends, of which Vega warns.
+        .transform_calculate(
+            low="isValid(datum.ci_low) ? datum.ci_low : datum.total_ms",
+            upper="isValid(datum.ci_high) ? datum.ci_high : datum.total_ms",
         )
         .transform_calculate(end="max(datum.total_ms, datum.upper)")
     )
     whisker = totals.mark_rule(style="whisker", strokeWidth=1.3).encode(
-        x=across("low", "cold start, ms"), x2="upper:Q", opacity=where_known("upper")
+        x=across("low", "cold start, ms"), x2="upper:Q", opacity=where_known("ci_high")
     )
     texts = number(totals, at="end", text="text")
     return alt.layer(bars, whisker, texts, absent(libraries_down("cold-start"), "cold_total_ms"))

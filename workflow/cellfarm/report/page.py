@@ -187,11 +187,16 @@ def _legends(arrangement: Arrangement) -> dict[str, list[tuple[str, str, tuple[s
     phases = list(zip(PHASES.values(), PHASE_COLOURS, strict=True))
     if not any(cell["cold_other_ms"] or cell["cold_cache_other_ms"] for cell in arrangement.cells):
         phases.pop()
-    operators = operator_colours(arrangement.operator_types).items()
+    times = [cell["op_ms"] for cell in arrangement.cells if cell["op_ms"]]
+    operators = [
+        (name, f"op-{i}", pair)
+        for i, (name, pair) in enumerate(operator_colours(arrangement.operator_types).items())
+        if any(ms[i] > 0 for ms in times)
+    ]
     libraries = library_colours(arrangement.labels).items()
     return {
         "cold-start": [(name, f"phase-{i}", pair) for i, (name, pair) in enumerate(phases)],
-        "operators": [(name, f"op-{i}", pair) for i, (name, pair) in enumerate(operators)],
+        "operators": operators,
         "sustained": [(name, f"lib-{i}", pair) for i, (name, pair) in enumerate(libraries)],
     }
 

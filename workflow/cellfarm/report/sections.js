@@ -7,6 +7,7 @@
   const NONE = () => el("span", { class: "muted" }, "not available");
   const known = (value) => value !== null && value !== undefined;
   const unit = (value, name) => (known(value) ? `${significant(value)}${name && ` ${name}`}` : NONE());
+  const cores = (value) => (known(value) ? value.toFixed(2) : NONE());
   const percent = (value) => (known(value) ? `${significant(value * 100)} %` : NONE());
   const signed = (value) => {
     if (!known(value)) return NONE();
@@ -42,7 +43,11 @@
     return `${cell.temperature_low_c.toFixed(1)} to ${cell.temperature_high_c.toFixed(1)} (${cell.temperature_zone})`;
   };
   const flags = (cell) => [...cell.flags, cell.emulated ? "emulated" : ""].filter(Boolean).join(", ") || "none";
-  const memory = (cell) => el("span", {}, unit(cell.peak_load_rss_mb, ""), " / ", unit(cell.peak_inference_rss_mb, ""));
+  const memory = (cell) => {
+    const [load, inference] = [cell.peak_load_rss_mb, cell.peak_inference_rss_mb];
+    if (!known(load) && !known(inference)) return NONE();
+    return el("span", {}, unit(load, ""), " / ", unit(inference, ""));
+  };
 
   // table -> [which cells, columns: heading, content, whether it is a number]
   const tables = {
@@ -72,8 +77,8 @@
       ...first,
       ["Launches", (c) => (known(c.launches) ? String(c.launches) : NONE()), true],
       ["Steady state", (c) => c.steady_state ?? NONE()],
-      ["CPU use, cores", (c) => unit(c.cpu_utilisation, ""), true],
-      ["Others' CPU use, cores", (c) => unit(c.other_cpu_utilisation, ""), true],
+      ["CPU use, cores", (c) => cores(c.cpu_utilisation), true],
+      ["Others' CPU use, cores", (c) => cores(c.other_cpu_utilisation), true],
       ["Peak memory, load / inference, MB", memory, true],
       ["Sampler's CPU share", (c) => percent(c.sampler_cpu_share), true],
       ["Temperature, °C", temperature],

@@ -60,9 +60,9 @@ CREATE VIEW cells AS
 SELECT * EXCLUDE (is_current, superseded) FROM history WHERE is_current;
 
 CREATE VIEW samples AS
-SELECT s.key, s.launch, i.iteration::INTEGER AS iteration, s.phase, s.ms[i.iteration + 1] AS ms,
-       r.superseded
-FROM series s JOIN results r USING (path), generate_series(0, len(s.ms) - 1) AS i (iteration);
+SELECT s.key, s.launch, unnest(range(len(s.ms)))::INTEGER AS iteration, s.phase,
+       unnest(s.ms) AS ms, r.superseded
+FROM series s JOIN results r USING (path);
 
 CREATE VIEW launches AS
 SELECT l.* EXCLUDE (path, started_at), to_timestamp(l.started_at) AS started_at, r.superseded
