@@ -19,7 +19,7 @@ FLAG_MEANINGS = {
     "drifted": "the calibration load took longer or shorter than this device's baseline",
     "hot": "a launch began too far above the device's temperature at rest",
     "low_battery": "a launch began with too little charge",
-    "noisy": "the launches are spent and the interval is still far too wide",
+    "noisy": "the launches are spent and the interval is still too wide",
     "operators_gap": "the operators' sum is over 15 % off; doubts the profile only",
     "throttled": "the clock fell, or the calibration load was slow",
     "ungated": "the device's state could not be read before a launch",

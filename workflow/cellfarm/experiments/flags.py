@@ -11,8 +11,6 @@ from ..analysis.statistics import Estimate
 
 #: Cores' worth of work by others, while samples were taken, beyond which a launch is contended.
 CONTENDED_CORES = 0.2
-#: A cell whose interval is wider than this many times the target, with the budget spent, is noisy.
-NOISY_FACTOR = 3.0
 #: Clocks below this share of the highest seen in the launch are throttled.
 THROTTLED_SHARE = 0.9
 #: The operators' sum may be this share off the latency.
@@ -35,7 +33,7 @@ def cell_flags(
     `contended`, `hot`, `low_battery`, `throttled`: a launch began outside a limit of its gate, or
     the same was seen while samples were taken. `unpinned`: a launch was not on the processors that
     it was to run on. `unsteady`: most launches reached no steady state. `noisy`: the budget is spent
-    and the interval is far wider than wanted. `ungated`: the device's state could not be read.
+    and the interval is wider than wanted. `ungated`: the device's state could not be read.
     """
     found = {flag for launch in launches for flag in launch_flags(launch)}
     others = _known(launch["resources"].get("other_cpu_utilisation") for launch in launches)
@@ -44,7 +42,7 @@ def cell_flags(
     if is_unsteady(launches, protocol):
         found.add("unsteady")
     width = latency.half_width
-    if width is not None and width > NOISY_FACTOR * protocol["target_half_width"]:
+    if width is not None and width > protocol["target_half_width"]:
         found.add("noisy")
     return sorted(found)
 

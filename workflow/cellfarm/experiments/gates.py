@@ -62,16 +62,25 @@ class Gates:
     ) -> None:
         """How fast the device is in this experiment: the quicker readings, as slow episodes of
         shared hardware are what the gate is to wait for."""
-        found = []
-        for _ in range(REFERENCE_READINGS):
-            readings = self._read(deployed, threads, cores, {"wait_s": 0.0})
-            known = {zone: c for zone, c in (readings.get("temperatures_c") or {}).items() if c}
-            self.baseline_c = self.baseline_c or known
-            value = (readings.get("calibration") or {}).get("compute_ms")
-            if value:
-                found.append(value)
-        if found:
-            self.reference_ms[threads] = quantiles(found, n=4)[0] if len(found) > 1 else found[0]
+        found: list[float] = []
+        zones: dict[str, float] = {}
+
+        def take(line: str) -> None:
+            event = _parse(line)
+            if event.get("event") == "reference":
+                values = event.get("ms")
+                known = map(number, values if isinstance(values, list) else ())
+                found.extend(value for value in known if value and value > 0)
+                zones.update(_known(event.get("temperatures_c")))
+
+        request = self._request(threads, cores) | {"readings": REFERENCE_READINGS}
+        run_runner(self.setting, deployed, request, take, GRACE_S)
+        if len(found) > 1:
+            self.reference_ms[threads] = quantiles(found, n=4)[0]
+        self.baseline_c = self.baseline_c or zones
+
+    def _request(self, threads: int, cores: Sequence[int] | None) -> dict[str, Any]:
+        return {"mode": "gate", "threads": threads, "cores": list(cores) if cores else None}
 
     def _read(
         self,
@@ -80,10 +89,7 @@ class Gates:
         cores: Sequence[int] | None,
         limits: Mapping[str, Any],
     ) -> dict[str, Any]:
-        request = {
-            "mode": "gate",
-            "threads": threads,
-            "cores": list(cores) if cores else None,
+        request = self._request(threads, cores) | {
             "limits": dict(limits),
             "baseline_c": dict(self.baseline_c),
             "calibration_ms": self.reference_ms.get(threads),
@@ -113,20 +119,20 @@ def _parse(line: str) -> dict[str, Any]:
     return event if isinstance(event, dict) else {}
 
 
+def _known(values: Any) -> dict[str, float]:
+    items = values.items() if isinstance(values, dict) else ()
+    numbers = ((text(name, 60), number(value)) for name, value in list(items)[:100])
+    return {name: value for name, value in numbers if value is not None}
+
+
 def _checked(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The readings of a gate; what does not fit is None."""
-
-    def mapping(name: str) -> dict[str, float | None]:
-        found = event.get(name)
-        items = found.items() if isinstance(found, dict) else ()
-        return {text(key, 60): number(value) for key, value in list(items)[:100]}
-
+    """The readings of a gate; what does not fit is None or left out."""
     exceeded = event.get("exceeded")
     return {
-        "calibration": mapping("calibration"),
+        "calibration": _known(event.get("calibration")),
         "identity": text(event.get("identity"), 200),
-        "temperatures_c": mapping("temperatures_c"),
-        "frequency_mhz": mapping("frequency_mhz"),
+        "temperatures_c": _known(event.get("temperatures_c")),
+        "frequency_mhz": _known(event.get("frequency_mhz")),
         **{
             name: number(event.get(name))
             for name in ("other_cpu_cores", "battery_percent", "load_1min", "idle_w", "waited_s")

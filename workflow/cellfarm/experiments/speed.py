@@ -54,8 +54,7 @@ class DeviceSpeed:
                 readings.setdefault(threads, []).append(calibration[name])
         self.identity = gate.get("identity") or self.identity
         for zone, value in (gate.get("temperatures_c") or {}).items():
-            if value is not None:
-                self.coolest_c[zone] = min(value, self.coolest_c.get(zone, value))
+            self.coolest_c[zone] = min(value, self.coolest_c.get(zone, value))
 
     def departure(self, threads: int, tolerance: float) -> dict[str, Any] | None:
         """See cellfarm.experiments.drift.departure; of the readings so far."""

@@ -21,8 +21,18 @@ _STABLE_OVER_S = 1.0
 def run(request: Mapping[str, Any], emit: Callable[..., None]) -> None:
     """Mode `gate` of the runner: the event `gate` with what `wait` returns, `waiting` before it.
 
-    Request: limits, threads, and where known cores, baseline_c, calibration_ms.
+    Request: limits, threads, and where known cores, baseline_c, calibration_ms. With `readings` it
+    tells how fast the device is now instead: the event `reference` with the times of so many runs of
+    the calibration load, and the temperatures before them.
     """
+    if request.get("readings"):
+        at_rest = sensors.temperatures()
+        runs = [
+            calibration.calibrate(request["threads"], request.get("cores"))
+            for _ in range(request["readings"])
+        ]
+        emit("reference", ms=[run["compute_ms"] for run in runs], temperatures_c=at_rest)
+        return
 
     def tell(exceeded: list[str], waited_s: float) -> None:
         emit("waiting", what=", ".join(exceeded), waited_s=waited_s)

@@ -1,0 +1,129 @@
+"""Gates with the real runner on this machine: what they read, wait for, and what they cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cellfarm.devices.local import LocalTransport
+from cellfarm.experiments import gates
+from cellfarm.experiments.gates import Gates
+from cellfarm.experiments.launch import Deployed, Setting
+from cellfarm.experiments.payload import pack
+
+from tests.support.protocols import SMALLEST
+
+NO_LIMITS = {"wait_s": 0, "budget_s": 0}
+
+
+class Bench:
+    """A device's work folder with a payload, and what was told while it waited."""
+
+    def __init__(self, folder: Path, lock: int) -> None:
+        self.folder = folder
+        self.lock = lock
+        self.told: list[tuple[str, float]] = []
+        self.transport = LocalTransport(folder / "work")
+        self.transport.prepare()
+        backend = folder / "backend.py"
+        backend.write_text("")
+        self.put(pack([backend], folder / "payloads"))
+
+    def put(self, payload: Path) -> None:
+        self.transport.remove("payload.pyz")
+        self.transport.put(payload, "payload.pyz")
+
+    def gates(self, **limits: Any) -> Gates:
+        protocol = SMALLEST | {"gates": NO_LIMITS | limits}
+        setting = Setting(self.transport, protocol, self.lock)
+        return Gates(setting, lambda what, waited_s: self.told.append((what, waited_s)))
+
+    def deployed(self) -> Deployed:
+        return Deployed(
+            python=Path(sys.executable), payload="payload.pyz", artifact="", inputs="",
+            description={}, given={}, reference={}, classes=False, variables={},
+        )  # fmt: skip
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with (tmp_path / "lock").open("w") as lock:
+        yield Bench(tmp_path, lock.fileno())
+
+
+@pytest.fixture
+def busy_core() -> Iterator[None]:
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    yield
+    process.kill()
+    process.wait()
+
+
+def test_a_gate_without_limits_reads_and_lets_pass(bench: Bench):
+    one = bench.gates()
+    readings = one.pass_through(bench.deployed(), 1, None)
+    assert (readings["exceeded"], readings["waited_s"], bench.told) == ([], 0.0, [])
+    assert readings["calibration"]["compute_ms"] > 0 and readings["calibration"]["memory_ms"] > 0
+    assert "python" in readings["identity"].lower()
+    assert readings["other_cpu_cores"] >= 0
+    assert one.reference_ms[1] > 0
+
+
+def test_work_of_others_is_waited_for_and_then_told(bench: Bench, busy_core: None):
+    one = bench.gates(other_cpu_cores=0.2, wait_s=2.5, budget_s=100)
+    readings = one.pass_through(bench.deployed(), 1, None)
+    assert "load" in readings["exceeded"] and readings["other_cpu_cores"] > 0.2
+    assert 0 < readings["waited_s"] < 5 and one.waited_s == readings["waited_s"]
+    assert bench.told and "load" in bench.told[0][0] and bench.told[0][1] >= 1
+
+
+def test_an_experiment_waits_no_longer_than_its_budget(bench: Bench, busy_core: None):
+    one = bench.gates(other_cpu_cores=0.2, wait_s=0.7, budget_s=1.0)
+    for _ in range(4):
+        assert "load" in one.pass_through(bench.deployed(), 1, None)["exceeded"]
+    assert one.waited_s < 3
+
+
+def test_a_limit_that_is_none_is_not_looked_at(bench: Bench, busy_core: None):
+    one = bench.gates(other_cpu_cores=None, slowdown=None, wait_s=5, budget_s=5)
+    assert one.pass_through(bench.deployed(), 1, None)["exceeded"] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "problem"),
+    [
+        ("import time; time.sleep(600)", "the gate timed out"),
+        ("raise SystemExit(3)", "the gate ended with code 3"),
+        (
+            "print('{\"event\": \"gate\"'); print('[1]'); print('\\xff')",
+            "the gate ended with code 0",
+        ),
+    ],
+    ids=["hangs", "ends", "garbage"],
+)
+def test_a_gate_that_does_not_answer_is_told_and_stops_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, code: str, problem: str
+):
+    monkeypatch.setattr(gates, "GRACE_S", 1.0)
+    broken = bench.folder / "broken.py"
+    broken.write_text(code)
+    bench.put(broken)
+    readings = bench.gates().pass_through(bench.deployed(), 1, None)
+    assert readings["problem"].startswith(problem)
+
+
+def test_readings_that_do_not_fit_are_left_out(bench: Bench):
+    liar = bench.folder / "liar.py"
+    liar.write_text(
+        'print(\'{"event": "gate", "exceeded": ["load", "x", 3], "calibration": {"compute_ms":'
+        ' NaN, "memory_ms": "5"}, "temperatures_c": 7, "waited_s": true, "governor": [1]}\')\n'
+    )
+    bench.put(liar)
+    readings = bench.gates().pass_through(bench.deployed(), 1, None)
+    assert readings["exceeded"] == ["load"]
+    assert readings["calibration"] == readings["temperatures_c"] == {}
+    assert readings["waited_s"] is None
