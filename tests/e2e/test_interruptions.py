@@ -21,8 +21,9 @@ pytestmark = pytest.mark.pipeline
 #: More and longer launches, so that there is something to interrupt.
 SLOW = PROTOCOL | {
     "launches": {"min": 6, "max": 6},
-    "warmup": {"min": 1, "seconds": 0.05},
-    "samples": {"min": 3, "max": 1000, "seconds": 0.1},
+    "samples": {"min": 3, "max": 1000, "seconds": 0.15},
+    "cold_cache": {"launches": 2},
+    "profile": {"runs": 2},
 }
 
 
