@@ -89,7 +89,10 @@ def test_a_newer_version_may_say_more(tmp_path):
 
 
 def test_the_baseline_is_the_median_of_medians():
-    records = [record("a", 10.0, 10.0, 99.0), record("b", 12.0), record("c", 11.0, 11.0)]
+    few = record("few", *[99.0] * (drift.LEAST_READINGS - 1))  # says too little
+    records = [
+        record("a", *[10.0] * 5, 99.0), record("b", *[12.0] * 5), record("c", *[11.0] * 5), few,
+    ]  # fmt: skip
     assert baseline(records, "load 1", "f", 2) == Baseline(11.0, 10.0, 12.0, 3)
     assert baseline(records, "load 1", "f", 2, metric=drift.MEMORY).median_ms == 22.0
     assert baseline(records, "load 1", "f", 2, excluding="a").median_ms == 11.5
@@ -100,12 +103,13 @@ def test_the_baseline_is_the_median_of_medians():
     [("load 2", "f", 2), ("load 1", "other", 2), ("load 1", "f", 1)],
 )
 def test_what_is_not_comparable_is_no_baseline(identity, fingerprint, threads):
-    assert baseline([record("a", 10.0)], identity, fingerprint, threads) is None
+    enough = [10.0] * drift.LEAST_READINGS
+    assert baseline([record("a", *enough)], identity, fingerprint, threads) is None
 
 
 def test_the_baseline_follows_a_device_that_changed_for_good():
-    old = [record(f"old{number}", 10.0) for number in range(30)]
-    new = [record(f"new{number}", 20.0) for number in range(drift.REMEMBERED)]
+    old = [record(f"old{number}", *[10.0] * 5) for number in range(30)]
+    new = [record(f"new{number}", *[20.0] * 5) for number in range(drift.REMEMBERED)]
     assert baseline(old + new, "load 1", "f", 2) == Baseline(20.0, 20.0, 20.0, drift.REMEMBERED)
 
 

@@ -117,8 +117,10 @@ def contended(cores: float | None) -> dict[str, Any]:
 
 def test_others_at_work_flag_a_cell_as_contended():
     busy, calm = CONTENDED_CORES + 0.1, CONTENDED_CORES - 0.1
-    assert "contended" in result_of(*map(contended, (busy, busy, calm)))["flags"]
-    assert "contended" not in result_of(*map(contended, (busy, calm, calm)))["flags"]
+    assert "contended" in result_of(*map(contended, (busy, calm, calm)))["flags"]
+    assert "contended" not in result_of(*map(contended, (busy, *[calm] * 3)))["flags"]
+    strict = PROTOCOL | {"gates": PROTOCOL["gates"] | {"other_cpu_cores": calm / 2}}
+    assert "contended" in result_of(contended(calm), contended(calm), protocol=strict)["flags"]
     assert "contended" not in result_of(contended(None), contended(None))["flags"]
 
 
@@ -223,3 +225,21 @@ def test_continuous_load_has_its_throughput():
     assert summary["throughput_burst_per_s"] == pytest.approx(100.0)
     assert summary["throughput_ratio"] == pytest.approx(0.5, rel=0.02)
     assert summary["settled_after_s"] == 10.0
+
+
+def test_a_disturbed_cold_start_is_told_and_the_latency_ranks():
+    cold = cold_launch(50.0) | {"gate": {"exceeded": ["load"]}}
+    assert result_of(*[make_launch()] * 3, cold)["flags"].count("cold_disturbed") == 1
+    assert "contended" not in result_of(*[make_launch()] * 3, cold)["flags"]
+
+
+def test_every_phase_of_the_start_has_an_interval():
+    cold = [cold_launch(total) for total in (50.0, 60.0, 70.0)]
+    rows = result_of(*[make_launch()] * 3, *cold)["summary"]["cold_phases"]
+    named = {(row["page_cache"], row["phase"]): row for row in rows}
+    phases = {"start", "import", "read", "load", "first", "total"}
+    assert set(named) == {("cold", one) for one in phases} | {
+        ("warm", one) for one in phases | {"steady"}
+    }
+    read = named["cold", "read"]
+    assert (read["ms"], read["launches"]) == (50.0, 3) and read["low_ms"] < 50 < read["high_ms"]

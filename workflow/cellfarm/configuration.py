@@ -11,6 +11,9 @@ from . import documents
 from .errors import UserError
 from .project import Project
 
+#: Fewer windows tell no level of throughput (see cellfarm.analysis.sustained).
+_LEAST_WINDOWS = 4
+
 #: Used for a variant whose tolerances the config does not give.
 DEFAULT_TOLERANCES: dict[str, dict[str, Any]] = {
     "fp32": {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True},
@@ -107,6 +110,17 @@ def read_protocol(project: Project, name: str, where: str) -> dict[str, Any]:
     for part in ("launches", "samples"):
         if protocol[part]["max"] < protocol[part]["min"]:
             raise UserError(f"{path}: key '{part}': max is smaller than min")
+    samples, pattern = protocol["samples"], protocol["pattern"]
+    least_s = max(samples["seconds"], samples["min"] * pattern.get("interval_ms", 0) / 1e3)
+    if least_s >= protocol["launch_timeout_s"]:
+        raise UserError(
+            f"{path}: key 'samples': they take {least_s:g} s at least, and a launch is killed after "
+            f"launch_timeout_s: {protocol['launch_timeout_s']:g}"
+        )
+    if samples["seconds"] < _LEAST_WINDOWS * pattern.get("window_s", 0):
+        raise UserError(
+            f"{path}: key 'pattern.window_s': samples.seconds must hold {_LEAST_WINDOWS} windows"
+        )
     return protocol
 
 

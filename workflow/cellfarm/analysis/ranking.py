@@ -19,6 +19,7 @@ FLAG_MEANINGS = {
     "drifted": "the calibration load took longer or shorter than this device's baseline",
     "hot": "a launch began too far above the device's temperature at rest",
     "low_battery": "a launch began with too little charge",
+    "cold_disturbed": "a start with a cold page cache ran outside a gate; its figures alone",
     "noisy": "the launches are spent and the interval is still too wide",
     "operators_gap": "the operators' sum is over 15 % off; doubts the profile only",
     "throttled": "the clock fell, or the calibration load was slow",
@@ -27,7 +28,7 @@ FLAG_MEANINGS = {
     "unsteady": "most launches slowed down or reached no steady state",
 }
 #: Flags that doubt something else than the latency: a cell with one of them ranks all the same.
-INFORMATIONAL_FLAGS = frozenset({"operators_gap", "unsteady"})
+INFORMATIONAL_FLAGS = frozenset({"cold_disturbed", "operators_gap", "unsteady"})
 
 #: Columns whose values must agree for two results to be comparable. The protocol is one of them:
 #: a burst and a sustained latency answer different questions.

@@ -47,6 +47,7 @@ class LocalTransport:
 
     def prepare(self) -> None:
         try:
+            _discard(self.work_folder / "launches")  # of runs that were killed
             (self.work_folder / "launches").mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.work_folder):
                 pass

@@ -7,6 +7,7 @@ its readings; results of different experiments are comparable only through them.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,8 @@ from ..analysis.statistics import hierarchical_median
 
 #: The baseline follows a device that changes for good: only so many experiments make it.
 REMEMBERED = 20
+#: An experiment with fewer readings says too little about a device.
+LEAST_READINGS = 5
 COMPUTE, MEMORY = "compute_ms", "memory_ms"
 
 
@@ -97,8 +100,8 @@ def read(path: Path) -> list[Calibration]:
     """The records in order; lines that are torn, or of another version of cellfarm, are left out."""
     try:
         lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
+    except OSError:
+        return []  # no history is known
     found: dict[str, Calibration] = {}
     for line in lines:
         record = _parse(line)
@@ -128,7 +131,7 @@ def baseline(
     medians = [
         median(record.readings(threads, metric))
         for record in _comparable(records, identity, fingerprint, excluding)
-        if record.readings(threads, metric)
+        if len(record.readings(threads, metric)) >= LEAST_READINGS
     ][-REMEMBERED:]
     if not medians:
         return None
@@ -195,6 +198,7 @@ def _parse(line: bytes) -> Calibration | None:
             temperatures_c={
                 str(zone): float(value)
                 for zone, value in (document.get("temperatures_c") or {}).items()
+                if math.isfinite(value)
             },
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -204,6 +208,8 @@ def _parse(line: bytes) -> Calibration | None:
 def _by_threads(document: Mapping[str, Any]) -> dict[int, list[float]]:
     found = {}
     for threads, values in document.items():
+        if not isinstance(values, list):
+            raise ValueError("readings are no list")
         numbers = [float(value) for value in values]
         if not all(0 < value < float("inf") for value in numbers):
             raise ValueError("a reading is no time")

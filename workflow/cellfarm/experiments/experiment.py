@@ -176,7 +176,7 @@ class Experiment:
             "device_facts": dict(facts),
             "control": measuring.control,
             "waited_s": measuring.gates.waited_s,
-            "speed": measuring.speed.as_dict(),
+            "speed": measuring.speed.as_dict(self.protocol["target_half_width"]),
             "cells": statuses,
         }
         write_atomically(record, json.dumps(document, indent=1) + "\n")
@@ -228,7 +228,10 @@ class _Measuring:
                     self._launch(one, mode, number)
             self._finish()
             number += 1
-        self.speed.save()
+        try:
+            self.speed.save()
+        except OSError as error:  # the results are there; only later experiments would use this
+            self.progress.note(f"the calibration could not be kept: {error.strerror}")
         return orders
 
     def _deploy_all(self) -> None:
@@ -249,7 +252,10 @@ class _Measuring:
             tolerance = experiment.plan["tolerances"][planned.cell.variant]
             terms = Terms(self.protocol, tolerance, deployment.fastest_ms(planned, deployed))
             journal = Journal(experiment.project.journal(experiment.device, planned.key))
-            self.running[planned.key] = Running(planned, deployed, terms, journal, journal.read())
+            launches = journal.read()
+            for launched in launches:
+                self.speed.add(planned.cell.threads, launched.get("gate") or {})
+            self.running[planned.key] = Running(planned, deployed, terms, journal, launches)
 
     def _launch(self, one: Running, mode: str, number: int) -> None:
         cell = one.planned.cell

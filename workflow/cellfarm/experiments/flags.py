@@ -1,4 +1,4 @@
-"""What makes a cell's numbers doubtful. A flagged cell keeps its numbers and does not rank. Pure."""
+"""What makes a cell's numbers doubtful. Which flags keep it from ranking, analysis.ranking says. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from typing import Any
 
 from ..analysis.statistics import Estimate
 
-#: Cores' worth of work by others, while samples were taken, beyond which a launch is contended.
+#: Cores' worth of work by others, while samples were taken, beyond which a launch is contended,
+#: where the protocol has no limit of its own.
 CONTENDED_CORES = 0.2
+#: More of the launches than this make a cell contended.
+CONTENDED_SHARE = 0.25
 #: Clocks below this share of the highest seen in the launch are throttled.
 THROTTLED_SHARE = 0.9
 #: The operators' sum may be this share off the latency.
@@ -37,7 +40,8 @@ def cell_flags(
     """
     found = {flag for launch in launches for flag in launch_flags(launch)}
     others = _known(launch["resources"].get("other_cpu_utilisation") for launch in launches)
-    if others and median(others) > CONTENDED_CORES:
+    limit = protocol["gates"].get("other_cpu_cores") or CONTENDED_CORES
+    if sum(used > limit for used in others) > CONTENDED_SHARE * len(launches):
         found.add("contended")
     if is_unsteady(launches, protocol):
         found.add("unsteady")

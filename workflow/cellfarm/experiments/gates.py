@@ -8,6 +8,7 @@ limit runs all the same, and is flagged.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
@@ -19,7 +20,7 @@ from .launch import Deployed, Setting, run_runner
 #: Readings at the start of an experiment that tell how fast the device is now, per thread count.
 REFERENCE_READINGS = 8
 #: A gate that has not ended this long after its own limit hangs.
-GRACE_S = 30.0
+GRACE_S = 10.0
 _EXCEEDED = ("load", "temperature", "battery", "speed")
 
 
@@ -36,7 +37,7 @@ class Gates:
     setting: Setting
     waiting: Callable[[str, float], None]
     baseline_c: Mapping[str, float] = field(default_factory=dict)
-    reference_ms: dict[int, float] = field(default_factory=dict)
+    reference_ms: dict[int, float | None] = field(default_factory=dict)
     waited_s: float = 0.0
 
     def pass_through(
@@ -49,19 +50,22 @@ class Gates:
             device could not be read.
         """
         if threads not in self.reference_ms:
-            self._measure_reference(deployed, threads, cores)
+            self.reference_ms[threads] = self._measure_reference(deployed, threads, cores)
         limits = dict(self.setting.protocol["gates"])
         left_s = max(0.0, limits.pop("budget_s") - self.waited_s)
         limits["wait_s"] = min(limits["wait_s"], left_s)
+        began_s = time.monotonic()
         readings = self._read(deployed, threads, cores, limits)
-        self.waited_s += readings.get("waited_s") or 0.0
+        # A gate that hangs has spent its time, too, and is not asked again for long.
+        hung_s = time.monotonic() - began_s if "problem" in readings else 0.0
+        self.waited_s += readings.get("waited_s") or hung_s
         return readings
 
     def _measure_reference(
         self, deployed: Deployed, threads: int, cores: Sequence[int] | None
-    ) -> None:
+    ) -> float | None:
         """How fast the device is in this experiment: the quicker readings, as slow episodes of
-        shared hardware are what the gate is to wait for."""
+        shared hardware are what the gate is to wait for. None if it does not tell."""
         found: list[float] = []
         zones: dict[str, float] = {}
 
@@ -75,9 +79,8 @@ class Gates:
 
         request = self._request(threads, cores) | {"readings": REFERENCE_READINGS}
         run_runner(self.setting, deployed, request, take, GRACE_S)
-        if len(found) > 1:
-            self.reference_ms[threads] = quantiles(found, n=4)[0]
         self.baseline_c = self.baseline_c or zones
+        return quantiles(found, n=4)[0] if len(found) > 1 else None
 
     def _request(self, threads: int, cores: Sequence[int] | None) -> dict[str, Any]:
         return {"mode": "gate", "threads": threads, "cores": list(cores) if cores else None}

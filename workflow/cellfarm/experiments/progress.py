@@ -54,6 +54,9 @@ class Progress:
         self._started = time.monotonic()
         self._printed = self._started
 
+    def note(self, text: str) -> None:
+        self._line(f"{self._title}: {text}")
+
     def gate(self, what: str, waited_s: float) -> None:
         """A launch waits for the device to be quiet, cool, charged and fast."""
         due = time.monotonic() - self._printed >= (LIVE_EVERY_S if self._live else LOG_EVERY_S)

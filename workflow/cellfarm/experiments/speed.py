@@ -42,13 +42,11 @@ class DeviceSpeed:
         earlier = drift.read(path)
         device = digest(fingerprint(facts))
         resting = drift.resting_c(earlier, device, excluding=experiment)
-        return cls(
-            path, experiment, device, earlier, resting or dict(facts.get("thermal_zones") or {})
-        )
+        return cls(path, experiment, device, earlier, resting)
 
     def add(self, threads: int, gate: Mapping[str, Any]) -> None:
-        """Take the readings of a gate."""
-        calibration = gate.get("calibration") or {}
+        """Take the readings of a gate that let pass: those of a disturbed device are no measure."""
+        calibration = {} if gate.get("exceeded") else gate.get("calibration") or {}
         for name, readings in (("compute_ms", self.compute_ms), ("memory_ms", self.memory_ms)):
             if calibration.get(name):
                 readings.setdefault(threads, []).append(calibration[name])
@@ -79,11 +77,14 @@ class DeviceSpeed:
                 ),
             )  # fmt: skip
 
-    def as_dict(self) -> dict[str, Any]:
-        """For the experiment's record."""
+    def as_dict(self, tolerance: float) -> dict[str, Any]:
+        """For the experiment's record; `tolerance` as for `departure`."""
         return {
             "identity": self.identity,
             "compute_ms": self.compute_ms,
             "memory_ms": self.memory_ms,
             "coolest_c": self.coolest_c,
+            "departures": {
+                threads: self.departure(threads, tolerance) for threads in self.compute_ms
+            },
         }

@@ -12,7 +12,7 @@ import numpy as np
 from ..analysis.plausibility import implausible
 from ..analysis.statistics import Estimate, hierarchical_median
 from ..analysis.sustained import settle
-from .flags import OPERATORS_GAP, cell_flags, steady_state
+from .flags import OPERATORS_GAP, cell_flags, launch_flags, steady_state
 from .rounds import COLD, MEASURE, PROFILE
 from .verification import Comparison
 
@@ -88,6 +88,8 @@ def summarise(launches: Launches, terms: Terms, key: str) -> dict[str, Any]:
     operators = _operators(launches, latency.median)
     gap = operators["operators_gap"]
     flags = cell_flags(measured, latency, terms.protocol)
+    if any(launch_flags(launch) for launch in of_mode(launches, COLD)):
+        flags.append("cold_disturbed")
     if gap is not None and abs(gap) > OPERATORS_GAP:
         flags.append("operators_gap")
     summary = {
@@ -102,6 +104,7 @@ def summarise(launches: Launches, terms: Terms, key: str) -> dict[str, Any]:
         **_cold(measured, "cold", key),
         "steady_after_ms": _median([_steady_after_ms(launch) for launch in measured]),
         **_cold(of_mode(launches, COLD), "cold_cache", key),
+        "cold_phases": _cold_phases(measured, of_mode(launches, COLD), key),
         "page_cache_share": _median([x.get("page_cache_share") for x in of_mode(launches, COLD)]),
         **_resources(measured),
         **_throughput(measured, terms.protocol),
@@ -151,6 +154,23 @@ def _cold(launches: Launches, prefix: str, key: str) -> dict[str, float | None]:
         f"{prefix}_total_ci_low_ms": whole.low if whole else None,
         f"{prefix}_total_ci_high_ms": whole.high if whole else None,
     }
+
+
+def _cold_phases(measured: Launches, cold: Launches, key: str) -> list[dict[str, Any]]:
+    """Every phase of the start with its interval, by page cache; `total` and `steady` after them."""
+    rows = []
+    for page_cache, launches in (("warm", measured), ("cold", cold)):
+        values = {phase: [x["phases"].get(phase) for x in launches] for phase in COLD_PHASES}
+        values["total"] = [_cold_total_ms(launch) for launch in launches]
+        if page_cache == "warm":
+            values["steady"] = [_steady_after_ms(launch) for launch in launches]
+        for phase, found in values.items():
+            known = [[value] for value in found if value is not None]
+            if known:
+                one = hierarchical_median(known, seed=key)
+                rows.append({"page_cache": page_cache, "phase": phase, "ms": one.median,
+                             "low_ms": one.low, "high_ms": one.high, "launches": len(known)})  # fmt: skip
+    return rows
 
 
 def _cold_total_ms(launch: Mapping[str, Any]) -> float | None:

@@ -20,7 +20,14 @@ from ..core.digests import file_digest
 from ..core.store import Store
 from ..errors import TransientHostError
 from .ratios import ratio_rows
-from .rows import condition_rows, launch_rows, operator_rows, result_row, series_rows
+from .rows import (
+    cold_phase_rows,
+    condition_rows,
+    launch_rows,
+    operator_rows,
+    result_row,
+    series_rows,
+)
 
 SCHEMA = Path(__file__).with_name("schema.sql")
 BUSY_RETRY_S = 30.0
@@ -30,6 +37,7 @@ BATCH = 500
 _TABLES = {
     "series": series_rows,
     "launch_facts": launch_rows,
+    "cold_phases": cold_phase_rows,
     "operator_times": operator_rows,
     "condition_series": condition_rows,
 }

@@ -82,6 +82,7 @@ def launch_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, An
             "calibration_compute_ms": calibration.get("compute_ms"),
             "calibration_memory_ms": calibration.get("memory_ms"),
             "waited_s": gate.get("waited_s"),
+            "governor": gate.get("governor"),
             "flags": sorted(launch_flags(launch)),
         }
 
@@ -89,6 +90,12 @@ def launch_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, An
 def _mode(launch: Mapping[str, Any]) -> str:
     """Results of the first schema knew no other launches than measuring ones."""
     return str(launch.get("mode", MEASURE))
+
+
+def cold_phase_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Rows of `cold_phases`: each phase of the start by page cache, with its interval."""
+    for row in document["summary"].get("cold_phases", ()):
+        yield {"path": path, "key": document["key"], **row}
 
 
 def series_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -106,8 +113,9 @@ def series_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, An
             series |= {"warmup": launch["warmup_ms"], "warm": launch["warm_ms"]}
         for phase, values in series.items():
             if values:
+                labels = outliers(values) if phase == "warm" else []
                 yield {"path": path, "key": document["key"], "launch": number, "phase": phase,
-                       "ms": values}  # fmt: skip
+                       "ms": values, "outliers": [n for n, label in enumerate(labels) if label]}  # fmt: skip
 
 
 def operator_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

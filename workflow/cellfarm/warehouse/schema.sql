@@ -30,13 +30,19 @@ CREATE TABLE results (
     experiment VARCHAR, drift_ratio DOUBLE, device_facts JSON, causes JSON, log VARCHAR
 );
 CREATE TABLE series (           -- raw samples, one row per launch and phase
-    path VARCHAR, key VARCHAR, launch INTEGER, phase VARCHAR, ms DOUBLE[]
+    path VARCHAR, key VARCHAR, launch INTEGER, phase VARCHAR, ms DOUBLE[],
+    outliers INTEGER[]          -- positions in ms
 );
 CREATE TABLE launch_facts (
     path VARCHAR, key VARCHAR, launch INTEGER, mode VARCHAR, round INTEGER, status VARCHAR,
     started_at DOUBLE, median_ms DOUBLE, outliers INTEGER, steady_state VARCHAR,
     warmup_iterations INTEGER, affinity INTEGER[], page_cache_share DOUBLE,
-    calibration_compute_ms DOUBLE, calibration_memory_ms DOUBLE, waited_s DOUBLE, flags VARCHAR[]
+    calibration_compute_ms DOUBLE, calibration_memory_ms DOUBLE, waited_s DOUBLE, governor VARCHAR,
+    flags VARCHAR[]
+);
+CREATE TABLE cold_phases (      -- the start of a process by phase, with the 95 % interval over launches
+    path VARCHAR, key VARCHAR, page_cache VARCHAR, phase VARCHAR, ms DOUBLE, low_ms DOUBLE,
+    high_ms DOUBLE, launches INTEGER
 );
 CREATE TABLE operator_times (
     path VARCHAR, key VARCHAR, position INTEGER, name VARCHAR, type VARCHAR, library_type VARCHAR,
@@ -60,9 +66,16 @@ CREATE VIEW cells AS
 SELECT * EXCLUDE (is_current, superseded) FROM history WHERE is_current;
 
 CREATE VIEW samples AS
-SELECT s.key, s.launch, unnest(range(len(s.ms)))::INTEGER AS iteration, s.phase,
-       unnest(s.ms) AS ms, r.superseded
-FROM series s JOIN results r USING (path);
+SELECT key, launch, iteration, phase, ms, superseded,
+       CASE WHEN phase = 'warm' THEN list_contains(outliers, iteration) END AS outlier
+FROM (
+    SELECT s.key, s.launch, unnest(range(len(s.ms)))::INTEGER AS iteration, s.phase,
+           unnest(s.ms) AS ms, s.outliers, r.superseded
+    FROM series s JOIN results r USING (path)
+);
+
+CREATE VIEW cold_starts AS
+SELECT c.* EXCLUDE (path), r.superseded FROM cold_phases c JOIN results r USING (path);
 
 CREATE VIEW launches AS
 SELECT l.* EXCLUDE (path, started_at), to_timestamp(l.started_at) AS started_at, r.superseded
