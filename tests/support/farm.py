@@ -124,6 +124,8 @@ class Farm:
         return subprocess.Popen(
             ["snakemake", *arguments], cwd=self.root, env=self.variables(), stdout=log,
             stderr=subprocess.STDOUT, start_new_session=True,
+            # A shell lets its background jobs ignore Ctrl-C, and they hand that down.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
 
     def wait_for(self, what: Callable[[], bool], timeout_s: float = 300) -> None:

@@ -64,6 +64,7 @@ def launch_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, An
     for number, launch in enumerate(document["launches"]):
         gate = launch.get("gate") or {}
         calibration = gate.get("calibration") or {}
+        seen = launch.get("conditions") or {}
         warm = launch.get("warm_ms") or []
         yield {
             "path": path,
@@ -83,6 +84,8 @@ def launch_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, An
             "calibration_memory_ms": calibration.get("memory_ms"),
             "waited_s": gate.get("waited_s"),
             "governor": gate.get("governor"),
+            "sampling_interval_s": seen.get("interval_s"),
+            "power_meter": seen.get("power_meter"),
             "flags": sorted(launch_flags(launch)),
         }
 

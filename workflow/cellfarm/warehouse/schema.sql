@@ -38,6 +38,7 @@ CREATE TABLE launch_facts (
     started_at DOUBLE, median_ms DOUBLE, outliers INTEGER, steady_state VARCHAR,
     warmup_iterations INTEGER, affinity INTEGER[], page_cache_share DOUBLE,
     calibration_compute_ms DOUBLE, calibration_memory_ms DOUBLE, waited_s DOUBLE, governor VARCHAR,
+    sampling_interval_s DOUBLE, power_meter VARCHAR,
     flags VARCHAR[]
 );
 CREATE TABLE cold_phases (      -- the start of a process by phase, with the 95 % interval over launches
