@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from cellfarm.conversion import jobs
-from cellfarm.devices import Transport, choose_cores, open_device
+from cellfarm.devices import Transport, open_device
 from cellfarm.experiments.deployment import Deployment, artifact_folder
 from cellfarm.experiments.gates import Gates
-from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.launch import Deployed, Setting, cores_of, launch
 from cellfarm.locking import file_lock, machine_lock_path
 from cellfarm.plan import PlannedCell
 
@@ -84,15 +84,7 @@ class Subject:
     @property
     def cores(self) -> list[int] | None:
         """Where the product puts this cell's launches; None: anywhere."""
-        if self.direct.protocol["affinity"] != "big_first":
-            return None
-        facts, threads = self.direct.facts, self.planned.cell.threads
-        return choose_cores(
-            facts.get("clusters"),
-            threads,
-            facts.get("allowed_cores"),
-            facts.get("siblings") or (),
-        )
+        return cores_of(self.direct.protocol, self.direct.facts, self.planned.cell.threads)
 
     def gate(self) -> bool:
         """Wait, as an experiment does before a launch, until the machine is quiet and fast.

@@ -15,7 +15,7 @@ from ..causes import RUNNER, library_causes
 from ..conversion import jobs
 from ..core.digests import code_digest
 from ..core.store import Store, write_atomically
-from ..devices import Transport, choose_cores, open_device
+from ..devices import Transport, open_device
 from ..errors import InternalMismatch, TransientHostError
 from ..locking import file_lock, machine_lock_path
 from ..plan import PlannedCell
@@ -23,7 +23,7 @@ from ..project import Project
 from .deployment import Deployment, artifact_folder
 from .gates import Gates
 from .journal import Journal
-from .launch import Deployed, Setting, launch
+from .launch import Deployed, Setting, cores_of, launch
 from .progress import Progress
 from .rounds import MEASURE, PROFILE, due, round_order
 from .speed import DeviceSpeed
@@ -260,7 +260,7 @@ class _Measuring:
     def _launch(self, one: Running, mode: str, number: int) -> None:
         cell = one.planned.cell
         self.progress.measuring(cell, number, mode)
-        cores = self._cores(cell.threads)
+        cores = cores_of(self.protocol, self.facts, cell.threads)
         gate = self.gates.pass_through(one.deployed, cell.threads, cores)
         result = launch(
             self.setting,
@@ -276,16 +276,6 @@ class _Measuring:
         one.journal.append(result)
         one.launches.append(result)
         self.progress.launched(self._launches_left())
-
-    def _cores(self, threads: int) -> list[int] | None:
-        if self.protocol["affinity"] != "big_first":
-            return None
-        return choose_cores(
-            self.facts.get("clusters"),
-            threads,
-            self.facts.get("allowed_cores"),
-            self.facts.get("siblings") or (),
-        )
 
     def _finish(self) -> None:
         """Profile and commit the cells that need no further round."""

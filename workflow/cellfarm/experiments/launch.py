@@ -14,7 +14,7 @@ import numpy as np
 
 from ..analysis.steady import classify
 from ..core.cells import Cell
-from ..devices import Transport
+from ..devices import Launched, Transport, choose_cores
 from .events import Record
 from .operators import Vocabulary, read_profile
 from .rounds import MEASURE, PROFILE
@@ -51,6 +51,17 @@ class Setting:
     transport: Transport
     protocol: Mapping[str, Any]
     lock: int
+
+
+def cores_of(
+    protocol: Mapping[str, Any], facts: Mapping[str, Any], threads: int
+) -> list[int] | None:
+    """The processors that a launch with so many threads runs on; None: the system chooses."""
+    if protocol["affinity"] != "big_first":
+        return None
+    return choose_cores(
+        facts.get("clusters"), threads, facts.get("allowed_cores"), facts.get("siblings") or ()
+    )
 
 
 def launch(
@@ -122,8 +133,8 @@ def run_runner(
     request: Mapping[str, Any],
     on_line: Callable[[str], None],
     timeout_s: float | None = None,
-) -> Any:
-    """Run the payload's runner with a request; `Launched`."""
+) -> Launched:
+    """Run the payload's runner with a request."""
     transport = setting.transport
     return transport.run(
         [str(deployed.python), "-s", "-E", transport.resolve(deployed.payload)],

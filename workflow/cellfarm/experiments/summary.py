@@ -13,6 +13,7 @@ from ..analysis.plausibility import implausible
 from ..analysis.statistics import Estimate, hierarchical_median
 from ..analysis.sustained import settle
 from .flags import OPERATORS_GAP, cell_flags, launch_flags, steady_state
+from .operators import operators_match
 from .rounds import COLD, MEASURE, PROFILE
 from .verification import Comparison
 
@@ -228,7 +229,7 @@ def _operators(launches: Launches, latency_ms: float) -> dict[str, Any]:
         reason = profiles[-1]["reason"] if profiles else None
         return {"operators_sum_ms": None, "operators_gap": None, "operators_reason": reason}
     total = float(good[-1]["sum_ms"])
-    gap = (total - latency_ms) / latency_ms
+    gap = operators_match(total, latency_ms)
     return {"operators_sum_ms": total, "operators_gap": gap, "operators_reason": None}
 
 

@@ -36,15 +36,20 @@ def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
          governor=sensors.governor())  # fmt: skip
 
 
-def load(request: dict[str, Any], emit: Callable[..., None]) -> Any:
-    """The phases `import`, `read` and `load`; returns the session."""
+def import_library(emit: Callable[..., None]) -> Any:
+    """The phase `import`; returns the back end."""
     import backend  # type: ignore[import-not-found]
 
     emit("phase", name="import")
     began = time.monotonic_ns()
     version = backend.import_library()
     emit("done", name="import", ms=since_ms(began), library_version=version)
+    return backend
 
+
+def load(request: dict[str, Any], emit: Callable[..., None]) -> Any:
+    """The phases `import`, `read` and `load`; returns the session."""
+    backend = import_library(emit)
     emit("phase", name="read")
     # Apart from loading, so that storage and the library's own work are told apart; what the
     # library reads afterwards comes from the page cache.

@@ -15,7 +15,6 @@ graph that was converted, or a tensor that it computes, and is None where the li
 """
 
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,15 +38,10 @@ def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
     Raises:
         RuntimeError: the operators differ from run to run, so that they cannot be told apart.
     """
-    import backend  # type: ignore[import-not-found]
     import profiler  # type: ignore[import-not-found]
 
     emit("pinned", cores=affinity.pin(request["cores"]) if request["cores"] else None)
-    emit("phase", name="import")
-    began = time.monotonic_ns()
-    version = backend.import_library()
-    emit("done", name="import", ms=measuring.since_ms(began), library_version=version)
-
+    measuring.import_library(emit)
     emit("phase", name="profile")
     model = request["model"]
     arrays = measuring.read_inputs(request["inputs"], model["inputs"])
