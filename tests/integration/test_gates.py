@@ -74,10 +74,10 @@ def test_a_gate_without_limits_reads_and_lets_pass(bench: Bench):
 
 
 def test_work_of_others_is_waited_for_and_then_told(bench: Bench, busy_core: None):
-    one = bench.gates(other_cpu_cores=0.2, wait_s=2.5, budget_s=100)
+    one = bench.gates(other_cpu_cores=0.2, wait_s=6, budget_s=100)
     readings = one.pass_through(bench.deployed(), 1, None)
     assert "load" in readings["exceeded"] and readings["other_cpu_cores"] > 0.2
-    assert 0 < readings["waited_s"] < 5 and one.waited_s == readings["waited_s"]
+    assert 0 < readings["waited_s"] < 9 and one.waited_s == readings["waited_s"]
     assert bench.told and "load" in bench.told[0][0] and bench.told[0][1] >= 1
 
 
