@@ -37,12 +37,17 @@ SMOKE: dict[str, Any] = {
     "launches": {"min": 2, "max": 2},
     "samples": {"min": 10, "max": 10, "seconds": 0},
     "cold_cache": {"launches": 0},
+    "quality": {"samples": 0},
     "profile": {"runs": 0},
 }
 #: For what is compared pair by pair in one go: an experiment of the product is shorter.
 PATIENT: dict[str, Any] = {"budget_s": 600}
 #: Without the launches that no figure looks at.
-LATENCY_ONLY: dict[str, Any] = {"cold_cache": {"launches": 0}, "profile": {"runs": 0}}
+LATENCY_ONLY: dict[str, Any] = {
+    "cold_cache": {"launches": 0},
+    "quality": {"samples": 0},
+    "profile": {"runs": 0},
+}
 
 Result = dict[str, Any]
 

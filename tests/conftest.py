@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 from cellfarm.locking import file_lock
+from hypothesis import settings
 
 from tests.support.farm import Farm
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("cellfarm", deadline=None)
+settings.load_profile("cellfarm")
 
 
 def pytest_configure(config: pytest.Config) -> None:

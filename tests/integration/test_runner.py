@@ -24,6 +24,7 @@ from tests.support.results import make_cell
 PROTOCOL: dict[str, Any] = SMALLEST | {"samples": {"min": 3, "max": 5, "seconds": 0}}
 CELL = make_cell(threads=2)
 INPUT = np.linspace(-1, 1, 6, dtype=np.float32).reshape(1, 6)
+HELDOUT = np.stack([INPUT * factor for factor in (1, 2, -3)])
 
 #: A library that doubles its input. A test replaces the line of a hook by what its library does.
 BACKEND = """\
@@ -79,17 +80,21 @@ def launched(tmp_path) -> Launch:
         artifact.mkdir(exist_ok=True)
         (artifact / "model.bin").write_bytes(b"weights" * 1000)
         np.savez(tmp_path / "inputs.npz", x=INPUT)
+        np.savez(tmp_path / "heldout.npz", x=HELDOUT)
         transport = LocalTransport(tmp_path / "work")
         transport.prepare()
         payload = pack([backend], tmp_path / "payloads")
         transport.put(payload, payload.name)
         transport.put(artifact, "artifact")
-        transport.put(tmp_path / "inputs.npz", "inputs.npz")
+        for name in ("inputs.npz", "heldout.npz"):
+            transport.put(tmp_path / name, name)
         deployed = Deployed(
             python=Path(sys.executable),
             payload=payload.name,
             artifact="artifact",
             inputs="inputs.npz",
+            heldout="heldout.npz",
+            heldout_reference={"y": HELDOUT * 2},
             description={"name": "m", "inputs": [{"name": "x"}], "outputs": [{"name": "y"}]},
             given={"x": INPUT},
             reference={"y": INPUT * 2},
@@ -341,3 +346,42 @@ def test_the_launch_inherits_the_lock(launched, tmp_path):
     inode = "self.settings['inode'] = [os.fstat(n).st_ino for n in range(3, 60) if os.path.exists(f'/proc/self/fd/{n}')]"  # noqa: E501
     held = launched({"load": inode})["actual"]["inode"]
     assert os.stat(tmp_path / "lock").st_ino in held
+
+
+def test_held_out_inputs_are_run_and_compared(launched):
+    record = launched(mode="quality", quality={"samples": 16})
+    assert verdict(record) == ("ok", None)
+    quality = record["quality"]
+    assert (quality["samples"], quality["cosine"], quality["top1_agreement"]) == (3, 1.0, 1.0)
+    assert "comparison" not in record and "warm_ms" not in record
+
+
+def test_fewer_held_out_inputs_may_be_asked_for(launched):
+    assert launched(mode="quality", quality={"samples": 2})["quality"]["samples"] == 2
+
+
+def test_outputs_in_memory_that_is_used_again_are_copied(launched):
+    code = """\
+self.buffer = getattr(self, "buffer", np.empty((1, 6), np.float32))
+self.buffer[:] = self.result
+self.result = self.buffer
+"""
+    record = launched({"outputs": code}, mode="quality", quality={"samples": 16})
+    assert record["quality"]["cosine"] == 1.0
+
+
+def test_a_quality_that_is_off_is_told(launched):
+    code = "self.array = self.array + (self.array.max() > 1)"
+    record = launched({"invoke": code}, mode="quality", quality={"samples": 16})
+    assert verdict(record) == ("ok", None) and record["quality"]["sqnr_db"] < 10
+
+
+def test_an_emulated_processor_is_not_timed(launched):
+    record = launched({"load": "self.settings['emulated'] = True"})
+    assert verdict(record) == ("ok", None) and record["emulated"] is True
+    assert record["warm_ms"] == [] and record["comparison"]["cosine"] == 1.0
+
+
+def test_a_refusal_of_the_library_is_unsupported_and_no_fault(launched):
+    code = "from refusal import Unsupported\nraise Unsupported('no gpu back end in this build')"
+    assert verdict(launched({"load": code})) == ("unsupported", "no gpu back end in this build")

@@ -11,6 +11,7 @@ SMALLEST: dict[str, Any] = {
     "target_half_width": 0.05,
     "samples": {"min": 3, "max": 3, "seconds": 0},
     "cold_cache": {"launches": 0},
+    "quality": {"samples": 2},
     "profile": {"runs": 0},
     "conditions": {"interval_ms": 0},
     "gates": {"wait_s": 0, "budget_s": 0},

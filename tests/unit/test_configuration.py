@@ -144,6 +144,12 @@ def test_a_protocol_whose_max_is_below_its_min_is_a_mistake(fresh, part: str):
     assert message.startswith(f"{path}: key '{part}'") and "max is smaller than min" in message
 
 
+def test_a_protocol_whose_longest_series_is_shorter_than_its_shortest_is_a_mistake(fresh):
+    path = fresh.config / "protocols/quick.yaml"
+    edit(path, lambda document: document["samples"].update(seconds=1, longest_s=0.5))
+    assert "longest_s is smaller than seconds" in refusal(fresh)
+
+
 def test_an_empty_folder_of_models_says_there_are_none(fresh):
     for path in fresh.models.glob("*.yaml"):
         path.unlink()

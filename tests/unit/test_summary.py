@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from cellfarm.experiments.flags import CONTENDED_CORES
-from cellfarm.experiments.summary import Terms, is_finished, summarise, worst
+from cellfarm.experiments.quality import Quality
+from cellfarm.experiments.summary import Terms, closing_modes, is_finished, summarise, worst
 from cellfarm.experiments.verification import Comparison
 
 from tests.support.results import PROTOCOL, RIGHT, TOLERANCE, bad_launch, make_launch
@@ -243,3 +244,44 @@ def test_every_phase_of_the_start_has_an_interval():
     }
     read = named["cold", "read"]
     assert (read["ms"], read["launches"]) == (50.0, 3) and read["low_ms"] < 50 < read["high_ms"]
+
+
+def quality_launch(quality: Quality, **changes: Any) -> dict[str, Any]:
+    launch = make_launch([], mode="quality", warmup_ms=[], quality=quality.as_dict(), **changes)
+    del launch["comparison"]
+    return launch
+
+
+def test_the_quality_on_held_out_inputs_stands_in_the_result():
+    found = result_of(make_launch(), make_launch(), quality_launch(Quality(16, 0.9999, 14.2, 0.75)))
+    assert found["status"] == "ok" and found["summary"]["launches"] == 2
+    named = {
+        "heldout_samples": 16,
+        "heldout_cosine": 0.9999,
+        "sqnr_db": 14.2,
+        "top1_agreement": 0.75,
+    }
+    assert {name: found["summary"][name] for name in named} == named
+
+
+def test_without_a_quality_launch_nothing_is_known_of_it():
+    summary = result_of(make_launch(), make_launch())["summary"]
+    assert summary["sqnr_db"] is None and summary["heldout_samples"] is None
+
+
+def test_a_bad_quality_makes_a_cell_wrong_but_keeps_its_latency():
+    bad = Quality(16, 0.3, 0.4, 0.0)
+    found = result_of(make_launch(), make_launch(), quality_launch(bad))
+    assert found["status"] == "wrong" and "held-out inputs: cosine 0.3" in found["reason"]
+    assert found["summary"]["latency_ms"] == 10.0
+
+
+def test_an_emulated_cell_has_a_verdict_and_no_latency():
+    launch = make_launch([], warmup_ms=[], emulated=True)
+    assert is_finished([launch], PROTOCOL, "key")
+    assert closing_modes([launch], PROTOCOL | {"profile": {"runs": 5}}) == ["quality"]
+    found = result_of(launch, quality_launch(Quality(16, 0.9999, 14.2, 0.75), emulated=False))
+    assert (found["status"], found["flags"]) == ("ok", [])
+    assert found["summary"]["latency_ms"] is None and found["summary"]["sqnr_db"] == 14.2
+    wrong = Comparison(0.41, 7.3, 1.2, False).as_dict()
+    assert result_of(launch | {"comparison": wrong})["status"] == "wrong"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import documents
+from . import documents, tools
 from .errors import UserError
 from .project import Project
 
@@ -19,6 +19,8 @@ DEFAULT_TOLERANCES: dict[str, dict[str, Any]] = {
     "fp32": {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True},
     "fp16": {"min_cosine": 0.995, "max_relative_error": 0.1, "top1": False},
     "int8": {"min_cosine": 0.9, "max_relative_error": 1.0, "top1": False},
+    "int8_dynamic": {"min_cosine": 0.95, "max_relative_error": 0.5, "top1": False},
+    "int8_weights": {"min_cosine": 0.98, "max_relative_error": 0.5, "top1": False},
 }
 _LISTS = ("models", "libraries", "devices", "variants", "processors", "threads")
 
@@ -36,6 +38,11 @@ class Configuration:
     def tolerance(self, variant: str) -> dict[str, Any]:
         return dict(self.document.get("tolerances", {}).get(variant, DEFAULT_TOLERANCES[variant]))
 
+    @property
+    def tools(self) -> dict[str, dict[str, str]]:
+        """The vendors' own tools on this machine, by library (see cellfarm.tools)."""
+        return dict(self.document.get("tools", {}))
+
 
 def load(project: Project, document: Mapping[str, Any], where: str) -> Configuration:
     """Validate a config and read what it names.
@@ -50,6 +57,7 @@ def load(project: Project, document: Mapping[str, Any], where: str) -> Configura
     config = {name: _listed(name, value) for name, value in document.items()}
     schemas = project.config / "schemas"
     documents.check(config, schemas / "config.schema.json", where)
+    tools.check(config.get("tools", {}), where)
     entries = [*config.get("include", ()), *config.get("exclude", ())]
     models = _wanted(config["models"], entries, "model")
     devices = _wanted(config["devices"], entries, "device")
@@ -111,7 +119,10 @@ def read_protocol(project: Project, name: str, where: str) -> dict[str, Any]:
         if protocol[part]["max"] < protocol[part]["min"]:
             raise UserError(f"{path}: key '{part}': max is smaller than min")
     samples, pattern = protocol["samples"], protocol["pattern"]
-    least_s = max(samples["seconds"], samples["min"] * pattern.get("interval_ms", 0) / 1e3)
+    if samples.get("longest_s", samples["seconds"]) < samples["seconds"]:
+        raise UserError(f"{path}: key 'samples': longest_s is smaller than seconds")
+    longest_s = samples.get("longest_s", samples["seconds"])
+    least_s = max(longest_s, samples["min"] * pattern.get("interval_ms", 0) / 1e3)
     if least_s >= protocol["launch_timeout_s"]:
         raise UserError(
             f"{path}: key 'samples': they take {least_s:g} s at least, and a launch is killed after "

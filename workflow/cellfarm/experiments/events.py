@@ -29,6 +29,7 @@ class Record:
         self.profile: dict[str, Any] | None = None
         self.phase = "process start"
         self.error: str | None = None
+        self.refused: str | None = None
         self.missing = False
         self.has_outputs = False
         self.ended = False
@@ -95,6 +96,9 @@ class Record:
                 "power_meter": text(power_meter, 40) if power_meter else None,
             }
 
+    def _on_emulated(self) -> None:
+        self.fields["emulated"] = True
+
     def _on_after(self, **values: Any) -> None:
         self.fields["after"] = _settings(values)
 
@@ -103,6 +107,7 @@ class Record:
 
     def _on_error(self, kind: str, message: str) -> None:
         self.missing = kind in ("ImportError", "ModuleNotFoundError")
+        self.refused = text(message, 500) if kind == "Unsupported" else None
         self.error = text(f"{kind}: {message}", 500)
 
     def _on_end(self) -> None:
@@ -122,6 +127,8 @@ class Record:
     def _verdict(self, code: int, timed_out: bool, timeout_s: float) -> tuple[str, str | None]:
         if timed_out:
             return "timeout", f"no end within {timeout_s:g} s (in phase {self.phase})"
+        if self.refused:
+            return "unsupported", self.refused
         if self.error:
             what = (
                 "the library cannot be imported: " if self.missing else f"in phase {self.phase}: "
@@ -141,7 +148,8 @@ class Record:
             return (
                 ("ok", None) if self.profile else ("failed", "ended with code 0 without a profile")
             )
-        if not self.has_outputs or (self.mode == MEASURE and not self.samples_ms):
+        timed = self.mode == MEASURE and not self.fields.get("emulated")
+        if not self.has_outputs or (timed and not self.samples_ms):
             return "failed", "ended with code 0 but without samples or output"
         if self.mode == COLD and "first" not in self.phases:
             return "failed", "ended with code 0 but without a first inference"

@@ -14,6 +14,8 @@ from ..core.cells import Cell
 
 LOG_EVERY_S = 15.0
 LIVE_EVERY_S = 0.5
+#: mode of a launch -> what it is called in the live line
+_DOING = {"cold": "cold start, ", "quality": "held-out inputs, ", "profile": "operators, "}
 
 
 class Progress:
@@ -70,7 +72,11 @@ class Progress:
         if not due:
             return
         self._printed = time.monotonic()
-        doing = {"cold": "cold start, ", "profile": "operators, "}.get(mode, "")
+        doing = {
+            "cold": "cold start, ",
+            "quality": "held-out inputs, ",
+            "profile": "operators, ",
+        }.get(mode, "")
         where = f"{cell.versioned_library} t{cell.threads}, {doing}round {number + 1}"
         done = self._done()
         text = f"{self._title}: {where} · {done} of {self._total} cells done{self._eta(done)}"
@@ -87,7 +93,7 @@ class Progress:
         self._here -= 1
         summary = result["summary"]
         what = f"{result['status']}: {result['reason']}" if result["reason"] else result["status"]
-        if "latency_ms" in summary:
+        if summary.get("latency_ms") is not None:
             what += f" {summary['latency_ms']:.2f} ms"
         doubts = f" [{', '.join(result['flags'])}]" if result["flags"] else ""
         setting = f"{cell.variant} {cell.processor} t{cell.threads}"

@@ -6,8 +6,9 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 
 #: What a launch does (see cellfarm.runner): `measure` takes warm samples, `cold` ends after the
-#: first inference with a cold page cache, `profile` gives the time of each operator.
-MEASURE, COLD, PROFILE = "measure", "cold", "profile"
+#: first inference with a cold page cache, `quality` runs the held-out inputs, `profile` gives the time
+#: of each operator.
+MEASURE, COLD, QUALITY, PROFILE = "measure", "cold", "quality", "profile"
 
 
 def round_order(keys: Sequence[str], seed: str, number: int) -> list[str]:

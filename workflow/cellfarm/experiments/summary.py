@@ -14,9 +14,12 @@ from ..analysis.statistics import Estimate, hierarchical_median
 from ..analysis.sustained import settle
 from .flags import OPERATORS_GAP, cell_flags, launch_flags, steady_state
 from .operators import operators_match
-from .rounds import COLD, MEASURE, PROFILE
+from .quality import Quality
+from .rounds import COLD, MEASURE, PROFILE, QUALITY
 from .verification import Comparison
 
+#: What an emulated cell does not have.
+_TIMED = ("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms")
 #: Phases of a cold start, in order: fresh process to first result.
 COLD_PHASES = ("start", "import", "read", "load", "first")
 
@@ -54,6 +57,8 @@ def is_finished(launches: Launches, protocol: Mapping[str, Any], key: str) -> bo
     """
     if launches and launches[-1]["status"] != "ok":
         return True
+    if is_emulated(launches):
+        return True  # its time would mean nothing
     measured = of_mode(launches, MEASURE)
     if len(measured) < protocol["launches"]["min"]:
         return False
@@ -63,6 +68,19 @@ def is_finished(launches: Launches, protocol: Mapping[str, Any], key: str) -> bo
         return True
     looks = [measured[:-1], measured] if len(measured) > protocol["launches"]["min"] else []
     return bool(looks) and all(_is_precise(estimate(look, key), protocol) for look in looks)
+
+
+def is_emulated(launches: Launches) -> bool:
+    """Whether a software implementation of the processor did the work."""
+    return any(launch.get("emulated") for launch in launches)
+
+
+def closing_modes(launches: Launches, protocol: Mapping[str, Any]) -> list[str]:
+    """The launches that follow the rounds, one of each: held-out inputs, then the profile."""
+    wanted = [(QUALITY, protocol["quality"]["samples"])]
+    if not is_emulated(launches):
+        wanted.append((PROFILE, protocol["profile"]["runs"]))
+    return [mode for mode, count in wanted if count]
 
 
 def summarise(launches: Launches, terms: Terms, key: str) -> dict[str, Any]:
@@ -79,13 +97,26 @@ def summarise(launches: Launches, terms: Terms, key: str) -> dict[str, Any]:
         suffix = f" (launch {position}, after {position - 1} good ones)" if position > 1 else ""
         return _without_numbers(bad["status"], f"{bad['reason']}{suffix}", bad.get("log", ""))
     measured = of_mode(launches, MEASURE)
+    comparison = worst([launch for launch in counted if launch["mode"] != QUALITY])
+    quality = [Quality(**launch["quality"]) for launch in of_mode(launches, QUALITY)]
+    violations = [comparison.violation(terms.tolerance)]
+    violations += [one.violation(terms.tolerance) for one in quality]
+    violation = next(filter(None, violations), None)
+    status = "wrong" if violation else "ok"
+    verified = {
+        "cosine": comparison.cosine,
+        "max_abs_error": comparison.max_abs_error,
+        "top1_match": comparison.top1_match,
+        **_quality(quality),
+    }
+    if is_emulated(launches):
+        summary = {**dict.fromkeys(_TIMED), "launches": len(measured), **verified}
+        return {"status": status, "reason": violation, "summary": summary, "flags": [], "log": ""}
     latency = estimate(measured, key)
     warm = [launch["warm_ms"] for launch in measured]
     why = implausible(warm, latency.median, terms.fastest_ms)
     if why:
         return _without_numbers("failed", why, "")
-    comparison = worst(counted)
-    violation = comparison.violation(terms.tolerance)
     operators = _operators(launches, latency.median)
     gap = operators["operators_gap"]
     flags = cell_flags(measured, latency, terms.protocol)
@@ -110,11 +141,8 @@ def summarise(launches: Launches, terms: Terms, key: str) -> dict[str, Any]:
         **_resources(measured),
         **_throughput(measured, terms.protocol),
         **operators,
-        "cosine": comparison.cosine,
-        "max_abs_error": comparison.max_abs_error,
-        "top1_match": comparison.top1_match,
+        **verified,
     }
-    status = "wrong" if violation else "ok"
     return {"status": status, "reason": violation, "summary": summary, "flags": flags, "log": ""}
 
 
@@ -131,6 +159,16 @@ def worst(launches: Launches) -> Comparison:
         max_relative_error=max(one.max_relative_error or 0.0 for one in found),
         top1_match=all(top1) if top1 else None,
     )
+
+
+def _quality(found: Sequence[Quality]) -> dict[str, Any]:
+    one = found[-1] if found else Quality()
+    return {
+        "heldout_samples": one.samples or None,
+        "heldout_cosine": one.cosine,
+        "sqnr_db": one.sqnr_db,
+        "top1_agreement": one.top1_agreement,
+    }
 
 
 def _without_numbers(status: str, reason: str, log: str) -> dict[str, Any]:

@@ -30,7 +30,8 @@ CELL_COLUMNS = (
     *("cpu_utilisation", "other_cpu_utilisation", "sampler_cpu_share", "energy_mj"),
     *("throughput_burst_per_s", "throughput_settled_per_s", "throughput_ratio", "settled_after_s"),
     *("operators_sum_ms", "operators_gap", "operators_reason"),
-    *("cosine", "max_abs_error", "top1_match", "artifact_bytes", "payload_bytes", "emulated"),
+    *("cosine", "max_abs_error", "top1_match", "heldout_samples", "sqnr_db", "top1_agreement"),
+    *("artifact_bytes", "payload_bytes", "emulated"),
     *("flags", "key", "experiment", "drift_ratio", "log"),
 )
 

@@ -86,6 +86,9 @@
       fact("Stopped because", text(cell.stopped_because)),
       fact("CPU utilisation", utilisation), fact("Energy", unit(cell.energy_mj, "mJ")),
       fact("Artifact, payload", `${size}, ${payload}`), fact("Top-1 agrees", match),
+      fact("Held-out inputs", cell.heldout_samples === null ? UNKNOWN : `${cell.heldout_samples}`),
+      fact("SQNR", unit(cell.sqnr_db, "dB")),
+      fact("Top-1 agreement, held-out", cell.top1_agreement === null ? UNKNOWN : `${significant(cell.top1_agreement * 100)} %`),
       fact("Measured", cell.measured_at === null ? UNKNOWN : `${cell.measured_at} UTC`),
       fact("Experiment", text(cell.experiment)), el("div", { class: "wide" }, el("dt", {}, "Key"), el("dd", {}, text(cell.key)))));
     if (cell.reason) body.append(el("h3", {}, "Reason"), el("pre", {}, cell.reason));

@@ -16,7 +16,13 @@ import sys  # noqa: E402
 import traceback  # noqa: E402
 
 #: mode of a request -> the module that does it
-MODES = {"measure": "measuring", "cold": "measuring", "profile": "profiling", "gate": "gate"}
+MODES = {
+    "measure": "measuring",
+    "cold": "measuring",
+    "quality": "quality",
+    "profile": "profiling",
+    "gate": "gate",
+}
 
 
 def main() -> int:

@@ -1,7 +1,8 @@
 """The phases of a launch, each timed with the monotonic clock."""
 
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import affinity  # type: ignore[import-not-found]
@@ -9,6 +10,9 @@ import page_cache  # type: ignore[import-not-found]
 import sampler  # type: ignore[import-not-found]
 import sensors  # type: ignore[import-not-found]
 import system  # type: ignore[import-not-found]
+
+#: Parts of a series whose medians are compared.
+BLOCKS = 8
 
 
 def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
@@ -31,7 +35,13 @@ def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
     session = load(request, emit)
     first(request, session, emit)
     if request["mode"] == "measure":
-        _measure(request, session, watching, emit)
+        if session.actual().get("emulated"):
+            # How long a software processor takes says nothing about the real one.
+            if watching:
+                watching.stop()
+            emit("emulated")
+        else:
+            _measure(request, session, watching, emit)
     emit("after", load_1min=system.load_average(), temperatures_c=sensors.temperatures(),
          governor=sensors.governor())  # fmt: skip
 
@@ -79,7 +89,7 @@ def first(request: dict[str, Any], session: Any, emit: Callable[..., None]) -> N
     began = time.monotonic_ns()
     session.invoke()
     emit("done", name="first", ms=since_ms(began))
-    _write_outputs(request["outputs"], request["model"]["outputs"], session.get_outputs())
+    write_outputs(request["outputs"], request["model"]["outputs"], session.get_outputs())
     emit("outputs")
 
 
@@ -89,7 +99,9 @@ def _measure(
     emit("phase", name="series")
     before = system.snapshot()
     began_s = time.monotonic()
-    ms = series(session.invoke, request["pattern"], request["samples"])
+    ms = series(
+        session.invoke, request["pattern"], request["samples"], request["target_half_width"]
+    )
     ended_s = time.monotonic()
     after = system.snapshot()
     emit("samples", ms=ms, seconds=ended_s - began_s)
@@ -109,11 +121,18 @@ def _measure(
 
 
 def series(
-    invoke: Callable[[], None], pattern: dict[str, Any], samples: dict[str, Any]
+    invoke: Callable[[], None],
+    pattern: dict[str, Any],
+    samples: dict[str, Any],
+    tolerance: float = 0.0,
 ) -> list[float]:
     """Latencies in ms, in order, from the second inference of the process on.
 
     Until `samples["min"]` are taken and `samples["seconds"]` have passed, at most `samples["max"]`.
+    Where `samples["longest_s"]` is given, a series that is not settled (see `settled`) goes on until
+    it is, or for so long: episodes of a shared processor that are as long as the series would make
+    each launch another one.
+
     The pattern `spaced` begins an inference every `interval_ms`, as an app does, and idles between;
     the others go back to back.
     """
@@ -122,8 +141,16 @@ def series(
     clock = time.monotonic_ns
     taken: list[int] = []
     due = clock()
+    start = due
     end = due + int(samples["seconds"] * 1e9)
-    while len(taken) < minimum or (clock() < end and len(taken) < maximum):
+    last = due + int(samples.get("longest_s", samples["seconds"]) * 1e9)
+    while len(taken) < maximum:
+        if len(taken) >= minimum and clock() >= end:
+            if end >= last or settled(taken, tolerance):
+                break
+            # Looked at again after half as much time once more: a look takes well below 1 ms.
+            end = min(last, end + max((end - start) // 2, 1_000_000))
+            continue
         if interval_ns:
             due += interval_ns
             time.sleep(max(0, due - clock()) / 1e9)
@@ -131,6 +158,23 @@ def series(
         invoke()
         taken.append(clock() - began)
     return [ns / 1e6 for ns in taken]
+
+
+def settled(taken: Sequence[float], tolerance: float) -> bool:
+    """Whether blocks of a series have about the same median: all but the highest and the lowest of
+    eight lie within `tolerance` of the middle one, as a share of it.
+
+    One block may be a warm-up and one an interruption; a slow episode of a quarter of the series is
+    neither.
+    """
+    size = len(taken) // BLOCKS
+    if size == 0:
+        return False
+    medians = sorted(
+        statistics.median(taken[block * size : (block + 1) * size]) for block in range(BLOCKS)
+    )
+    middle = statistics.median(medians)
+    return middle - medians[1] <= tolerance * middle and medians[-2] - middle <= tolerance * middle
 
 
 def read_inputs(path: str, inputs: list[dict[str, Any]]) -> list[Any]:
@@ -146,7 +190,12 @@ def since_ms(began_ns: int) -> float:
     return (time.monotonic_ns() - began_ns) / 1e6
 
 
-def _write_outputs(path: str, outputs: list[dict[str, Any]], arrays: list[Any]) -> None:
+def write_outputs(path: str, outputs: list[dict[str, Any]], arrays: list[Any]) -> None:
+    """Write the outputs' arrays by name.
+
+    Raises:
+        RuntimeError: the library gave another number of outputs than the model has.
+    """
     import numpy
 
     if len(arrays) != len(outputs):

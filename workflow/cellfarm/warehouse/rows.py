@@ -8,7 +8,7 @@ from typing import Any
 
 from ..analysis.steady import outliers
 from ..experiments.flags import launch_flags
-from ..experiments.rounds import COLD, MEASURE, PROFILE
+from ..experiments.rounds import COLD, MEASURE, PROFILE, QUALITY
 
 _SUMMARY = (
     "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms", "launches", "samples",
@@ -22,6 +22,7 @@ _SUMMARY = (
     "other_cpu_utilisation", "sampler_cpu_share", "energy_mj",
     "throughput_burst_per_s", "throughput_settled_per_s", "throughput_ratio", "settled_after_s",
     "operators_sum_ms", "operators_gap", "operators_reason", "cosine", "max_abs_error", "top1_match",
+    "heldout_samples", "heldout_cosine", "sqnr_db", "top1_agreement",
 )  # fmt: skip
 
 
@@ -108,7 +109,7 @@ def series_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, An
     """
     for number, launch in enumerate(document["launches"]):
         mode = _mode(launch)
-        if mode == PROFILE:
+        if mode in (PROFILE, QUALITY):
             continue
         prefix = "cold-cache " if mode == COLD else ""
         series = {f"{prefix}{phase}": [ms] for phase, ms in launch["phases"].items()}

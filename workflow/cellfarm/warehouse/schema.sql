@@ -25,7 +25,10 @@ CREATE TABLE results (
     throughput_burst_per_s DOUBLE, throughput_settled_per_s DOUBLE, throughput_ratio DOUBLE,
     settled_after_s DOUBLE,
     operators_sum_ms DOUBLE, operators_gap DOUBLE, operators_reason VARCHAR,
-    cosine DOUBLE, max_abs_error DOUBLE, top1_match BOOLEAN, artifact_bytes BIGINT,
+    cosine DOUBLE, max_abs_error DOUBLE, top1_match BOOLEAN,
+    -- on inputs that no converter has seen, against FP32
+    heldout_samples INTEGER, heldout_cosine DOUBLE, sqnr_db DOUBLE, top1_agreement DOUBLE,
+    artifact_bytes BIGINT,
     payload_bytes BIGINT, emulated BOOLEAN, flags VARCHAR[], key VARCHAR, measured_at TIMESTAMPTZ,
     experiment VARCHAR, drift_ratio DOUBLE, device_facts JSON, causes JSON, log VARCHAR
 );

@@ -1,0 +1,86 @@
+"""Outputs on held-out inputs against FP32: the measures, and what is too far off."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from cellfarm.experiments.quality import MOST_SQNR_DB, Quality, assess
+from hypothesis import given
+from hypothesis import strategies as st
+
+TOLERANCE = {"min_cosine": 0.9}
+REFERENCE = np.random.default_rng(0).normal(size=(8, 1, 10))
+
+
+def noisy(sqnr_db: float) -> np.ndarray:
+    """The reference with noise of exactly this strength."""
+    noise = np.random.default_rng(1).normal(size=REFERENCE.shape)
+    energy = np.square(REFERENCE).sum() / 10 ** (sqnr_db / 10)
+    return REFERENCE + noise * math.sqrt(energy / np.square(noise).sum())
+
+
+def test_equal_outputs_have_no_noise():
+    found = assess({"y": REFERENCE}, {"y": REFERENCE}, classes=True)
+    assert (found.samples, found.cosine, found.top1_agreement) == (8, 1.0, 1.0)
+    assert found.sqnr_db == MOST_SQNR_DB
+    assert found.violation(TOLERANCE | {"min_sqnr_db": 100, "min_top1_agreement": 1}) is None
+
+
+@given(sqnr_db=st.floats(-20, 100), scale=st.floats(1e-6, 1e6))
+def test_the_noise_is_found_whatever_the_scale(sqnr_db: float, scale: float):
+    found = assess({"y": noisy(sqnr_db) * scale}, {"y": REFERENCE * scale}, classes=False)
+    assert found.sqnr_db == pytest.approx(sqnr_db, abs=1e-3)
+    assert found.top1_agreement is None
+
+
+def test_agreement_is_a_share_of_samples():
+    got = REFERENCE.copy()
+    got[:2] = -got[:2]
+    assert assess({"y": got}, {"y": REFERENCE}, classes=True).top1_agreement == 0.75
+
+
+def test_the_worst_output_counts():
+    outputs = {"one": REFERENCE, "other": noisy(12)}
+    found = assess(outputs, {"one": REFERENCE, "other": REFERENCE}, classes=False)
+    assert found.sqnr_db == pytest.approx(12)
+    assert found.cosine is not None and found.cosine < 0.99
+
+
+def test_fewer_samples_than_asked_for_are_compared_with_as_many():
+    found = assess({"y": REFERENCE[:3]}, {"y": REFERENCE}, classes=True)
+    assert (found.samples, found.cosine) == (3, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "problem"),
+    [
+        ({}, "no output"),
+        ({"y": REFERENCE[:0]}, "no output"),
+        ({"z": REFERENCE}, "the output 'y' is missing"),
+        ({"y": REFERENCE[:, :, :4]}, "shape"),
+        ({"y": np.full_like(REFERENCE, np.nan)}, "not finite"),
+        ({"y": np.ones_like(REFERENCE)}, "constant"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_problem_and_wrong(outputs: dict, problem: str):
+    found = assess(outputs, {"y": REFERENCE}, classes=False)
+    assert problem in str(found.problem) and found.cosine is None
+    assert f"held-out inputs: {found.problem}" == found.violation(TOLERANCE)
+
+
+@pytest.mark.parametrize(
+    ("quality", "tolerance", "what"),
+    [
+        (Quality(8, 0.8, 5.0, 1.0), {}, "cosine 0.80000 is below 0.9"),
+        (Quality(8, 0.99, 5.0, 1.0), {"min_sqnr_db": 10}, "SQNR 5.0 dB is below 10 dB"),
+        (Quality(8, 0.99, 5.0, 0.5), {"min_top1_agreement": 0.75}, "50% of 8, below 75%"),
+    ],
+)
+def test_each_limit_has_its_words(quality: Quality, tolerance: dict, what: str):
+    assert what in str(quality.violation(TOLERANCE | tolerance))
+
+
+def test_a_limit_on_classes_asks_nothing_of_a_task_without():
+    assert Quality(8, 0.99, 20.0, None).violation(TOLERANCE | {"min_top1_agreement": 1}) is None
