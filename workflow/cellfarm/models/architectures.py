@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
-import inspect
-import sys
-from collections.abc import Callable, Iterable, Mapping
-from types import ModuleType
+from collections.abc import Mapping
 from typing import Any
 
-import torch
-from protocol import RecipeError, shorten
+import source_keras
+import source_timm
+import source_torchvision
+import source_transformers
+from decoding import CachedDecoder
+from protocol import RecipeError
 from torch import Tensor, nn
-
-# Arguments that would fetch trained weights: a recipe says where weights come from in `weights`.
-_DOWNLOADS = ("weights", "weights_backbone", "pretrained", "progress")
-
-_OPERATORS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-_libraries: list[torch.library.Library] = []  # a Library takes its operators along when it dies
+from yolox import build as build_yolox
 
 
 class Network(nn.Module):
@@ -51,6 +43,11 @@ class Network(nn.Module):
             result = self.model(*tensors)
         return self._select(result)
 
+    @property
+    def trained(self) -> nn.Module:
+        """The part that a file of trained weights is for, as its names are."""
+        return self.model.model if isinstance(self.model, CachedDecoder) else self.model
+
     def _select(self, result: Any) -> tuple[Tensor, ...]:
         if isinstance(result, Mapping):
             missing = [name for name in self._outputs if name not in result]
@@ -73,98 +70,28 @@ def build_network(recipe: Mapping[str, Any]) -> Network:
         RecipeError: an unknown source or architecture, or an argument that it does not take.
     """
     source, name = recipe["source"], recipe["architecture"]
-    if source not in SOURCES:
-        raise RecipeError(f"unknown source {source!r}; known: {', '.join(SOURCES)}")
     arguments = dict(recipe.get("arguments") or {})
-    model = SOURCES[source](name, arguments)
     inputs = [spec["name"] for spec in recipe["inputs"]]
-    by_name = source == "transformers"
-    if by_name:
-        _check_names("input", inputs, inspect.signature(model.forward).parameters, name)
-    return Network(model, inputs, list(recipe["outputs"]), by_name=by_name)
+    outputs = list(recipe["outputs"])
+    if source == "torchvision":
+        model = source_torchvision.build(name, arguments)
+    elif source == "timm":
+        model = source_timm.build(name, arguments)
+    elif source == "transformers":
+        model = source_transformers.build(name, arguments, recipe["inputs"], outputs)
+    elif source == "keras":
+        model = source_keras.build(name, arguments, recipe["inputs"][0]["shape"])
+    elif source == "cellfarm":
+        model = build_yolox(name, arguments)
+    else:
+        raise RecipeError(f"unknown source {source!r}; known: {', '.join(SOURCES)}")
+    return Network(model, inputs, outputs, by_name=source == "transformers")
 
 
-def import_torchvision() -> ModuleType:
-    """Import torchvision, also where its compiled operators do not fit the installed torch.
-
-    The index's torchvision is built against the CUDA torch; beside a CPU torch its library does
-    not load, and its import then stumbles over two operators that no classifier uses. Declaring
-    them is enough.
-    """
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        for module in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[module]
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for operator in _OPERATORS:
-            library.define(operator)
-        _libraries.append(library)
-        import torchvision
-    return torchvision
+def deploy(network: Network, source: str) -> None:
+    """Give the network the form that is deployed, once its statistics are what they shall be."""
+    if source == "timm":
+        network.model = source_timm.deploy(network.model)
 
 
-def _from_torchvision(name: str, arguments: dict[str, Any]) -> nn.Module:
-    models = import_torchvision().models
-    known = models.list_models()
-    if name not in known:
-        raise RecipeError(_unknown("torchvision architecture", name, known))
-    for argument in _DOWNLOADS:
-        if argument in arguments:
-            raise RecipeError(f"argument {argument!r} belongs into the recipe's 'weights'")
-    builder = models.get_model_builder(name)
-    if "weights_backbone" in inspect.signature(builder).parameters:
-        arguments["weights_backbone"] = None
-    if name in {"inception_v3", "googlenet"}:
-        # Their own initialisation takes a minute with scipy; torch's default is as random.
-        arguments.setdefault("init_weights", False)
-    model: nn.Module = _construct(name, lambda: builder(weights=None, **arguments))
-    return model
-
-
-def _from_transformers(name: str, arguments: dict[str, Any]) -> nn.Module:
-    import_torchvision()  # transformers imports it, and would stumble over the same operators
-    import transformers
-
-    cls = getattr(transformers, name, None) if name in dir(transformers) else None
-    if not (inspect.isclass(cls) and issubclass(cls, transformers.PreTrainedModel)):
-        names = [known for known in dir(transformers) if known.endswith("Model")]
-        raise RecipeError(_unknown("transformers model class", name, names))
-    # A configuration keeps any unknown argument as an attribute, so a misspelt one would go by.
-    config_class = cls.config_class
-    _check_names("argument", arguments, [*config_class().to_dict(), "attn_implementation"], name)
-
-    def construct() -> nn.Module:
-        model: nn.Module = cls(config_class(**arguments))
-        return model
-
-    return _construct(name, construct)
-
-
-SOURCES: dict[str, Callable[[str, dict[str, Any]], nn.Module]] = {
-    "torchvision": _from_torchvision,
-    "transformers": _from_transformers,
-}
-
-
-def _construct(name: str, construct: Callable[[], nn.Module]) -> nn.Module:
-    try:
-        return construct()
-    except Exception as error:
-        # Whatever an architecture raises here is about its arguments.
-        raise RecipeError(f"{name} does not take these arguments: {shorten(error)}") from error
-
-
-def _check_names(kind: str, names: Iterable[str], known: Iterable[str], owner: str) -> None:
-    known = list(known)
-    for name in names:
-        if name not in known:
-            raise RecipeError(_unknown(f"{kind} of {owner}", name, known))
-
-
-def _unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=3)
-    hint = f"; close: {', '.join(close)}" if close else ""
-    return f"unknown {kind} {name!r}{hint}"
+SOURCES = ("torchvision", "timm", "transformers", "keras", "cellfarm")

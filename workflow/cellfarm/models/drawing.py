@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from protocol import RecipeError
 
-CONTENTS = ("image", "tokens", "ones")
+CONTENTS = ("image", "features", "tokens", "ones")
+
+SAMPLES = 16  # of the calibration set, and of the held-out set
+#: Streams of draws: independent of each other. 0 are the inputs of record.
+OTHER_INPUTS = 1  # those that the output must differ for
+STATISTICS = 2  # the first of the batches for the statistics of random weights
+CALIBRATION = 100  # the first of SAMPLES
+HELD_OUT = 200  # the first of SAMPLES
 
 
 def draw_inputs(
-    specs: list[dict[str, Any]], seed: int, *, stream: int = 0, batch: int = 1
+    specs: Sequence[Mapping[str, Any]], seed: int, *, stream: int = 0, batch: int = 1
 ) -> dict[str, NDArray[Any]]:
     """Draw one array for each input, in order.
 
@@ -21,7 +28,7 @@ def draw_inputs(
         specs: the recipe's inputs: ``name``, ``shape``, ``dtype``, ``content`` and, for tokens,
             ``below`` (the size of the vocabulary).
         seed: the recipe's seed.
-        stream: 0 for the inputs of record, others for calibration: independent draws.
+        stream: 0 for the inputs of record; others are independent draws.
         batch: repeats the first dimension with different content.
 
     Raises:
@@ -33,6 +40,14 @@ def draw_inputs(
         shape = _shape(spec)
         drawn[spec["name"]] = _draw(spec, (shape[0] * batch, *shape[1:]), rng)
     return drawn
+
+
+def draw_samples(
+    specs: Sequence[Mapping[str, Any]], seed: int, first: int, count: int = SAMPLES
+) -> dict[str, NDArray[Any]]:
+    """Draw ``count`` samples: [count, *shape] for each input, of the streams from ``first`` on."""
+    samples = [draw_inputs(specs, seed, stream=first + sample) for sample in range(count)]
+    return {spec["name"]: np.stack([one[spec["name"]] for one in samples]) for spec in specs}
 
 
 def _shape(spec: Mapping[str, Any]) -> tuple[int, ...]:
@@ -50,8 +65,10 @@ def _draw(
         dtype = np.dtype(spec["dtype"])
     except TypeError:
         raise RecipeError(f"input {spec['name']!r}: unknown dtype {spec['dtype']!r}") from None
-    if content == "image":
-        # A normalised picture: zero mean, unit variance in every channel.
+    if content in ("image", "features"):
+        # A normalised picture or sound: zero mean, unit variance. Noise, and not textures: through
+        # random weights with gates (squeeze and excitation) a texture's outputs are now a hundred
+        # times as large as another's, and 8 bits would be lost on the largest.
         return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
     if content == "tokens":
         if not isinstance(spec.get("below"), int):

@@ -13,11 +13,12 @@ from protocol import RecipeError, Unsupported, shorten
 from torch import Tensor
 
 
-def export(form: str, model: Path, out: Path) -> None:
+def export(form: str, model: Path, out: Path, source: Path | None = None) -> None:
     """Export the model in folder ``model`` (written by ``build``) into folder ``out``.
 
     Args:
         form: ``onnx`` writes ``model.onnx``, ``torchscript`` writes ``model.torchscript.pt``.
+        source: the program, where it is not the model's own: of a user's file in another format.
 
     Raises:
         RecipeError: an unknown format.
@@ -25,7 +26,7 @@ def export(form: str, model: Path, out: Path) -> None:
     """
     if form not in FORMATS:
         raise RecipeError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
-    program = torch.export.load(model / "model.pt2")
+    program = torch.export.load(source or model / "model.pt2")
     facts = json.loads((model / "model.json").read_text(encoding="utf-8"))
     with np.load(model / "inputs.npz") as arrays:
         inputs = tuple(torch.from_numpy(arrays[spec["name"]]) for spec in facts["inputs"])

@@ -1,8 +1,13 @@
 """Build models and export them: run by the Python of the ``models`` environment.
 
-    python worker.py build REQUEST.json     {"recipe": {...}, "out": "<empty folder>"}
-    python worker.py export REQUEST.json    {"format": "onnx" or "torchscript",
-                                             "model": "<folder of build>", "out": "<empty folder>"}
+    python worker.py build REQUEST.json     {"recipe": {...}, "out": "<empty folder>",
+                                             "files": {"file" or "weights": "<path>"}}
+    python worker.py describe REQUEST.json  {"file": "<a user's own file>", "out": ...}
+    python worker.py export REQUEST.json    {"format": "onnx", "torchscript" or "pt2",
+                                             "source": "<file>", "source_format": "pt2",
+                                             "model": "<folder of build>", "out": ...}
+
+An export may also run in an environment of its own (see EDGES in cellfarm.core.routes).
 
 The last line on stdout is ``{"status": "ok" | "unsupported" | "failed", "reason": str | null}``;
 the exit status is 0 whenever that line was written. It imports nothing of the rest of cellfarm.
@@ -18,19 +23,43 @@ from typing import Any
 
 from protocol import RecipeError, Unsupported, answer, claim_stdout, shorten
 
-VERBS = ("build", "export")
+VERBS = ("build", "describe", "export")
 
 
 def handle(verb: str, request: dict[str, Any]) -> None:
     """Do what is asked. The imports stand here: torch's take seconds, and may themselves fail."""
-    if verb == "build":
-        from building import build
+    out = Path(request["out"])
+    if verb == "describe":
+        from user_files import describe
 
-        build(request["recipe"], Path(request["out"]))
+        describe(Path(request["file"]), out)
+    elif verb == "build":
+        _build(request["recipe"], request.get("files", {}), out)
     else:
-        from exporting import export
+        _export(request, Path(request["model"]), out)
 
-        export(request["format"], Path(request["model"]), Path(request["out"]))
+
+def _build(recipe: dict[str, Any], files: dict[str, str], out: Path) -> None:
+    if recipe["source"] == "file":
+        import user_files
+
+        user_files.build(recipe, Path(files["file"]), out)
+    else:
+        import building
+
+        building.build(recipe, out, Path(files["weights"]) if "weights" in files else None)
+
+
+def _export(request: dict[str, Any], model: Path, out: Path) -> None:
+    source, start = Path(request["source"]), request["source_format"]
+    if start == "pt2":
+        import exporting
+
+        exporting.export(request["format"], model, out, source)
+    else:
+        import user_exports
+
+        user_exports.export(source, start, request["format"], model, out)
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,65 @@
+"""The models of this checkout, and what the schema takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cellfarm.configuration import read_model
+from cellfarm.errors import UserError
+from cellfarm.project import Project
+
+from tests.support.projects import REPOSITORY, make_project, write_yaml
+
+NAMES = sorted(path.stem for path in (REPOSITORY / "models").glob("*.yaml"))
+#: One of each kind that the paper measures.
+PAPER = (
+    *("mobilenet_v1", "mobilenet_v2", "inception_v3", "inception_v4", "resnet50_v2", "vgg16"),
+    *("squeezenet1_1", "mnasnet1_0", "nasnet_mobile", "densenet121", "efficientnet_lite0"),
+    *("deeplabv3_mobilenet_v3", "ssdlite320_mobilenet_v3", "yolox_tiny", "mobilebert", "albert"),
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_is_a_recipe(name: str):
+    recipe = read_model(Project(REPOSITORY), name, "test")
+    assert recipe["title"] and recipe["weights"]["kind"] == "random"
+    if recipe["source"] == "transformers":
+        assert recipe["arguments"]["attn_implementation"] == "eager"
+
+
+def test_the_kinds_of_the_paper_are_there():
+    assert set(PAPER) <= set(NAMES)
+
+
+def test_a_decoder_gives_the_cache_that_it_takes():
+    recipe = read_model(Project(REPOSITORY), "llama_15m_decode", "test")
+    taken = [spec["name"] for spec in recipe["inputs"] if spec["name"].startswith("past_")]
+    given = [name for name in recipe["outputs"] if name.startswith("present_")]
+    assert [name.removeprefix("past_") for name in taken] == [
+        name.removeprefix("present_") for name in given
+    ]
+    assert len(taken) == 2 * recipe["arguments"]["num_hidden_layers"]
+    prefill = read_model(Project(REPOSITORY), "llama_15m_prefill", "test")
+    assert prefill["outputs"] == recipe["outputs"]
+    assert prefill["arguments"] == recipe["arguments"]
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"source": "paddle"}, "source"),
+        ({"task": "poetry"}, "task"),
+        ({"architecture": "WhisperModel..encoder"}, "architecture"),
+        ({"weights": {"kind": "random"}}, "seed"),
+    ],
+    ids=["source", "task", "architecture", "seed"],
+)
+def test_a_wrong_recipe_is_told(tmp_path: Path, change: dict[str, Any], word: str):
+    project = make_project(tmp_path)
+    recipe = yaml.safe_load((project.models / "squeezenet1_1.yaml").read_text())
+    write_yaml(project.models / "squeezenet1_1.yaml", recipe | change)
+    with pytest.raises(UserError, match=word):
+        read_model(project, "squeezenet1_1", "test")

@@ -1,0 +1,49 @@
+"""What every source of architectures says about names that it does not know."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from protocol import RecipeError, shorten
+from torch import nn
+
+# Arguments that would fetch trained weights: a recipe says where weights come from in `weights`.
+DOWNLOADS = (
+    *("weights", "weights_backbone", "pretrained", "progress"),
+    *("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"),
+)
+
+
+def check_no_download(arguments: Mapping[str, Any]) -> None:
+    """Raise RecipeError on an argument that would fetch trained weights."""
+    for argument in DOWNLOADS:
+        if argument in arguments:
+            raise RecipeError(f"argument {argument!r} belongs into the recipe's 'weights'")
+
+
+def construct(name: str, build: Callable[[], nn.Module]) -> nn.Module:
+    """The architecture that `build` gives; RecipeError where it refuses its arguments."""
+    try:
+        return build()
+    except RecipeError:
+        raise
+    except Exception as error:
+        # Whatever an architecture raises here is about its arguments.
+        raise RecipeError(f"{name} does not take these arguments: {shorten(error)}") from error
+
+
+def check_names(kind: str, names: Iterable[str], known: Iterable[str], owner: str) -> None:
+    """Raise RecipeError on the first of `names` that is not among `known`."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            raise RecipeError(unknown(f"{kind} of {owner}", name, known))
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """`unknown kind 'nmae'; close: name`."""
+    close = difflib.get_close_matches(name, list(known), n=3)
+    hint = f"; close: {', '.join(close)}" if close else ""
+    return f"unknown {kind} {name!r}{hint}"

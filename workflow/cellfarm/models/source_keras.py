@@ -1,0 +1,149 @@
+"""Architectures of Keras Applications, translated layer by layer into PyTorch modules.
+
+Keras' own PyTorch back end would wrap each operator of its channels-last networks in transposes,
+and permute each weight anew in every run: no benchmark of anything that anybody ships. The
+translation is the same function of a picture with its channels first.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import torch
+from keras_layers import TRANSLATORS
+from protocol import RecipeError
+from refusing import check_no_download, construct, unknown
+from torch import Tensor, nn
+
+
+class Graph(nn.Module):
+    """Layers that are called in order, each with the outputs of earlier ones.
+
+    Args:
+        layers: (name, module, names of the layers whose outputs it takes), in an order in which
+            they can run.
+        entry: the name of the input.
+        exits: the names of the layers whose outputs are the network's.
+    """
+
+    def __init__(
+        self, layers: list[tuple[str, nn.Module, list[str]]], entry: str, exits: list[str]
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(module for _, module, _ in layers)
+        self._steps = [(name, inbound) for name, _, inbound in layers]
+        self._entry, self._exits = entry, exits
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """The network's outputs for images [N, channels, height, width]."""
+        known = {self._entry: images}
+        for (name, inbound), layer in zip(self._steps, self.layers, strict=True):
+            known[name] = layer(*(known[source] for source in inbound))
+        return tuple(known[name] for name in self._exits)
+
+
+def build(name: str, arguments: dict[str, Any], shape: list[int]) -> nn.Module:
+    """A function of ``keras.applications``, such as ``NASNetMobile``, which gives logits.
+
+    Args:
+        arguments: the function's; classifiers end without a softmax unless it says otherwise.
+        shape: of the input, channels first: [N, channels, height, width].
+
+    Raises:
+        RecipeError: an unknown one, an argument that it does not take, or a layer that has no
+            translation here.
+    """
+    keras = _import_keras()
+    applications = keras.applications
+    known = [key for key in dir(applications) if inspect.isfunction(getattr(applications, key))]
+    if name not in known:
+        raise RecipeError(unknown("Keras application", name, known))
+    check_no_download(arguments)
+    if len(shape) != 4:
+        raise RecipeError(f"{name} takes pictures [N, channels, height, width], not {shape}")
+    _, channels, height, width = shape
+    settings = {"classifier_activation": None, "input_shape": (height, width, channels)} | arguments
+    keras.utils.set_random_seed(torch.initial_seed() % 2**32)
+    return construct(name, lambda: translate(_construct(keras, name, settings)))
+
+
+def _import_keras() -> ModuleType:
+    os.environ["KERAS_BACKEND"] = "torch"  # only the weights are Keras' work: no second framework
+    import keras
+
+    return keras
+
+
+def _construct(keras: ModuleType, name: str, settings: dict[str, Any]) -> Any:
+    builder: Callable[..., Any] = getattr(keras.applications, name)
+    module = inspect.getmodule(inspect.unwrap(builder))
+    if module is None or not hasattr(module, "NASNet"):
+        return builder(weights=None, **settings)
+    # NASNet refuses the PyTorch back end, on which it would not run; it is not run here.
+    backend = module.backend
+    module.backend = _Other(backend)
+    try:
+        return builder(weights=None, **settings)
+    finally:
+        module.backend = backend
+
+
+class _Other:
+    """Keras' back end under another name."""
+
+    def __init__(self, backend: ModuleType) -> None:
+        self._backend = backend
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    @staticmethod
+    def backend() -> str:
+        return "symbolic"
+
+
+def translate(model: Any) -> nn.Module:
+    """A functional model of Keras as a PyTorch module, with its weights.
+
+    Raises:
+        RecipeError: a layer that has no translation here.
+    """
+    description = model.get_config()
+    layers = []
+    entry = ""
+    for layer in description["layers"]:
+        kind, name = layer["class_name"], layer["name"]
+        if kind == "InputLayer":
+            entry = name
+            continue
+        if kind not in TRANSLATORS:
+            raise RecipeError(f"layer {name!r}: no translation of Keras' {kind}")
+        if len(layer["inbound_nodes"]) != 1:
+            raise RecipeError(f"layer {name!r} is used more than once")
+        keras_layer = model.get_layer(name)
+        weights = [torch.tensor(weight) for weight in keras_layer.get_weights()]
+        inbound = _sources(layer["inbound_nodes"][0]["args"])
+        shapes = [tuple(tensor.shape[1:]) for tensor in _listed(keras_layer.input)]
+        layers.append((name, TRANSLATORS[kind](layer["config"], weights, shapes), inbound))
+    outputs = description["output_layers"]
+    exits = [outputs[0]] if isinstance(outputs[0], str) else [output[0] for output in outputs]
+    return Graph(layers, entry, exits)
+
+
+def _sources(arguments: Any) -> list[str]:
+    """The names of the layers whose outputs stand in a node's arguments."""
+    if isinstance(arguments, dict):
+        if arguments.get("class_name") == "__keras_tensor__":
+            return [arguments["config"]["keras_history"][0]]
+        return []
+    if isinstance(arguments, (list, tuple)):
+        return [name for argument in arguments for name in _sources(argument)]
+    return []
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]

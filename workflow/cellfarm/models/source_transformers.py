@@ -1,0 +1,55 @@
+"""Architectures of transformers, from a configuration alone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from decoding import CachedDecoder
+from protocol import RecipeError
+from refusing import check_names, construct, unknown
+from source_torchvision import import_torchvision
+from torch import nn
+
+
+def build(
+    architecture: str,
+    arguments: dict[str, Any],
+    inputs: Sequence[Mapping[str, Any]],
+    outputs: Sequence[str],
+) -> nn.Module:
+    """A model, which takes its inputs by name.
+
+    Args:
+        architecture: a class such as ``BertModel``, or a part of one, ``WhisperModel.encoder``.
+        arguments: those of the configuration class, and ``attn_implementation``.
+        inputs: the recipe's, named as arguments of its ``forward``, and for a decoder
+            ``past_key_0``, ``past_value_0`` and so on: its cache.
+        outputs: keys of what it returns, and for a decoder ``present_key_0`` and so on.
+
+    Raises:
+        RecipeError: an unknown class, part, argument or input.
+    """
+    name, *path = architecture.split(".")
+    import_torchvision()  # transformers imports it, and would stumble over the same operators
+    import transformers
+
+    cls = getattr(transformers, name, None) if name in dir(transformers) else None
+    if not (inspect.isclass(cls) and issubclass(cls, transformers.PreTrainedModel)):
+        classes = [known for known in dir(transformers) if known.endswith("Model")]
+        raise RecipeError(unknown("transformers model class", name, classes))
+    # A configuration keeps any unknown argument as an attribute, so a misspelt one would go by.
+    config_class = cls.config_class
+    check_names("argument", arguments, [*config_class().to_dict(), "attn_implementation"], name)
+    model = construct(name, lambda: cls(config_class(**arguments)))
+    for part in path:
+        parts = dict(model.named_children())
+        if part not in parts:
+            raise RecipeError(unknown(f"part of {name}", part, parts))
+        model = parts[part]
+    if any(output.startswith("present_key_") for output in outputs):
+        return CachedDecoder(model, inputs)
+    names = [spec["name"] for spec in inputs]
+    check_names("input", names, inspect.signature(model.forward).parameters, architecture)
+    return model

@@ -1,0 +1,85 @@
+"""Trained weights from a file, into an architecture: all of them, or an error that names what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from protocol import RecipeError, shorten
+from torch import Tensor, nn
+
+FORMATS = ("safetensors", "pth")
+#: What checkpoints put around their weights.
+_WRAPPERS = ("state_dict", "model_state_dict", "model")
+_NAMED = 3  # of many names that do not fit, so many are told
+
+
+def load_weights(network: nn.Module, file: Path, recipe: Mapping[str, Any]) -> None:
+    """Set every parameter and buffer of a network from a file.
+
+    Args:
+        network: the architecture.
+        file: the weights; nothing in it is run.
+        recipe: the recipe's `weights`: `format`, and `key_prefix`, which the names of this
+            network's weights begin with in the file; others are left out.
+
+    Raises:
+        RecipeError: the file cannot be read, or does not fit the architecture.
+    """
+    found = read_weights(file, recipe["format"])
+    prefix = recipe.get("key_prefix")
+    if prefix:
+        found = {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
+        if not found:
+            raise RecipeError(f"weights: no name in the file begins with {prefix!r}")
+    wanted = network.state_dict()
+    # Counts of batches seen in training: older files lack them, and inference does not read them.
+    missing = [k for k in wanted if k not in found and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in found if k not in wanted]
+    other = [k for k in found if k in wanted and found[k].shape != wanted[k].shape]
+    problems = [
+        f"{len(names)} {what}: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
+        for names, what in (
+            (missing, "are missing"),
+            (unknown, "are unknown to the architecture"),
+            (
+                [f"{k} {list(found[k].shape)}, not {list(wanted[k].shape)}" for k in other],
+                "have another shape",
+            ),
+        )
+        if names
+    ]
+    if problems:
+        raise RecipeError(f"weights do not fit the architecture: {'; '.join(problems)}")
+    network.load_state_dict(found, strict=False)  # strict but for the counts, as found above
+
+
+def read_weights(file: Path, form: str) -> dict[str, Tensor]:
+    """The tensors of a file by name. No code in it is run.
+
+    Raises:
+        RecipeError: an unknown format, or not a file of it.
+    """
+    if form not in FORMATS:
+        raise RecipeError(f"weights: unknown format {form!r}; known: {', '.join(FORMATS)}")
+    try:
+        if form == "safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # each reader has its own errors for what it cannot read
+        raise RecipeError(
+            f"weights: the file cannot be read as {form}: {shorten(error)}"
+        ) from error
+    for name in _WRAPPERS:
+        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
+            content = content[name]
+    tensors = {}
+    if isinstance(content, Mapping):
+        tensors = {k: v for k, v in content.items() if isinstance(v, Tensor)}
+    if not tensors:
+        raise RecipeError("weights: the file holds no tensors by name")
+    return tensors
