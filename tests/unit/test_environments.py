@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 from cellfarm import environments, locks
+from cellfarm.debian import trees
 from cellfarm.environments import (
     Environment,
     build,
@@ -220,3 +222,52 @@ def test_a_version_that_does_not_exist_is_the_users_mistake(project, compiled, m
         ensure_locks(project, [("ncnn", "0.0.0")])
     with pytest.raises(UserError, match="unknown library 'nccn'"):
         make_locks(project, ["nccn"])
+
+
+#: Stands for the dynamic linker of a tree: drops its own options and starts the program.
+LINKER = '#!/bin/sh\n[ "$1$2" = --inhibit-cache--library-path ] || exit 9\nshift 3\nexec "$@"\n'
+DEBIAN_LOCK = "debian bookworm at 20260712T101637Z\n\n[amd64]\n\n[arm64]\n"
+
+
+@pytest.fixture
+def debian_environment(project, monkeypatch) -> Environment:
+    """An environment whose lock is one of Debian packages, with a tree that has this very Python."""
+    tree = project.environments / "debian-0123456789ab"
+    for machine, triplet in trees._TRIPLETS.items():
+        program(tree / "lib" / triplet / trees._LINKERS[machine], LINKER)
+    program(tree / "usr/bin/python3.11", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    monkeypatch.setattr(environments, "plant", lambda lock, folder: tree)
+    lock_of(project, NAME).write_text(f"# asked for\n{DEBIAN_LOCK}")
+    return locate(project, NAME)
+
+
+def program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def test_debian_s_python_stands_where_a_virtual_one_would(debian_environment, project):
+    assert build(debian_environment)["status"] == "ok"
+    for root in (project.root, project.root.with_name("moved")):
+        if not root.exists():
+            project.root.rename(root)
+        python = root / debian_environment.python.relative_to(project.root)
+        argv = [str(python), "-s", "-E", "-c", "import sys; print(sys.argv[1:])", "a b", "$c"]
+        assert subprocess.check_output(argv, text=True) == "['a b', '$c']\n"
+
+
+def test_a_python_that_does_not_start_is_recorded(debian_environment, project):
+    tree = project.environments / "debian-0123456789ab"
+    program(tree / "usr/bin/python3.11", "#!/bin/sh\necho 'no libz.so.1' >&2; exit 127\n")
+    state = build(debian_environment)
+    assert state["status"] == "failed" and "no libz.so.1" in state["reason"]
+
+
+def test_a_debian_package_that_does_not_exist_is_the_users_mistake(project, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise locks.LockError("python3-torch is there at version 1.13.1 only, not 2.0")
+
+    monkeypatch.setattr(locks, "compile_debian_lock", refuse)
+    with pytest.raises(UserError, match=r"pytorch_mobile@2\.0 cannot be locked: python3-torch is"):
+        ensure_locks(project, [("pytorch_mobile", "2.0")])

@@ -1,4 +1,7 @@
-"""Environments: one plain virtual environment per library and purpose, built from a lock by uv."""
+"""Environments: one plain virtual environment per library and purpose, built from a lock by uv.
+
+Where a lock lists Debian packages (see cellfarm.debian) it is their Python instead of a virtual one.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import locks
+from . import debian, locks
 from .core.digests import digest, file_digest
 from .core.store import read_object, write_atomically
+from .debian.resolving import is_lock
+from .debian.trees import plant, python_script
 from .errors import PermanentHostError, TransientHostError, UserError
 from .libraries import all_libraries, resolve
 from .locking import file_lock
@@ -25,6 +30,13 @@ from .processes import die_with_parent
 from .project import PACKAGE, Project
 
 MODELS_ENVIRONMENT = "models"
+#: Where a TFLite file becomes ONNX.
+TFLITE_ENVIRONMENT = "models.tflite"
+#: The environments that belong to no library, with what they hold, in cellfarm/models.
+SHARED = {
+    MODELS_ENVIRONMENT: "environment.yaml",
+    TFLITE_ENVIRONMENT: "environment.tflite.yaml",
+}
 READY = "ready.json"
 INSTALL_TIMEOUT_S = 3600
 
@@ -109,7 +121,7 @@ def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path
 
 
 def make_locks(project: Project, references: list[str]) -> list[Path]:
-    """Lock anew: the given libraries, or, for none, the models' environment and every library.
+    """Lock anew: the given libraries, or, for none, the models' environments and every library.
 
     Raises:
         UserError: an unknown library, or a version that does not exist.
@@ -118,9 +130,7 @@ def make_locks(project: Project, references: list[str]) -> list[Path]:
     versions = [resolve(reference) for reference in wanted]
     made = []
     if not references:
-        requirements, exclude = models_requirements()
-        made.append(lock_of(project, MODELS_ENVIRONMENT))
-        _compile(MODELS_ENVIRONMENT, requirements, made[0], exclude)
+        made += [make_shared_lock(project, name) for name in SHARED]
     for name, version in versions:
         for purpose in locks.PURPOSES:
             lock_of(project, library_environment(name, version, purpose)).unlink(missing_ok=True)
@@ -129,8 +139,11 @@ def make_locks(project: Project, references: list[str]) -> list[Path]:
 
 def _compile(name: str, requirements: list[str], path: Path, exclude: list[str]) -> None:
     try:
-        locks.compile_lock(requirements, path, uv_binary(), uv_options(), exclude)
-    except locks.LockError as error:
+        if debian.is_asked_for(requirements):
+            locks.compile_debian_lock(requirements, path, exclude)
+        else:
+            locks.compile_lock(requirements, path, uv_binary(), uv_options(), exclude)
+    except (locks.LockError, ValueError) as error:
         raise UserError(f"{name} cannot be locked: {error}") from error
 
 
@@ -163,6 +176,9 @@ def build(environment: Environment) -> dict[str, Any]:
 
 def _install(environment: Environment) -> None:
     environment.folder.parent.mkdir(parents=True, exist_ok=True)
+    if is_lock(environment.lock.read_text(encoding="utf-8")):
+        _install_debian(environment)
+        return
     uv = str(uv_binary())
     python = str(environment.python)
     _run([uv, "venv", "--quiet", "--python", sys.executable, str(environment.folder)])
@@ -175,6 +191,25 @@ def _install(environment: Environment) -> None:
     _run([*install, compiled, *uv_options(), "--require-hashes", "-r", str(requirements)])
     for requirement in bare:
         _install_cpu_build([*install, compiled], requirement)
+
+
+def _install_debian(environment: Environment) -> None:
+    tree = plant(environment.lock.read_text(encoding="utf-8"), environment.folder.parent)
+    python = environment.python
+    python.parent.mkdir(parents=True)
+    python.write_text(python_script(tree, environment.folder), encoding="utf-8")
+    python.chmod(0o755)
+    # Byte code as above. What is not for this Python, such as tests of syntax errors, is passed over.
+    _run([str(python), "-c", "import zlib, ssl, ctypes"], "Python")
+    subprocess.run(
+        [str(python), "-m", "compileall", "-q", "-q", str(tree / "usr/lib")],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=INSTALL_TIMEOUT_S,
+        check=False,
+        env=clean_variables(),
+        preexec_fn=die_with_parent,
+    )
 
 
 def _install_cpu_build(install: list[str], requirement: str) -> None:
@@ -193,7 +228,7 @@ def _install_cpu_build(install: list[str], requirement: str) -> None:
     _run([*install, *uv_options(), "--torch-backend", backend, requirement])
 
 
-def _run(argv: list[str]) -> None:
+def _run(argv: list[str], program: str = "uv") -> None:
     try:
         done = subprocess.run(
             argv,
@@ -205,11 +240,12 @@ def _run(argv: list[str]) -> None:
             preexec_fn=die_with_parent,
         )
     except subprocess.TimeoutExpired as error:
-        raise TransientHostError(f"uv did not end within {INSTALL_TIMEOUT_S} s", argv) from error
+        message = f"{program} did not end within {INSTALL_TIMEOUT_S} s"
+        raise TransientHostError(message, argv) from error
     if done.returncode == 0:
         return
     output = done.stderr.decode(errors="replace")[-8000:]
-    reason = locks.uv_reason(output)[:600] or f"uv ended with status {done.returncode}"
+    reason = locks.uv_reason(output)[:600] or f"{program} ended with status {done.returncode}"
     kind = TransientHostError if _TRANSIENT.search(output) else PermanentHostError
     raise kind(f"environment cannot be installed: {reason}", argv, done.returncode, output)
 
@@ -230,9 +266,21 @@ def clean_variables(extra: dict[str, str] | None = None) -> dict[str, str]:
     return kept | (extra or {})
 
 
-def models_requirements() -> tuple[list[str], list[str]]:
-    """The requirement lines and excluded names of the environment that builds models."""
+def models_requirements(name: str = MODELS_ENVIRONMENT) -> tuple[list[str], list[str]]:
+    """The requirement lines and excluded names of an environment that builds or exports models."""
     from .documents import load_yaml
 
-    document = load_yaml(PACKAGE / "models" / "environment.yaml")
+    document = load_yaml(PACKAGE / "models" / SHARED[name])
     return list(document["requirements"]), list(document.get("exclude", []))
+
+
+def make_shared_lock(project: Project, name: str) -> Path:
+    """Lock an environment of the models' anew.
+
+    Raises:
+        UserError: it cannot be solved, with the resolver's reason.
+    """
+    path = lock_of(project, name)
+    requirements, exclude = models_requirements(name)
+    _compile(name, requirements, path, exclude)
+    return path

@@ -6,6 +6,8 @@ the public index is a CUDA build of several GB, while the CPU build cellfarm wan
 another place (a local wheel, PyTorch's CPU index) and so has other hashes on each machine. Its
 line is therefore bare (``torch==2.13.0``, no hash, no ``+cpu``), and its CUDA dependencies are
 dropped. Everything is installed with ``--no-deps``: the lock alone decides.
+
+A lock of Debian packages is made by cellfarm.debian and has a form of its own.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from .debian.resolving import ResolveError, make_lock
 
 MINIMUM_PYTHON = "3.11"
 UNHASHED = frozenset({"torch"})
@@ -62,7 +66,25 @@ def compile_lock(
             excludes.write_text("".join(f"{name}\n" for name in exclude), encoding="utf-8")
             argv += ["--excludes", str(excludes)]
         resolved = _run(argv, folder)
-    text = _comment(requirements, exclude) + clean_lock(resolved)
+    _write(destination, _comment(requirements, exclude) + clean_lock(resolved))
+
+
+def compile_debian_lock(
+    requirements: list[str], destination: Path, exclude: Sequence[str] = ()
+) -> None:
+    """The same for requirements that are Debian packages, from a mirror of Debian's archive.
+
+    Raises:
+        LockError: something is not in the release, or no mirror answers.
+    """
+    try:
+        text = make_lock(requirements, exclude)
+    except (ResolveError, OSError) as error:
+        raise LockError(str(error)) from error
+    _write(destination, _comment(requirements, exclude) + text)
+
+
+def _write(destination: Path, text: str) -> None:
     destination.parent.mkdir(parents=True, exist_ok=True)
     # A lock is an input of keys: a reader must never see half of one.
     temporary = destination.with_name(f".{destination.name}.{os.getpid()}")

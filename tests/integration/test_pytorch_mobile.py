@@ -1,0 +1,184 @@
+"""PyTorch Mobile for real, from Debian's packages, with a model of a few operators."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cellfarm.conversion import jobs
+from cellfarm.core.cells import Cell
+from cellfarm.devices.local import LocalTransport
+from cellfarm.environments import Environment, build, locate
+from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.operators import read_vocabulary
+from cellfarm.experiments.payload import pack
+from cellfarm.libraries import all_libraries
+from cellfarm.project import Project
+
+from tests.support.protocols import SMALLEST
+
+pytestmark = pytest.mark.pipeline
+MOBILE = all_libraries()["pytorch_mobile"]
+VERSION = MOBILE.default_version
+SOURCE = "model.torchscript.pt"
+
+#: Batch normalisation, ReLU6 in place, a depthwise convolution, a sum that one operand outlives, pooling
+#: and a classifier; as the models' worker leaves a model, and a second time with an operator of no release.
+MAKE = """\
+import sys, pathlib, zipfile, numpy as np, torch
+from torch import nn
+out = pathlib.Path(sys.argv[1])
+torch.manual_seed(0)
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16),
+                                  nn.ReLU6(inplace=True))
+        self.depthwise = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1, groups=16), nn.ReLU6(inplace=True))
+        self.pointwise = nn.Conv2d(16, 16, 1)
+        self.head = nn.Linear(16, 10)
+    def forward(self, x):
+        x = self.stem(x)
+        y = self.pointwise(self.depthwise(x)) + x
+        y = nn.functional.celu(y) * torch.cat([x, y], 1)[:, :16]
+        return self.head(torch.flatten(nn.functional.adaptive_avg_pool2d(y, 1), 1))
+model = Small()
+with torch.no_grad():
+    model.train()
+    for _ in range(3): model(3 * torch.randn(4, 3, 64, 64))
+    model.eval()
+    traced = torch.jit.trace(model, torch.randn(1, 3, 64, 64))
+    torch.jit.save(traced, str(out / "model.torchscript.pt"))
+    def answer(samples): return np.stack([model(one).numpy() for one in samples])
+    inputs, held = 3 * torch.randn(1, 1, 3, 64, 64), 3 * torch.randn(3, 1, 3, 64, 64)
+    np.savez(out / "inputs.npz", input=inputs[0].numpy())
+    np.savez(out / "calibration.npz", input=(3 * torch.randn(16, 1, 3, 64, 64)).numpy())
+    np.savez(out / "heldout.npz", input=held.numpy())
+    np.savez(out / "reference.npz", logits=answer(inputs)[0])
+    np.savez(out / "heldout_reference.npz", logits=answer(held))
+with zipfile.ZipFile(out / "model.torchscript.pt") as known, \\
+        zipfile.ZipFile(sys.argv[2], "w") as alien:
+    for name in known.namelist():
+        data = known.read(name)
+        alien.writestr(name, data.replace(b"celu(", b"alien(") if name.endswith(".py") else data)
+"""
+DESCRIPTION = {
+    "inputs": [{"name": "input", "shape": [1, 3, 64, 64], "dtype": "float32"}],
+    "outputs": [{"name": "logits", "shape": [1, 10], "dtype": "float32"}],
+    "parameters": 1000,
+    "flops": 1e6,
+}
+
+
+def environment(purpose: str) -> Environment:
+    found = locate(Project.here(), f"pytorch_mobile@{VERSION}.{purpose}")
+    state = build(found)
+    assert state["status"] == "ok", state
+    return found
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> tuple[Path, Path]:
+    """The filled folders of the model, and of the same with an operator that is none."""
+    folders = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("alien")
+    for folder in folders:
+        (folder / jobs.FILES).mkdir()
+        (folder / jobs.RECORD).write_text(json.dumps({"status": "ok", "files": []}))
+    known, alien = (folder / jobs.FILES for folder in folders)
+    (known / "model.json").write_text(json.dumps(DESCRIPTION))
+    python = str(environment("convert").python)
+    subprocess.run([python, "-c", MAKE, str(known), str(alien / SOURCE)], check=True)
+    return folders
+
+
+@pytest.fixture
+def model(models) -> Path:
+    return models[0]  # type: ignore[no-any-return]
+
+
+def convert(model: Path, variant: str, out: Path, source: Path | None = None) -> dict[str, Any]:
+    return jobs.convert(
+        environment("convert"), MOBILE, variant, model, source or model, SOURCE, out
+    )
+
+
+def deploy(model: Path, artifact: Path, work: Path) -> tuple[Setting, Deployed]:
+    transport = LocalTransport(work)
+    transport.prepare()
+    files = model / jobs.FILES
+    transport.put(pack(MOBILE.shipped, work / "packed"), "payload.pyz")
+    transport.put(artifact / jobs.FILES, "artifact")
+    for name in ("inputs.npz", "heldout.npz"):
+        transport.put(files / name, name)
+    with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as more:
+        reference, heldout_reference = dict(one), dict(more)
+    deployed = Deployed(
+        python=environment("run").python,
+        payload="payload.pyz",
+        artifact="artifact",
+        inputs="inputs.npz",
+        heldout="heldout.npz",
+        heldout_reference=heldout_reference,
+        description=DESCRIPTION,
+        given={},
+        reference=reference,
+        classes=True,
+        variables=MOBILE.variables,
+        vocabulary=read_vocabulary(MOBILE.vocabulary),
+    )
+    return Setting(transport, SMALLEST | {"profile": {"runs": 2}}, 2), deployed
+
+
+@pytest.mark.parametrize(
+    ("variant", "least", "provider"),
+    [
+        ("fp32", 0.999999, "xnnpack"),
+        ("int8", 0.98, "qnnpack"),
+        ("int8_dynamic", 0.9999, "xnnpack+qnnpack"),
+    ],
+)
+def test_a_variant_is_made_run_verified_and_profiled(model, tmp_path, variant, least, provider):
+    record = convert(model, variant, tmp_path / "artifact")
+    assert (record["status"], record["reason"]) == ("ok", None), record
+    setting, deployed = deploy(model, tmp_path / "artifact", tmp_path / "work")
+    cell = Cell("small", "pytorch_mobile", VERSION, variant, "host", "cpu", 2)
+
+    def run(mode: str) -> dict[str, Any]:
+        return launch(setting, deployed, cell, mode=mode, cores=None, scratch="launches/one")
+
+    measured = run("measure")
+    assert (measured["status"], measured["reason"]) == ("ok", None), measured.get("log")
+    assert measured["actual"] == {"threads": 2, "provider": provider}
+    assert measured["comparison"]["cosine"] > least
+    assert run("quality")["quality"]["cosine"] > least
+    operators = run("profile")["profile"]["operators"]
+    assert all(one["type"] != "Other" for one in operators if "celu" not in one["name"]), operators
+    assert {"Conv", "Concat"} <= {one["type"] for one in operators}
+    if variant == "int8":
+        # ReLU6 is part of the convolution before it.
+        assert not [one for one in operators if one["type"] in ("Clip", "Relu")]
+
+
+@pytest.mark.parametrize("variant", ["fp32", "int8"])
+def test_an_operator_that_this_version_lacks_is_named(models, tmp_path, variant):
+    record = convert(models[0], variant, tmp_path / "artifact", source=models[1])
+    assert record["status"] == "unsupported", record
+    assert "alien" in record["reason"]
+
+
+def test_all_that_is_loaded_is_the_tree_s_own():
+    told = subprocess.run(
+        [
+            *(str(environment("run").python), "-s", "-E", "-c"),
+            "import torch.jit.mobile; print(open('/proc/self/maps').read())",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    files = {line.split()[-1] for line in told.splitlines() if ".so" in line}
+    assert files and all("/debian-" in file for file in files), files

@@ -1,0 +1,185 @@
+"""Locks of Debian packages: what is chosen, what is refused, what is read. No network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cellfarm import debian
+from cellfarm.debian import resolving
+from cellfarm.debian.indices import Index
+from cellfarm.debian.mirrors import ARCHIVE, DEFAULT, VARIABLE, mirrors
+from cellfarm.debian.resolving import ResolveError, close, is_lock, make_lock, read_lock
+from cellfarm.locks import LockError, compile_debian_lock
+
+PACKAGES = {
+    "python3-thing": ("1:1.13.1+dfsg-4", "python3:any (>= 3.11), libthing (= 1.13.1) | libother"),
+    "python3": ("3.11.2-1+b1", "libc6 (>= 2.36)"),
+    "libthing": ("1.13.1+dfsg-4", "libblas3 | libblas.so.3, libc6, data"),
+    "libother": ("1", ""),
+    "libblas3": ("3.11.0-2", "libc6"),
+    "libopenblas0": ("0.3.21+ds-4", "libc6"),
+    "libc6": ("2.36-9+deb12u14", "libgcc-s1, gone"),
+    "libgcc-s1": ("12.2.0-14", "libc6"),
+    "really-gone": ("1", ""),
+    "data": ("1", "more-data"),
+    "more-data": ("1", ""),
+}
+PROVIDES = {"libopenblas0": "libblas.so.3, other (= 3)", "really-gone": "gone"}
+
+
+def listing(packages: dict[str, tuple[str, str]] = PACKAGES) -> str:
+    paragraphs = []
+    for name, (version, depends) in packages.items():
+        fields = {"Package": name, "Version": version, "Description": "of no interest"}
+        if depends:
+            fields["Depends"] = depends
+        if name in PROVIDES:
+            fields["Provides"] = PROVIDES[name]
+        fields["Filename"] = f"pool/main/{name[0]}/{name}/{name}_{version}_all.deb"
+        fields |= {"Size": "1234", "SHA256": f"{len(paragraphs):064x}"}
+        paragraphs.append("".join(f"{key}: {value}\n" for key, value in fields.items()))
+    return "\n".join(paragraphs)
+
+
+@pytest.fixture
+def index() -> Index:
+    return Index(listing())
+
+
+@pytest.fixture
+def lock(monkeypatch, index) -> str:
+    monkeypatch.setattr(resolving, "fetch_index", lambda release, architecture: index)
+    monkeypatch.setattr(resolving, "fetch_moment", lambda release: "20260712T101637Z")
+    return make_lock(["deb:bookworm/python3-thing==1.13.1"], exclude=["data"])
+
+
+def names(packages: list[object]) -> list[str]:
+    return [package.name for package in packages]  # type: ignore[attr-defined]
+
+
+def test_all_that_is_needed_comes_along_in_one_order(index):
+    found = names(close(index, {"python3-thing": "1.13.1"}, []))
+    assert found == sorted(set(PACKAGES) - {"libother", "libopenblas0"})
+
+
+def test_what_was_asked_for_decides_between_alternatives(index):
+    found = names(close(index, {"python3-thing": None, "libopenblas0": None}, []))
+    assert "libopenblas0" in found and "libblas3" not in found
+
+
+def test_what_is_left_out_takes_along_what_only_it_needs(index):
+    found = names(close(index, {"python3-thing": None}, ["data", "libgcc-s1"]))
+    assert not {"data", "more-data", "libgcc-s1"} & set(found)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"nothing": None}, "no package nothing"),
+        ({"python3-thing": "1.14"}, "python3-thing is there at version 1.13.1 only, not 1.14"),
+    ],
+)
+def test_what_is_not_there_is_said(index, wanted, message):
+    with pytest.raises(ResolveError, match=message):
+        close(index, wanted, [])
+
+
+def test_a_release_that_lacks_a_dependency_is_refused():
+    broken = Index(listing({"a": ("1", "b | c (>= 2)")}))
+    with pytest.raises(ResolveError, match="a needs b or c, which the release lacks"):
+        close(broken, {"a": None}, [])
+
+
+@pytest.mark.parametrize(
+    ("version", "upstream"),
+    [
+        ("1.13.1+dfsg-4", "1.13.1"),
+        ("1:1.24.2-1+deb12u1", "1.24.2"),
+        ("0.0~git20220216.ae108ef-2", "0.0"),
+        ("12", "12"),
+        ("1.2-3-1", "1.2-3"),
+    ],
+)
+def test_the_version_of_what_was_packaged(version, upstream):
+    assert Index(listing({"a": (version, "")})).packages["a"].upstream == upstream
+
+
+def test_a_lock_lists_each_package_for_each_architecture(lock):
+    read = read_lock(lock)
+    assert is_lock(lock)
+    assert (read.release, read.moment) == ("bookworm", "20260712T101637Z")
+    assert list(read.packages) == ["amd64", "arm64"]
+    first = read.packages["amd64"][0]
+    assert first.filename.startswith("pool/main/l/libblas3/") and first.size == 1234
+    assert len(first.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    "requirements",
+    [["deb:bookworm"], ["deb:bookworm/a", "deb:trixie/b"], ["deb:../a"], ["deb:bookworm/a>=1"]],
+)
+def test_a_requirement_has_one_form_and_one_release(requirements):
+    with pytest.raises(ResolveError, match="expected deb:RELEASE/PACKAGE"):
+        make_lock(requirements)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text.replace("debian bookworm", "debian Bookworm"),
+        lambda text: text.replace("pool/main/l", "pool/../l"),
+        lambda text: text.replace("[amd64]\n", ""),
+        lambda text: text.replace(" 1234 ", " many "),
+        lambda text: text + "rm -rf\n",
+        lambda text: "# nothing\n",
+    ],
+)
+def test_a_damaged_lock_is_refused(lock, damage):
+    with pytest.raises(ValueError, match="not a"):
+        read_lock(damage(lock))
+
+
+def test_a_lock_says_what_was_asked_and_is_written_at_once(lock, tmp_path: Path):
+    destination = tmp_path / "envs" / "a.txt"
+    compile_debian_lock(["deb:bookworm/python3-thing"], destination, ["data"])
+    text = destination.read_text(encoding="utf-8")
+    assert "#   deb:bookworm/python3-thing\n# Left out:\n#   data\n" in text
+    assert is_lock(text)
+    with pytest.raises(LockError, match="no package other"):
+        compile_debian_lock(["deb:bookworm/other"], destination)
+    assert destination.read_text(encoding="utf-8") == text
+    assert [path.name for path in destination.parent.iterdir()] == ["a.txt"]
+
+
+def test_debian_packages_and_others_do_not_mix():
+    assert debian.is_asked_for(["deb:bookworm/a"])
+    assert not debian.is_asked_for(["numpy==2.0"])
+    with pytest.raises(ValueError, match="in one environment"):
+        debian.is_asked_for(["deb:bookworm/a", "numpy==2.0"])
+
+
+def test_mirrors_are_the_user_s_the_host_s_and_debian_s(tmp_path, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    (tmp_path / "sources.list.d").mkdir()
+    (tmp_path / "sources.list").write_text(
+        "deb [signed-by=/k.gpg] http://near.example/debian/ bookworm main contrib\n"
+        "deb https://packages.example.org/linux/debian bookworm stable\n"
+        "# deb http://old.example/debian bookworm main\n"
+        "deb http://ubuntu.example/ubuntu jammy main\n"
+    )
+    (tmp_path / "sources.list.d" / "more.sources").write_text(
+        "Types: deb\nURIs: http://two.example/debian http://two.example/debian-security\n"
+        "Suites: bookworm\nComponents: main\n\n"
+        "Types: deb\nURIs: http://three.example/debian\nSuites: bookworm\nComponents: stable\n"
+    )
+    found = mirrors("20260712T101637Z", apt=tmp_path)
+    assert found[:4] == [
+        "http://near.example/debian",
+        "http://two.example/debian",
+        DEFAULT,
+        ARCHIVE,
+    ]
+    assert found[4:] == ["https://snapshot.debian.org/archive/debian/20260712T101637Z"]
+    monkeypatch.setenv(VARIABLE, "http://mine.example/debian/")
+    assert mirrors(apt=tmp_path / "none") == ["http://mine.example/debian", DEFAULT, ARCHIVE]

@@ -1,0 +1,197 @@
+"""A frozen TorchScript graph as a graph of torch.fx, which is what quantisation works on."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from cellfarm_convert import Unsupported
+from torch import Tensor, fx, nn
+from torch.nn import functional
+
+#: Operators that quantisation knows under another name than ATen's; the rest is taken from torch.ops, and
+#: stays in full precision. So do sigmoid and its like, whose quantised form has an unsigned range only.
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "relu": functional.relu,
+    "hardtanh": functional.hardtanh,
+    "hardswish": functional.hardswish,
+    "leaky_relu": functional.leaky_relu,
+    "elu": functional.elu,
+    "max_pool2d": functional.max_pool2d,
+    "avg_pool2d": functional.avg_pool2d,
+    "adaptive_avg_pool2d": functional.adaptive_avg_pool2d,
+    "cat": torch.cat,
+    "flatten": torch.flatten,
+    "mean": torch.mean,
+    "chunk": torch.chunk,
+    "transpose": torch.transpose,
+    "unsqueeze": torch.unsqueeze,
+    "squeeze": torch.squeeze,
+}
+
+
+def as_fx(module: torch.jit.ScriptModule, limits: bool = False) -> fx.GraphModule:
+    """A frozen module's graph as a graph of torch.fx: layers with weights as modules of torch.nn.
+
+    Raises:
+        Unsupported: control flow.
+    """
+    return _Translation(module, limits).result
+
+
+class _Translation:
+    """One graph on its way; `values` holds what each of its values is: a node, or a constant."""
+
+    def __init__(self, module: torch.jit.ScriptModule, limits: bool) -> None:
+        self.root = nn.Module()
+        self.graph = fx.Graph()
+        self.limits = limits
+        self.values: dict[str, Any] = {}
+        self.constants = 0
+        script = module.graph
+        for value in list(script.inputs())[1:]:
+            self.values[value.debugName()] = self.graph.placeholder(
+                value.debugName().replace(".", "_")
+            )
+        for node in script.nodes():
+            self._node(node)
+        outputs = [self._operand(self.values[one.debugName()]) for one in script.outputs()]
+        self.graph.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
+        self.result = fx.GraphModule(self.root, self.graph)
+
+    def _node(self, node: Any) -> None:
+        kind = node.kind()
+        names = [one.debugName() for one in node.outputs()]
+        given = [self.values[one.debugName()] for one in node.inputs()]
+        if kind == "prim::Constant":
+            self.values[names[0]] = node.output().toIValue()
+        elif kind in ("prim::ListConstruct", "prim::TupleConstruct"):
+            self.values[names[0]] = given if kind == "prim::ListConstruct" else tuple(given)
+        elif kind in ("prim::ListUnpack", "prim::TupleUnpack"):
+            for position, name in enumerate(names):
+                self.values[name] = self._call(operator.getitem, [given[0], position])
+        elif kind.startswith("aten::") and not list(node.blocks()):
+            name = kind.removeprefix("aten::")
+            # What is written in place is seen by all who read it later.
+            result = self._operator(name.removesuffix("_"), given, node)
+            self.values[names[0]] = result
+            if name.endswith("_"):
+                self.values[node.inputsAt(0).debugName()] = result
+        else:
+            raise Unsupported(f"not quantised: {kind} in its graph")
+
+    def _operator(self, name: str, given: list[Any], node: Any) -> Any:
+        layer = _LAYERS.get(name, lambda _: None)(given)
+        if layer is not None:
+            return self._layer(*layer)
+        if name in ("add", "mul", "sub") and all(one == 1 for one in given[2:]):
+            return self._call(getattr(operator, name), given[:2])
+        if name in ("view", "reshape"):
+            # Quantised tensors are channels last, where a view may be impossible.
+            return self.graph.call_method("reshape", (self._operand(given[0]), *given[1]))
+        if name in ("contiguous", "permute"):
+            shape = given[1] if name == "permute" else []
+            return self.graph.call_method(name, (self._operand(given[0]), *shape))
+        if name == "hardtanh" and self._limit(*given, node.inputsAt(0)):
+            return self._call(functional.relu, given[:1])
+        function = _FUNCTIONS.get(name) or getattr(torch.ops.aten, name)
+        named = [
+            one.name for one in torch._C.parse_schema(node.schema()).arguments if one.kwarg_only
+        ]
+        split = len(given) - len(named)
+        keywords = dict(zip(named, given[split:], strict=True))
+        return self._call(function, given[:split], keywords)
+
+    def _limit(self, source: Any, low: float, high: float, value: Any) -> bool:
+        """Put the limit of a ReLU6 on the layer before it, if nothing else reads that."""
+        if not self.limits or low != 0 or len(value.uses()) != 1 or source.op != "call_module":
+            return False
+        layer = self.root.get_submodule(source.target)
+        layer.limit = float(high)
+        return True
+
+    def _layer(self, layer: nn.Module, source: Any) -> fx.Node:
+        name = f"layer{len(list(self.root.children()))}"
+        self.root.add_module(name, layer.eval())
+        return self.graph.call_module(name, (self._operand(source),))
+
+    def _call(
+        self, function: Callable[..., Any], given: list[Any], named: dict[str, Any] | None = None
+    ) -> fx.Node:
+        keywords = {key: value for key, value in (named or {}).items() if value is not None}
+        return self.graph.call_function(
+            function, tuple(self._operand(one) for one in given), keywords
+        )
+
+    def _operand(self, value: Any) -> Any:
+        """Constants that are tensors become buffers."""
+        if isinstance(value, (list, tuple)):
+            return type(value)(self._operand(one) for one in value)
+        if not isinstance(value, Tensor):
+            return value
+        name = f"constant{self.constants}"
+        self.constants += 1
+        self.root.register_buffer(name, value)
+        return self.graph.get_attr(name)
+
+
+def _convolution(given: list[Any]) -> tuple[nn.Module, Any] | None:
+    source, weight, bias, stride, padding, dilation, transposed, _, groups = given[:9]
+    if not isinstance(weight, Tensor) or transposed or weight.dim() != 4:
+        return None
+    return _conv2d([source, weight, bias, stride, padding, dilation, groups])
+
+
+def _conv2d(given: list[Any]) -> tuple[nn.Module, Any] | None:
+    source, weight, bias, stride, padding, dilation, groups = given
+    if not isinstance(weight, Tensor):
+        return None
+    layer = nn.Conv2d(
+        weight.shape[1] * groups, weight.shape[0], tuple(weight.shape[2:]), tuple(stride),
+        padding if isinstance(padding, str) else tuple(padding), tuple(dilation), groups,
+        bias is not None,
+    )  # fmt: skip
+    return _filled(layer, weight, bias), source
+
+
+def _linear(given: list[Any]) -> tuple[nn.Module, Any] | None:
+    source, weight, bias = given
+    if not isinstance(weight, Tensor):
+        return None
+    layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None)
+    return _filled(layer, weight, bias), source
+
+
+def _addmm(given: list[Any]) -> tuple[nn.Module, Any] | None:
+    bias, source, weight = given[:3]
+    if not isinstance(weight, Tensor) or any(one != 1 for one in given[3:]):
+        return None
+    return _linear([source, weight.t().contiguous(), bias])
+
+
+def _batch_norm(given: list[Any]) -> tuple[nn.Module, Any] | None:
+    source, weight, bias, mean, variance, _, _, epsilon = given[:8]
+    if not all(isinstance(one, Tensor) for one in (weight, bias, mean, variance)):
+        return None
+    layer = nn.BatchNorm2d(len(mean), eps=epsilon)
+    layer.running_mean, layer.running_var = mean, variance
+    return _filled(layer, weight, bias), source
+
+
+def _filled(layer: Any, weight: Tensor, bias: Tensor | None) -> nn.Module:
+    layer.weight = nn.Parameter(weight, requires_grad=False)
+    if bias is not None:
+        layer.bias = nn.Parameter(bias, requires_grad=False)
+    filled: nn.Module = layer
+    return filled
+
+
+_LAYERS: dict[str, Callable[[list[Any]], tuple[nn.Module, Any] | None]] = {
+    "_convolution": _convolution,
+    "conv2d": _conv2d,
+    "linear": _linear,
+    "addmm": _addmm,
+    "batch_norm": _batch_norm,
+}

@@ -1,0 +1,122 @@
+"""INT8 by PyTorch's FX graph mode quantisation, for the kernels that its mobile builds have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from cellfarm_convert import Unsupported
+from conversion.graphs import as_fx
+from torch import Tensor, fx, nn
+from torch.ao.quantization import (
+    HistogramObserver,
+    QConfig,
+    QConfigMapping,
+    default_dynamic_qconfig,
+)
+from torch.ao.quantization.backend_config.qnnpack import get_qnnpack_backend_config
+from torch.ao.quantization.qconfig import (
+    default_per_channel_symmetric_qnnpack_qconfig,
+    default_symmetric_qnnpack_qconfig,
+)
+from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
+
+#: Networks with one of these lose too much when all that lies between layers is quantised as well.
+_KEPT_IN_FLOAT = frozenset({"layer_norm", "softmax", "matmul", "bmm"})
+#: The smallest scale that XNNPACK takes, as in PyTorch's own configuration for it.
+_SMALLEST_SCALE = 2**-12
+
+
+def quantise(
+    module: torch.jit.ScriptModule,
+    inputs: list[Tensor],
+    dynamic: bool,
+    samples: list[list[Tensor]],
+) -> torch.jit.ScriptModule:
+    """A frozen module, quantised and frozen again.
+
+    Static: weights per channel (per tensor in linear layers: XNNPACK of that time has no other) and
+    activations, both signed and of 8 bits, which is the format that XNNPACK computes in. Dynamic: the
+    weights of linear layers, whose inputs are quantised as they come.
+
+    Args:
+        inputs: one for each of the module's inputs, to trace with.
+        samples: the same for each sample of the calibration set.
+
+    Raises:
+        Unsupported: it has nothing that can be quantised, or control flow.
+    """
+    check(as_fx(module), module, inputs)
+    graph = as_fx(module, limits=not dynamic)
+    example = tuple(inputs)
+    options = {} if dynamic else {"backend_config": get_qnnpack_backend_config()}
+    mapping = _dynamic() if dynamic else _static(graph)
+    prepared = prepare_fx(graph, mapping, example, **options)
+    for sample in samples:
+        prepared(*sample)
+    quantised = convert_fx(prepared, **options)
+    if not any(".quantized." in type(one).__module__ for one in quantised.modules()):
+        layers = "linear layer" if dynamic else "convolution or linear layer"
+        raise Unsupported(f"there is nothing to quantise: PyTorch needs a {layers}")
+    return torch.jit.freeze(torch.jit.trace(quantised, example, check_trace=False).eval())
+
+
+def _dynamic() -> QConfigMapping:
+    return QConfigMapping().set_object_type(nn.Linear, default_dynamic_qconfig)
+
+
+def _static(graph: fx.GraphModule) -> QConfigMapping:
+    """Everything, or in networks with attention and layer normalisation the layers with weights."""
+    names = {str(getattr(node.target, "__name__", node.target)) for node in graph.graph.nodes}
+    mapping = QConfigMapping()
+    if not names & _KEPT_IN_FLOAT:
+        mapping.set_global(_qconfig(_PER_CHANNEL))
+    # By name: by type they would have to be the same for a ReLU that is fused with a linear layer.
+    for name, module in graph.named_modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            weights = _PER_TENSOR if isinstance(module, nn.Linear) else _PER_CHANNEL
+            mapping.set_module_name(name, _qconfig(weights, getattr(module, "limit", float("inf"))))
+    return mapping
+
+
+_PER_CHANNEL = default_per_channel_symmetric_qnnpack_qconfig.weight
+_PER_TENSOR = default_symmetric_qnnpack_qconfig.weight
+
+
+def _qconfig(weights: Any, limit: float = float("inf")) -> QConfig:
+    activations = Limited.with_args(
+        limit=limit, dtype=torch.qint8, reduce_range=False, eps=_SMALLEST_SCALE
+    )
+    return QConfig(activation=activations, weight=weights)
+
+
+class Limited(HistogramObserver):
+    """PyTorch's observer of histograms, of values up to a limit; what is above is passed on as the limit.
+
+    ReLU6 behind a convolution becomes ReLU, which is part of the quantised convolution, and this range:
+    what exceeds the largest quantised value becomes that value, and costs nothing.
+    """
+
+    def __init__(self, limit: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.limit = limit
+
+    def forward(self, values: Tensor) -> Tensor:
+        limited = values.clamp(max=self.limit)
+        super().forward(limited)
+        return limited
+
+
+def check(graph: fx.GraphModule, module: torch.jit.ScriptModule, inputs: list[Tensor]) -> None:
+    """The graph computes what the module does, up to the order of additions; else it is a bug here."""
+    for ours, theirs in zip(_flat(graph(*inputs)), _flat(module(*inputs)), strict=True):
+        scale = theirs.double().abs().max().clamp(min=1e-30)
+        if (
+            ours.shape != theirs.shape
+            or (ours.double() - theirs.double()).abs().max() > scale / 1e3
+        ):
+            raise AssertionError("the graph written for torch.fx computes something else")
+
+
+def _flat(outputs: Any) -> list[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
