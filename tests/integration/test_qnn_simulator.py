@@ -1,0 +1,162 @@
+"""Qualcomm's converter and back end for real, on the HTP simulator, with a model of a few operators."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cellfarm.conversion import jobs
+from cellfarm.core.cells import Cell
+from cellfarm.devices.local import LocalTransport
+from cellfarm.environments import Environment, build, locate
+from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.operators import read_vocabulary
+from cellfarm.experiments.payload import pack
+from cellfarm.libraries import all_libraries
+from cellfarm.project import Project
+
+from tests.support.protocols import SMALLEST
+
+pytestmark = pytest.mark.pipeline
+QNN = all_libraries()["qnn"]
+VERSION = QNN.default_version
+INPUT, OUTPUT = [1, 3, 64, 64], [1, 10]
+
+#: A stem, a depthwise and a pointwise convolution, pooling and a classifier; in the first argument's
+#: folder, as the models' worker leaves a model. With a second argument one operator is none of the HTP's.
+MAKE = """\
+import json, sys, pathlib, numpy as np, onnx, onnxruntime
+from onnx import helper as h, numpy_helper
+out, alien = pathlib.Path(sys.argv[1]), len(sys.argv) > 2
+rng = np.random.default_rng(0)
+def weights(name, *shape):
+    values = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
+    return numpy_helper.from_array(values.astype(np.float32), name)
+nodes = [
+    h.make_node("Conv", ["input", "w0"], ["a"], "stem", strides=[2, 2], pads=[1, 1, 1, 1]),
+    h.make_node("Relu", ["a"], ["b"], "relu"),
+    h.make_node("Conv", ["b", "w1"], ["c"], "depthwise", group=16, pads=[1, 1, 1, 1]),
+    h.make_node("Conv", ["c", "w2"], ["d"], "pointwise"),
+    h.make_node("Det" if alien else "GlobalAveragePool", ["d"], ["e"], "pool"),
+    *([h.make_node("Reshape", ["e", "s"], ["e2"], "reshape")] if alien else []),
+    h.make_node("Flatten", ["e2" if alien else "e"], ["f"], "flatten"),
+    h.make_node("Gemm", ["f", "w3"], ["logits"], "fc"),
+]
+given = [h.make_tensor_value_info("input", 1, [1, 3, 64, 64])]
+made = [h.make_tensor_value_info("logits", 1, [1, 10])]
+initial = [weights("w0", 16, 3, 3, 3), weights("w1", 16, 1, 3, 3), weights("w2", 32, 16, 1, 1),
+           weights("w3", 32, 10), numpy_helper.from_array(np.array([1, 32]), "s")]
+graph = h.make_graph(nodes, "small", given, made, initial if alien else initial[:-1])
+model = h.make_model(graph, opset_imports=[h.make_opsetid("", 18)], ir_version=10)
+onnx.checker.check_model(model)
+onnx.save(model, out / "model.onnx")
+session = onnxruntime.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
+def draw(count):
+    return rng.standard_normal((count, 1, 3, 64, 64)).astype(np.float32)
+def answer(samples):
+    return np.stack([session.run(None, {"input": one})[0] for one in samples])
+inputs, held = draw(1), draw(3)
+np.savez(out / "inputs.npz", input=inputs[0])
+np.savez(out / "calibration.npz", input=draw(16))
+np.savez(out / "heldout.npz", input=held)
+np.savez(out / "reference.npz", logits=answer(inputs)[0])
+np.savez(out / "heldout_reference.npz", logits=answer(held))
+"""
+
+
+def environment(purpose: str) -> Environment:
+    found = locate(Project.here(), f"qnn@{VERSION}.{purpose}")
+    assert build(found)["status"] == "ok"
+    return found
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Any:
+    """The filled folder of a model, with an operator that the HTP lacks on demand."""
+
+    def make(*alien: str) -> Path:
+        folder: Path = tmp_path_factory.mktemp("model")
+        files = folder / jobs.FILES
+        files.mkdir()
+        python = str(environment("convert").python)
+        subprocess.run([python, "-c", MAKE, str(files), *alien], check=True)
+        description = {
+            "inputs": [{"name": "input", "shape": INPUT, "dtype": "float32"}],
+            "outputs": [{"name": "logits", "shape": OUTPUT, "dtype": "float32"}],
+            "parameters": 1000,
+            "flops": 1e6,
+        }
+        (files / "model.json").write_text(json.dumps(description))
+        (folder / jobs.RECORD).write_text(json.dumps({"status": "ok", "files": []}))
+        return folder
+
+    return make
+
+
+def convert(model: Path, variant: str, out: Path) -> dict[str, Any]:
+    return jobs.convert(environment("convert"), QNN, variant, model, model, "model.onnx", out)
+
+
+@pytest.mark.parametrize(("variant", "least"), [("int8", 0.97), ("fp16", 0.9999)])
+def test_what_compiles_for_the_htp_is_verified_there(model, tmp_path, variant, least) -> None:
+    filled = model()
+    record = convert(filled, variant, tmp_path / "artifact")
+    assert (record["status"], record["reason"]) == ("ok", None)
+    names = {entry["name"] for entry in record["files"]}
+    assert names == {"context.onnx", "context_qnn.bin", "model.dlc", "nodes.json"}
+    nodes = json.loads((tmp_path / "artifact/files/nodes.json").read_text())
+    assert (nodes["stem"], nodes["depthwise"]) == ("Conv", "Conv, depthwise")
+
+    transport = LocalTransport(tmp_path / "work")
+    transport.prepare()
+    payload = pack(QNN.shipped, tmp_path / "payloads")
+    files = filled / jobs.FILES
+    transport.put(payload, "payload.pyz")
+    transport.put(tmp_path / "artifact/files", "artifact")
+    for name in ("inputs.npz", "heldout.npz"):
+        transport.put(files / name, name)
+    with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as more:
+        reference, heldout_reference = dict(one), dict(more)
+    deployed = Deployed(
+        python=environment("run").python,
+        payload="payload.pyz",
+        artifact="artifact",
+        inputs="inputs.npz",
+        heldout="heldout.npz",
+        heldout_reference=heldout_reference,
+        description=json.loads((files / "model.json").read_text()),
+        given={},
+        reference=reference,
+        classes=True,
+        variables=QNN.variables,
+        vocabulary=read_vocabulary(QNN.vocabulary),
+    )
+    setting = Setting(transport, SMALLEST | {"profile": {"runs": 1}}, 2)
+    cell = Cell("small", "qnn", VERSION, variant, "host", "npu", 1)
+
+    def run(mode: str) -> dict[str, Any]:
+        return launch(setting, deployed, cell, mode=mode, cores=None, scratch="launches/one")
+
+    measured = run("measure")
+    assert (measured["status"], measured["reason"]) == ("ok", None), measured.get("log")
+    assert measured["emulated"] and measured["warm_ms"] == []
+    assert measured["actual"]["device"] == "HTP simulator"
+    assert measured["library_version"] == VERSION
+    assert measured["comparison"]["cosine"] > least
+    assert run("quality")["quality"]["cosine"] > least
+    if variant == "int8":
+        operators = run("profile")["profile"]["operators"]
+        assert "depthwise" in {one["node"] for one in operators}
+        assert all(one["type"] != "Other" for one in operators), operators
+
+
+@pytest.mark.parametrize("variant", ["int8", "fp16"])
+def test_what_the_htp_does_not_take_is_unsupported(model, tmp_path, variant) -> None:
+    record = convert(model("alien"), variant, tmp_path / "artifact")
+    assert record["status"] == "unsupported", record
+    assert "the HTP does not take" in record["reason"]
+    assert "Det" in record["reason"]

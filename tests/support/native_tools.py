@@ -1,0 +1,112 @@
+"""A vendor's tool that is not there: a script that replays a real log and writes outputs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cellfarm.core.cells import Cell
+from cellfarm.devices.local import LocalTransport
+from cellfarm.experiments import native
+from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.operators import read_vocabulary
+from cellfarm.experiments.payload import pack
+from cellfarm.libraries import all_libraries
+
+from tests.support.protocols import SMALLEST
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+HELDOUT = 3
+
+
+def write_script(path: Path, body: str) -> Path:
+    """An executable Python program; `options` are its --name=value arguments."""
+    text = f"""\
+#!{sys.executable}
+import os, pathlib, signal, sys, time
+options = dict(one.removeprefix("--").partition("=")[::2] for one in sys.argv[1:])
+{body}
+"""
+    path.write_text(text, encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+class Bench:
+    """Launches of a library's native tool on this machine, with a model of one input and output.
+
+    Args:
+        shapes: of the input and of the output.
+        tools: what the user gave, by name.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        library: str,
+        shapes: tuple[list[int], list[int]],
+        tools: Mapping[str, str],
+        architecture: str = "aarch64",
+    ) -> None:
+        entry = all_libraries()[library]
+        self.library, self.transport = library, LocalTransport(folder / "work")
+        self.transport.prepare()
+        rng = np.random.default_rng(0)
+        inputs = [{"name": "input", "shape": shapes[0], "dtype": "float32"}]
+        outputs = [{"name": "output", "shape": shapes[1], "dtype": "float32"}]
+        self.given = {"input": rng.standard_normal(shapes[0]).astype(np.float32)}
+        self.reference = {"output": rng.standard_normal(shapes[1]).astype(np.float32)}
+        heldout = {"input": np.stack([self.given["input"] * n for n in range(1, HELDOUT + 1)])}
+        found = native.find(entry, {}, tools, True)
+        assert found is not None
+        module, paths = found
+        for name, arrays in (("given", {"input": self.given["input"][None]}), ("held", heldout)):
+            native.put_inputs(module, self.transport, name, arrays, inputs)
+        payload = pack([], folder / "payloads")
+        self.transport.put(payload, "payload.pyz")
+        artifact = folder / "artifact"
+        artifact.mkdir()
+        (artifact / "model").write_bytes(b"the model")
+        self.transport.put(artifact, "artifact")
+        self.deployed = Deployed(
+            python=Path(sys.executable),
+            payload="payload.pyz",
+            artifact="artifact",
+            inputs="unused",
+            description={"inputs": inputs, "outputs": outputs},
+            given=self.given,
+            reference=self.reference,
+            classes=False,
+            variables={},
+            heldout_reference={"output": np.stack([self.reference["output"]] * HELDOUT)},
+            vocabulary=read_vocabulary(entry.vocabulary),
+            tool=native.NativeTool(module, paths, {}, "given", "held", HELDOUT, architecture,
+                                   {"conv": "Conv"}),
+        )  # fmt: skip
+
+    def launch(
+        self,
+        mode: str = "measure",
+        *,
+        threads: int = 1,
+        processor: str = "cpu",
+        cores: list[int] | None = None,
+        **protocol: Any,
+    ) -> dict[str, Any]:
+        settings = SMALLEST | {"profile": {"runs": 5}, "quality": {"samples": 16}} | protocol
+        cell = Cell("m", self.library, "1", "fp32", "host", processor, threads)
+        return launch(
+            Setting(self.transport, settings, 2),
+            self.deployed,
+            cell,
+            mode=mode,
+            cores=cores,
+            scratch="launches/one",
+        )
+
+    def left(self) -> list[str]:
+        """What a launch left in the folder of launches."""
+        return [path.name for path in (self.transport.work_folder / "launches").iterdir()]

@@ -1,0 +1,136 @@
+"""What the paths of vendors' tools do to the keys, and how one that is missing is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cellfarm import tools
+from cellfarm.causes import gather, library_causes
+from cellfarm.configuration import load
+from cellfarm.core.cells import Cell
+from cellfarm.errors import UserError
+from cellfarm.libraries import all_libraries
+from cellfarm.plan import freeze, make_plan, save
+
+from tests.support.projects import CONFIG, make_project, write_yaml
+from tests.support.results import FACTS
+
+MACE, QNN = all_libraries()["mace"], all_libraries()["qnn"]
+
+
+@pytest.fixture
+def mace(tmp_path) -> dict[str, str]:
+    """A source tree and a mace_run."""
+    scripts = tmp_path / "mace" / "tools" / "python"
+    scripts.mkdir(parents=True)
+    (scripts / "convert.py").write_text("one")
+    (tmp_path / "mace_run").write_text("program")
+    return {"source": str(tmp_path / "mace"), "run": str(tmp_path / "mace_run")}
+
+
+def causes(project: Any, given: dict[str, str]) -> tuple[str, str]:
+    found = library_causes(project, "mace", MACE.default_version, given)
+    return found.converter, found.runtime
+
+
+def test_what_converts_and_what_runs_are_apart(tmp_path, mace) -> None:
+    project = make_project(tmp_path / "project")
+    before = causes(project, mace)
+    assert before != causes(project, {})
+    (Path(mace["source"]) / "tools/python/convert.py").write_text("two")
+    converter, runtime = causes(project, mace)
+    assert (converter != before[0], runtime == before[1]) == (True, True)
+    Path(mace["run"]).write_text("another program")
+    assert causes(project, mace)[0] == converter
+    assert causes(project, mace)[1] != runtime
+
+
+def test_what_a_build_leaves_in_the_tree_does_not_count(tmp_path, mace) -> None:
+    before = tools.identify(mace)
+    tree = Path(mace["source"])
+    (tree / "tools/python/mace_pb2.py").write_text("generated")
+    (tree / "README.md").write_text("words")
+    (tree / "bazel-out").mkdir()
+    (tree / "bazel-out/more.py").write_text("generated")
+    assert tools.identify(mace) == before
+
+
+def test_a_moved_tool_is_the_same_tool(tmp_path, mace) -> None:
+    before = tools.identify(mace)
+    moved = tmp_path / "elsewhere"
+    Path(mace["run"]).rename(moved)
+    assert tools.identify(mace | {"run": str(moved)}) == before
+
+
+def test_settings_count_by_their_text() -> None:
+    assert tools.identify({"soc_model": "43"}) != tools.identify({"soc_model": "57"})
+
+
+def test_tools_of_a_device_count_for_its_cells(tmp_path) -> None:
+    project = make_project(tmp_path / "project")
+    (program := tmp_path / "qnn-net-run").write_text("one")
+    cell = Cell("squeezenet1_1", "ncnn", "1.0.20261020", "fp32", "host", "cpu", 1)
+
+    def device(**given: Any) -> str:
+        path = project.devices / "host.yaml"
+        document = {"name": "host", "transport": "local", "work_folder": "results/work/host",
+                    "processors": ["cpu"]}  # fmt: skip
+        write_yaml(path, document | given)
+        return gather(project, load(project, CONFIG, "test"), [cell], {"host": FACTS}).devices[
+            "host"
+        ]
+
+    plain = device()
+    given = {"tools": {"qnn-net-run": str(program)}}
+    first = device(**given)
+    program.write_text("two, longer")
+    assert len({plain, first, device(**given)}) == 3
+
+
+def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace, monkeypatch) -> None:
+    project = make_project(tmp_path / "project")
+    config = load(project, CONFIG | {"tools": {"mace": mace}}, "test")
+    frozen = freeze(make_plan(project, config), config)
+    save(project, frozen)
+    monkeypatch.setenv("CELLFARM_PLAN", frozen["id"])
+    assert tools.given(tools.of_run(project), "mace") == mace
+    monkeypatch.delenv("CELLFARM_PLAN")
+    assert tools.of_run(project) == {}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"mase": {"run": "x"}}, "no library 'mase'"),
+        (
+            {"mace": {"run": "/nowhere/mace_run"}},
+            "key 'tools.mace.run': /nowhere/mace_run does not",
+        ),
+        ({"mace": {"run": 7}}, "tools"),
+    ],
+)
+def test_mistakes_are_told_at_once(tmp_path, given, words) -> None:
+    project = make_project(tmp_path / "project")
+    with pytest.raises(UserError, match=words):
+        load(project, CONFIG | {"tools": given}, "test")
+
+
+def test_what_is_missing_is_named() -> None:
+    assert tools.missing(QNN, {}, {}) is None
+    assert tools.missing(MACE, {}, {}) == (
+        "MACE needs source and run: give the paths under `tools:`; see docs/vendor-tools.md"
+    )
+    assert "needs run:" in str(tools.missing(MACE, {"source": "/x"}, {}))
+    assert tools.missing(MACE, {"source": "/x", "run": "/y"}, {}) is None
+    assert tools.missing(MACE, {"source": "/x"}, {"mace_run": "/on/the/device"}) is None
+
+
+def test_a_tool_stays_on_this_machine() -> None:
+    for library in (MACE, QNN):
+        names = [path.name for path in library.shipped]
+        assert "tool.py" not in names and "convert.py" not in names
+        assert library.tool in library.tool_modules
+    assert [path.name for path in QNN.shipped] == ["backend.py", "profiler.py", "qnn_profile.py"]
+    assert (MACE.shipped, MACE.has_backend) == ([], False)

@@ -1,0 +1,180 @@
+"""qnn-net-run or snpe-net-run on a Snapdragon device, by the paths in the device's file.
+
+Neither was run for this: their options and formats are from Qualcomm's documentation and from logs that
+others published. What does not read exactly like those is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ...experiments.native import HERE, Command, Finished, Outcome, Refusal, Task
+from ...experiments.rounds import MEASURE, PROFILE, QUALITY
+from . import qnn_profile
+from .native import diagview
+
+_SIMULATED_ON = ("x86_64", "AMD64")
+_QNN_LOG, _SNPE_LOG = "out/qnn-profiling-data_0.log", "out/SNPEDiag_0.log"
+_LIST = "inputs.txt"
+
+
+def usable(given: Mapping[str, str], tools: Mapping[str, str]) -> bool:
+    """Whether the device has one of the tools, and either side its viewer."""
+    return _choose(given, tools) is not None
+
+
+def variables(tools: Mapping[str, str]) -> dict[str, str]:
+    """Where the tool finds its libraries: those of the processor, and those for the DSP."""
+    names = {"libraries": "LD_LIBRARY_PATH", "dsp-libraries": "ADSP_LIBRARY_PATH"}
+    return {variable: tools[name] for name, variable in names.items() if name in tools}
+
+
+def input_files(
+    folder: str, samples: Sequence[Sequence[np.ndarray]], inputs: Sequence[Mapping[str, Any]]
+) -> dict[str, bytes]:
+    """Raw float32, whatever the input's type: the tools convert to what the graph takes."""
+    return {
+        f"{number}/{position}.raw": array.astype("<f4").tobytes()
+        for number, arrays in enumerate(samples)
+        for position, array in enumerate(arrays)
+    }
+
+
+def scratch_files(task: Task) -> dict[str, bytes]:
+    """The list of inputs: a line is an inference."""
+    numbers = range(task.samples) if task.mode == QUALITY else [0] * _inferences(task)
+    lines = (
+        " ".join(
+            f"{spec['name']}:={task.given}/{number}/{position}.raw"
+            for position, spec in enumerate(task.inputs)
+        )
+        for number in numbers
+    )
+    return {_LIST: "".join(f"{line}\n" for line in lines).encode()}
+
+
+def commands(task: Task) -> list[Command]:
+    """The tool, then the viewer of its profile, on the device or here."""
+    tool = _choose({**task.host_tools, **task.tools}, task.tools)
+    assert tool is not None
+    level = "detailed" if task.mode == PROFILE else "basic"
+    common = [
+        f"--input_list={task.scratch}/{_LIST}",
+        f"--output_dir={task.scratch}/out",
+        f"--profiling_level={level}",
+        "--perf_profile=burst",
+    ]
+    if tool == "qnn-net-run":
+        backend = task.tools.get("qnn-backend", "libQnnHtp.so")
+        run = [f"--retrieve_context={task.artifact}/context_qnn.bin", f"--backend={backend}"]
+        viewed = _viewer(task, "qnn-profile-viewer", _QNN_LOG, "profile.csv")
+    else:
+        run = [f"--container={task.artifact}/model.dlc", "--use_dsp"]
+        viewed = _viewer(task, "snpe-diagview", _SNPE_LOG, None)
+    return [Command([task.tools[tool], *run, *common]), viewed]
+
+
+def output_files(task: Task) -> list[list[str]]:
+    return [
+        [f"out/Result_{number}/{spec['name']}.raw" for spec in task.outputs]
+        for number in range(task.samples)
+    ]
+
+
+def failure(finished: Finished) -> str | None:
+    """The first line that says `error`."""
+    lines = f"{finished.log}\n{finished.text}".splitlines()
+    return next((line.strip() for line in lines if "error" in line.lower()), None)
+
+
+def parse(task: Task, finished: Sequence[Finished]) -> Outcome:
+    """What the viewer printed of the tool's profile.
+
+    Raises:
+        Refusal: it did not run on the DSP.
+        ValueError: the profile is not whole.
+    """
+    viewed = finished[-1]
+    if _choose({**task.host_tools, **task.tools}, task.tools) == "qnn-net-run":
+        outcome = _parse_qnn(task, next(iter(viewed.files.values())))
+    else:
+        outcome = _parse_snpe(task, viewed.text)
+    outcome.actual |= {"threads": None}
+    if task.architecture in _SIMULATED_ON:
+        outcome.actual |= {"emulated": True, "device": "HTP simulator"}
+    return outcome
+
+
+def _parse_qnn(task: Task, text: str) -> Outcome:
+    runs = qnn_profile.read_runs(text)
+    wanted = task.samples if task.mode == QUALITY else _inferences(task)
+    if len(runs) != wanted:
+        raise ValueError(f"{wanted} inferences were asked for; the profile holds {len(runs)}")
+    if not all(run["accelerator_us"] for run in runs):
+        raise Refusal("QNN's profile has no time of the accelerator: it ran elsewhere")
+    times_ms = [(run["netrun_us"] or run["execute_us"]) / 1e3 for run in runs]
+    load_us = qnn_profile.load_us(text)
+    outcome = Outcome(
+        samples_ms=times_ms[1:] if task.mode == MEASURE else [],
+        phases_ms={"first": times_ms[0]} | ({"load": load_us / 1e3} if load_us else {}),
+        actual={"provider": "HTP"},
+    )
+    if task.mode == PROFILE:
+        found = [qnn_profile.operators_of(run, dict(task.nodes)) for run in runs[1:]]
+        outcome.profile = {
+            "operators": qnn_profile.side_by_side(found),
+            "total_ms": [run["accelerator_us"] / 1e3 for run in runs[1:]],
+            "method": f"qnn-net-run: {qnn_profile.METHOD}",
+        }
+    return outcome
+
+
+def _parse_snpe(task: Task, text: str) -> Outcome:
+    found = diagview.read(text)
+    if not found.accelerator_us:
+        raise Refusal("SNPE reports no time of the accelerator: it did not run on the DSP")
+    total_ms = found.total_us / 1e3
+    count = _inferences(task)
+    outcome = Outcome(
+        samples_ms=[total_ms] if task.mode == MEASURE else [],
+        sample_is=f"the mean of {count} inferences, the first among them",
+        # Of one inference the mean is the first.
+        phases_ms={"load": found.init_us / 1e3} | ({"first": total_ms} if count == 1 else {}),
+        library_version=found.version,
+        actual={"provider": "DSP"},
+    )
+    if task.mode == PROFILE:
+        outcome.profile = {
+            "operators": diagview.operators(found, dict(task.nodes)),
+            "total_ms": [found.accelerator_us / 1e3],
+            "method": f"snpe-net-run: {qnn_profile.METHOD}",
+        }
+    return outcome
+
+
+def _inferences(task: Task) -> int:
+    """Those to time, and for QNN, which reports each of them, one before."""
+    if task.mode not in (MEASURE, PROFILE):
+        return 1
+    is_qnn = _choose({**task.host_tools, **task.tools}, task.tools) == "qnn-net-run"
+    return task.runs + 1 if is_qnn else task.runs
+
+
+def _viewer(task: Task, viewer: str, log: str, csv: str | None) -> Command:
+    on_device = viewer in task.tools
+    program = (task.tools if on_device else task.host_tools)[viewer]
+    folder = task.scratch if on_device else HERE
+    path = f"{task.scratch}/{log}" if on_device else f"{HERE}/{log.rpartition('/')[2]}"
+    argv = [program, f"--input_log={path}", *([f"--output={folder}/{csv}"] if csv else [])]
+    needs = () if on_device else (log,)
+    return Command(argv, not on_device, needs, (csv,) if csv else ())
+
+
+def _choose(given: Mapping[str, str], tools: Mapping[str, str]) -> str | None:
+    for tool, viewer in (("qnn-net-run", "qnn-profile-viewer"), ("snpe-net-run", "snpe-diagview")):
+        if tool in tools and viewer in given:
+            return tool
+    return None

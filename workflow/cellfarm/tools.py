@@ -1,0 +1,132 @@
+"""The tools of vendors that users give by path: on this machine in the config, on a device in its file.
+
+A config's `tools: {mace: {source: ..., run: ...}}` are of this machine, for one library. A device's
+`tools: {qnn-net-run: ...}` are paths there. What a tool is counts into the keys: the content of a file
+or folder of this machine, the text of anything else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .core.digests import digest, file_digest
+from .core.store import read_object
+from .errors import UserError
+from .libraries import Library, all_libraries
+from .project import Project
+
+MISSING = "give the paths under `tools:`; see docs/vendor-tools.md"
+#: Of a folder these count: what a converter runs. Files that a build leaves there do not.
+_COUNTED, _GENERATED = "*.py", "_pb2.py"
+
+
+def check(tools: Mapping[str, Mapping[str, str]], where: str) -> None:
+    """Raise unless the config's tools are for libraries that there are and paths that exist.
+
+    Raises:
+        UserError: an unknown library, or a path that leads nowhere.
+    """
+    for library, given in tools.items():
+        if library not in all_libraries():
+            raise UserError(f"{where}: key 'tools': there is no library '{library}'")
+        for name, value in given.items():
+            if os.sep in value and not Path(value).expanduser().exists():
+                raise UserError(f"{where}: key 'tools.{library}.{name}': {value} does not exist")
+
+
+def given(tools: Mapping[str, Mapping[str, str]], library: str) -> dict[str, str]:
+    """The config's tools of a library; paths are absolute."""
+    found = dict(tools.get(library, {}))
+    return {name: _absolute(value) if os.sep in value else value for name, value in found.items()}
+
+
+def of_run(project: Project) -> dict[str, dict[str, str]]:
+    """The config's tools of the run that this job is part of."""
+    plan = os.environ.get("CELLFARM_PLAN")
+    frozen = read_object(project.plans / f"{plan}.json") if plan else None
+    return dict((frozen or {}).get("tools", {}))
+
+
+def missing(
+    library: Library, on_host: Mapping[str, str], on_device: Mapping[str, str]
+) -> str | None:
+    """Why a library cannot do without tools that are not given, or None.
+
+    Args:
+        on_host: as `given` returns them; on_device: those of the device's file.
+    """
+    needed = library.document.get("tools", {})
+    absent = [name for name in needed.get("convert", ()) if name not in on_host]
+    if not library.has_backend:
+        absent += [
+            name
+            for name in needed.get("run", ())
+            if name not in on_host and f"{library.name}_{name}" not in on_device
+        ]
+    if not absent:
+        return None
+    return f"{library.document['title']} needs {' and '.join(absent)}: {MISSING}"
+
+
+def counted(library: Library, given: Mapping[str, str], purpose: str) -> list[str]:
+    """What of a library's tools counts into the keys of its artifacts (`convert`) or of its results
+    (`run`): nothing where none are given. A list, to be added to others."""
+    other = "run" if purpose == "convert" else "convert"
+    elsewhere = library.document.get("tools", {}).get(other, ())
+    own = {name: value for name, value in given.items() if name not in elsewhere}
+    return [identify(own)] if own else []
+
+
+def identify(tools: Mapping[str, str]) -> str:
+    """The digest of tools: of the content of what is a file or a folder here, else of the text.
+
+    Of a folder its Python sources count, but those that a build generates.
+    """
+    return digest([[name, _identify(value)] for name, value in sorted(tools.items())])
+
+
+def counted_of_device(device: Mapping[str, Any]) -> list[str]:
+    """What of a device's tools counts beside their paths, which stand in its description: the
+    content, if the device is this machine."""
+    given = device.get("tools")
+    return [identify(given)] if given and device["transport"] == "local" else []
+
+
+def _absolute(value: str) -> str:
+    return str(Path(value).expanduser().absolute())
+
+
+def _identify(value: str) -> str:
+    path = Path(value)
+    if path.is_file():
+        return _file(str(path), *_stamp(path))
+    if path.is_dir():
+        return digest([[name, _file(str(path / name), *_stamp(path / name))]
+                       for name in _sources(path)])  # fmt: skip
+    return value
+
+
+def _sources(folder: Path) -> list[str]:
+    found: list[str] = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "bazel-")))
+        found += [
+            Path(parent, name).relative_to(folder).as_posix()
+            for name in files
+            if Path(name).match(_COUNTED) and not name.endswith(_GENERATED)
+        ]
+    return sorted(found)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@cache
+def _file(path: str, size: int, mtime_ns: int) -> str:
+    return file_digest(Path(path))
