@@ -1,13 +1,19 @@
-"""MNN on the CPU, through the session interface that its own benchmark uses."""
+"""MNN through the session interface that its own benchmark uses."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import refusal  # type: ignore[import-not-found]
+
 _THREADS_INFO = 4  # Interpreter::THREAD_NUMBER
 _BACKENDS_INFO = 2  # Interpreter::BACKENDS
-_CPU_BACKENDS = {0, 13}  # MNN_FORWARD_CPU, and its build for wide vectors (CPU_EXTENSION)
+#: Names of back ends, and what a session on them says: MNNForwardType. The first that a build has is taken.
+_BACKENDS = {
+    "cpu": [("CPU", {0, 13})],  # 13: the CPU's build for wide vectors
+    "gpu": [("OPENCL", {3}), ("METAL", {1}), ("VULKAN", {7})],
+}
 
 
 def import_library() -> str:
@@ -21,14 +27,15 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.mnn`` file.
-        processor: ``cpu``.
+        artifact: the artifact's folder, with ``model.mnn`` or ``model.<variant>.mnn``.
+        processor: ``cpu`` or ``gpu``.
         threads: threads of MNN's pool.
         inputs: ``name``, ``shape`` and ``dtype`` of each input.
         outputs: the same of each output.
 
     Raises:
-        RuntimeError: an unknown processor, or a session on another one.
+        RuntimeError: an unknown processor, or a model that does not load.
+        Unsupported: the session runs on another processor than was asked for.
     """
 
     def __init__(
@@ -42,19 +49,14 @@ class Session:
     ) -> None:
         import MNN
 
-        if processor != "cpu":
+        if processor not in _BACKENDS:
             raise RuntimeError(f"mnn: no processor {processor!r}")
-        path = Path(artifact)
+        (path,) = Path(artifact).glob("model*.mnn")
         self._mnn = MNN
-        self._interpreter = MNN.Interpreter(str(path / "model.mnn" if path.is_dir() else path))
-        # "normal" may compute in half precision; "high" is full precision everywhere.
-        self._session = self._interpreter.createSession(
-            {"backend": "CPU", "numThread": threads, "precision": "high"}
-        )
-        backend = self._interpreter.getSessionInfo(self._session, _BACKENDS_INFO)
-        if backend not in _CPU_BACKENDS:
-            raise RuntimeError(f"mnn: the session runs on back end {backend}, not on the CPU")
-        self._provider = f"cpu (back end {backend})"
+        self._interpreter = MNN.Interpreter(str(path))
+        # "high" is full precision everywhere; with "normal" MNN decides what a half model is computed in.
+        precision = "normal" if path.name == "model.fp16.mnn" else "high"
+        self._session, self._provider = self._create(processor, threads, precision)
         self._outputs = outputs
         self._targets = [self._input(spec["name"]) for spec in inputs]
         self._tensors: list[Any] = []
@@ -118,6 +120,23 @@ class Session:
         raw = self._interpreter.getSessionInfo(self._session, _THREADS_INFO)
         threads = int(np.float32(raw).view(np.int32))
         return {"threads": threads, "provider": self._provider}
+
+    def _create(self, processor: str, threads: int, precision: str) -> tuple[Any, str]:
+        """A session on the processor, and what it runs on.
+
+        A build without a back end takes the CPU instead, and says so on stdout only.
+        """
+        for name, numbers in _BACKENDS[processor]:
+            session = self._interpreter.createSession(
+                {"backend": name, "numThread": threads, "precision": precision}
+            )
+            number = self._interpreter.getSessionInfo(session, _BACKENDS_INFO)
+            if number in numbers:
+                return session, f"{name.lower()} (back end {number})"
+        tried = ", ".join(name for name, _ in _BACKENDS[processor])
+        raise refusal.Unsupported(
+            f"mnn: a session for {tried} runs on back end {number} instead: this build has no other"
+        )
 
     def _input(self, name: str) -> Any:
         target = self._interpreter.getSessionInput(self._session, name)

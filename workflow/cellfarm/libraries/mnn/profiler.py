@@ -10,6 +10,8 @@ import backend  # type: ignore[import-not-found]
 
 #: What the converter appends to the name of a node that it replaces.
 _ADDED = re.compile(r"(__matmul_converted)?(_raster_\d+)?$")
+#: The type of an operator on 8-bit numbers is followed by theirs: "Convolution [ DT_INT8 ] ".
+_PRECISION = re.compile(r" \[ \w+ \]\s*$")
 #: Operators that the converter made itself: their type and a number.
 _OWN = re.compile(r"[A-Z][A-Za-z]*\d+$")
 
@@ -32,8 +34,13 @@ def profile(
     only, and so is the filling of the inputs.
 
     Raises:
+        Unsupported: on the GPU, where the calls come when work is handed on, not when it is done.
         RuntimeError: as `backend.Session`, or a run that fails.
     """
+    if processor != "cpu":
+        from refusal import Unsupported  # type: ignore[import-not-found]
+
+        raise Unsupported(f"mnn has no times of operators on the {processor}")
     session = backend.Session(
         artifact, processor=processor, threads=threads, inputs=inputs, outputs=outputs
     )
@@ -72,7 +79,7 @@ def _operator(name: str, kind: str, began: int, ended: int) -> dict[str, Any]:
     source = _ADDED.sub("", name)
     return {
         "name": name,
-        "type": kind,
+        "type": _PRECISION.sub("", kind),
         # The converter names an operator after the tensor that its node computes.
         "node": None if _OWN.match(source) else source,
         "ms": (ended - began) / 1e6,

@@ -1,12 +1,19 @@
-"""ncnn on the CPU, in full precision."""
+"""ncnn on the CPU, and on the GPU through Vulkan."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import refusal  # type: ignore[import-not-found]
+
 # ncnn's tensors have no batch dimension: its three (or four) are channels, height and width.
 _BATCH = 1
+_SOFTWARE = 3  # VkPhysicalDeviceType: the device is the CPU
+#: The options that let ncnn compute in half precision, which fp32 and int8 must not.
+_HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic")
+#: Layers that compute nothing, and run wherever their neighbours do.
+_NO_WORK = frozenset({"Input", "MemoryData", "Split", "Noop"})
 
 
 def import_library() -> str:
@@ -25,14 +32,16 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder, with ``model.ncnn.param`` and ``model.ncnn.bin``.
-        processor: ``cpu``.
+        artifact: the artifact's folder, with ``model.ncnn.param`` and ``.bin``, or ``model.<variant>.ncnn``.
+        processor: ``cpu``, or ``gpu``: the best device of Vulkan.
         threads: OpenMP threads.
         inputs: ``name``, ``shape`` and ``dtype`` of each input; the first size of a shape is 1.
         outputs: the same of each output.
 
     Raises:
         RuntimeError: an unknown processor, a batch that is not 1, or files that do not load.
+        Unsupported: for the GPU: Vulkan finds no device, ncnn would run layers on the CPU, or the
+            device has no half precision.
     """
 
     def __init__(
@@ -46,28 +55,31 @@ class Session:
     ) -> None:
         import ncnn
 
-        if processor != "cpu":
+        if processor not in ("cpu", "gpu"):
             raise RuntimeError(f"ncnn: no processor {processor!r}")
         for spec in inputs:
             if spec["shape"][0] != _BATCH:
                 raise RuntimeError(f"ncnn: input {spec['name']!r}: its batch must be 1")
+        (param,) = Path(artifact).glob("model*.ncnn.param")
+        half = param.name.startswith("model.fp16.")
         self._ncnn = ncnn
         self._outputs = outputs
         self._net = net = ncnn.Net()
         options = net.opt
         options.num_threads = threads
-        options.use_vulkan_compute = False
-        # On arm64 ncnn computes in half precision unless it is told not to.
-        options.use_fp16_packed = False
-        options.use_fp16_storage = False
-        options.use_fp16_arithmetic = False
+        for option in _HALF:
+            # Where a processor has it, ncnn computes in half precision unless it is told not to.
+            setattr(options, option, half)
         options.use_bf16_storage = False
-        folder = Path(artifact)
+        options.use_vulkan_compute = processor == "gpu"
+        self._device = _device(ncnn, net) if processor == "gpu" else None
         # Options must stand before load_param: layers pick their implementation there.
-        if net.load_param(str(folder / "model.ncnn.param")) != 0:
+        if net.load_param(str(param)) != 0:
             raise RuntimeError("ncnn: the .param file does not load")
-        if net.load_model(str(folder / "model.ncnn.bin")) != 0:
+        if net.load_model(str(param.with_suffix(".bin"))) != 0:
             raise RuntimeError("ncnn: the .bin file does not load")
+        if processor == "gpu":
+            _check_gpu(net, half)
         self._input_blobs = [f"in{position}" for position in range(len(inputs))]
         self._output_blobs = [f"out{position}" for position in range(len(outputs))]
         self._mats: list[Any] = []
@@ -84,7 +96,10 @@ class Session:
             self._mats.append(self._ncnn.Mat(np.ascontiguousarray(array[0], dtype=dtype)).clone())
 
     def invoke(self) -> None:
-        """Run the model once: an extractor computes each blob only once, so each run needs one."""
+        """Run the model once: an extractor computes each blob only once, so each run needs one.
+
+        On the GPU this holds the upload of the inputs, and ends with the outputs in the CPU's memory.
+        """
         extractor = self._net.create_extractor()
         for blob, mat in zip(self._input_blobs, self._mats, strict=True):
             extractor.input(blob, mat)
@@ -106,5 +121,41 @@ class Session:
         ]
 
     def actual(self) -> dict[str, Any]:
-        """The settings as the net holds them."""
-        return {"threads": self._net.opt.num_threads, "provider": "cpu"}
+        """The settings as the net holds them; on the GPU, its device, and whether that is software."""
+        options = self._net.opt
+        found = {
+            "threads": options.num_threads,
+            "provider": "vulkan" if options.use_vulkan_compute else "cpu",
+            "half": {name: bool(getattr(options, name)) for name in _HALF},
+        }
+        if self._device is not None:
+            found["device"] = self._device.device_name()
+            found["emulated"] = self._device.type() == _SOFTWARE
+        return found
+
+
+def _device(ncnn: Any, net: Any) -> Any:
+    """Give the net the best device of Vulkan; returns what is known of it."""
+    if not hasattr(ncnn, "get_gpu_count"):
+        raise refusal.Unsupported("ncnn: this build has no Vulkan")
+    if ncnn.get_gpu_count() < 1:
+        raise refusal.Unsupported("ncnn: Vulkan finds no device")
+    index = ncnn.get_default_gpu_index()  # a real device rather than a software one
+    net.set_vulkan_device(index)
+    return ncnn.get_gpu_info(index)
+
+
+def _check_gpu(net: Any, half: bool) -> None:
+    """Raise if anything of the net would not run on the GPU as it was asked to."""
+    if not net.opt.use_vulkan_compute:
+        raise refusal.Unsupported("ncnn: the net runs on the CPU")
+    # A layer without an implementation for Vulkan runs on the CPU, and nothing is said.
+    lacking = {
+        one.type for one in net.layers() if not one.support_vulkan and one.type not in _NO_WORK
+    }
+    if lacking:
+        raise refusal.Unsupported(
+            f"ncnn runs {', '.join(sorted(lacking))} on the CPU, not by Vulkan"
+        )
+    if half and not (net.opt.use_fp16_storage or net.opt.use_fp16_packed):
+        raise refusal.Unsupported("ncnn: the GPU has no half precision")

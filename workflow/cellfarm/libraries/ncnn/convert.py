@@ -1,4 +1,4 @@
-"""TorchScript to ncnn by pnnx."""
+"""TorchScript (or ONNX) to ncnn by pnnx, and from there to 8 bit."""
 
 from __future__ import annotations
 
@@ -18,42 +18,56 @@ _PARAM_HEADER_LINES = 2  # the magic number, and the numbers of layers and blobs
 
 
 def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> None:
-    """Write ``model.ncnn.param`` and ``model.ncnn.bin``.
+    """Write ``model.ncnn.param`` and ``.bin``, or ``model.<variant>.ncnn.param`` and ``.bin``.
+
+    The back end knows a variant by these names.
 
     Raises:
-        Unsupported: the graph holds layers that ncnn does not have; they are named.
+        Unsupported: the graph holds layers that ncnn does not have, which are named, or, at int8, none that
+            ncnn runs in 8 bit.
         RuntimeError: pnnx failed.
     """
     with tempfile.TemporaryDirectory(prefix="pnnx-") as folder:
-        # pnnx writes its many results beside its input.
-        script = Path(folder, "model.pt")
-        shutil.copyfile(source, script)
-        shapes = ",".join(_shape(spec) for spec in model["inputs"])
-        # fp16=0: by default pnnx halves the weights, which fp32 must not be.
-        argv = [_pnnx(), str(script), f"inputshape={shapes}", "fp16=0"]
-        done = subprocess.run(
-            argv,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=PNNX_TIMEOUT_S,
-            check=False,
-        )
-        print(done.stdout)
-        param = Path(folder, "model.ncnn.param")
-        weights = Path(folder, "model.ncnn.bin")
-        if done.returncode != 0 or not param.is_file() or not weights.is_file():
-            tail = " | ".join(done.stdout.strip().splitlines()[-3:])
-            raise RuntimeError(f"pnnx ended with status {done.returncode}: {tail}")
-        # pnnx leaves what it cannot lower in the graph, and ends with status 0.
-        unknown = unknown_layers(param.read_text(encoding="utf-8"))
-        if unknown:
-            raise Unsupported(f"ncnn has no layer {', '.join(unknown)}")
-        for path in (param, weights):
-            shutil.copyfile(path, out / path.name)
+        made = Path(folder)
+        _run_pnnx(source, made, variant == "fp16", model)
+        if variant == "int8":
+            # Here: what only int8 needs must not keep the other variants from being made.
+            from conversion.int8 import make_int8  # type: ignore[import-not-found]
+
+            made = Path(folder, "int8")
+            made.mkdir()
+            make_int8(Path(folder), made, Path(model["calibration"]), model["inputs"])
+        for ending in ("param", "bin"):
+            name = "model" if variant == "fp32" else f"model.{variant}"
+            shutil.copyfile(made / f"model.ncnn.{ending}", out / f"{name}.ncnn.{ending}")
+
+
+def _run_pnnx(source: Path, folder: Path, half: bool, model: dict[str, Any]) -> None:
+    """Write ``model.ncnn.param`` and ``model.ncnn.bin`` to `folder`; `half` halves the weights."""
+    # pnnx writes its many results beside its input.
+    copy = folder / f"model{source.suffix}"
+    shutil.copyfile(source, copy)
+    shapes = ",".join(_shape(spec) for spec in model["inputs"])
+    done = subprocess.run(
+        [_pnnx(), str(copy), f"inputshape={shapes}", f"fp16={int(half)}"],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        timeout=PNNX_TIMEOUT_S,
+        check=False,
+    )
+    print(done.stdout)
+    param, weights = folder / "model.ncnn.param", folder / "model.ncnn.bin"
+    if done.returncode != 0 or not param.is_file() or not weights.is_file():
+        tail = " | ".join(done.stdout.strip().splitlines()[-3:])
+        raise RuntimeError(f"pnnx ended with status {done.returncode}: {tail}")
+    # pnnx leaves what it cannot lower in the graph, and ends with status 0.
+    unknown = unknown_layers(param.read_text(encoding="utf-8"))
+    if unknown:
+        raise Unsupported(f"ncnn has no layer {', '.join(unknown)}")
 
 
 def unknown_layers(param: str) -> list[str]:

@@ -30,9 +30,15 @@ def profile(
     result is let go before the next layer runs, which may then reuse or overwrite it.
 
     Raises:
+        Unsupported: on the GPU, where each extraction would wait for it and copy the result back.
         RuntimeError: as `backend.Session`, or a layer that fails.
     """
     import ncnn
+
+    if processor != "cpu":
+        from refusal import Unsupported  # type: ignore[import-not-found]
+
+        raise Unsupported(f"ncnn has no times of its layers on the {processor}")
 
     session = backend.Session(
         artifact, processor=processor, threads=threads, inputs=inputs, outputs=outputs
