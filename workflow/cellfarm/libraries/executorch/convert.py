@@ -1,4 +1,4 @@
-"""A PyTorch program to ExecuTorch, delegated to XNNPACK."""
+"""A PyTorch program to ExecuTorch, delegated to XNNPACK; quantised by PT2E."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from cellfarm_convert import Unsupported
 
 
 def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> None:
-    """Write ``model.pte``.
+    """Write ``model.pte``; inputs and outputs keep the model's types at every variant.
 
     Raises:
-        Unsupported: an operator is not in ExecuTorch's core set or has no kernel.
+        Unsupported: an operator is not in ExecuTorch's core set or has no kernel, or XNNPACK cannot
+            quantise what the variant asks for.
     """
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -21,6 +22,8 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
     from torch._export.verifier import SpecViolationError
 
     program = torch.export.load(source)
+    if variant != "fp32":
+        program = _quantise(program, variant, model)
     try:
         lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
         executable = lowered.to_executorch()
@@ -33,6 +36,44 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
         raise Unsupported(_headline(error)) from error
     with (out / "model.pte").open("wb") as file:
         executable.write_to_file(file)
+
+
+def _quantise(program: Any, variant: str, model: dict[str, Any]) -> Any:
+    """The program in 8 bits by XNNPACK's own quantiser: symmetric, weights per channel.
+
+    `int8` observes the ranges of activations over the calibration set, `int8_dynamic` leaves them
+    to the run. Look-up tables stay floats: the quantiser does not touch them.
+    """
+    import numpy as np
+    import torch
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    dynamic = variant == "int8_dynamic"
+    module = program.module()
+    if dynamic:
+        operators = [node.target for node in module.graph.nodes if node.op == "call_function"]
+        convolutions = sum("conv" in str(operator) for operator in operators)
+        if convolutions:
+            raise Unsupported(
+                "XNNPACK quantises activations at run time for linear layers alone: "
+                f"{convolutions} convolutions would stay in full precision"
+            )
+    settings = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
+    prepared = prepare_pt2e(module, XNNPACKQuantizer().set_global(settings))
+    with np.load(model["calibration"]) as arrays:
+        columns = [torch.from_numpy(arrays[spec["name"]]) for spec in model["inputs"]]
+    samples = list(zip(*columns, strict=True))
+    with torch.no_grad():
+        for sample in samples:
+            prepared(*sample)
+    quantised = convert_pt2e(prepared)
+    if not any("quantize_per" in str(node.target) for node in quantised.graph.nodes):
+        raise Unsupported("XNNPACK's quantiser finds nothing in the model that it can quantise")
+    return torch.export.export(quantised, samples[0])
 
 
 def _headline(error: Exception) -> str:

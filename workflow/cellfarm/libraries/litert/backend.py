@@ -1,4 +1,4 @@
-"""LiteRT on the CPU (XNNPACK), by the compiled-model interface that its own benchmark uses."""
+"""LiteRT by the compiled-model interface that its own benchmark uses: XNNPACK or WebGPU."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-_SIGNATURE = 0
+import gpu  # type: ignore[import-not-found]
+import refusal  # type: ignore[import-not-found]
 
 
 def import_library() -> str:
@@ -22,14 +23,16 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.tflite`` file.
-        processor: ``cpu``.
+        artifact: the artifact's folder or the ``.tflite`` file. The GPU computes in half precision
+            if its name ends with ``.fp16.tflite``.
+        processor: ``cpu`` or ``gpu``.
         threads: XNNPACK's threads.
         inputs: ``name``, ``shape`` and ``dtype`` of each input.
         outputs: the same of each output.
 
     Raises:
         RuntimeError: an unknown processor, or a model of another signature.
+        Unsupported: a model that the GPU does not run as a whole and as it is.
     """
 
     def __init__(
@@ -41,20 +44,13 @@ class Session:
         inputs: list[dict[str, Any]],
         outputs: list[dict[str, Any]],
     ) -> None:
-        from ai_edge_litert.compiled_model import CompiledModel
-        from ai_edge_litert.hardware_accelerator import HardwareAccelerator
-        from ai_edge_litert.options import CpuOptions, Options
-
-        if processor != "cpu":
+        if processor not in ("cpu", "gpu"):
             raise RuntimeError(f"litert: no processor {processor!r}")
-        path = Path(artifact)
-        self._model = model = CompiledModel.from_file(
-            str(path / "model.tflite" if path.is_dir() else path),
-            options=Options(
-                hardware_accelerators=HardwareAccelerator.CPU,
-                cpu_options=CpuOptions(num_threads=threads),
-            ),
-        )
+        self._on_gpu = processor == "gpu"
+        self._actual: dict[str, Any] = {"threads": None}  # LiteRT does not tell its threads
+        path = model_file(artifact)
+        model = self._on_the_gpu(path) if self._on_gpu else self._on_the_cpu(path, threads)
+        self._model = model
         self._outputs = outputs
         key = next(iter(model.get_signature_list()))
         self._input_details = model.get_input_tensor_details(key)
@@ -68,6 +64,40 @@ class Session:
         self._out = {
             name: model.create_output_buffer_by_name(key, name) for name in self._output_names
         }
+        self._results: list[Any] = []
+
+    def _on_the_cpu(self, path: Path, threads: int) -> Any:
+        from ai_edge_litert.compiled_model import CompiledModel
+        from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+        from ai_edge_litert.options import CpuOptions, Options
+
+        self._actual["provider"] = "xnnpack"
+        options = Options(
+            hardware_accelerators=HardwareAccelerator.CPU,
+            cpu_options=CpuOptions(num_threads=threads),
+        )
+        return CompiledModel.from_file(str(path), options=options)
+
+    def _on_the_gpu(self, path: Path) -> Any:
+        from ai_edge_litert.compiled_model import CompiledModel
+        from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+        from ai_edge_litert.options import GpuOptions, Options
+
+        variant = path.suffixes[0].strip(".") if len(path.suffixes) > 1 else ""
+        if variant.startswith("int8"):
+            raise refusal.Unsupported("litert: the GPU accelerator widens 8-bit models to floats")
+        # Without the CPU among the accelerators, a model that does not fit as a whole is refused.
+        options = Options(
+            hardware_accelerators=HardwareAccelerator.GPU,
+            gpu_options=GpuOptions(enforce_f32=variant != "fp16"),
+        )
+        model, said = gpu.watched(lambda: CompiledModel.from_file(str(path), options=options))
+        if not model.is_fully_accelerated():
+            raise refusal.Unsupported(
+                "litert: the GPU does not take the whole model: it ran on the CPU"
+            )
+        self._actual |= {"provider": "webgpu", **gpu.adapter(said)}
+        return model
 
     def set_inputs(self, arrays: list[Any]) -> None:
         """Write the inputs, cast to the model's own types (int64 indices are int32 here)."""
@@ -80,9 +110,15 @@ class Session:
     def invoke(self) -> None:
         """Run the model once."""
         self._model.run_by_name(self._key, self._in, self._out)
+        if self._on_gpu:
+            # The call returns at once; only reading waits for the GPU.
+            self._results = self._read()
 
     def get_outputs(self) -> list[Any]:
         """Copies of the outputs, in the model's order and shapes."""
+        return [array.copy() for array in self._results] if self._on_gpu else self._read()
+
+    def _read(self) -> list[Any]:
         import numpy as np
 
         arrays = []
@@ -93,8 +129,23 @@ class Session:
         return arrays
 
     def actual(self) -> dict[str, Any]:
-        """What can be read back: LiteRT does not tell its threads."""
-        return {"threads": None, "provider": "xnnpack"}
+        """What can be read back: the provider, and the GPU's name."""
+        return dict(self._actual)
+
+
+def model_file(artifact: str) -> Path:
+    """The model in an artifact's folder, or the file that was given.
+
+    Raises:
+        RuntimeError: no ``.tflite`` file there, or several.
+    """
+    path = Path(artifact)
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*.tflite"))
+    if len(found) != 1:
+        raise RuntimeError(f"litert: {len(found)} .tflite files in the artifact; expected 1")
+    return found[0]
 
 
 def in_order(names: list[str], specs: list[dict[str, Any]]) -> list[str]:

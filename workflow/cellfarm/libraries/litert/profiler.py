@@ -55,13 +55,12 @@ def profile(
     Times are in whole microseconds.
 
     Raises:
-        RuntimeError: an unknown processor, a call that fails, or a version whose events look
+        RuntimeError: another processor than the CPU, a call that fails, or a version whose events look
             different from those that are known here.
     """
     if processor != "cpu":
-        raise RuntimeError(f"litert: no processor {processor!r}")
-    path = Path(artifact)
-    model = _Model(str(path / "model.tflite" if path.is_dir() else path), threads)
+        raise RuntimeError("litert: its profiler sees the CPU alone")
+    model = _Model(str(backend.model_file(artifact)), threads)
     model.fill(inputs, arrays)
     operators, total_ms = [], []
     for _ in range(runs):
