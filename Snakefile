@@ -29,8 +29,9 @@ wildcard_constraints:
     device=r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
     library=r"[a-z0-9][a-z0-9_]*",
     version=r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
-    variant=r"[a-z0-9]+",
-    source=r"onnx|torchscript",
+    variant=r"[a-z0-9_]+",
+    source=r"onnx|torchscript|pt2",
+    download=r"[0-9a-f]{64}-[0-9a-f]{20}",
     id=r"[0-9a-f]{20}",
     plan=r"[0-9a-f]{20}",
     current=r"[0-9a-f]{20}",
@@ -50,6 +51,7 @@ rule measured:
 
 
 include: "workflow/rules/environments.smk"
+include: "workflow/rules/downloads.smk"
 include: "workflow/rules/artifacts.smk"
 include: "workflow/rules/experiments.smk"
 include: "workflow/rules/results.smk"

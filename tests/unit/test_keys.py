@@ -24,12 +24,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 MODELS = ("small", "large")
-#: library@version -> the format that its converter reads
+#: library@version -> the formats that its converter reads
 LIBRARIES = {
-    "litert@2": "pt2",
-    "onnxruntime@1": "onnx",
-    "onnxruntime@2": "onnx",
-    "ncnn@1": "torchscript",
+    "litert@2": ("pt2", "tflite"),
+    "onnxruntime@1": ("onnx",),
+    "onnxruntime@2": ("onnx",),
+    "ncnn@1": ("torchscript", "onnx"),
 }
 DEVICES = ("host", "phone")
 VARIANTS = ("fp32", "int8")
@@ -42,8 +42,8 @@ CELLS = [
 CAUSES_NOW = Causes(
     models={name: ModelCauses(f"recipe-{name}", f"builder-{name}") for name in MODELS},
     libraries={
-        name: LibraryCauses(source, f"converter-{name}", f"runtime-{name}")
-        for name, source in LIBRARIES.items()
+        name: LibraryCauses(sources, f"converter-{name}", f"runtime-{name}")
+        for name, sources in LIBRARIES.items()
     },
     devices={name: f"device-{name}" for name in DEVICES},
     exporter="exporter",
@@ -64,10 +64,9 @@ def paths() -> Iterable[Path]:
             continue
         for name, entry in value.items():
             inner = [] if isinstance(entry, str) else [f.name for f in fields(entry)]
-            # Another `source` is another converter: its format is not a digest.
-            yield from (
-                (field.name, name, *part) for part in [[i] for i in inner if i != "source"] or [[]]
-            )
+            # The formats of a model and of a converter are no digests; see below.
+            digests = [[i] for i in inner if i not in ("sources", "native")]
+            yield from ((field.name, name, *part) for part in digests or [[]])
 
 
 def changed(causes: Causes, path: Path, value: str) -> Causes:
@@ -89,7 +88,7 @@ DEPENDS: dict[str, Callable[[Cell, str], bool]] = {
     "libraries": lambda cell, name: cell.versioned_library == name,
     "devices": lambda cell, name: cell.device == name,
     "verification": lambda cell, name: cell.variant == name,
-    "exporter": lambda cell, _: LIBRARIES[cell.versioned_library] != "pt2",
+    "exporter": lambda cell, _: "pt2" not in LIBRARIES[cell.versioned_library],
     "runner": lambda cell, _: True,
     "protocol": lambda cell, _: True,
 }
@@ -157,7 +156,7 @@ def test_an_artifact_changes_with_its_model_exporter_and_converter_only(path: Pa
             ("models", cell.model, "recipe"), ("models", cell.model, "builder"),
             ("libraries", cell.versioned_library, "converter"),
         }  # fmt: skip
-        if LIBRARIES[cell.versioned_library] != "pt2":
+        if "pt2" not in LIBRARIES[cell.versioned_library]:
             mine.add(("exporter",))
         moved = artifact_id(cell, after) != artifact_id(cell, CAUSES_NOW)
         assert moved == (path in mine)
@@ -170,6 +169,28 @@ def test_an_export_is_named_by_model_exporter_and_format():
         for model, exporter, source in product((small, large), ("a", "b"), ("onnx", "torchscript"))
     }
     assert len(names) == 8
+    assert export_id(replace(small, native="onnx"), "a", "torchscript") not in names
+
+
+def test_another_route_is_another_artifact_and_another_cell():
+    """ncnn reads both ONNX and TorchScript; a model's format or the library's liking decides."""
+    cell = next(one for one in CELLS if one.library == "ncnn")
+    ncnn, model = CAUSES_NOW.libraries["ncnn@1"], CAUSES_NOW.models[cell.model]
+    liking = replace(
+        CAUSES_NOW, libraries={"ncnn@1": replace(ncnn, sources=("onnx", "torchscript"))}
+    )
+    native = replace(CAUSES_NOW, models={cell.model: replace(model, native="onnx")})
+    found = [CAUSES_NOW, liking, native]
+    assert len({artifact_id(cell, one) for one in found}) == 3
+    assert len({cell_key(cell, cell_causes(cell, one)) for one in found}) == 3
+
+
+def test_a_library_that_reads_a_models_own_file_depends_on_no_exporter():
+    cell = next(one for one in CELLS if one.library == "ncnn")
+    model = CAUSES_NOW.models[cell.model]
+    for native, exported in (("onnx", False), ("tflite", True), ("pt2", True)):
+        causes = replace(CAUSES_NOW, models={cell.model: replace(model, native=native)})
+        assert bool(cell_causes(cell, causes)["exporter"]) == exported
 
 
 JSON: Any = st.recursive(

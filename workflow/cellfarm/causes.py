@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from . import tools
 from .configuration import Configuration
+from .contents import named_files, sha256
 from .core.cells import Cell
 from .core.digests import code_digest, digest
 from .core.keys import Causes, LibraryCauses, ModelCauses
+from .core.routes import EDGES, native_format, route
 from .devices.facts import fingerprint
 from .environments import MODELS_ENVIRONMENT, identify_lock, library_environment, lock_of
+from .errors import UserError
 from .libraries import all_libraries
 from .locks import PURPOSES
 from .project import PACKAGE, Project
@@ -19,6 +23,10 @@ from .project import PACKAGE, Project
 RUNNER = PACKAGE / "runner"
 #: Titles are for people; nothing measured depends on them.
 _FOR_PEOPLE = ("title",)
+#: Where a user's file stands; what is in it counts.
+_PLACES = ("file", "path")
+#: The scripts of cellfarm/models that only a user's own file passes through.
+_FOR_FILES = "user_"
 
 
 def gather(
@@ -33,11 +41,13 @@ def gather(
     return Causes(
         models={name: model_causes(project, recipe) for name, recipe in config.models.items()},
         libraries={
-            f"{name}@{version}": library_causes(project, name, version)
+            f"{name}@{version}": library_causes(
+                project, name, version, tools.given(config.tools, name)
+            )
             for name, version in sorted(versions)
         },
         devices={
-            name: digest([device, fingerprint(facts[name])])
+            name: digest([device, fingerprint(facts[name]), *tools.counted_of_device(device)])
             for name, device in config.devices.items()
         },
         exporter=exporter_digest(project),
@@ -51,9 +61,32 @@ def gather(
 
 
 def model_causes(project: Project, recipe: Mapping[str, Any]) -> ModelCauses:
-    """The digests that the files of a model depend on."""
-    builder = digest([_builder_code(), identify_lock(lock_of(project, MODELS_ENVIRONMENT))])
-    return ModelCauses(digest(_without(recipe, _FOR_PEOPLE)), builder)
+    """The digests that the files of a model depend on: its recipe with the content of the files
+    that it names, and the code and the environments that it passes through.
+
+    Raises:
+        UserError: a file that the recipe names is not there, or is of no known format.
+    """
+    try:
+        native = native_format(recipe)
+    except ValueError as error:
+        raise UserError(f"models/{recipe['name']}.yaml: key 'file': {error}") from None
+    contents = {what: sha256(project, path) for what, path in named_files(project, recipe).items()}
+    described = _without(recipe, (*_FOR_PEOPLE, *_PLACES))
+    if "weights" in described:
+        described["weights"] = _without(described["weights"], _PLACES)
+    from_file = recipe["source"] == "file"
+    names = _environments(native) if from_file else [MODELS_ENVIRONMENT]
+    locks = [identify_lock(lock_of(project, name)) for name in names]
+    builder = digest([_builder_code(from_file), *locks])
+    recipe_digest = digest([described, native, contents] if contents else described)
+    return ModelCauses(recipe_digest, builder, native)
+
+
+def _environments(native: str) -> list[str]:
+    """The environments that a user's file passes through on its way to any format."""
+    onward = {name for (start, _), name in EDGES.items() if route(native, start)}
+    return sorted({MODELS_ENVIRONMENT, *onward})
 
 
 def exporter_digest(project: Project) -> str:
@@ -61,7 +94,14 @@ def exporter_digest(project: Project) -> str:
     return digest([_exporter_code(), identify_lock(lock_of(project, MODELS_ENVIRONMENT))])
 
 
-def library_causes(project: Project, name: str, version: str) -> LibraryCauses:
+def library_causes(
+    project: Project, name: str, version: str, given: Mapping[str, str] | None = None
+) -> LibraryCauses:
+    """The digests of a library at a version.
+
+    Args:
+        given: the vendor's own tools for it, on this machine (see cellfarm.tools).
+    """
     library = all_libraries()[name]
     locks = {
         purpose: identify_lock(lock_of(project, library_environment(name, version, purpose)))
@@ -69,22 +109,34 @@ def library_causes(project: Project, name: str, version: str) -> LibraryCauses:
     }
     variables = digest(library.variables)
     return LibraryCauses(
-        source=library.source,
+        sources=library.sources,
         converter=digest(
-            [code_digest(library.converter), _driver_code(), locks["convert"], variables]
+            [
+                code_digest(library.converter, *library.conversion_modules),
+                *(_driver_code(), locks["convert"], variables),
+                *tools.counted(library, given or {}, "convert"),
+            ]
         ),
         runtime=digest(
-            [code_digest(*library.shipped, library.vocabulary), locks["run"], variables]
+            [
+                code_digest(*library.shipped, *library.tool_modules, library.vocabulary),
+                *(locks["run"], variables),
+                *tools.counted(library, given or {}, "run"),
+            ]
         ),
     )
 
 
-def _builder_code() -> str:
-    return code_digest(*_model_sources(exporting=False))
+def _builder_code(from_file: bool) -> str:
+    """All of cellfarm/models but the exporter; a user's file has scripts of its own beside."""
+    paths = [path for path in _model_sources() if path.stem != "exporting"]
+    if not from_file:
+        paths = [path for path in paths if not path.stem.startswith(_FOR_FILES)]
+    return code_digest(*paths)
 
 
 def _exporter_code() -> str:
-    return code_digest(*_model_sources(exporting=True))
+    return code_digest(*(path for path in _model_sources() if path.stem == "exporting"))
 
 
 def _driver_code() -> str:
@@ -93,10 +145,8 @@ def _driver_code() -> str:
     )
 
 
-def _model_sources(exporting: bool) -> list[Path]:
-    """The scripts of cellfarm/models: exporting.py is the exporter, the rest the builder."""
-    paths = sorted((PACKAGE / "models").glob("*.py"))
-    return [path for path in paths if (path.stem == "exporting") == exporting]
+def _model_sources() -> list[Path]:
+    return sorted((PACKAGE / "models").glob("*.py"))
 
 
 def _without(document: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:

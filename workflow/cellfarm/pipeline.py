@@ -14,14 +14,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from . import tools
 from .configuration import load, load_file
 from .conversion.jobs import RECORD
 from .core.cells import Cell
 from .core.digests import code_digest, digest
+from .core.keys import export_id
+from .core.routes import EDGES, previous, route
 from .core.store import read_object, write_atomically
 from .devices import open_device
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
 from .errors import PermanentDeviceError, UserError
+from .fetching import wanted_download
 from .libraries import all_libraries
 from .locking import file_lock
 from .plan import PlannedCell, freeze, make_plan, save
@@ -115,9 +119,12 @@ class Pipeline:
         """The records that must be there before the stale cells can be measured, for the progress."""
         needed = {self.models_environment()}
         for planned in self.plan.stale:
-            if is_supported(planned):
+            if self._is_supported(planned):
                 needed.update(self._cell_inputs(planned))
                 needed.update(self.artifact_inputs(planned.artifact_id))
+                needed.update(self.model_inputs(planned.cell.model))
+                for form in self._exported(planned):
+                    needed.update(self.export_inputs(planned.cell.model, form))
         return sorted(needed)
 
     def _save_current(self) -> None:
@@ -141,9 +148,17 @@ class Pipeline:
             cell = planned.cell
             if (cell.device, cell.model) != (device, model):
                 continue
-            if is_supported(planned):
+            if self._is_supported(planned):
                 needed.update(dict.fromkeys(self._cell_inputs(planned)))
         return list(needed)
+
+    def _is_supported(self, planned: PlannedCell) -> bool:
+        """Whether the library can do the cell, with the tools that are given."""
+        cell = planned.cell
+        given = tools.given(self.configuration.tools, cell.library)
+        on_device = self.configuration.devices[cell.device].get("tools", {})
+        library = all_libraries()[cell.library]
+        return is_supported(planned) and not tools.missing(library, given, on_device)
 
     def _cell_inputs(self, planned: PlannedCell) -> list[str]:
         cell = planned.cell
@@ -159,12 +174,40 @@ class Pipeline:
         environment = library_environment(cell.library, cell.library_version, "convert")
         inputs = [
             self._path(locate(self.project, environment).record),
-            f"results/models/{cell.model}/{planned.model_id}/{RECORD}",
+            self._model(cell.model),
         ]
-        if planned.export_id:
-            source = all_libraries()[cell.library].source
-            inputs.append(f"results/exports/{cell.model}/{source}/{planned.export_id}/{RECORD}")
+        if planned.export_id and planned.source:
+            inputs.append(self._export(cell.model, planned.source))
         return inputs
+
+    def model_inputs(self, model: str) -> list[str]:
+        """What a model is built from: its environment and, where weights have an address, those."""
+        recipe = self.configuration.models[model]
+        download = wanted_download(recipe)
+        return [
+            self.models_environment(),
+            *([f"results/downloads/{download.name}/{RECORD}"] if download else []),
+        ]
+
+    def export_inputs(self, model: str, form: str) -> list[str]:
+        """What an export is made from: an environment, the model, and the export before it."""
+        native = self.plan.models[model].native
+        before = previous(native, form)
+        environment = locate(self.project, EDGES[before, form])
+        inputs = [self._path(environment.record), self._model(model)]
+        return inputs if before == native else [*inputs, self._export(model, before)]
+
+    def _exported(self, planned: PlannedCell) -> tuple[str, ...]:
+        """The formats that a cell's model is exported to, one from the other."""
+        steps = route(self.plan.models[planned.cell.model].native, planned.source or "") or ()
+        return steps[1:]
+
+    def _model(self, model: str) -> str:
+        return f"results/models/{model}/{self.plan.models[model].id}/{RECORD}"
+
+    def _export(self, model: str, form: str) -> str:
+        identity = export_id(self.plan.models[model], self.plan.exporter, form)
+        return f"results/exports/{model}/{form}/{identity}/{RECORD}"
 
     def models_environment(self) -> str:
         return self._path(locate(self.project, MODELS_ENVIRONMENT).record)
@@ -172,10 +215,17 @@ class Pipeline:
     def environments_folder(self) -> str:
         return self._path(self.project.environments)
 
-    def model_of_export(self, export_id: str) -> str:
-        """The record of the model that an export reads."""
-        planned = next(one for one in self.plan.cells if one.export_id == export_id)
-        return f"results/models/{planned.cell.model}/{planned.model_id}/{RECORD}"
+    def model_id(self, model: str) -> str:
+        return self.plan.models[model].id
+
+    def model_of_download(self, name: str) -> str:
+        """A model whose weights are this download (see cellfarm.fetching.Download)."""
+        recipes = self.configuration.models.items()
+        return next(
+            model
+            for model, recipe in recipes
+            if (download := wanted_download(recipe)) and download.name == name
+        )
 
     def artifact_sources(self, artifact_id: str) -> str:
         """The ids of the model and of the export that an artifact is made from; - for no export."""

@@ -14,6 +14,7 @@ from .core import keys
 from .core.cells import Cell
 from .core.digests import digest
 from .core.matrix import expand
+from .core.routes import choose
 from .core.store import Store, read_header, write_atomically
 from .devices import open_device
 from .environments import ensure_locks
@@ -22,6 +23,8 @@ from .libraries import all_libraries, resolve
 from .project import Project
 
 NEW = "no result yet"
+#: Of a model whose recipe names none: outputs are compared as numbers, not as classes.
+TASK = "encoding"
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class PlannedCell:
     artifact_id: str
     export_id: str | None  # None: the converter reads the model's own files
     stale: str | None = None  # why it must be measured; None: it has a result
+    source: str | None = None  # the format that its converter reads; None: no route leads to one
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -45,6 +49,7 @@ class PlannedCell:
             "artifact_id": self.artifact_id,
             "export_id": self.export_id,
             "stale": self.stale,
+            "source": self.source,
         }
 
     @classmethod
@@ -54,10 +59,15 @@ class PlannedCell:
 
 @dataclass(frozen=True)
 class Plan:
-    """`cells` is everything wanted; `experiments` groups the stale ones by (device, model)."""
+    """`cells` is everything wanted; `experiments` groups the stale ones by (device, model).
+
+    `models` and `exporter` are the digests that models' and exports' files are named by.
+    """
 
     cells: list[PlannedCell]
     facts: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    models: Mapping[str, keys.ModelCauses] = field(default_factory=dict)
+    exporter: str = ""
 
     @property
     def stale(self) -> list[PlannedCell]:
@@ -96,7 +106,8 @@ def make_plan(project: Project, config: Configuration) -> Plan:
     ensure_locks(project, versions)
     causes = gather(project, config, cells, facts)
     store = Store(project.cells)
-    return Plan([_plan_cell(cell, causes, store) for cell in cells], facts)
+    planned = [_plan_cell(cell, causes, store) for cell in cells]
+    return Plan(planned, facts, causes.models, causes.exporter)
 
 
 def read_facts(project: Project, device: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,11 +127,12 @@ def freeze(plan: Plan, config: Configuration, attempt: int = 0) -> dict[str, Any
         "attempt": attempt,
         "protocol_name": config.document["protocol"],
         "protocol": config.protocol,
+        **({"tools": config.tools} if config.tools else {}),
         "tolerances": {
             name: config.tolerance(name) for name in {p.cell.variant for p in plan.stale}
         },
         "devices": {name: config.devices[name] for name in sorted(devices)},
-        "models": {name: config.models[name] for name in sorted(models)},
+        "models": {name: {"task": TASK, **config.models[name]} for name in sorted(models)},
         "cells": [planned.as_dict() for planned in plan.stale],
     }
     return {"id": digest(document), **document}
@@ -150,16 +162,18 @@ def load(project: Project, plan_id: str) -> dict[str, Any]:
 def _plan_cell(cell: Cell, causes: keys.Causes, store: Store) -> PlannedCell:
     why = keys.cell_causes(cell, causes)
     key = keys.cell_key(cell, why)
-    source = all_libraries()[cell.library].source
     model = causes.models[cell.model]
+    source = choose(model.native, all_libraries()[cell.library].sources)
+    exported = source if source != model.native else None
     return PlannedCell(
         cell=cell,
         key=key,
         causes=why,
         model_id=model.id,
         artifact_id=keys.artifact_id(cell, causes),
-        export_id=None if source == "pt2" else keys.export_id(model, causes.exporter, source),
+        export_id=keys.export_id(model, causes.exporter, exported) if exported else None,
         stale=None if store.has(cell, key) else _reason(cell, why, store),
+        source=source,
     )
 
 

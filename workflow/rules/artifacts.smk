@@ -2,7 +2,7 @@
 # That is why inputs are ancient(): their dates mean nothing.
 rule model:
     input:
-        ancient(PIPELINE.models_environment()),
+        ancient(lambda wildcards: PIPELINE.model_inputs(wildcards.model)),
     output:
         "results/models/{model}/{id}/record.json",
     log:
@@ -17,8 +17,9 @@ rule model:
 
 rule export:
     input:
-        ancient(PIPELINE.models_environment()),
-        model=ancient(lambda wildcards: PIPELINE.model_of_export(wildcards.id)),
+        ancient(
+            lambda wildcards: PIPELINE.export_inputs(wildcards.model, wildcards.source)
+        ),
     output:
         "results/exports/{model}/{source}/{id}/record.json",
     log:
@@ -27,7 +28,7 @@ rule export:
         host=25,
     params:
         cellfarm=PIPELINE.command,
-        model_id=lambda wildcards: PIPELINE.model_of_export(wildcards.id).split("/")[3],
+        model_id=lambda wildcards: PIPELINE.model_id(wildcards.model),
     shell:
         "{params.cellfarm} export {wildcards.model} {wildcards.source} {params.model_id} {wildcards.id}"
         " --log {log}"

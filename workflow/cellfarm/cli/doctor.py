@@ -20,7 +20,7 @@ from ..errors import CellfarmError, UserError
 from ..libraries import resolve
 from ..project import Project
 
-NEEDED_MB = 8_000  # environments 3 GB, orchestrator 0.6 GB, results 1 GB, and room to build them
+NEEDED_MB = 9_000  # environments 4 GB, orchestrator 0.6 GB, results 1 GB, and room to build them
 
 
 @dataclass(frozen=True)

@@ -29,40 +29,34 @@ def environment(name: str, folder: str, log: LogOption = None) -> None:
     _report("install", name, log, lambda: build(wanted))
 
 
+@app.command()
+def download(model: str, name: str, log: LogOption = None) -> None:
+    """Fetch the trained weights of a model."""
+    from ..conversion import steps
+
+    def say(text: str) -> None:
+        _tell(f"download {model}: {text}", None)
+
+    _report("download", model, log, lambda: steps.download(Project.here(), model, name, say))
+
+
 @app.command("build-model")
 def build_model(model: str, model_id: str, log: LogOption = None) -> None:
-    """Build a model: weights, inputs, reference."""
-    from ..causes import model_causes
-    from ..configuration import read_model
-    from ..conversion import jobs
-    from ..environments import MODELS_ENVIRONMENT, locate
+    """Build a model: weights, inputs, reference; or take over the user's own file."""
+    from ..conversion import steps
 
-    project = Project.here()
-    recipe = read_model(project, model, "job build-model")
-    _same(model_causes(project, recipe).id, model_id, f"models/{model}.yaml or the builder's code")
-    folder = project.model_folder(model, model_id)
-    built = locate(project, MODELS_ENVIRONMENT)
-    _report("build", model, log, lambda: jobs.build_model(built, recipe, folder))
+    _report("build", model, log, lambda: steps.build_model(Project.here(), model, model_id))
 
 
 @app.command()
-def export(model: str, source: str, model_id: str, export_id: str, log: LogOption = None) -> None:
-    """Export a built model to a source format."""
-    from ..causes import exporter_digest, model_causes
-    from ..configuration import read_model
-    from ..conversion import jobs
-    from ..core.keys import export_id as identify
-    from ..environments import MODELS_ENVIRONMENT, locate
+def export(model: str, form: str, model_id: str, export_id: str, log: LogOption = None) -> None:
+    """Export a model to another format."""
+    from ..conversion import steps
 
-    project = Project.here()
-    causes = model_causes(project, read_model(project, model, "job export"))
-    _same(identify(causes, exporter_digest(project), source), export_id, "the exporter's code")
-    built = locate(project, MODELS_ENVIRONMENT)
-    filled = project.model_folder(model, model_id)
-    folder = project.export_folder(model, source, export_id)
-    _report(
-        "export", f"{model} to {source}", log, lambda: jobs.export(built, filled, source, folder)
-    )
+    def work() -> dict[str, Any]:
+        return steps.export(Project.here(), model, form, model_id, export_id)
+
+    _report("export", f"{model} to {form}", log, work)
 
 
 @app.command()
@@ -76,28 +70,17 @@ def convert(
     artifact_id: str,
     log: LogOption = None,
 ) -> None:
-    """Convert a model for a library. `export_id` is - for a converter that reads model.pt2."""
-    from .. import libraries
-    from ..causes import exporter_digest, library_causes
-    from ..conversion import jobs
-    from ..core.keys import identify_artifact
-    from ..environments import library_environment, locate
+    """Convert a model for a library. `export_id` is - for a converter that reads the model's own file."""
+    from ..conversion import steps
 
-    project = Project.here()
-    causes = library_causes(project, library, version)
-    now = identify_artifact(model_id, exporter_digest(project), causes, variant)
-    _same(now, artifact_id, f"the converter of {library}@{version}")
-    entry = libraries.all_libraries()[library]
-    filled = project.model_folder(model, model_id)
-    source = filled if export_id == "-" else project.export_folder(model, entry.source, export_id)
-    files = {"pt2": "model.pt2", "onnx": "model.onnx", "torchscript": "model.torchscript.pt"}
-    built = locate(project, library_environment(library, version, "convert"))
-    folder = project.artifact_folder(f"{library}@{version}", model, variant, artifact_id)
+    reference = f"{library}@{version}"
+    exported = None if export_id == "-" else export_id
 
     def work() -> dict[str, Any]:
-        return jobs.convert(built, entry, variant, filled, source, files[entry.source], folder)
+        ids = (model_id, exported, artifact_id)
+        return steps.convert(Project.here(), reference, model, variant, *ids)
 
-    _report("convert", f"{model} {variant} for {library}@{version}", log, work)
+    _report("convert", f"{model} {variant} for {reference}", log, work)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import CellfarmError
 from ..project import Project
-from . import jobs
+from . import jobs, models
 
 app = typer.Typer(
     name="cellfarm",
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(jobs.app, name="job", hidden=True)
+app.add_typer(models.app, name="models")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--configfile", help="The config; by default config/config.yaml.")
@@ -59,6 +60,16 @@ def summary(
     from .summary import print_summary
 
     print_summary(Project.here(), flagged)
+
+
+@app.command()
+def support(
+    markdown: Annotated[bool, typer.Option("--markdown", help="As Markdown, for a page.")] = False,
+) -> None:
+    """Print what runs: models x libraries x variants, with the reason for whatever does not."""
+    from .support import print_support
+
+    print_support(Project.here(), markdown)
 
 
 @app.command()

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core.digests import digest, file_digest
+from ..core.routes import FILES as FORMAT_FILES
+from ..core.routes import format_of_file, no_route
 from ..core.store import read_object, write_atomically
 from ..environments import Environment, clean_variables
 from ..errors import TransientHostError
@@ -28,26 +30,78 @@ RECORD = "record.json"
 FILES = "files"
 JOB_TIMEOUT_S = 3600
 LOG_TAIL = 8000
+_MODELS_WORKER = PACKAGE / "models" / "worker.py"
 
 
 def build_model(
-    environment: Environment, recipe: Mapping[str, Any], folder: Path
+    environment: Environment,
+    recipe: Mapping[str, Any],
+    folder: Path,
+    files: Mapping[str, Path] | None = None,
+    download: Path | None = None,
 ) -> dict[str, Any]:
-    """Run the models' worker: model.pt2, model.json, inputs.npz and reference.npz in folder/files."""
-    worker = PACKAGE / "models" / "worker.py"
-    request = {"recipe": dict(recipe)}
-    return _fill(folder, environment, [str(worker), "build"], request, {})
+    """Run the models' worker: the model's file, model.json, and the .npz of its inputs and
+    reference outputs in folder/files.
 
+    Args:
+        files: what the recipe takes from files: `file`, the user's own model, and `weights`.
+        download: the folder with the record of how the weights were fetched.
 
-def export(environment: Environment, model: Path, source: str, folder: Path) -> dict[str, Any]:
-    """Export the model of a filled model folder to a source format (onnx, torchscript)."""
-    upstream = failure(model, "model")
+    Raises:
+        TransientHostError: a file is gone.
+    """
+    upstream = failure(download, "weights") if download else None
     if upstream:
         return _commit(folder, upstream)
-    check_files(model)
-    worker = PACKAGE / "models" / "worker.py"
-    request = {"format": source, "model": str(model / FILES)}
-    return _fill(folder, environment, [str(worker), "export"], request, {})
+    for path in (files or {}).values():
+        if not path.is_file():
+            if download:
+                (download / RECORD).unlink(missing_ok=True)
+            raise TransientHostError(f"{path} is gone; start again")
+    request = {
+        "recipe": dict(recipe),
+        "files": {what: str(path.absolute()) for what, path in (files or {}).items()},
+    }
+    return _fill(folder, environment, [str(_MODELS_WORKER), "build"], request, {})
+
+
+def describe(environment: Environment, file: Path, folder: Path) -> dict[str, Any]:
+    """What a user's own file takes and gives: folder/files/description.json (see
+    cellfarm.models.user_files.describe)."""
+    request = {"file": str(file.absolute())}
+    return _fill(folder, environment, [str(_MODELS_WORKER), "describe"], request, {})
+
+
+def export(
+    environment: Environment,
+    model: Path,
+    form: str,
+    folder: Path,
+    source: Path | None = None,
+    source_format: str = "pt2",
+) -> dict[str, Any]:
+    """Export a model to a format.
+
+    Args:
+        model: the filled folder of the model.
+        source: the filled folder that holds what is exported: of an earlier export; by default
+            the model's.
+        source_format: the format of what is exported.
+    """
+    source = source or model
+    for upstream, what in ((model, "model"), (source, "export")):
+        found = failure(upstream, what)
+        if found:
+            return _commit(folder, found)
+    for filled in {model, source}:
+        check_files(filled)
+    request = {
+        "format": form,
+        "model": str(model / FILES),
+        "source": str(source / FILES / FORMAT_FILES[source_format]),
+        "source_format": source_format,
+    }
+    return _fill(folder, environment, [str(_MODELS_WORKER), "export"], request, {})
 
 
 def convert(
@@ -58,12 +112,17 @@ def convert(
     source: Path,
     source_file: str,
     folder: Path,
+    tools: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Make an artifact.
 
     Args:
         model: the filled folder of the model; source: that of the export it reads, or the same.
         source_file: the file of `source` that is read, such as model.onnx.
+        tools: the vendor's own, by path (see cellfarm.tools); convert.py has them in model["tools"].
+
+    A user's file that is quantised already, or in half precision, is what it is: it is converted
+    without a further change where that is the variant that is asked for.
     """
     for upstream, what in ((model, "model"), (source, "export")):
         found = failure(upstream, what)
@@ -72,14 +131,30 @@ def convert(
     for filled in {model, source}:
         check_files(filled)
     description = json.loads((model / FILES / "model.json").read_text(encoding="utf-8"))
+    precision = description.get("precision", "fp32")
+    if precision not in ("fp32", variant):
+        reason = f"the model's file is {precision} already: {variant} cannot be made of it"
+        return _commit(folder, {"status": "unsupported", "reason": reason, "log": ""})
     request = {
         "converter": str(library.converter),
         "source": str(source / FILES / source_file),
-        "variant": variant,
-        "model": description | {"sample_inputs": str(model / FILES / "inputs.npz")},
+        "variant": variant if precision == "fp32" else "fp32",
+        "model": description
+        | {
+            "source_format": format_of_file(source_file),
+            "sample_inputs": str(model / FILES / "inputs.npz"),
+            "calibration": str(model / FILES / "calibration.npz"),
+            "tools": dict(tools or {}),
+        },
     }
     worker = PACKAGE / "conversion" / "worker.py"
     return _fill(folder, environment, [str(worker)], request, library.variables)
+
+
+def refuse(library: Library, native: str, folder: Path) -> dict[str, Any]:
+    """Record that no route leads from the format that a model is in to one that a library reads."""
+    reason = no_route(str(library.document["title"]), native, library.sources)
+    return _commit(folder, {"status": "unsupported", "reason": reason, "log": ""})
 
 
 def failure(folder: Path, what: str) -> dict[str, Any] | None:

@@ -44,6 +44,7 @@ def _load(path: Path):  # type: ignore[no-untyped-def]
     spec = importlib.util.spec_from_file_location("convert", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
+    # First: a library's own helpers are `conversion.<module>`, in the folder of that name.
     sys.path.insert(0, str(path.parent))
     spec.loader.exec_module(module)
     return module

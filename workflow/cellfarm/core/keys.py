@@ -14,6 +14,7 @@ from functools import cached_property
 
 from .cells import Cell
 from .digests import digest
+from .routes import choose, route
 
 #: The causes of a cell, in the order in which a change is reported, with how it is worded.
 CAUSES = {
@@ -30,10 +31,11 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class ModelCauses:
-    """Digests of what a model's files depend on."""
+    """Digests of what a model's files depend on, and the format that they are in."""
 
     recipe: str
     builder: str
+    native: str = "pt2"
 
     @cached_property
     def id(self) -> str:
@@ -45,11 +47,12 @@ class ModelCauses:
 class LibraryCauses:
     """Digests of what a library's artifacts and launches depend on.
 
-    `source` is the format its converter reads; `converter` covers the converter's code and the
-    lock of its environment; `runtime` the back end's code and the lock of the run environment.
+    `sources` are the formats its converter reads, best first; `converter` covers the converter's
+    code and the lock of its environment; `runtime` the back end's code and the lock of the run
+    environment.
     """
 
-    source: str
+    sources: tuple[str, ...]
     converter: str
     runtime: str
 
@@ -68,30 +71,37 @@ class Causes:
 
 
 def export_id(model: ModelCauses, exporter: str, source: str) -> str:
-    """The name of a model exported to a source format (`onnx`, `torchscript`)."""
-    return digest(["export", model.id, exporter, source])
+    """The name of a model exported to a format that it is not in; it covers the way there."""
+    return digest(["export", model.id, exporter, route(model.native, source)])
 
 
 def artifact_id(cell: Cell, causes: Causes) -> str:
     """The name of the artifact that a cell runs; threads, device and processor have no part."""
     library = causes.libraries[cell.versioned_library]
-    model = causes.models[cell.model].id
-    return identify_artifact(model, causes.exporter, library, cell.variant)
+    model = causes.models[cell.model]
+    return identify_artifact(model.id, causes.exporter, library, cell.variant, model.native)
 
 
-def identify_artifact(model_id: str, exporter: str, library: LibraryCauses, variant: str) -> str:
-    """The name of an artifact from the digests it depends on."""
-    exporter = exporter_of(exporter, library)
-    return digest(["artifact", model_id, exporter, library.source, library.converter, variant])
+def identify_artifact(
+    model_id: str, exporter: str, library: LibraryCauses, variant: str, native: str = "pt2"
+) -> str:
+    """The name of an artifact from the digests it depends on.
+
+    Args:
+        native: the format that the model is in.
+    """
+    exporter = exporter_of(exporter, library, native)
+    return digest(["artifact", model_id, exporter, conversion_of(library, native), variant])
 
 
 def cell_causes(cell: Cell, causes: Causes) -> dict[str, str]:
     """The digests that make this cell's key, by cause."""
     library = causes.libraries[cell.versioned_library]
+    model = causes.models[cell.model]
     return {
-        "model": causes.models[cell.model].id,
-        "exporter": exporter_of(causes.exporter, library),
-        "converter": library.converter,
+        "model": model.id,
+        "exporter": exporter_of(causes.exporter, library, model.native),
+        "converter": conversion_of(library, model.native),
         "library": library.runtime,
         "runner": causes.runner,
         "device": causes.devices[cell.device],
@@ -105,6 +115,12 @@ def cell_key(cell: Cell, causes: Mapping[str, str]) -> str:
     return digest(["cell", cell.as_dict(), dict(causes)])
 
 
-def exporter_of(exporter: str, library: LibraryCauses) -> str:
-    """The exporter's digest; none for a library that reads the model's own files (pt2)."""
-    return "" if library.source == "pt2" else exporter
+def conversion_of(library: LibraryCauses, native: str) -> str:
+    """The digest of a library's converter and of the way to it."""
+    source = choose(native, library.sources)
+    return digest([library.converter, route(native, source) if source else None])
+
+
+def exporter_of(exporter: str, library: LibraryCauses, native: str = "pt2") -> str:
+    """The exporter's digest; none for a library that reads the model's own files."""
+    return "" if choose(native, library.sources) in (native, None) else exporter

@@ -10,13 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import libraries
+from .. import libraries, tools
 from ..analysis.plausibility import fastest_possible_ms
 from ..conversion import jobs
+from ..core.digests import code_digest
 from ..devices import Transport
 from ..environments import library_environment, locate
 from ..plan import PlannedCell
 from ..project import Project
+from . import native
 from .launch import Deployed
 from .operators import read_vocabulary
 from .payload import pack
@@ -55,15 +57,24 @@ class Deployment:
             f"payloads/{payload.name}": payload,
             f"artifacts/{content}": artifact / jobs.FILES,
             f"inputs/{planned.model_id}.npz": model / "inputs.npz",
+            f"inputs/{planned.model_id}.heldout.npz": model / "heldout.npz",
         }
         for name, source in names.items():
             if self.transport.put(source, name):
                 self.told(name)
+        try:
+            tool = self._tool(planned, library, model, artifact)
+        except native.Refusal as refused:
+            return _unsupported(str(refused))
+        if tool is None and not library.has_backend:
+            return _unsupported(f"no tool of {library.name} is given for this device")
         return Deployed(
             python=locate(self.project, run_environment(planned)).python,
             payload=f"payloads/{payload.name}",
             artifact=f"artifacts/{content}",
             inputs=f"inputs/{planned.model_id}.npz",
+            heldout=f"inputs/{planned.model_id}.heldout.npz",
+            heldout_reference=_arrays(model / "heldout_reference.npz"),
             description=json.loads((model / "model.json").read_text(encoding="utf-8")),
             given=_arrays(model / "inputs.npz"),
             reference=_arrays(model / "reference.npz"),
@@ -71,7 +82,43 @@ class Deployment:
             variables=library.variables,
             vocabulary=read_vocabulary(library.vocabulary),
             payload_bytes=payload.stat().st_size,
+            tool=tool,
         )
+
+    def _tool(
+        self, planned: PlannedCell, library: libraries.Library, model: Path, artifact: Path
+    ) -> native.NativeTool | None:
+        """The library's own tool with its inputs on the device, where the user gave its path."""
+        on_host, on_device = self._given(planned)
+        found = native.find(library, on_host, on_device, self.transport.is_host)
+        if found is None:
+            return None
+        module, paths = found
+        description = json.loads((model / "model.json").read_text(encoding="utf-8"))
+        nodes = artifact / jobs.FILES / native.NODES
+        prefix = f"inputs/{planned.model_id}.{library.name}-{code_digest(*library.tool_modules)}"
+        held_out = _arrays(model / "heldout.npz")
+        given = {name: array[None] for name, array in _arrays(model / "inputs.npz").items()}
+        for kind, arrays in (("given", given), ("heldout", held_out)):
+            name = f"{prefix}.{kind}"
+            if native.put_inputs(module, self.transport, name, arrays, description["inputs"]):
+                self.told(name)
+        return native.NativeTool(
+            module=module,
+            tools=paths,
+            host_tools=on_host,
+            given=f"{prefix}.given",
+            heldout=f"{prefix}.heldout",
+            heldout_samples=min((len(array) for array in held_out.values()), default=0),
+            architecture=self.facts.get("architecture"),
+            nodes=json.loads(nodes.read_text(encoding="utf-8")) if nodes.is_file() else {},
+        )
+
+    def _given(self, planned: PlannedCell) -> tuple[dict[str, str], dict[str, str]]:
+        """The tools that the config and the device's file give to a cell."""
+        cell = planned.cell
+        on_device = self.plan["devices"][cell.device].get("tools", {})
+        return tools.given(self.plan.get("tools", {}), cell.library), dict(on_device)
 
     def fastest_ms(self, planned: PlannedCell, deployed: Deployed) -> float | None:
         """See cellfarm.analysis.plausibility."""
@@ -89,6 +136,9 @@ class Deployment:
             return _unsupported(f"{library.name} has no processor {cell.processor} in cellfarm")
         if cell.processor not in self.plan["devices"][cell.device]["processors"]:
             return _unsupported(f"device {cell.device} lists no processor {cell.processor}")
+        absent = tools.missing(library, *self._given(planned))
+        if absent:
+            return _unsupported(absent)
         state = locate(self.project, run_environment(planned)).state()
         if state is None or state["status"] != "ok":
             reason = state["reason"] if state else "its environment is not built"

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import tools
 from ..causes import RUNNER, library_causes
 from ..conversion import jobs
 from ..core.digests import code_digest
+from ..core.keys import conversion_of
+from ..core.routes import native_format
 from ..core.store import Store, write_atomically
 from ..devices import Transport, open_device
 from ..errors import InternalMismatch, TransientHostError
@@ -25,9 +28,9 @@ from .gates import Gates
 from .journal import Journal
 from .launch import Deployed, Setting, cores_of, launch
 from .progress import Progress
-from .rounds import MEASURE, PROFILE, due, round_order
+from .rounds import MEASURE, QUALITY, due, round_order
 from .speed import DeviceSpeed
-from .summary import Terms, is_finished, of_mode, summarise
+from .summary import Terms, closing_modes, is_emulated, is_finished, of_mode, summarise
 
 SCHEMA = 2
 
@@ -127,7 +130,7 @@ class Experiment:
             "protocol": self.plan["protocol_name"],
             "protocol_settings": self.protocol,
             "summary": result["summary"],
-            "emulated": False,
+            "emulated": is_emulated(launches),
             "artifact_bytes": artifact.get("bytes"),
             "artifact_seconds": artifact.get("seconds"),
             "ids": {"model": planned.model_id, "artifact": planned.artifact_id},
@@ -142,11 +145,14 @@ class Experiment:
     def _check_sources(self) -> None:
         """The plan must still describe the code: a result must never stand under another's key."""
         for planned in self.cells:
-            now = library_causes(self.project, planned.cell.library, planned.cell.library_version)
+            name = planned.cell.library
+            given = tools.given(self.plan.get("tools", {}), name)
+            now = library_causes(self.project, name, planned.cell.library_version, given)
+            native = native_format(self.plan["models"][planned.cell.model])
             same = (
                 planned.causes["runner"] == code_digest(RUNNER)
                 and planned.causes["library"] == now.runtime
-                and planned.causes["converter"] == now.converter
+                and planned.causes["converter"] == conversion_of(now, native)
             )
             if not same:
                 raise InternalMismatch(
@@ -261,7 +267,9 @@ class _Measuring:
         cell = one.planned.cell
         self.progress.measuring(cell, number, mode)
         cores = cores_of(self.protocol, self.facts, cell.threads)
-        gate = self.gates.pass_through(one.deployed, cell.threads, cores)
+        # Outputs do not depend on how quiet the device is.
+        timed = mode != QUALITY
+        gate = self.gates.pass_through(one.deployed, cell.threads, cores) if timed else {}
         result = launch(
             self.setting,
             one.deployed,
@@ -278,17 +286,13 @@ class _Measuring:
         self.progress.launched(self._launches_left())
 
     def _finish(self) -> None:
-        """Profile and commit the cells that need no further round."""
+        """Verify, profile and commit the cells that need no further round."""
         for key, one in list(self.running.items()):
             if not is_finished(one.launches, self.protocol, key):
                 continue
-            profiled = of_mode(one.launches, PROFILE)
-            if (
-                one.launches[-1]["status"] == "ok"
-                and self.protocol["profile"]["runs"]
-                and not profiled
-            ):
-                self._launch(one, PROFILE, len(of_mode(one.launches, MEASURE)) - 1)
+            for mode in closing_modes(one.launches, self.protocol):
+                if one.launches[-1]["status"] == "ok" and not of_mode(one.launches, mode):
+                    self._launch(one, mode, len(of_mode(one.launches, MEASURE)) - 1)
             self._commit(one)
             one.journal.remove()
             del self.running[key]

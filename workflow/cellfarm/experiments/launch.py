@@ -6,7 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,18 @@ from ..analysis.steady import classify
 from ..core.cells import Cell
 from ..devices import Launched, Transport, choose_cores
 from .events import Record
+from .native import NativeTool
+from .native_launch import run_tool
 from .operators import Vocabulary, read_profile
-from .rounds import MEASURE, PROFILE
+from .quality import Quality, assess
+from .rounds import MEASURE, PROFILE, QUALITY
 from .verification import Comparison, compare, read_arrays
 
-_KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "TMPDIR", "USER", "LD_LIBRARY_PATH")
+_KEPT_VARIABLES = (
+    "PATH", "LANG", "LC_ALL", "TMPDIR", "USER", "LD_LIBRARY_PATH",
+    # where the system's Vulkan drivers are
+    "VK_ICD_FILENAMES", "VK_DRIVER_FILES", "XDG_RUNTIME_DIR",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,11 @@ class Deployed:
     reference: Mapping[str, np.ndarray]
     classes: bool
     variables: Mapping[str, str]
+    heldout: str = ""
+    heldout_reference: Mapping[str, np.ndarray] = field(default_factory=dict)
     vocabulary: Vocabulary | None = None
     payload_bytes: int | None = None
+    tool: NativeTool | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,8 @@ def launch(
 
     Returns:
         {"mode", "status", "reason", "phases": {name: ms}, "warmup_ms", "warm_ms", "steady",
-         "resources", "conditions", "library_version", "actual", "comparison", "profile", "log"},
+         "resources", "conditions", "library_version", "actual", "emulated", "comparison", "quality",
+         "profile", "log"},
         as far as the mode gives them.
     """
     transport, protocol = setting.transport, setting.protocol
@@ -92,23 +103,30 @@ def launch(
     request = {
         "mode": mode,
         "artifact": transport.resolve(deployed.artifact),
-        "inputs": transport.resolve(deployed.inputs),
+        "inputs": transport.resolve(deployed.heldout if mode == QUALITY else deployed.inputs),
         "outputs": transport.resolve(outputs),
         "processor": cell.processor,
         "threads": cell.threads,
         "model": {name: deployed.description[name] for name in ("inputs", "outputs")},
         "pattern": protocol["pattern"],
         "samples": protocol["samples"],
+        "target_half_width": protocol["target_half_width"],
         "cores": list(cores) if cores else None,
         "interval_ms": protocol["conditions"]["interval_ms"],
         "idle_w": idle_w,
         "profile": protocol["profile"],
+        # Stopping early beats a timeout: a slow device still tells something.
+        "quality": protocol["quality"] | {"seconds": protocol["launch_timeout_s"] / 2},
     }
     record = Record(mode)
     started_at = time.time()
     try:
-        launched = run_runner(setting, deployed, request, record.take)
-        data = transport.read(outputs) if record.has_outputs else None
+        if deployed.tool is None:
+            launched = run_runner(setting, deployed, request, record.take)
+            data = transport.read(outputs) if record.has_outputs else None
+        else:
+            variables = _variables(deployed.variables)
+            launched, data = run_tool(setting, deployed, request, record, variables, scratch)
     finally:
         transport.remove(outputs)
     document = record.finish(launched.code, launched.timed_out, protocol["launch_timeout_s"])
@@ -118,7 +136,9 @@ def launch(
         _split(document)
     else:
         del document["samples_ms"]
-    if data is not None:
+    if data is not None and mode == QUALITY:
+        document["quality"] = _assess(data, deployed).as_dict()
+    elif data is not None:
         document["comparison"] = _compare(data, deployed).as_dict()
     if mode == PROFILE and document["status"] == "ok":
         _add_profile(document, record.profile, deployed)
@@ -150,7 +170,7 @@ def _split(document: dict[str, Any]) -> None:
     """Tell the warm-up from the steady part: found in the samples, not assumed."""
     samples = document.pop("samples_ms")
     warm_from = 0
-    if document["status"] == "ok":
+    if document["status"] == "ok" and samples:
         steady = classify(samples)
         warm_from = steady.warm_from
         document["steady"] = steady.kind
@@ -172,6 +192,13 @@ def _compare(data: bytes, deployed: Deployed) -> Comparison:
         return compare(read_arrays(data), deployed.reference, deployed.classes, deployed.given)
     except ValueError as error:
         return Comparison(problem=str(error))
+
+
+def _assess(data: bytes, deployed: Deployed) -> Quality:
+    try:
+        return assess(read_arrays(data), deployed.heldout_reference, deployed.classes)
+    except ValueError as error:
+        return Quality(problem=str(error))
 
 
 def _variables(extra: Mapping[str, str]) -> dict[str, str]:

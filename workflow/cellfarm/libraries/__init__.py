@@ -3,8 +3,11 @@
 A folder holds
     library.yaml  what the library can do, its default version, its two environments
     convert.py    convert(source, out, variant, model): makes the artifact, in the convert environment
+    conversion/   optional: modules that only convert.py imports
     backend.py    import_library() and Session: runs it; shipped to the device inside the runner
     profiler.py   profile(): the time of each operator; shipped beside it
+    tool.py       optional: commands() and parse() of the vendor's own tool; stays on this machine
+    native/       optional: modules that only tool.py imports
     operators.yaml  its names of operators in the common vocabulary
 """
 
@@ -39,9 +42,14 @@ class Library:
         return str(self.document["default_version"])
 
     @property
+    def sources(self) -> tuple[str, ...]:
+        """The formats that its converter reads, best first (see cellfarm.core.routes)."""
+        return tuple(self.document["sources"])
+
+    @property
     def source(self) -> str:
-        """The format that its converter reads."""
-        return str(self.document["source"])
+        """The format that it likes best."""
+        return self.sources[0]
 
     @property
     def variants(self) -> list[str]:
@@ -61,9 +69,33 @@ class Library:
         return self.folder / "convert.py"
 
     @property
+    def conversion_modules(self) -> list[Path]:
+        """What convert.py imports as `from conversion.x import y`; it stays on this machine."""
+        return sorted((self.folder / "conversion").rglob("*.py"))
+
+    @property
+    def has_backend(self) -> bool:
+        """Whether the runner can run it; if not, only its native tool can."""
+        return (self.folder / "backend.py").is_file()
+
+    @property
+    def tool(self) -> Path:
+        """The module for the vendor's own tool, if there is one (see cellfarm.experiments.native)."""
+        return self.folder / "tool.py"
+
+    @property
+    def tool_modules(self) -> list[Path]:
+        """The tool's module and those that only it imports; they stay on this machine."""
+        return [
+            *([self.tool] if self.tool.is_file() else []),
+            *sorted((self.folder / "native").rglob("*.py")),
+        ]
+
+    @property
     def shipped(self) -> list[Path]:
-        """The modules that go to the device with the runner: all but the converter."""
-        return sorted(path for path in self.folder.glob("*.py") if path != self.converter)
+        """The modules that go to the device with the runner: all but the converter and the tool."""
+        kept = (self.converter, self.tool)
+        return sorted(path for path in self.folder.glob("*.py") if path not in kept)
 
     @property
     def vocabulary(self) -> Path:

@@ -1,0 +1,273 @@
+"""Three files that others wrote, and trained weights, through the real converters."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cellfarm import documents
+from cellfarm.cli.models import add_file
+from cellfarm.conversion import jobs
+from cellfarm.core.routes import EDGES, FILES
+from cellfarm.environments import build, library_environment, locate
+from cellfarm.errors import UserError
+from cellfarm.libraries import all_libraries
+from cellfarm.project import PACKAGE, Project
+
+from tests.support.projects import REPOSITORY, make_project
+
+DATA = REPOSITORY / "tests/data/user_files"
+HERE = Project(REPOSITORY)
+#: name of the file, inputs, outputs, the way to a library that does not read it, libraries that do
+HAND = {"file": "hand.onnx", "inputs": [{"name": "images:0", "shape": [1, 3, 32, 32]}]}
+SCRIPTED = {"file": "scripted.pt", "inputs": [{"name": "x", "shape": [1, 3, 32, 32]}]}
+SIGNED = {"file": "signed.tflite"}
+
+
+def python(environment: str, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run code in an environment of the models', with their scripts at hand."""
+    built = locate(HERE, environment)
+    assert build(built)["status"] == "ok"
+    path = f"import sys; sys.path.insert(0, {str(PACKAGE / 'models')!r})\n"
+    argv = [str(built.python), "-c", path + code, *arguments]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+
+
+def take_over(folder: Path, recipe: dict[str, Any], file: Path | None = None) -> dict[str, Any]:
+    environment = locate(HERE, "models")
+    assert build(environment)["status"] == "ok"
+    files = {"file": file or DATA / recipe["file"]}
+    return jobs.build_model(environment, {"source": "file", **recipe}, folder, files)
+
+
+def export(folder: Path, start: str, form: str, source: Path | None = None) -> dict[str, Any]:
+    environment = locate(HERE, EDGES[start, form])
+    assert build(environment)["status"] == "ok"
+    return jobs.export(environment, folder, form, folder.with_name(form), source, start)
+
+
+def convert(folder: Path, name: str, form: str, variant: str = "fp32") -> dict[str, Any]:
+    library = all_libraries()[name]
+    environment = locate(HERE, library_environment(name, library.default_version, "convert"))
+    assert build(environment)["status"] == "ok"
+    source = folder if (folder / "files" / FILES[form]).is_file() else folder.with_name(form)
+    out = folder.with_name(f"{name}-{variant}")
+    return jobs.convert(environment, library, variant, folder, source, FILES[form], out)
+
+
+def assert_ok(record: dict[str, Any]) -> None:
+    assert record["status"] == "ok", (record["reason"], record.get("log", "")[-2000:])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "native", "way", "readers"),
+    [
+        (HAND, "onnx", ["pt2"], [("onnxruntime", "onnx"), ("ncnn", "onnx"), ("mnn", "onnx")]),
+        (SCRIPTED, "script", ["pt2", "torchscript"], [("ncnn", "torchscript")]),
+        (SIGNED, "tflite", ["onnx"], [("litert", "tflite"), ("onnxruntime", "onnx")]),
+    ],
+    ids=["onnx", "torchscript", "tflite"],
+)
+def test_a_users_file_goes_through(tmp_path, recipe, native, way, readers):
+    folder = tmp_path / "model"
+    assert_ok(take_over(folder, recipe))
+    facts = json.loads((folder / "files/model.json").read_text())
+    assert (folder / "files" / FILES[native]).is_file()
+    for samples, wanted in (("calibration", "inputs"), ("heldout", "inputs"),
+                            ("heldout_reference", "outputs")):  # fmt: skip
+        with np.load(folder / f"files/{samples}.npz") as arrays:
+            assert {name: list(arrays[name].shape) for name in arrays.files} == {
+                spec["name"]: [16, *spec["shape"]] for spec in facts[wanted]
+            }
+    start, source = native, None
+    for form in way:  # every step checks its outputs against the file's
+        assert_ok(export(folder, start, form, source))
+        start, source = form, folder.with_name(form)
+    for library, form in readers:
+        assert_ok(convert(folder, library, form))
+
+
+def test_a_file_of_int8_weights_stays_what_it_is(tmp_path):
+    folder = tmp_path / "model"
+    assert_ok(take_over(folder, SIGNED))
+    described = folder / "files/model.json"
+    described.write_text(described.read_text().replace('"fp32"', '"int8"'))
+    record = json.loads((folder / "record.json").read_text())
+    for entry in record["files"]:
+        entry["bytes"] = (folder / "files" / entry["name"]).stat().st_size
+    (folder / "record.json").write_text(json.dumps(record))
+    refused = convert(folder, "litert", "tflite", "fp32")
+    assert refused["status"] == "unsupported"
+    assert refused["reason"] == "the model's file is int8 already: fp32 cannot be made of it"
+    assert_ok(convert(folder, "litert", "tflite", "int8"))
+    (artifact,) = tmp_path.glob("litert-int8/files/*")
+    assert artifact.read_bytes() == (DATA / "signed.tflite").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reason"),
+    [
+        (HAND | {"outputs": ["other"]}, "the file's outputs are probabilities, not other"),
+        (
+            SIGNED | {"inputs": [{"name": "picture", "content": "ones"}]},
+            "the output does not depend on the input as it is drawn",
+        ),
+    ],
+    ids=["outputs", "constant"],
+)
+def test_what_does_not_fit_to_a_file_is_said(tmp_path, recipe, reason):
+    record = take_over(tmp_path / "model", recipe)
+    assert record["status"] == "failed" and reason in record["reason"]
+
+
+UNREADABLE = """
+from pathlib import Path
+from protocol import RecipeError
+from user_files import open_file
+for suffix in ("onnx", "tflite", "pt2", "pt"):
+    file = Path(sys.argv[1], f"a.{suffix}")
+    file.write_bytes(b"no model")
+    try:
+        open_file(file)
+    except RecipeError as error:
+        assert f"a.{suffix} cannot be read" in str(error), str(error)
+    else:
+        raise AssertionError(suffix)
+"""
+
+
+def test_a_file_of_another_kind_is_said(tmp_path):
+    done = python("models", UNREADABLE, str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+BRANCHING = """
+import sys, torch
+class Branching(torch.nn.Module):
+    def forward(self, x):
+        return x * 2 if float(x.sum()) > 0 else x * 3
+torch.jit.script(Branching()).save(sys.argv[1])
+"""
+
+
+def test_a_branch_on_values_is_never_frozen_in(tmp_path):
+    file = tmp_path / "branching.pt"
+    source = tmp_path / "branching.py"  # torch.jit.script reads it
+    source.write_text(BRANCHING)
+    run = "import runpy; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    assert python("models", run, str(source), str(file)).returncode == 0
+    recipe = {"file": file.name, "inputs": [{"name": "x", "shape": [1, 4]}]}
+    assert_ok(take_over(tmp_path / "model", recipe, file))
+    record = export(tmp_path / "model", "script", "pt2")
+    assert record["status"] == "unsupported" and "control flow that depends" in record["reason"]
+
+
+def test_a_recipe_is_written_from_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
+    project = make_project(tmp_path)
+    shutil.copytree(DATA, tmp_path / "mine")
+    file = tmp_path / "mine/hand.onnx"
+    with pytest.raises(UserError, match="give --shape images:0="):
+        add_file(project, file, None, "classification", {})
+    path = add_file(project, file, None, "classification", {"images:0": [1, 3, 32, 32]})
+    assert path == project.models / "hand.yaml"
+    recipe = documents.read(path, project.config / "schemas/model.schema.json")
+    assert (recipe["file"], recipe["task"]) == ("mine/hand.onnx", "classification")
+    assert recipe["inputs"] == [
+        {"name": "images:0", "shape": [1, 3, 32, 32], "dtype": "float32", "content": "image"}
+    ]
+    with pytest.raises(UserError, match="is there already"):
+        add_file(project, file, None, "classification", {})
+
+
+WEIGHTS = """
+import torch
+from pathlib import Path
+from protocol import RecipeError
+from safetensors.torch import save_file
+from weights import load_weights
+from torch import nn
+
+def network():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+
+trained, folder = network(), Path(sys.argv[1])
+state = {k: torch.rand(v.shape) if v.is_floating_point() else v for k, v in trained.state_dict().items()}
+
+def check(content, form, expected=None, **recipe):
+    file = folder / f"weights.{form}"
+    (save_file if form == "safetensors" else torch.save)(content, file)
+    fresh = network()
+    try:
+        load_weights(fresh, file, {"format": form, **recipe})
+    except RecipeError as error:
+        assert expected and expected in str(error), (expected, str(error))
+        return
+    assert expected is None, expected
+    assert all(torch.equal(v, state[k]) for k, v in fresh.state_dict().items() if v.is_floating_point())
+
+check(state, "safetensors")
+check(state, "pth")
+check({"state_dict": state, "epoch": 3}, "pth")
+check({k: v for k, v in state.items() if "num_batches" not in k}, "pth")
+more = {f"backbone.{k}": v for k, v in state.items()} | {"head.weight": torch.rand(1)}
+check(more, "safetensors", key_prefix="backbone.")
+check(more, "safetensors", "begins with 'other.'", key_prefix="other.")
+check(more, "pth", "6 are missing: 0.weight, 0.bias, 1.weight, ...; 8 are unknown to the architecture")
+check({k: v for k, v in state.items() if k != "0.bias"}, "pth", "1 are missing: 0.bias")
+check(state | {"0.weight": torch.rand(8, 3, 3, 3)}, "pth", "another shape: 0.weight [8, 3, 3, 3], not [4")
+check([1, 2], "pth", "holds no tensors by name")
+
+class Code:
+    def __reduce__(self):
+        return (Path(sys.argv[1], "ran").touch, ())
+
+check(state | {"code": Code()}, "pth", "cannot be read as pth")
+assert not Path(sys.argv[1], "ran").exists()
+"""
+
+
+def test_weights_fit_whole_or_say_what_does_not(tmp_path):
+    done = python("models", WEIGHTS, str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+SQUEEZENET = """
+import torch
+from source_torchvision import import_torchvision
+torch.manual_seed(1)
+network = import_torchvision().models.squeezenet1_1()
+torch.save(network.state_dict(), sys.argv[1])
+x = torch.ones(1, 3, 64, 64)
+print(float(network.eval()(x).sum()))
+"""
+LOADED = """
+import torch
+program = torch.export.load(sys.argv[1]).module()
+print(float(program(torch.ones(1, 3, 64, 64))[0].sum()))
+"""
+
+
+def test_trained_weights_are_taken_as_they_are(tmp_path):
+    """No statistics are put into them: a network that was trained has its own."""
+    file = tmp_path / "weights.pth"
+    wanted = python("models", SQUEEZENET, str(file))
+    recipe = {
+        "name": "trained",
+        "task": "classification",
+        "source": "torchvision",
+        "architecture": "squeezenet1_1",
+        "weights": {"kind": "pretrained", "path": "weights.pth", "format": "pth"},
+        "inputs": [{"name": "x", "shape": [1, 3, 64, 64], "dtype": "float32", "content": "image"}],
+        "outputs": ["logits"],
+    }
+    environment = locate(HERE, "models")
+    folder = tmp_path / "model"
+    assert_ok(jobs.build_model(environment, recipe, folder, {"weights": file}))
+    found = python("models", LOADED, str(folder / "files/model.pt2"))
+    assert float(found.stdout) == pytest.approx(float(wanted.stdout), rel=1e-5)

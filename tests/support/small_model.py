@@ -1,0 +1,150 @@
+"""A model of a few operators as the models' worker leaves one, made in seconds, for converters."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cellfarm.conversion import jobs
+from cellfarm.core.cells import Cell
+from cellfarm.devices.local import LocalTransport
+from cellfarm.environments import Environment, build, locate
+from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.operators import read_vocabulary
+from cellfarm.experiments.payload import pack
+from cellfarm.libraries import Library, all_libraries
+from cellfarm.project import Project
+
+from tests.support.protocols import SMALLEST
+
+SAMPLES = 3
+#: Batch normalisation, a depthwise convolution, a sum, a concatenation, pooling and a classifier.
+_MAKE = """\
+import sys, pathlib, warnings, numpy as np, torch
+from torch import nn
+warnings.simplefilter("ignore")
+out = pathlib.Path(sys.argv[1])
+torch.manual_seed(0)
+class Small(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16),
+                                  nn.ReLU6(inplace=True))
+        self.depthwise = nn.Sequential(nn.Conv2d(16, 16, 3, 1, 1, groups=16), nn.ReLU6(inplace=True))
+        self.pointwise = nn.Conv2d(16, 16, 1)
+        self.head = nn.Linear(32, 10)
+    def forward(self, x):
+        x = self.stem(x)
+        y = torch.cat([self.pointwise(self.depthwise(x)) + x, x], 1)
+        return self.head(torch.flatten(nn.functional.adaptive_avg_pool2d(y, 1), 1))
+model = Small()
+with torch.no_grad():
+    model.train()
+    for _ in range(3): model(3 * torch.randn(4, 3, 32, 32))
+    model.eval()
+    def draw(n): return 3 * torch.randn(n, 1, 3, 32, 32) + torch.randn(n, 1, 3, 1, 1)
+    def answer(samples): return np.stack([model(one).numpy() for one in samples])
+    one, held = draw(1), draw(int(sys.argv[2]))
+    np.savez(out / "inputs.npz", input=one[0].numpy())
+    np.savez(out / "calibration.npz", input=draw(16).numpy())
+    np.savez(out / "heldout.npz", input=held.numpy())
+    np.savez(out / "reference.npz", logits=answer(one)[0])
+    np.savez(out / "heldout_reference.npz", logits=answer(held))
+    program = torch.export.export(model, (one[0],))
+    torch.export.save(program, out / "model.pt2")
+    torch.onnx.export(program, (), str(out / "model.onnx"), dynamo=True, verbose=False,
+                      input_names=["input"], output_names=["logits"], external_data=False)
+"""
+_DESCRIPTION = {
+    "inputs": [{"name": "input", "shape": [1, 3, 32, 32], "dtype": "float32"}],
+    "outputs": [{"name": "logits", "shape": [1, 10], "dtype": "float32"}],
+    "task": "classification",
+    "parameters": 1000,
+    "flops": 1e6,
+}
+
+
+def environment(name: str) -> Environment:
+    """An environment of the checkout's, built."""
+    found = locate(Project.here(), name)
+    state = build(found)
+    assert state["status"] == "ok", state
+    return found
+
+
+def make_model(folder: Path) -> Path:
+    """Fill the folder of a model, with ``model.pt2`` and ``model.onnx`` in it; returns it."""
+    files = folder / jobs.FILES
+    files.mkdir(parents=True)
+    python = environment("models").python
+    subprocess.run([str(python), "-c", _MAKE, str(files), str(SAMPLES)], check=True)
+    (files / "model.json").write_text(json.dumps(_DESCRIPTION))
+    (folder / jobs.RECORD).write_text(json.dumps({"status": "ok", "files": []}))
+    return folder
+
+
+@dataclass
+class Subject:
+    """One library at one variant, for the model of `make_model`."""
+
+    library: Library
+    variant: str
+    model: Path
+    work: Path
+
+    @classmethod
+    def of(cls, library: str, variant: str, model: Path) -> Subject:
+        """Its files are beside the model's, for every test that asks for the same."""
+        work = model.parent / f"{library}-{variant}"
+        return cls(all_libraries()[library], variant, model, work)
+
+    def environment(self, purpose: str) -> Environment:
+        return environment(f"{self.library.name}@{self.library.default_version}.{purpose}")
+
+    def convert(self, name: str = "artifact") -> dict[str, Any]:
+        """The record of a conversion, of the first one under that name."""
+        found = jobs.read_record(self.work / name)
+        if found:
+            return found
+        source = {"pt2": "model.pt2", "onnx": "model.onnx"}[self.library.document["sources"][0]]
+        return jobs.convert(
+            self.environment("convert"), self.library, self.variant, self.model, self.model, source,
+            self.work / name,
+        )  # fmt: skip
+
+    def launch(self, mode: str, processor: str = "cpu") -> dict[str, Any]:
+        """The record of a launch of what was converted."""
+        transport = LocalTransport(self.work / "device")
+        transport.prepare()
+        files = self.model / jobs.FILES
+        transport.put(pack(self.library.shipped, self.work / "packed"), "payload.pyz")
+        transport.put(self.work / "artifact" / jobs.FILES, "artifact")
+        for name in ("inputs.npz", "heldout.npz"):
+            transport.put(files / name, name)
+        with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as m:
+            reference, heldout_reference = dict(one), dict(m)
+        deployed = Deployed(
+            python=self.environment("run").python,
+            payload="payload.pyz",
+            artifact="artifact",
+            inputs="inputs.npz",
+            heldout="heldout.npz",
+            heldout_reference=heldout_reference,
+            description=_DESCRIPTION,
+            given={},
+            reference=reference,
+            classes=True,
+            variables=self.library.variables,
+            vocabulary=read_vocabulary(self.library.vocabulary),
+        )
+        protocol = SMALLEST | {"profile": {"runs": 2}, "quality": {"samples": SAMPLES}}
+        name, version = self.library.name, self.library.default_version
+        cell = Cell("small", name, version, self.variant, "host", processor, 2)
+        return launch(
+            Setting(transport, protocol, 2), deployed, cell,
+            mode=mode, cores=None, scratch="launches/one",
+        )  # fmt: skip

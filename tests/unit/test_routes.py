@@ -1,0 +1,91 @@
+"""From what a model is in to what a library reads, in the fewest steps."""
+
+from __future__ import annotations
+
+import pytest
+from cellfarm.core.routes import (
+    EDGES,
+    FILES,
+    SUFFIXES,
+    choose,
+    format_of,
+    format_of_file,
+    native_format,
+    no_route,
+    previous,
+    route,
+)
+from cellfarm.environments import SHARED
+from cellfarm.libraries import all_libraries
+
+
+@pytest.mark.parametrize(
+    ("native", "sources", "way"),
+    [
+        ("pt2", ("pt2", "tflite"), ("pt2",)),
+        ("tflite", ("pt2", "tflite"), ("tflite",)),
+        ("pt2", ("torchscript", "onnx"), ("pt2", "torchscript")),
+        ("pt2", ("onnx", "torchscript"), ("pt2", "onnx")),
+        ("onnx", ("torchscript", "onnx"), ("onnx",)),
+        ("onnx", ("pt2",), ("onnx", "pt2")),
+        ("script", ("onnx",), ("script", "pt2", "onnx")),
+        ("tflite", ("torchscript",), ("tflite", "onnx", "pt2", "torchscript")),
+        ("onnx", ("tflite",), None),
+    ],
+)
+def test_the_fewest_steps_win_and_then_the_librarys_liking(native, sources, way):
+    form = choose(native, sources)
+    assert (route(native, form) if form else None) == way
+
+
+def test_a_part_of_a_route_is_the_route_to_its_end():
+    for native in FILES:
+        for form in FILES:
+            for end in range(2, len(route(native, form) or ()) + 1):
+                steps = (route(native, form) or ())[:end]
+                assert route(native, steps[-1]) == steps
+                assert previous(native, steps[-1]) == steps[-2]
+
+
+@pytest.mark.parametrize("native, form", [("pt2", "pt2"), ("onnx", "tflite"), ("pt2", "script")])
+def test_nothing_precedes_what_is_not_made(native, form):
+    with pytest.raises(ValueError, match=f"nothing makes {form} of {native}"):
+        previous(native, form)
+
+
+def test_every_step_has_an_environment_and_files_of_known_names():
+    for (start, form), environment in EDGES.items():
+        assert environment in SHARED and {start, form} <= set(FILES)
+    assert set(SUFFIXES.values()) <= set(FILES)
+    assert {form: format_of_file(name) for form, name in FILES.items()} == {
+        form: form for form in FILES
+    }
+
+
+def test_every_library_gets_every_model_that_cellfarm_builds():
+    for library in all_libraries().values():
+        assert choose("pt2", library.sources), library.name
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("a.onnx", "onnx"), ("b/A.TFLITE", "tflite"), ("x.y.pt2", "pt2"), ("m.pt", "script")],
+)
+def test_a_suffix_says_the_format(name, form):
+    assert format_of(name) == form
+    assert native_format({"source": "file", "file": name}) == form
+
+
+def test_what_is_built_is_a_program():
+    assert native_format({"source": "timm"}) == "pt2"
+
+
+@pytest.mark.parametrize("name", ["model.h5", "model", ".onnx"])
+def test_another_suffix_says_none(name):
+    with pytest.raises(ValueError, match="is of no known format"):
+        format_of(name)
+
+
+def test_the_lack_of_a_route_names_both_ends():
+    reason = no_route("LiteRT", "onnx", ("tflite",))
+    assert reason == "LiteRT reads TFLite; from ONNX there is no faithful route to that"

@@ -1,0 +1,212 @@
+"""A user's own file in the plan: found by its content, wherever it stands."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cellfarm import contents
+from cellfarm.causes import model_causes
+from cellfarm.configuration import load as load_configuration
+from cellfarm.conversion import jobs
+from cellfarm.core.routes import route
+from cellfarm.errors import TransientHostError, UserError
+from cellfarm.libraries import Library, all_libraries
+from cellfarm.pipeline import Pipeline
+from cellfarm.plan import TASK, Plan, freeze, make_plan
+from cellfarm.project import Project
+
+from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
+
+DATA = REPOSITORY / "tests/data/user_files"
+SHA256 = "a" * 64
+RECIPE: dict[str, Any] = {
+    "name": "mine",
+    "source": "file",
+    "file": "mine/hand.onnx",
+    "inputs": [{"name": "images:0", "shape": [1, 3, 32, 32]}],
+    "outputs": ["probabilities"],
+}
+PRETRAINED = {
+    "kind": "pretrained",
+    "url": "https://example.org/w",
+    "sha256": SHA256,
+    "format": "pth",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = make_project(tmp_path)
+    shutil.copytree(DATA, tmp_path / "mine")
+    for path in (tmp_path / "mine").iterdir():
+        os.utime(path, (1e9, 1e9))
+    write_yaml(project.models / "mine.yaml", RECIPE)
+    return project
+
+
+def identify(project: Project, **changes: Any) -> str:
+    return model_causes(project, RECIPE | changes).id
+
+
+def plan_of(project: Project, recipe: dict[str, Any], libraries: list[str]) -> Plan:
+    write_yaml(project.models / "mine.yaml", recipe)
+    config = CONFIG | {"models": ["mine"], "libraries": libraries}
+    return make_plan(project, load_configuration(project, config, "test.yaml"))
+
+
+def test_a_moved_or_touched_file_is_the_same_model(project):
+    before = identify(project)
+    (project.root / "mine/hand.onnx").rename(project.root / "other.onnx")
+    os.utime(project.root / "other.onnx")
+    assert identify(project, file="other.onnx", title="Another") == before
+
+
+def test_another_content_is_another_model(project):
+    before = identify(project)
+    with (project.root / "mine/hand.onnx").open("ab") as file:
+        file.write(b"\0")
+    assert identify(project) != before
+    assert identify(project, inputs=[]) != identify(project)
+
+
+def test_a_missing_file_is_the_users_mistake(project):
+    with pytest.raises(
+        UserError, match=r"models/mine\.yaml: key 'file': there is no file gone\.onnx"
+    ):
+        identify(project, file="gone.onnx")
+    weights = {"kind": "pretrained", "path": "gone.pth", "format": "pth"}
+    with pytest.raises(UserError, match=r"key 'weights\.path': there is no file gone\.pth"):
+        model_causes(project, {"name": "m", "source": "torchvision", "weights": weights})
+
+
+def test_a_file_is_read_once_for_each_content(project, monkeypatch):
+    read: list[Path] = []
+    digest = contents.file_digest
+    monkeypatch.setattr(contents, "file_digest", lambda path: (read.append(path), digest(path))[1])
+    path = project.root / "mine/hand.onnx"
+    first = contents.sha256(project, path)
+    assert contents.sha256(project, path) == first == digest(path) and len(read) == 1
+    path.write_bytes(b"new")
+    os.utime(path, (1e9 + 1, 1e9 + 1))
+    assert contents.sha256(project, path) != first and len(read) == 2
+
+
+def test_a_file_that_was_only_just_written_is_not_believed_twice(project):
+    path = project.root / "mine/hand.onnx"
+    path.write_bytes(b"one")
+    first = contents.sha256(project, path)
+    stamp = path.stat()
+    path.write_bytes(b"two")  # as long, and within one tick of a coarse clock
+    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    assert contents.sha256(project, path) != first
+
+
+@pytest.mark.parametrize(
+    ("file", "library", "exports"),
+    [
+        ("hand.onnx", "onnxruntime", ()),
+        ("hand.onnx", "ncnn", ()),
+        ("hand.onnx", "executorch", ("pt2",)),
+        ("signed.tflite", "litert", ()),
+        ("signed.tflite", "mnn", ("onnx",)),
+        ("scripted.pt", "ncnn", ("pt2", "torchscript")),
+        ("scripted.pt", "litert", ("pt2",)),
+    ],
+)
+def test_a_file_takes_the_shortest_way_to_a_library(project, file, library, exports):
+    plan = plan_of(project, RECIPE | {"file": f"mine/{file}"}, [library])
+    (planned,) = plan.cells
+    native = plan.models["mine"].native
+    assert (route(native, planned.source or "") or ())[1:] == exports
+    assert (planned.export_id is None) == (not exports)
+
+
+def test_the_workflow_is_told_of_every_step(project, monkeypatch):
+    write_yaml(project.models / "mine.yaml", RECIPE | {"file": "mine/signed.tflite"})
+    monkeypatch.chdir(project.root)
+    monkeypatch.setattr("cellfarm.project.Project.here", lambda: project)
+    pipeline = Pipeline(CONFIG | {"models": ["mine"], "libraries": ["executorch"]})
+    (planned,) = pipeline.plan.cells
+    artifact = pipeline.artifact_inputs(planned.artifact_id)
+    assert artifact[-1].startswith("results/exports/mine/pt2/")
+    of_pt2, of_onnx = (pipeline.export_inputs("mine", form) for form in ("pt2", "onnx"))
+    assert of_pt2[-1].startswith("results/exports/mine/onnx/")
+    assert "models.tflite-" in of_onnx[0] and of_onnx[-1].startswith("results/models/mine/")
+    assert pipeline.model_inputs("mine") == [pipeline.models_environment()]
+
+
+def test_pretrained_weights_are_fetched_before_the_model_is_built(project, monkeypatch):
+    recipe = {
+        "name": "mine",
+        "task": "classification",
+        "source": "torchvision",
+        "architecture": "squeezenet1_1",
+        "weights": PRETRAINED,
+        "inputs": [{"name": "x", "shape": [1, 3, 64, 64], "dtype": "float32", "content": "image"}],
+        "outputs": ["logits"],
+    }
+    write_yaml(project.models / "mine.yaml", recipe)
+    monkeypatch.setattr("cellfarm.project.Project.here", lambda: project)
+    pipeline = Pipeline(CONFIG | {"models": ["mine"]})
+    wanted = pipeline.model_inputs("mine")[-1]
+    name = wanted.split("/")[2]
+    assert wanted == f"results/downloads/{name}/record.json" and name.startswith(SHA256)
+    assert pipeline.model_of_download(name) == "mine"
+    assert wanted in load_preparation(pipeline)
+
+
+def load_preparation(pipeline: Pipeline) -> list[str]:
+    from cellfarm.plan import load
+
+    return list(load(pipeline.project, str(pipeline.plan_id))["preparation"])
+
+
+def test_a_recipe_without_a_task_is_compared_as_numbers(project):
+    plan = plan_of(project, RECIPE, ["onnxruntime"])
+    config = CONFIG | {"models": ["mine"], "libraries": ["onnxruntime"]}
+    frozen = freeze(plan, load_configuration(project, config, "test.yaml"))
+    assert frozen["models"]["mine"]["task"] == TASK
+
+
+def test_a_failed_download_is_the_models_reason(project, tmp_path):
+    from cellfarm.environments import Environment
+
+    download = tmp_path / "download"
+    download.mkdir()
+    (download / jobs.RECORD).write_text('{"status": "failed", "reason": "HTTP status 404"}')
+    nothing = Environment("none", tmp_path / "none", tmp_path / "none.txt")
+    record = jobs.build_model(nothing, RECIPE, tmp_path / "model", {}, download)
+    assert (record["status"], record["reason"]) == ("failed", "weights: HTTP status 404")
+
+
+def test_weights_that_were_deleted_are_fetched_again(project, tmp_path):
+    from cellfarm.environments import Environment
+
+    download = tmp_path / "download"
+    download.mkdir()
+    (download / jobs.RECORD).write_text('{"status": "ok", "reason": null}')
+    nothing = Environment("none", tmp_path / "none", tmp_path / "none.txt")
+    with pytest.raises(TransientHostError, match="is gone"):
+        jobs.build_model(nothing, RECIPE, tmp_path / "m", {"weights": tmp_path / "gone"}, download)
+    assert not (download / jobs.RECORD).exists()
+
+
+def test_a_library_that_no_route_leads_to_is_unsupported(tmp_path):
+    document = all_libraries()["litert"].document | {"sources": ["tflite"]}
+    library = Library(tmp_path, document)
+    record = jobs.refuse(library, "onnx", tmp_path / "artifact")
+    assert record["status"] == "unsupported"
+    assert record["reason"] == "LiteRT reads TFLite; from ONNX there is no faithful route to that"
+
+
+def test_helpers_of_a_conversion_stay_here_and_count(tmp_path):
+    for name in ("convert.py", "backend.py", "conversion/b.py", "conversion/a.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    library = Library(tmp_path, {})
+    assert [path.name for path in library.conversion_modules] == ["a.py", "b.py"]
+    assert [path.name for path in library.shipped] == ["backend.py"]

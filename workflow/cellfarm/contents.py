@@ -1,0 +1,58 @@
+"""What is in files that a model's recipe names: their SHA-256, read once for each content."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .core.digests import file_digest
+from .core.store import read_object, write_atomically
+from .errors import UserError
+from .project import Project
+
+#: A file that was written this short a time ago may change again within one tick of its clock.
+_SETTLED_S = 2.0
+
+
+def named_files(project: Project, recipe: Mapping[str, Any]) -> dict[str, Path]:
+    """The files of the user's own that a recipe names: `file` (the model) and `weights`.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    given = {"file": recipe.get("file"), "weights": recipe.get("weights", {}).get("path")}
+    found = {what: project.root / path for what, path in given.items() if path}
+    for what, path in found.items():
+        if not path.is_file():
+            key = "file" if what == "file" else "weights.path"
+            raise UserError(
+                f"models/{recipe['name']}.yaml: key '{key}': there is no file {given[what]} "
+                "(a path is relative to the project's folder)"
+            )
+    return found
+
+
+def sha256(project: Project, path: Path) -> str:
+    """The SHA-256 of a file's bytes; it is read again only when its size or its date changed.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        status = path.stat()
+        stamp = [status.st_size, status.st_mtime_ns]
+        note = project.results / "digests.json"
+        known = read_object(note) or {}
+        entry = known.get(str(path))
+        if isinstance(entry, list) and entry[:2] == stamp:
+            return str(entry[2])
+        value = file_digest(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    if time.time() - status.st_mtime > _SETTLED_S:
+        kept = {name: one for name, one in known.items() if Path(name).is_file()}
+        write_atomically(note, json.dumps(kept | {str(path): [*stamp, value]}, indent=1) + "\n")
+    return value

@@ -1,0 +1,131 @@
+"""From the format that a model is in to one that a library's converter reads. Pure.
+
+A model built from an architecture is a PyTorch program (``pt2``); a user's own file is what it is.
+Each edge is one exporter, and the least number of them wins: every step is a chance to lose
+something. Every step of a user's file is checked against the file's own outputs (see
+cellfarm.models.user_exports).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Any
+
+#: format -> the name of its file, in the folder of a model or of an export. `torchscript` is a trace,
+#: operators one after the other; `script` is TorchScript of a user's own, which may hold any code.
+FILES = {
+    "pt2": "model.pt2",
+    "onnx": "model.onnx",
+    "torchscript": "model.torchscript.pt",
+    "script": "model.script.pt",
+    "tflite": "model.tflite",
+}
+
+#: how a user's file may be called -> what it is
+SUFFIXES = {
+    ".onnx": "onnx",
+    ".tflite": "tflite",
+    ".pt2": "pt2",
+    ".pt": "script",
+    ".pth": "script",
+    ".ts": "script",
+}
+
+#: (from, to) -> the environment that its exporter runs in
+EDGES = {
+    ("pt2", "onnx"): "models",
+    ("pt2", "torchscript"): "models",
+    ("script", "pt2"): "models",
+    ("onnx", "pt2"): "models",
+    ("tflite", "onnx"): "models.tflite",
+}
+
+_TITLES = {
+    "pt2": "PyTorch programs",
+    "onnx": "ONNX",
+    "torchscript": "TorchScript traces",
+    "script": "TorchScript",
+    "tflite": "TFLite",
+}
+
+
+def native_format(recipe: Mapping[str, Any]) -> str:
+    """What the files of a recipe's model hold.
+
+    Raises:
+        ValueError: the suffix of a user's file says no format.
+    """
+    if recipe.get("source") != "file":
+        return "pt2"
+    return format_of(str(recipe["file"]))
+
+
+def format_of(file: str) -> str:
+    """The format of a user's file, by its suffix.
+
+    Raises:
+        ValueError: the suffix says none.
+    """
+    suffix = PurePosixPath(file).suffix.lower()
+    if suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
+        raise ValueError(f"'{file}' is of no known format: the suffixes are {known}")
+    return SUFFIXES[suffix]
+
+
+def format_of_file(name: str) -> str:
+    """The format of one of the pipeline's own files, by its name in FILES."""
+    return next(form for form, file in FILES.items() if file == name)
+
+
+@cache
+def route(native: str, form: str) -> tuple[str, ...] | None:
+    """The formats from `native` to `form`, both included; None where there is no way.
+
+    A part of a route is the route to its own end, so routes share their first steps.
+    """
+    before: dict[str, str | None] = {native: None}
+    waiting = deque([native])
+    while waiting:
+        here = waiting.popleft()
+        for start, end in EDGES:
+            if start == here and end not in before:
+                before[end] = here
+                waiting.append(end)
+    if form not in before:
+        return None
+    steps: list[str] = []
+    step: str | None = form
+    while step is not None:
+        steps.append(step)
+        step = before[step]
+    return tuple(reversed(steps))
+
+
+@cache
+def choose(native: str, sources: tuple[str, ...]) -> str | None:
+    """Which of the formats that a library reads, best first, it is given: the one that the fewest
+    steps lead to, and of several the one that the library likes best; None where no way leads."""
+    routes = [found for form in sources if (found := route(native, form))]
+    return min(routes, key=len)[-1] if routes else None
+
+
+def previous(native: str, form: str) -> str:
+    """The format that `form` is made from.
+
+    Raises:
+        ValueError: no way leads to it, or it is the model's own.
+    """
+    steps = route(native, form)
+    if steps is None or len(steps) < 2:
+        raise ValueError(f"nothing makes {form} of {native}")
+    return steps[-2]
+
+
+def no_route(title: str, native: str, sources: Sequence[str]) -> str:
+    """Why a library gets nothing: the reason of an `unsupported` result."""
+    read = " and ".join(_TITLES[form] for form in sources)
+    return f"{title} reads {read}; from {_TITLES[native]} there is no faithful route to that"
