@@ -74,9 +74,9 @@ def test_an_unsupported_operator(farm: Farm) -> None:
 
 
 def test_an_unsupported_variant(farm: Farm) -> None:
-    farm.configure(variants=["fp32", "int8"], models=["small_squeezenet"])
+    farm.configure(variants=["fp32", "int8_weights"], models=["small_squeezenet"])
     farm.run("measured")
-    rows = farm.query("SELECT library, status, reason FROM cells WHERE variant = 'int8'")
+    rows = farm.query("SELECT library, status, reason FROM cells WHERE variant = 'int8_weights'")
     assert [row["status"] for row in rows] == ["unsupported", "unsupported"]
 
 

@@ -12,6 +12,12 @@ from cellfarm import libraries
 from tests.support.farm import PROTOCOL, Farm
 
 pytestmark = pytest.mark.pipeline
+#: Those that run on this machine's processor without a tool of the user's.
+LIBRARIES = [
+    name
+    for name, library in libraries.all_libraries().items()
+    if library.has_backend and "cpu" in library.processors
+]
 MODEL = "squeezenet1_1"  # at its full size: operators that take a time
 
 
@@ -20,7 +26,7 @@ def profiles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     """Library -> the profile that the pipeline stored."""
     farm = Farm.create(tmp_path_factory.mktemp("operators") / "farm")
     farm.write("config/protocols/test.yaml", PROTOCOL | {"profile": {"runs": 20}})
-    farm.configure(models=[MODEL], libraries=list(libraries.all_libraries()))
+    farm.configure(models=[MODEL], libraries=LIBRARIES)
     farm.run("measured")
     found = {}
     for path in farm.result_files():
@@ -31,7 +37,7 @@ def profiles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     return found
 
 
-@pytest.mark.parametrize("library", list(libraries.all_libraries()))
+@pytest.mark.parametrize("library", LIBRARIES)
 def test_a_profile_is_whole_and_named_in_common_words(profiles, library):
     profile = profiles[library]
     operators = profile["operators"]
