@@ -12,6 +12,7 @@ from cellfarm import contents
 from cellfarm.causes import model_causes
 from cellfarm.configuration import load as load_configuration
 from cellfarm.conversion import jobs
+from cellfarm.core.keys import export_id
 from cellfarm.core.routes import route
 from cellfarm.errors import TransientHostError, UserError
 from cellfarm.libraries import Library, all_libraries
@@ -20,6 +21,7 @@ from cellfarm.plan import TASK, Plan, freeze, make_plan
 from cellfarm.project import Project
 
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
+from tests.support.results import commit_result, make_launch
 
 DATA = REPOSITORY / "tests/data/user_files"
 SHA256 = "a" * 64
@@ -210,3 +212,28 @@ def test_helpers_of_a_conversion_stay_here_and_count(tmp_path):
     library = Library(tmp_path, {})
     assert [path.name for path in library.conversion_modules] == ["a.py", "b.py"]
     assert [path.name for path in library.shipped] == ["backend.py"]
+
+
+def test_a_recipe_may_leave_everything_to_the_file(project):
+    recipe = {"name": "mine", "source": "file", "file": "mine/signed.tflite"}
+    assert [planned.source for planned in plan_of(project, recipe, ["litert"]).cells] == ["tflite"]
+
+
+def test_a_retry_forgets_every_failed_step(project):
+    from cellfarm.retrying import set_aside
+
+    recipe = RECIPE | {"file": "mine/signed.tflite"}
+    plan = plan_of(project, recipe, ["executorch"])
+    (planned,) = plan.cells
+    model, steps = plan.models["mine"], ["onnx", "pt2"]
+    folders = [
+        project.export_folder("mine", form, export_id(model, plan.exporter, form)) for form in steps
+    ]
+    for folder in folders:
+        folder.mkdir(parents=True)
+        (folder / jobs.RECORD).write_text('{"status": "failed", "reason": "no"}')
+    commit_result(project, planned, [make_launch(status="failed", reason="no")])
+    config = CONFIG | {"models": ["mine"], "libraries": ["executorch"]}
+    path = write_yaml(project.config / "mine.yaml", config)
+    assert set_aside(project, path, ["failed"], None, None, None) == 1
+    assert not any(folder.exists() for folder in folders)

@@ -87,8 +87,8 @@ def read_model(project: Project, name: str, where: str) -> dict[str, Any]:
     """
     schema = project.config / "schemas/model.schema.json"
     recipe = _named(project.models, name, schema, where, "model")
-    inputs = [entry["name"] for entry in recipe["inputs"]]
-    for kind, names in (("inputs", inputs), ("outputs", recipe["outputs"])):
+    inputs = [entry["name"] for entry in recipe.get("inputs", ())]
+    for kind, names in (("inputs", inputs), ("outputs", recipe.get("outputs", ()))):
         if len(set(names)) != len(names):
             raise UserError(
                 f"{project.models / name}.yaml: key '{kind}': a name stands there twice"

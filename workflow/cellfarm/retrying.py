@@ -8,12 +8,14 @@ from pathlib import Path
 from .analysis.ranking import INFORMATIONAL_FLAGS
 from .configuration import load_file
 from .conversion import jobs
+from .core.keys import export_id
+from .core.routes import route
 from .core.store import STATUSES, Store
 from .environments import MODELS_ENVIRONMENT, Environment, library_environment, locate
 from .errors import UserError
-from .libraries import all_libraries
+from .fetching import Download, wanted_download
 from .locks import PURPOSES
-from .plan import PlannedCell, make_plan
+from .plan import Plan, PlannedCell, make_plan
 from .project import Project
 
 
@@ -40,7 +42,8 @@ def set_aside(
     unknown = [status for status in statuses if status not in STATUSES or status == "ok"]
     if unknown:
         raise UserError(f"cannot retry status '{unknown[0]}'; one of: {', '.join(STATUSES[1:])}")
-    plan = make_plan(project, load_file(project, configfile))
+    config = load_file(project, configfile)
+    plan = make_plan(project, config)
     store = Store(project.cells)
     count = 0
     for planned in plan.cells:
@@ -55,14 +58,18 @@ def set_aside(
         header = store.header(cell, planned.key)
         doubtful = flagged and set(header.get("flags", ())) - INFORMATIONAL_FLAGS
         if header["status"] in statuses or doubtful:
-            _forget_failed_steps(project, planned)
+            download = wanted_download(config.models[cell.model])
+            _forget_failed_steps(project, plan, planned, download)
             store.set_aside(store.path(cell, planned.key))
             count += 1
     return count
 
 
-def _forget_failed_steps(project: Project, planned: PlannedCell) -> None:
-    """Delete what a failed environment, model, export or artifact left, so that it is made anew."""
+def _forget_failed_steps(
+    project: Project, plan: Plan, planned: PlannedCell, download: Download | None
+) -> None:
+    """Delete what a failed environment, download, model, export or artifact left, so that it is made
+    anew."""
     cell = planned.cell
     names = [MODELS_ENVIRONMENT] + [
         library_environment(cell.library, cell.library_version, purpose) for purpose in PURPOSES
@@ -75,9 +82,12 @@ def _forget_failed_steps(project: Project, planned: PlannedCell) -> None:
             cell.versioned_library, cell.model, cell.variant, planned.artifact_id
         ),
     ]
-    if planned.export_id:
-        source = all_libraries()[cell.library].source
-        folders.append(project.export_folder(cell.model, source, planned.export_id))
+    model = plan.models[cell.model]
+    for form in (route(model.native, planned.source or "") or ())[1:]:
+        identity = export_id(model, plan.exporter, form)
+        folders.append(project.export_folder(cell.model, form, identity))
+    if download:
+        folders.append(project.results / "downloads" / download.name)
     for folder in folders:
         record = jobs.read_record(folder)
         if record is not None and record["status"] != "ok":

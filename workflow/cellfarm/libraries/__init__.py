@@ -47,11 +47,6 @@ class Library:
         return tuple(self.document["sources"])
 
     @property
-    def source(self) -> str:
-        """The format that it likes best."""
-        return self.sources[0]
-
-    @property
     def variants(self) -> list[str]:
         return list(self.document["variants"])
 
