@@ -54,7 +54,10 @@ def check(document: Any, schema: Path, where: str) -> None:
     if not isinstance(document, Mapping):
         raise UserError(f"{where}: expected a mapping of keys to values, found {_kind(document)}")
     _check_finite(document, where)
-    error = best_match(_validator(schema).iter_errors(document))
+    errors = list(_validator(schema).iter_errors(document))
+    # A misspelt key is also missing under its right name: its spelling is what to mend.
+    misspelt = [error for error in errors if error.validator == "additionalProperties"]
+    error = best_match(misspelt or errors)
     if error is not None:
         raise UserError(f"{where}: {_explain(error)}")
 
