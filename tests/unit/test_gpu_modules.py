@@ -21,6 +21,8 @@ ADAPTER = (
 LACKS = """\
 ERROR: Following operations are not supported by GPU delegate:
 BROADCAST_TO: Operation is not supported.
+RESHAPE: Tensor dimensions must be less than 5. InvertedResidual_0;2
+RESHAPE: Tensor dimensions must be less than 5. InvertedResidual_0;3
 EMBEDDING_LOOKUP: EMBEDDING_LOOKUP: Empty quantization params.
 220 operations will run on the GPU, and the remaining 28 operations will run on the CPU.
 """
@@ -68,8 +70,9 @@ def test_a_gpu_without_a_name_is_none(module):
 def test_litert_s_reason_is_found_in_what_it_writes(module):
     gpu = module("litert", "gpu")
     assert gpu.reason("INFO: x\n" + LACKS + "INFO: y\n") == (
-        "not supported: BROADCAST_TO: Operation is not supported.; "
-        "EMBEDDING_LOOKUP: EMBEDDING_LOOKUP: Empty quantization params."
+        "not supported: BROADCAST_TO: Operation is not supported; "
+        "RESHAPE: Tensor dimensions must be less than 5; "
+        "EMBEDDING_LOOKUP: EMBEDDING_LOOKUP: Empty quantization params"
     )
     assert gpu.reason(NO_GPU) == "INTERNAL: No adapters found"
     assert gpu.reason("INFO: x\n") is None

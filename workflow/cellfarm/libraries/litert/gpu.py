@@ -49,7 +49,9 @@ def reason(text: str) -> str | None:
     """Why the accelerator refused, from what it wrote; None if it does not say."""
     lacks = _LACKS.search(text)
     if lacks:
-        return "not supported: " + "; ".join(line.strip() for line in lacks["lines"].splitlines())
+        # A line a node: its operator, why, and its name.
+        each = dict.fromkeys(line.partition(". ")[0] for line in lacks["lines"].splitlines())
+        return "not supported: " + "; ".join(one.strip(". ") for one in each)
     failed = _FAILED.search(text)
     return failed["why"].strip() if failed else None
 
