@@ -20,6 +20,7 @@ try:
     PIPELINE = Pipeline(config, source_of_config(workflow))
     TARGETS = PIPELINE.targets()
     MEASURED = PIPELINE.measured_targets()
+    CONVERTED = PIPELINE.converted_targets()
 except CellfarmError as error:
     fail(error)
 
@@ -50,6 +51,12 @@ rule measured:
         MEASURED,
 
 
+# Everything that measuring needs, and no measuring.
+rule converted:
+    input:
+        ancient(CONVERTED),
+
+
 include: "workflow/rules/environments.smk"
 include: "workflow/rules/downloads.smk"
 include: "workflow/rules/artifacts.smk"
@@ -69,7 +76,8 @@ onstart:
 
 
 onsuccess:
-    if TARGETS:
+    # Without a warehouse nothing was measured yet (`snakemake converted`).
+    if TARGETS and PIPELINE.project.warehouse.is_file():
         from cellfarm.cli.summary import print_summary
 
         print_summary(PIPELINE.project)

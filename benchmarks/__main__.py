@@ -20,7 +20,7 @@ DEFAULT = ("planning", "launch_cost", "against_tool", "second_make")
 #: Many minutes, and `fresh` the network: only when they are named.
 NAMED_ONLY = (
     "fresh", "repeatability", "test_retest", "a_a", "a_b", "busy_core", "own_tools", "adaptive",
-    "sampler_cost",
+    "sampler_cost", "conversion",
 )  # fmt: skip
 
 

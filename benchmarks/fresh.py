@@ -31,7 +31,7 @@ def measure(options: Options) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="cellfarm-fresh-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         clone, variables = folder / "clone", _variables(folder)
-        commit = _clone(clone)
+        commit = clone_checkout(clone)
         print(f"  commit {commit} in {clone}", flush=True)
         # Quick: what shows that the clone and its variables work, without setting anything up.
         make = ["make", *(["help"] if options.quick else [])]
@@ -56,7 +56,7 @@ def _step(argv: list[str], clone: Path, variables: dict[str, str], target_s: flo
     )  # fmt: skip
 
 
-def _clone(clone: Path) -> str:
+def clone_checkout(clone: Path) -> str:
     """Clone the last commit; returns its short name."""
     status = _git("status", "--porcelain", folder=REPOSITORY)
     if status:

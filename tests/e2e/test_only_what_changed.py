@@ -52,6 +52,16 @@ def test_reordering_and_commenting_the_config_changes_nothing(farm: Farm) -> Non
     assert NOTHING in farm.run().stdout
 
 
+def test_converted_makes_artifacts_and_measures_nothing(farm: Farm) -> None:
+    before, steps = farm.result_files(), farm.step_files()
+    farm.configure(models=["small_squeezenet"], libraries=["onnxruntime"], variants=["fp16"])
+    farm.run("converted")
+    assert farm.measured_since(before) == set()
+    made = farm.steps_since(steps)
+    assert len(made) == 1 and "fp16" in next(iter(made))
+    assert "Nothing to be done" in farm.run("converted").stdout
+
+
 def test_a_new_model_is_measured_alone(farm: Farm) -> None:
     before = farm.result_files()
     farm.add_model("another", "squeezenet1_1", size=48)

@@ -60,7 +60,7 @@ class Farm:
         return farm
 
     def copy(self, root: Path) -> Farm:
-        """The farm with all its results, hard-linked where nothing rewrites in place."""
+        """The farm with all its results."""
         shutil.copytree(self.root, root, symlinks=True)
         return Farm(root)
 

@@ -88,6 +88,14 @@ class Pipeline:
         )
         return [] if up_to_date else [self._stamp([], "warehouse")]
 
+    def converted_targets(self) -> list[str]:
+        """What the stale cells are measured with: run environments and the records of artifacts."""
+        needed: dict[str, None] = {}
+        for planned in self.plan.stale:
+            if self._is_supported(planned):
+                needed.update(dict.fromkeys(self._cell_inputs(planned)))
+        return list(needed)
+
     @cached_property
     def _state(self) -> dict[str, Any]:
         return read_state(self.project)
