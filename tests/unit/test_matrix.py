@@ -51,6 +51,24 @@ def test_a_count_that_equals_all_is_measured_once():
     assert len(found) == len(set(found)) == 2 * 2 * 2
 
 
+@pytest.mark.parametrize("processor", ["gpu", "npu"])
+def test_a_processor_without_threads_is_measured_once_whatever_they_are(processor: str):
+    counts: list[list[Any]] = [[1], [1, "all"], [2, 4, 7], ["all"]]
+    found = [cells(processors=["cpu", processor], threads=threads) for threads in counts]
+    beside = [{cell for cell in one if cell.processor == processor} for one in found]
+    assert all(one == beside[0] for one in beside)  # and so are its key and its folder
+    assert len(beside[0]) == 2 * 2 * 2 * 2
+    assert {(cell.device, cell.threads) for cell in beside[0]} == {("host", 2), ("phone", 8)}
+    assert {cell.threads for cell in found[2] if cell.processor == "cpu"} == {2, 4, 7}
+
+
+def test_include_of_a_processor_without_threads_is_one_cell():
+    entry = {"processor": "gpu", "library": "ncnn", "threads": [1, 4]}
+    added = set(cells(include=[entry])) - set(cells())
+    assert len(added) == 2 * 2 * 2
+    assert {(c.processor, c.threads) for c in added} == {("gpu", 2), ("gpu", 8)}
+
+
 def test_a_version_that_is_the_default_is_measured_once():
     assert len(cells(libraries=["ncnn", "ncnn@1.0"])) == len(cells(libraries=["ncnn"]))
 

@@ -11,6 +11,7 @@ from typing import Any
 from .core.digests import file_digest
 from .core.store import read_object, write_atomically
 from .errors import UserError
+from .onnx_data import data_files
 from .project import Project
 
 #: A file that was written this short a time ago may change again within one tick of its clock.
@@ -18,10 +19,11 @@ _SETTLED_S = 2.0
 
 
 def named_files(project: Project, recipe: Mapping[str, Any]) -> dict[str, Path]:
-    """The files of the user's own that a recipe names: `file` (the model) and `weights`.
+    """The files of the user's own that a recipe names: `file` (the model), the files in which an ONNX
+    file keeps weights (`data` and its own name of each), and `weights`.
 
     Raises:
-        UserError: one of them is not there.
+        UserError: one of them is not there, or no part of the model's folder.
     """
     given = {"file": recipe.get("file"), "weights": recipe.get("weights", {}).get("path")}
     found = {what: project.root / path for what, path in given.items() if path}
@@ -32,7 +34,18 @@ def named_files(project: Project, recipe: Mapping[str, Any]) -> dict[str, Path]:
                 f"models/{recipe['name']}.yaml: key '{key}': there is no file {given[what]} "
                 "(a path is relative to the project's folder)"
             )
-    return found
+    return found | _data(recipe, found.get("file"))
+
+
+def _data(recipe: Mapping[str, Any], file: Path | None) -> dict[str, Path]:
+    if file is None or file.suffix.lower() != ".onnx":
+        return {}
+    try:
+        return {f"data {name}": path for name, path in data_files(file).items()}
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"models/{recipe['name']}.yaml: key 'file': {error}") from None
 
 
 def sha256(project: Project, path: Path) -> str:

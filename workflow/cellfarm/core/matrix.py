@@ -2,7 +2,8 @@
 
 It reads like a CI matrix: the axes are multiplied, every `exclude` entry takes away the cells that
 match all of its axes, and every `include` entry then adds the cells it describes (an axis that it
-leaves out takes the config's own values).
+leaves out takes the config's own values). A gpu and an npu have no number of threads: see
+COUNTS_THREADS.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ AXES = {
     "threads": "threads",
 }
 ALL_CORES = "all"
+#: The processors whose inference a number of threads divides. The others have one cell whatever
+#: `threads` says; what is left for the CPU (handing over, a driver's own work) has every core.
+COUNTS_THREADS = frozenset({"cpu"})
 
 
 def expand(
@@ -70,7 +74,8 @@ def _multiply(
         axes["model"], libraries, axes["variant"], axes["device"], axes["processor"],
         axes["threads"],
     ):  # fmt: skip
-        count = cores[device] if threads == ALL_CORES else threads
+        every_core = threads == ALL_CORES or processor not in COUNTS_THREADS
+        count = cores[device] if every_core else threads
         yield Cell(model, library, version, variant, device, processor, count)
 
 

@@ -25,6 +25,11 @@ MAX_ZERO_SHARE = 0.9
 #: Of the energy of a classifier's outputs, what differs between inputs. An output that does not
 #: depend on the input at all then has a cosine of 0.87, below every tolerance.
 MIN_VARIATION = 0.25
+#: Where to look for the reason of outputs that are not as a network's should be.
+_RANDOM_MISFIT = "the random weights fit the architecture badly"
+_TRAINED_MISFIT = (
+    "the trained weights fit the architecture, its arguments or the drawn inputs badly"
+)
 
 
 def calibrate_batch_norm(network: nn.Module, batches: Iterable[Sequence[Tensor]]) -> int:
@@ -154,12 +159,17 @@ def balance_classes(network: nn.Module, batches: Iterable[Sequence[Tensor]]) -> 
     return kept
 
 
-def check_outputs(outputs: dict[str, Tensor], run_other: Callable[[], dict[str, Tensor]]) -> float:
+def check_outputs(
+    outputs: dict[str, Tensor],
+    run_other: Callable[[], dict[str, Tensor]],
+    trained: bool = False,
+) -> float:
     """Refuse outputs against which nothing can be verified.
 
     Args:
         outputs: the network's outputs by name.
         run_other: gives the outputs for other inputs.
+        trained: the weights are trained ones, so the reason is not to be sought in random ones.
 
     Returns:
         The standard deviation over all values of all floating-point outputs.
@@ -168,20 +178,22 @@ def check_outputs(outputs: dict[str, Tensor], run_other: Callable[[], dict[str, 
         RecipeError: values that are not finite, vanish, explode, are mostly zero or constant, or
             do not depend on the input.
     """
+    cause = _TRAINED_MISFIT if trained else _RANDOM_MISFIT
     floating = {name: out for name, out in outputs.items() if out.is_floating_point()}
     for name, out in floating.items():
         if not torch.isfinite(out).all():
-            raise RecipeError(f"output {name!r} has values that are not finite")
+            raise RecipeError(f"output {name!r} has values that are not finite; {cause}")
         std = float(out.double().std(unbiased=False))
         if not MIN_OUTPUT_STD <= std <= MAX_OUTPUT_STD:
             raise RecipeError(
                 f"output {name!r} is degenerate: standard deviation {std:.3g} is outside"
-                f" {MIN_OUTPUT_STD:g} to {MAX_OUTPUT_STD:g}; the random weights fit the"
-                " architecture badly"
+                f" {MIN_OUTPUT_STD:g} to {MAX_OUTPUT_STD:g}; {cause}"
             )
         zeros = float((out == 0).double().mean())
         if zeros > MAX_ZERO_SHARE:
-            raise RecipeError(f"output {name!r} is degenerate: {zeros:.0%} of its values are zero")
+            raise RecipeError(
+                f"output {name!r} is degenerate: {zeros:.0%} of its values are zero; {cause}"
+            )
     if not floating:
         raise RecipeError("the model has no floating-point output to verify")
     other = run_other()

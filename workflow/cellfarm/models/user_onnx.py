@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +21,26 @@ _TYPES = {
     "tensor(double)": "float64",
     **{f"tensor({name})": name for name in ("int64", "int32", "int16", "int8", "uint8", "bool")},
 }
+#: What a message of Protocol Buffers can hold, and so what ONNX can as one file.
+MAX_BYTES = 2**31 - 1
 _QUANTISED = ("Quantize", "QLinear", "ConvInteger", "MatMulInteger", "MatMulNBits", "QGemm")
 
 
 class OnnxFile:
     """See user_model.UserModel.
 
+    Weights that stand in files beside it become a part of it.
+
     Raises:
-        RecipeError: weights in other files, inputs or outputs that are no tensors.
+        RecipeError: more than 2 GB, inputs or outputs that are no tensors.
     """
 
     def __init__(self, file: Path) -> None:
+        _check_size(file.stat().st_size)
         self._model = onnx.load(file, load_external_data=False)
-        if any(map(external_data_helper.uses_external_data, self._model.graph.initializer)):
-            raise RecipeError("its weights stand in other files: save it as one (under 2 GB)")
+        _check_size(file.stat().st_size + sum(_sizes(self._model, file.parent)))
+        # It refuses paths and links that lead out of the folder.
+        external_data_helper.load_external_data_for_model(self._model, str(file.parent))
         session = self._session()
         self.inputs = [
             Tensor(node.name, tuple(map(_size, node.shape)), _TYPES.get(node.type, node.type))
@@ -83,6 +89,23 @@ class OnnxFile:
         options.log_severity_level = 3
         data = self._model.SerializeToString()
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def _check_size(size_bytes: int) -> None:
+    if size_bytes > MAX_BYTES:
+        raise RecipeError(
+            f"with its weights it has {size_bytes / 1e9:.1f} GB: models in ONNX of more than 2 GB are"
+            " not supported"
+        )
+
+
+def _sizes(model: onnx.ModelProto, folder: Path) -> Iterator[int]:
+    """Of each tensor that stands in another file, its bytes."""
+    for tensor in external_data_helper._get_all_tensors(model):
+        if external_data_helper.uses_external_data(tensor):
+            told = external_data_helper.ExternalDataInfo(tensor)
+            whole = told.length is None
+            yield (folder / told.location).stat().st_size if whole else int(told.length)
 
 
 def _size(size: object) -> int | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from cellfarm_convert import Unsupported
+from conversion import newer
 from conversion.quantising import quantise
 from torch import Tensor
 from torch.jit.mobile import _load_for_lite_interpreter
@@ -25,6 +26,8 @@ _UNKNOWN = ("Unknown builtin op", "could not be found", "cannot be found", "not 
 def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> None:
     """Write ``model.ptl``; see `conversion.quantising` for ``int8`` and ``int8_dynamic``.
 
+    Operators that came after this version are taken apart where `conversion.newer` knows how.
+
     Raises:
         Unsupported: an operator that this version lacks, or nothing that it can quantise.
     """
@@ -33,7 +36,9 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
     with np.load(model["sample_inputs"]) as arrays:
         inputs = [torch.from_numpy(arrays[spec["name"]]) for spec in model["inputs"]]
     try:
+        newer.declare()
         module = torch.jit.freeze(torch.jit.load(str(source), map_location="cpu").eval())
+        module = newer.replace(module, inputs)
         if variant != "fp32":
             samples = _calibration(model) if variant == "int8" else []
             module = quantise(module, inputs, variant == "int8_dynamic", samples)

@@ -1,4 +1,4 @@
-"""A frozen TorchScript graph as a graph of torch.fx, which is what quantisation works on."""
+"""A frozen TorchScript graph as a graph of torch.fx, which is what quantisation and `newer` work on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from cellfarm_convert import Unsupported
 from torch import Tensor, fx, nn
+from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn import functional
 
 #: Operators that quantisation knows under another name than ATen's; the rest is taken from torch.ops, and
@@ -31,6 +32,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "squeeze": torch.squeeze,
 }
 
+_ELEMENTWISE = (operator.add, operator.mul, operator.sub)
+
 
 def as_fx(module: torch.jit.ScriptModule, limits: bool = False) -> fx.GraphModule:
     """A frozen module's graph as a graph of torch.fx: layers with weights as modules of torch.nn.
@@ -41,6 +44,49 @@ def as_fx(module: torch.jit.ScriptModule, limits: bool = False) -> fx.GraphModul
     return _Translation(module, limits).result
 
 
+def check(graph: fx.GraphModule, module: torch.jit.ScriptModule, inputs: list[Tensor]) -> None:
+    """The graph computes what the module does, up to the order of additions; else it is a bug here."""
+    for ours, theirs in zip(_flat(graph(*inputs)), _flat(module(*inputs)), strict=True):
+        scale = theirs.double().abs().max().clamp(min=1e-30)
+        if (
+            ours.shape != theirs.shape
+            or (ours.double() - theirs.double()).abs().max() > scale / 1e3
+        ):
+            raise AssertionError("the graph written for torch.fx computes something else")
+
+
+def match_images(graph: fx.GraphModule, inputs: tuple[Tensor, ...]) -> None:
+    """Give what is added to images or multiplied with them, channel by channel, their axes and strides.
+
+    Beside an image with its channels last, quantised kernels take no [C, 1, 1], and a [1, C, 1, 1] only if
+    its strides say the same of it. Those of an axis of length 1 may say anything, and often do.
+    """
+    ShapeProp(graph).propagate(*inputs)
+    for node in [one for one in graph.graph.nodes if one.target in _ELEMENTWISE]:
+        image = _shape(node)
+        if len(image) != 4 or image[2:] == (1, 1):
+            continue
+        for operand in node.all_input_nodes:
+            channels = _shape(operand)[-3:]
+            if len(channels) == 3 and channels[0] > 1 and channels[1:] == (1, 1):
+                sizes = [*_shape(operand)[:-3], *channels]
+                sizes = [1] * (4 - len(sizes)) + sizes
+                strides = [channels[0], 1, channels[0], channels[0]]
+                with graph.graph.inserting_before(node):
+                    packed = graph.graph.call_method("contiguous", (operand,))
+                    last = graph.graph.call_function(torch.as_strided, (packed, sizes, strides))
+                node.replace_input_with(operand, last)
+    graph.recompile()
+
+
+def _shape(node: fx.Node) -> tuple[int, ...]:
+    return tuple(getattr(node.meta.get("tensor_meta"), "shape", ()))
+
+
+def _flat(outputs: Any) -> list[Tensor]:
+    return [outputs] if isinstance(outputs, Tensor) else list(outputs)
+
+
 class _Translation:
     """One graph on its way; `values` holds what each of its values is: a node, or a constant."""
 
@@ -49,7 +95,7 @@ class _Translation:
         self.graph = fx.Graph()
         self.limits = limits
         self.values: dict[str, Any] = {}
-        self.constants = 0
+        self.constants: dict[int, str] = {}  # by the identity of a tensor
         script = module.graph
         for value in list(script.inputs())[1:]:
             self.values[value.debugName()] = self.graph.placeholder(
@@ -80,7 +126,7 @@ class _Translation:
             if name.endswith("_"):
                 self.values[node.inputsAt(0).debugName()] = result
         else:
-            raise Unsupported(f"not quantised: {kind} in its graph")
+            raise Unsupported(f"not rewritten: {kind} in its graph")
 
     def _operator(self, name: str, given: list[Any], node: Any) -> Any:
         layer = _LAYERS.get(name, lambda _: None)(given)
@@ -131,8 +177,8 @@ class _Translation:
             return type(value)(self._operand(one) for one in value)
         if not isinstance(value, Tensor):
             return value
-        name = f"constant{self.constants}"
-        self.constants += 1
+        # Equal weights are one constant in a frozen graph, and tracing takes no buffer twice.
+        name = self.constants.setdefault(id(value), f"constant{len(self.constants)}")
         self.root.register_buffer(name, value)
         return self.graph.get_attr(name)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from cellfarm_convert import Unsupported
-from conversion.graphs import as_fx
+from conversion.graphs import as_fx, check, match_images
 from torch import Tensor, fx, nn
 from torch.ao.quantization import (
     HistogramObserver,
@@ -46,11 +46,14 @@ def quantise(
     Raises:
         Unsupported: it has nothing that can be quantised, or control flow.
     """
-    check(as_fx(module), module, inputs)
-    graph = as_fx(module, limits=not dynamic)
     example = tuple(inputs)
+    plain, graph = as_fx(module), as_fx(module, limits=not dynamic)
+    if not dynamic:
+        match_images(plain, example)
+        match_images(graph, example)
+    check(plain, module, inputs)
     options = {} if dynamic else {"backend_config": get_qnnpack_backend_config()}
-    mapping = _dynamic() if dynamic else _static(graph)
+    mapping = _dynamic(graph) if dynamic else _static(graph)
     prepared = prepare_fx(graph, mapping, example, **options)
     for sample in samples:
         prepared(*sample)
@@ -61,8 +64,13 @@ def quantise(
     return torch.jit.freeze(torch.jit.trace(quantised, example, check_trace=False).eval())
 
 
-def _dynamic() -> QConfigMapping:
-    return QConfigMapping().set_object_type(nn.Linear, default_dynamic_qconfig)
+def _dynamic(graph: fx.GraphModule) -> QConfigMapping:
+    mapping = QConfigMapping()
+    # By name: by type they would have to be the same for a ReLU that is fused with a linear layer.
+    for name, module in graph.named_modules():
+        if isinstance(module, nn.Linear):
+            mapping.set_module_name(name, default_dynamic_qconfig)
+    return mapping
 
 
 def _static(graph: fx.GraphModule) -> QConfigMapping:
@@ -71,8 +79,7 @@ def _static(graph: fx.GraphModule) -> QConfigMapping:
     mapping = QConfigMapping()
     if not names & _KEPT_IN_FLOAT:
         mapping.set_global(_qconfig(_PER_CHANNEL))
-    # By name: by type they would have to be the same for a ReLU that is fused with a linear layer.
-    for name, module in graph.named_modules():
+    for name, module in graph.named_modules():  # by name, as in _dynamic
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             weights = _PER_TENSOR if isinstance(module, nn.Linear) else _PER_CHANNEL
             mapping.set_module_name(name, _qconfig(weights, getattr(module, "limit", float("inf"))))
@@ -105,18 +112,3 @@ class Limited(HistogramObserver):
         limited = values.clamp(max=self.limit)
         super().forward(limited)
         return limited
-
-
-def check(graph: fx.GraphModule, module: torch.jit.ScriptModule, inputs: list[Tensor]) -> None:
-    """The graph computes what the module does, up to the order of additions; else it is a bug here."""
-    for ours, theirs in zip(_flat(graph(*inputs)), _flat(module(*inputs)), strict=True):
-        scale = theirs.double().abs().max().clamp(min=1e-30)
-        if (
-            ours.shape != theirs.shape
-            or (ours.double() - theirs.double()).abs().max() > scale / 1e3
-        ):
-            raise AssertionError("the graph written for torch.fx computes something else")
-
-
-def _flat(outputs: Any) -> list[Tensor]:
-    return [outputs] if isinstance(outputs, Tensor) else list(outputs)

@@ -1,0 +1,117 @@
+"""An ONNX file as onnx itself saves it with its weights beside it, and what leads out of its folder."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cellfarm.cli.models import add_file
+from cellfarm.contents import named_files
+from cellfarm.conversion import jobs
+from cellfarm.environments import build, locate
+from cellfarm.errors import UserError
+from cellfarm.project import PACKAGE, Project
+
+from tests.support.projects import REPOSITORY, make_project
+
+HERE = Project(REPOSITORY)
+HAND = REPOSITORY / "tests/data/user_files/hand.onnx"
+RECIPE: dict[str, Any] = {
+    "name": "mine",
+    "source": "file",
+    "file": "mine/split.onnx",
+    "inputs": [{"name": "images:0", "shape": [1, 3, 32, 32]}],
+}
+
+SPLIT = """
+import onnx
+file, folder, place = sys.argv[1:]
+options = {"save_as_external_data": True, "size_threshold": 0, "convert_attribute": True}
+def split(name, **more):
+    onnx.save(onnx.load(file), f"{folder}/{name}.onnx", **options, **more)
+split("split", location="weights.bin")
+split("scattered", all_tensors_to_one_file=False)
+evil = onnx.load(f"{folder}/split.onnx", load_external_data=False)
+for one in evil.graph.initializer:
+    for entry in one.external_data:
+        entry.value = place if entry.key == "location" else entry.value
+onnx.save(evil, f"{folder}/evil.onnx")
+"""
+
+REFUSE = """
+from pathlib import Path
+import user_onnx
+from protocol import RecipeError
+from user_files import open_file
+def reason(name):
+    try:
+        open_file(Path(sys.argv[1], name))
+    except RecipeError as error:
+        return str(error)
+    raise AssertionError(name)
+for name in ("evil.onnx", "split.onnx"):  # by a path, and by a link
+    assert f"{name} cannot be read: Data of TensorProto" in reason(name), reason(name)
+user_onnx.MAX_BYTES = 1000
+assert "of more than 2 GB" in reason("scattered.onnx"), reason("scattered.onnx")
+assert "of more than 2 GB" in reason("hand.onnx")
+"""
+
+
+def python(code: str, *arguments: object) -> None:
+    """Run code in the models' environment, with their scripts at hand."""
+    built = locate(HERE, "models")
+    assert build(built)["status"] == "ok"
+    path = f"import sys; sys.path.insert(0, {str(PACKAGE / 'models')!r})\n"
+    argv = [str(built.python), "-c", path + code, *map(str, arguments)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+def take_over(folder: Path, project: Project, recipe: dict[str, Any]) -> dict[str, Any]:
+    return jobs.build_model(locate(HERE, "models"), recipe, folder, named_files(project, recipe))
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
+    (tmp_path / "mine").mkdir()
+    python(SPLIT, HAND, tmp_path / "mine", "../outside.bin")
+    return make_project(tmp_path)
+
+
+def test_weights_beside_the_file_become_a_part_of_it(project, tmp_path):
+    whole = take_over(tmp_path / "whole", HERE, RECIPE | {"file": str(HAND)})
+    assert whole["status"] == "ok", whole
+    for name in ("split", "scattered"):
+        recipe = RECIPE | {"file": f"mine/{name}.onnx"}
+        files = named_files(project, recipe)
+        assert len(files) > (1 if name == "split" else 2)
+        record = take_over(tmp_path / name, project, recipe)
+        assert record["status"] == "ok", record
+        assert not list((tmp_path / name).glob("files/*.bin"))
+        for arrays in ("inputs.npz", "reference.npz", "heldout_reference.npz"):
+            with (
+                np.load(tmp_path / "whole/files" / arrays) as first,
+                np.load(tmp_path / name / "files" / arrays) as second,
+            ):
+                assert all(np.array_equal(first[key], second[key]) for key in first.files)
+
+
+def test_a_recipe_is_written_from_a_file_with_weights_beside_it(project):
+    file = project.root / "mine/split.onnx"
+    path = add_file(project, file, None, "classification", {"images:0": [1, 3, 32, 32]})
+    assert path == project.models / "split.yaml"
+    (project.root / "mine/weights.bin").unlink()
+    with pytest.raises(UserError, match=r"split\.onnx cannot be read: .*weights\.bin"):
+        add_file(project, file, "again", "classification", {"images:0": [1, 3, 32, 32]})
+
+
+def test_the_reader_of_models_refuses_what_leads_out_itself(project):
+    mine = project.root / "mine"
+    (mine / "weights.bin").replace(project.root / "outside.bin")
+    (mine / "weights.bin").symlink_to(project.root / "outside.bin")
+    (mine / "hand.onnx").write_bytes(HAND.read_bytes())
+    python(REFUSE, mine)
