@@ -8,7 +8,7 @@ from typing import Any
 
 from . import tools
 from .configuration import Configuration
-from .contents import named_files, sha256
+from .contents import own_files, sha256
 from .core.cells import Cell
 from .core.digests import code_digest, digest
 from .core.keys import Causes, LibraryCauses, ModelCauses
@@ -16,6 +16,7 @@ from .core.routes import EDGES, native_format, route
 from .devices.facts import fingerprint
 from .environments import MODELS_ENVIRONMENT, identify_lock, library_environment, lock_of
 from .errors import UserError
+from .labelled import identity
 from .libraries import all_libraries
 from .locks import PURPOSES
 from .project import PACKAGE, Project
@@ -27,6 +28,8 @@ _FOR_PEOPLE = ("title",)
 _PLACES = ("file", "path")
 #: The scripts of cellfarm/models that only a user's own file passes through.
 _FOR_FILES = "user_"
+#: The one that only a model with labelled pictures passes through, as it is called in recipes, too.
+_LABELLED = "labelled"
 
 
 def gather(
@@ -65,22 +68,25 @@ def model_causes(project: Project, recipe: Mapping[str, Any]) -> ModelCauses:
     that it names, and the code and the environments that it passes through.
 
     Raises:
-        UserError: a file that the recipe names is not there, or is of no known format.
+        UserError: a file or folder that the recipe names is not there, or is of no known form.
     """
     try:
         native = native_format(recipe)
     except ValueError as error:
         raise UserError(f"models/{recipe['name']}.yaml: key 'file': {error}") from None
-    contents = {what: sha256(project, path) for what, path in named_files(project, recipe).items()}
-    described = _without(recipe, (*_FOR_PEOPLE, *_PLACES))
+    contents = {what: sha256(project, path) for what, path in own_files(project, recipe).items()}
+    pictures = identity(project, recipe) if _LABELLED in recipe else ""
+    described = _without(recipe, (*_FOR_PEOPLE, *_PLACES, _LABELLED))
+    if pictures:
+        described[_LABELLED] = pictures
     if "weights" in described:
         described["weights"] = _without(described["weights"], _PLACES)
     from_file = recipe["source"] == "file"
     names = _environments(native) if from_file else [MODELS_ENVIRONMENT]
     locks = [identify_lock(lock_of(project, name)) for name in names]
-    builder = digest([_builder_code(from_file), *locks])
+    builder = digest([_builder_code(from_file, bool(pictures)), *locks])
     recipe_digest = digest([described, native, contents] if contents else described)
-    return ModelCauses(recipe_digest, builder, native)
+    return ModelCauses(recipe_digest, builder, native, pictures)
 
 
 def _environments(native: str) -> list[str]:
@@ -127,11 +133,14 @@ def library_causes(
     )
 
 
-def _builder_code(from_file: bool) -> str:
-    """All of cellfarm/models but the exporter; a user's file has scripts of its own beside."""
+def _builder_code(from_file: bool, labelled: bool) -> str:
+    """All of cellfarm/models but the exporter; a user's file, and labelled pictures, have scripts
+    of their own beside."""
     paths = [path for path in _model_sources() if path.stem != "exporting"]
     if not from_file:
         paths = [path for path in paths if not path.stem.startswith(_FOR_FILES)]
+    if not labelled:
+        paths = [path for path in paths if path.stem != _LABELLED]
     return code_digest(*paths)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import documents, tools
+from . import documents, labelled, tools
 from .errors import UserError
 from .project import Project
 
@@ -93,6 +93,7 @@ def read_model(project: Project, name: str, where: str) -> dict[str, Any]:
             raise UserError(
                 f"{project.models / name}.yaml: key '{kind}': a name stands there twice"
             )
+    labelled.check(recipe, project.models / f"{name}.yaml")
     return recipe
 
 

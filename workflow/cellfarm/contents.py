@@ -11,6 +11,7 @@ from typing import Any
 from .core.digests import file_digest
 from .core.store import read_object, write_atomically
 from .errors import UserError
+from .labelled import write_list
 from .onnx_data import data_files
 from .project import Project
 
@@ -19,6 +20,17 @@ _SETTLED_S = 2.0
 
 
 def named_files(project: Project, recipe: Mapping[str, Any]) -> dict[str, Path]:
+    """What a model is built from beside its recipe: the files of the user's own that it names,
+    and `labelled`, the list of the labelled pictures (see cellfarm.labelled).
+
+    Raises:
+        UserError: one of them is not there, or no part of the model's folder.
+    """
+    files = own_files(project, recipe)
+    return files | ({"labelled": write_list(project, recipe)} if "labelled" in recipe else {})
+
+
+def own_files(project: Project, recipe: Mapping[str, Any]) -> dict[str, Path]:
     """The files of the user's own that a recipe names: `file` (the model), the files in which an ONNX
     file keeps weights (`data` and its own name of each), and `weights`.
 

@@ -184,6 +184,7 @@ def _reason(cell: Cell, causes: Mapping[str, str], store: Store) -> str:
             before = read_header(path)["causes"]
         except (OSError, ValueError, KeyError):
             continue
-        changed = [text for name, text in keys.CAUSES.items() if before.get(name) != causes[name]]
+        worded = keys.CAUSES | keys.FURTHER_CAUSES
+        changed = [text for name, text in worded.items() if before.get(name) != causes.get(name)]
         return "; ".join(changed) or "a retry was asked for"
     return "new version of the library" if store.other_versions(cell) else NEW

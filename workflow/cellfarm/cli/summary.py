@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ..analysis.ranking import FLAG_MEANINGS, Entry, Ranking, doubts, rank, ranks
 from ..project import Project
+from . import accuracy
 
 MOST_TABLES = 40  # what a person may still read in a terminal
 _COLUMNS = (
@@ -27,7 +28,8 @@ _UNKNOWN = "not available"
 
 
 def print_summary(project: Project, flagged: bool = False) -> None:
-    """Per model the libraries ranked with their intervals; what did not rank; where the report is.
+    """Per model the libraries ranked with their intervals; accuracy, where labelled pictures tell it;
+    what did not rank; where the report is.
 
     Args:
         flagged: rank flagged cells too, marked.
@@ -39,6 +41,9 @@ def print_summary(project: Project, flagged: bool = False) -> None:
 
     with connect(project.warehouse) as connection:
         rows = _rows(connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL"))
+        told = _rows(
+            connection.sql(f"SELECT {', '.join(accuracy.COLUMNS)} FROM cells ORDER BY ALL")
+        )
         ratios = _rows(connection.sql(f"SELECT {', '.join(_RATIO_COLUMNS)} FROM ratios"))
     console = Console(highlight=False, soft_wrap=True)
     rankings = rank(rows, ratios, flagged)
@@ -48,6 +53,7 @@ def print_summary(project: Project, flagged: bool = False) -> None:
             console.print(f"  [dim]{escape(note)}[/]")
     if len(rankings) > MOST_TABLES:
         console.print(f"... and {len(rankings) - MOST_TABLES} more tables: see the report")
+    accuracy.print_accuracy(console, told)
     _print_unranked(console, rows, flagged)
     _print_flags(console, rows, flagged)
     counts = Counter(str(row["status"]) for row in rows)

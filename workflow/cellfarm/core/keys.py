@@ -27,15 +27,21 @@ CAUSES = {
     "protocol": "the protocol changed",
     "verification": "the tolerances changed",
 }
+#: Causes that only some cells have.
+FURTHER_CAUSES = {"labelled": "the labelled pictures changed"}
 
 
 @dataclass(frozen=True)
 class ModelCauses:
-    """Digests of what a model's files depend on, and the format that they are in."""
+    """Digests of what a model's files depend on, and the format that they are in.
+
+    `recipe` covers the labelled pictures, too; their own digest tells that it was they that changed.
+    """
 
     recipe: str
     builder: str
     native: str = "pt2"
+    labelled: str = ""
 
     @cached_property
     def id(self) -> str:
@@ -99,6 +105,7 @@ def cell_causes(cell: Cell, causes: Causes) -> dict[str, str]:
     library = causes.libraries[cell.versioned_library]
     model = causes.models[cell.model]
     return {
+        **({"labelled": model.labelled} if model.labelled else {}),
         "model": model.id,
         "exporter": exporter_of(causes.exporter, library, model.native),
         "converter": conversion_of(library, model.native),

@@ -19,6 +19,7 @@ from ..environments import library_environment, locate
 from ..plan import PlannedCell
 from ..project import Project
 from . import native
+from .accuracy import MOST_TOOL_BYTES, Pictures
 from .launch import Deployed
 from .operators import read_vocabulary
 from .payload import pack
@@ -59,11 +60,15 @@ class Deployment:
             f"inputs/{planned.model_id}.npz": model / "inputs.npz",
             f"inputs/{planned.model_id}.heldout.npz": model / "heldout.npz",
         }
+        pictures = Pictures.of(model)
+        labelled = f"inputs/{planned.model_id}.labelled.npy" if pictures else ""
+        if pictures:
+            names[labelled] = pictures.pixels
         for name, source in names.items():
             if self.transport.put(source, name):
                 self.told(name)
         try:
-            tool = self._tool(planned, library, model, artifact)
+            tool = self._tool(planned, library, model, artifact, pictures)
         except native.Refusal as refused:
             return _unsupported(str(refused))
         if tool is None and not library.has_backend:
@@ -83,10 +88,17 @@ class Deployment:
             vocabulary=read_vocabulary(library.vocabulary),
             payload_bytes=payload.stat().st_size,
             tool=tool,
+            labelled=labelled,
+            pictures=pictures,
         )
 
     def _tool(
-        self, planned: PlannedCell, library: libraries.Library, model: Path, artifact: Path
+        self,
+        planned: PlannedCell,
+        library: libraries.Library,
+        model: Path,
+        artifact: Path,
+        pictures: Pictures | None,
     ) -> native.NativeTool | None:
         """The library's own tool with its inputs on the device, where the user gave its path."""
         on_host, on_device = self._given(planned)
@@ -99,7 +111,10 @@ class Deployment:
         prefix = f"inputs/{planned.model_id}.{library.name}-{code_digest(*library.tool_modules)}"
         held_out = _arrays(model / "heldout.npz")
         given = {name: array[None] for name, array in _arrays(model / "inputs.npz").items()}
-        for kind, arrays in (("given", given), ("heldout", held_out)):
+        samples = {"given": given, "heldout": held_out}
+        if pictures and pictures.tool_bytes <= MOST_TOOL_BYTES:
+            samples["labelled"] = pictures.arrays()
+        for kind, arrays in samples.items():
             name = f"{prefix}.{kind}"
             if native.put_inputs(module, self.transport, name, arrays, description["inputs"]):
                 self.told(name)
@@ -112,6 +127,8 @@ class Deployment:
             heldout_samples=min((len(array) for array in held_out.values()), default=0),
             architecture=self.facts.get("architecture"),
             nodes=json.loads(nodes.read_text(encoding="utf-8")) if nodes.is_file() else {},
+            labelled=f"{prefix}.labelled" if "labelled" in samples else "",
+            labelled_samples=len(pictures.labels) if pictures and "labelled" in samples else 0,
         )
 
     def _given(self, planned: PlannedCell) -> tuple[dict[str, str], dict[str, str]]:

@@ -28,9 +28,9 @@ from .gates import Gates
 from .journal import Journal
 from .launch import Deployed, Setting, cores_of, launch
 from .progress import Progress
-from .rounds import MEASURE, QUALITY, due, round_order
+from .rounds import MEASURE, UNTIMED, due, round_order
 from .speed import DeviceSpeed
-from .summary import Terms, closing_modes, is_emulated, is_finished, of_mode, summarise
+from .summary import Terms, closing_modes, first_bad, is_emulated, is_finished, of_mode, summarise
 
 SCHEMA = 2
 
@@ -268,7 +268,7 @@ class _Measuring:
         self.progress.measuring(cell, number, mode)
         cores = cores_of(self.protocol, self.facts, cell.threads)
         # Outputs do not depend on how quiet the device is.
-        timed = mode != QUALITY
+        timed = mode not in UNTIMED
         gate = self.gates.pass_through(one.deployed, cell.threads, cores) if timed else {}
         result = launch(
             self.setting,
@@ -290,8 +290,9 @@ class _Measuring:
         for key, one in list(self.running.items()):
             if not is_finished(one.launches, self.protocol, key):
                 continue
-            for mode in closing_modes(one.launches, self.protocol):
-                if one.launches[-1]["status"] == "ok" and not of_mode(one.launches, mode):
+            labelled = one.deployed.pictures is not None
+            for mode in closing_modes(one.launches, self.protocol, labelled):
+                if not first_bad(one.launches) and not of_mode(one.launches, mode):
                     self._launch(one, mode, len(of_mode(one.launches, MEASURE)) - 1)
             self._commit(one)
             one.journal.remove()

@@ -15,12 +15,13 @@ import numpy as np
 from ..analysis.steady import classify
 from ..core.cells import Cell
 from ..devices import Launched, Transport, choose_cores
+from .accuracy import Pictures
 from .events import Record
 from .native import NativeTool
 from .native_launch import run_tool
 from .operators import Vocabulary, read_profile
 from .quality import Quality, assess
-from .rounds import MEASURE, PROFILE, QUALITY
+from .rounds import ACCURACY, MEASURE, PROFILE, QUALITY
 from .verification import Comparison, compare, read_arrays
 
 _KEPT_VARIABLES = (
@@ -48,6 +49,8 @@ class Deployed:
     vocabulary: Vocabulary | None = None
     payload_bytes: int | None = None
     tool: NativeTool | None = None
+    labelled: str = ""
+    pictures: Pictures | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ def launch(
     Returns:
         {"mode", "status", "reason", "phases": {name: ms}, "warmup_ms", "warm_ms", "steady",
          "resources", "conditions", "library_version", "actual", "emulated", "comparison", "quality",
-         "profile", "log"},
+         "accuracy", "profile", "log"},
         as far as the mode gives them.
     """
     transport, protocol = setting.transport, setting.protocol
@@ -103,7 +106,7 @@ def launch(
     request = {
         "mode": mode,
         "artifact": transport.resolve(deployed.artifact),
-        "inputs": transport.resolve(deployed.heldout if mode == QUALITY else deployed.inputs),
+        "inputs": transport.resolve(_inputs(deployed, mode)),
         "outputs": transport.resolve(outputs),
         "processor": cell.processor,
         "threads": cell.threads,
@@ -118,6 +121,8 @@ def launch(
         # Stopping early beats a timeout: a slow device still tells something.
         "quality": protocol["quality"] | {"seconds": protocol["launch_timeout_s"] / 2},
     }
+    if mode == ACCURACY and deployed.pictures:
+        request["pictures"] = dict(deployed.pictures.facts)
     record = Record(mode)
     started_at = time.time()
     try:
@@ -138,6 +143,9 @@ def launch(
         del document["samples_ms"]
     if data is not None and mode == QUALITY:
         document["quality"] = _assess(data, deployed).as_dict()
+    elif data is not None and mode == ACCURACY and deployed.pictures:
+        output = deployed.description["outputs"][0]["name"]
+        document["accuracy"] = deployed.pictures.read(data, output)
     elif data is not None:
         document["comparison"] = _compare(data, deployed).as_dict()
     if mode == PROFILE and document["status"] == "ok":
@@ -145,6 +153,10 @@ def launch(
     if document["status"] != "ok":
         document["log"] = launched.log[-8000:]
     return document
+
+
+def _inputs(deployed: Deployed, mode: str) -> str:
+    return {QUALITY: deployed.heldout, ACCURACY: deployed.labelled}.get(mode, deployed.inputs)
 
 
 def run_runner(

@@ -122,6 +122,7 @@ class NativeTool:
 
     Args:
         given, heldout: names of folders in the device's work folder.
+        labelled: that of labelled pictures; empty where there are none, or too many to be put there.
         nodes: type of each node of the source graph, where the artifact tells.
     """
 
@@ -133,6 +134,8 @@ class NativeTool:
     heldout_samples: int
     architecture: str | None = None
     nodes: Mapping[str, str] = field(default_factory=dict)
+    labelled: str = ""
+    labelled_samples: int = 0
 
 
 def find(

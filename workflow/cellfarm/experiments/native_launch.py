@@ -15,7 +15,7 @@ import numpy as np
 from ..devices import Launched, Transport
 from ..devices.local import LocalTransport
 from .native import HERE, Command, Finished, NativeTool, Outcome, Refusal, Task, put_files, read_raw
-from .rounds import MEASURE, PROFILE, QUALITY
+from .rounds import ACCURACY, MEASURE, PROFILE, QUALITY
 
 if TYPE_CHECKING:
     from .events import Record
@@ -105,16 +105,23 @@ class _Launch:
         if mode == MEASURE and kind != "back_to_back":
             raise Refusal(f"the library's own tool cannot run with the pattern {kind}")
         runs = {MEASURE: request["samples"]["min"], PROFILE: request["profile"]["runs"]}
-        wanted = request["quality"]["samples"]
+        if mode == ACCURACY and not tool.labelled:
+            raise Refusal(
+                "too many for the library's own tool, which reads them as files of floats"
+            )
+        wanted = min(request["quality"]["samples"], tool.heldout_samples)
+        samples = {QUALITY: wanted, ACCURACY: tool.labelled_samples}
+        given = {QUALITY: tool.heldout, ACCURACY: tool.labelled}
         return Task(
-            mode=mode,
+            # To a tool, both are inputs whose outputs are wanted.
+            mode=QUALITY if mode == ACCURACY else mode,
             processor=request["processor"],
             threads=request["threads"],
             inputs=request["model"]["inputs"],
             outputs=request["model"]["outputs"],
             artifact=request["artifact"],
-            given=self.transport.resolve(tool.heldout if mode == QUALITY else tool.given),
-            samples=min(wanted, tool.heldout_samples) if mode == QUALITY else 1,
+            given=self.transport.resolve(given.get(mode, tool.given)),
+            samples=samples.get(mode, 1),
             runs=runs.get(mode, 1),
             scratch=self.transport.resolve(self.scratch),
             tools=tool.tools,

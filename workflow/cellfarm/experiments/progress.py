@@ -15,7 +15,12 @@ from ..core.cells import Cell
 LOG_EVERY_S = 15.0
 LIVE_EVERY_S = 0.5
 #: mode of a launch -> what it is called in the live line
-_DOING = {"cold": "cold start, ", "quality": "held-out inputs, ", "profile": "operators, "}
+_DOING = {
+    "cold": "cold start, ",
+    "quality": "held-out inputs, ",
+    "profile": "operators, ",
+    "accuracy": "labelled pictures, ",
+}
 
 
 class Progress:
@@ -72,11 +77,7 @@ class Progress:
         if not due:
             return
         self._printed = time.monotonic()
-        doing = {
-            "cold": "cold start, ",
-            "quality": "held-out inputs, ",
-            "profile": "operators, ",
-        }.get(mode, "")
+        doing = _DOING.get(mode, "")
         where = f"{cell.versioned_library} t{cell.threads}, {doing}round {number + 1}"
         done = self._done()
         text = f"{self._title}: {where} · {done} of {self._total} cells done{self._eta(done)}"

@@ -7,8 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 #: What a launch does (see cellfarm.runner): `measure` takes warm samples, `cold` ends after the
 #: first inference with a cold page cache, `quality` runs the held-out inputs, `profile` gives the time
-#: of each operator.
+#: of each operator, `accuracy` runs labelled pictures.
 MEASURE, COLD, QUALITY, PROFILE = "measure", "cold", "quality", "profile"
+ACCURACY = "accuracy"
+#: Those without a time: how quiet the device is does not matter to them.
+UNTIMED = (QUALITY, ACCURACY)
+#: Those that tell something further: where one fails, the cell has the rest.
+FURTHER = (PROFILE, ACCURACY)
 
 
 def round_order(keys: Sequence[str], seed: str, number: int) -> list[str]:

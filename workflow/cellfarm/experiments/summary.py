@@ -12,10 +12,11 @@ import numpy as np
 from ..analysis.plausibility import implausible
 from ..analysis.statistics import Estimate, hierarchical_median
 from ..analysis.sustained import settle
+from . import accuracy
 from .flags import OPERATORS_GAP, cell_flags, launch_flags, steady_state
 from .operators import operators_match
 from .quality import Quality
-from .rounds import COLD, MEASURE, PROFILE, QUALITY
+from .rounds import ACCURACY, COLD, FURTHER, MEASURE, PROFILE, QUALITY
 from .verification import Comparison
 
 #: What an emulated cell does not have.
@@ -75,23 +76,33 @@ def is_emulated(launches: Launches) -> bool:
     return any(launch.get("emulated") for launch in launches)
 
 
-def closing_modes(launches: Launches, protocol: Mapping[str, Any]) -> list[str]:
-    """The launches that follow the rounds, one of each: held-out inputs, then the profile."""
+def closing_modes(
+    launches: Launches, protocol: Mapping[str, Any], labelled: bool = False
+) -> list[str]:
+    """The launches that follow the rounds, one of each: held-out inputs, the profile, and of a model
+    that has them the labelled pictures, unless the protocol looks at no outputs but one."""
     wanted = [(QUALITY, protocol["quality"]["samples"])]
     if not is_emulated(launches):
         wanted.append((PROFILE, protocol["profile"]["runs"]))
+    if labelled:
+        wanted.append((ACCURACY, protocol["quality"]["samples"]))
     return [mode for mode, count in wanted if count]
+
+
+def first_bad(launches: Launches) -> Mapping[str, Any] | None:
+    """The first launch that did not end well and that a cell's numbers depend on."""
+    return next((x for x in launches if x["status"] != "ok" and x["mode"] not in FURTHER), None)
 
 
 def summarise(launches: Launches, terms: Terms, key: str) -> dict[str, Any]:
     """{"status", "reason", "summary", "flags", "log"} of a cell from all its launches.
 
     Numbers that are not known are None. A cell with a launch that did not end well has no latency:
-    a median over the launches that happened to survive would flatter it. A profile that failed is
-    told apart: no latency depends on it.
+    a median over the launches that happened to survive would flatter it. A profile that failed, and
+    labelled pictures that could not all be run, are told apart: no latency depends on them.
     """
-    counted = [launch for launch in launches if launch["mode"] != PROFILE]
-    bad = next((launch for launch in counted if launch["status"] != "ok"), None)
+    counted = [launch for launch in launches if launch["mode"] not in FURTHER]
+    bad = first_bad(counted)
     if bad is not None:
         position = counted.index(bad) + 1
         suffix = f" (launch {position}, after {position - 1} good ones)" if position > 1 else ""
@@ -108,6 +119,7 @@ def summarise(launches: Launches, terms: Terms, key: str) -> dict[str, Any]:
         "max_abs_error": comparison.max_abs_error,
         "top1_match": comparison.top1_match,
         **_quality(quality),
+        **accuracy.columns(of_mode(launches, ACCURACY)),
     }
     if is_emulated(launches):
         summary = {**dict.fromkeys(_TIMED), "launches": len(measured), **verified}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ _FIELDS = ("task", "source", "architecture", "weights", "inputs", "outputs")
 Arrays = dict[str, NDArray[Any]]
 
 
-def build(recipe: Mapping[str, Any], out: Path, weights: Path | None = None) -> None:
+def build(
+    recipe: Mapping[str, Any], out: Path, weights: Path | None = None
+) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """Write the model into the folder ``out``.
 
     ``model.pt2`` is the program, ``inputs.npz`` and ``reference.npz`` the inputs of record and
@@ -41,6 +43,9 @@ def build(recipe: Mapping[str, Any], out: Path, weights: Path | None = None) -> 
 
     Args:
         weights: the file of trained weights; None for random ones.
+
+    Returns:
+        PyTorch's first output for an array that takes the place of the only input.
 
     Raises:
         RecipeError: the recipe describes no model that can be built.
@@ -81,6 +86,12 @@ def build(recipe: Mapping[str, Any], out: Path, weights: Path | None = None) -> 
         "output_std": output_std,
     }
     (out / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+    def predict(array: NDArray[Any]) -> NDArray[Any]:
+        answer = _run(network, recipe, {next(iter(inputs)): torch.from_numpy(array)})
+        return _arrays(answer)[recipe["outputs"][0]]
+
+    return predict
 
 
 def _settle(network: Network, recipe: Mapping[str, Any], seed: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,18 @@ _HELD_OUT = 200
 Arrays = dict[str, NDArray[Any]]
 
 
-def build(recipe: Mapping[str, Any], file: Path, out: Path) -> None:
+def build(
+    recipe: Mapping[str, Any], file: Path, out: Path
+) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """Write the file under its format's name, ``model.json``, ``inputs.npz``, ``reference.npz``,
     ``calibration.npz``, ``heldout.npz`` and ``heldout_reference.npz`` into ``out``.
 
     Args:
         recipe: ``inputs`` (of each ``name``, and what of ``shape``, ``dtype``, ``content`` and
             ``below`` the file does not tell or should be other than it would be), ``task``.
+
+    Returns:
+        The file's first output for an array that takes the place of the only input.
 
     Raises:
         RecipeError: the file cannot be read or run, or its outputs verify nothing.
@@ -60,6 +65,7 @@ def build(recipe: Mapping[str, Any], file: Path, out: Path) -> None:
         **facts.more,
     }
     (out / "model.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return lambda array: run(model, specs, names, {next(iter(inputs)): array})[names[0]]
 
 
 def describe(file: Path, out: Path) -> None:

@@ -1,7 +1,7 @@
 """Build models and export them: run by the Python of the ``models`` environment.
 
     python worker.py build REQUEST.json     {"recipe": {...}, "out": "<empty folder>",
-                                             "files": {"file" or "weights": "<path>"}}
+                                             "files": {"file", "weights" or "labelled": "<path>"}}
     python worker.py describe REQUEST.json  {"file": "<a user's own file>", "out": ...}
     python worker.py export REQUEST.json    {"format": "onnx", "torchscript" or "pt2",
                                              "source": "<file>", "source_format": "pt2",
@@ -43,11 +43,16 @@ def _build(recipe: dict[str, Any], files: dict[str, str], out: Path) -> None:
     if recipe["source"] == "file":
         import user_files
 
-        user_files.build(recipe, Path(files["file"]), out)
+        predict = user_files.build(recipe, Path(files["file"]), out)
     else:
         import building
 
-        building.build(recipe, out, Path(files["weights"]) if "weights" in files else None)
+        weights = Path(files["weights"]) if "weights" in files else None
+        predict = building.build(recipe, out, weights)
+    if "labelled" in files:
+        import labelled
+
+        labelled.add(out, Path(files["labelled"]), recipe["labelled"], predict)
 
 
 def _export(request: dict[str, Any], model: Path, out: Path) -> None:

@@ -31,6 +31,8 @@ CELL_COLUMNS = (
     *("throughput_burst_per_s", "throughput_settled_per_s", "throughput_ratio", "settled_after_s"),
     *("operators_sum_ms", "operators_gap", "operators_reason"),
     *("cosine", "max_abs_error", "top1_match", "heldout_samples", "sqnr_db", "top1_agreement"),
+    *("labelled_images", "top1_accuracy", "top1_accuracy_low", "top1_accuracy_high"),
+    *("top5_accuracy", "reference_top1_accuracy", "accuracy_reason"),
     *("artifact_bytes", "payload_bytes", "emulated"),
     *("flags", "key", "experiment", "drift_ratio", "log"),
 )

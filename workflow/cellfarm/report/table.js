@@ -69,6 +69,19 @@
   };
 
   const fact = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, value));
+  const share = (value) => (value === null ? UNKNOWN : `${significant(value * 100)} %`);
+  // Only of models with labelled pictures: elsewhere there is nothing to miss.
+  const accuracy = (cell) => {
+    if (cell.accuracy_reason !== null) return [fact("Accuracy", cell.accuracy_reason)];
+    if (cell.labelled_images === null) return [];
+    const range = `${share(cell.top1_accuracy_low)} to ${share(cell.top1_accuracy_high)}`;
+    return [
+      fact("Labelled pictures", `${cell.labelled_images}`),
+      fact("Top-1 accuracy", `${share(cell.top1_accuracy)} [${range}]`),
+      fact("Top-5 accuracy", share(cell.top5_accuracy)),
+      fact("Top-1 accuracy of the FP32 reference", share(cell.reference_top1_accuracy)),
+    ];
+  };
   const detail = (cell, width) => {
     const body = el("div", { class: "detail-body" });
     const utilisation = cell.cpu_utilisation === null ? UNKNOWN : `${significant(cell.cpu_utilisation * 100)} %`;
@@ -89,6 +102,7 @@
       fact("Held-out inputs", cell.heldout_samples === null ? UNKNOWN : `${cell.heldout_samples}`),
       fact("SQNR", unit(cell.sqnr_db, "dB")),
       fact("Top-1 agreement, held-out", cell.top1_agreement === null ? UNKNOWN : `${significant(cell.top1_agreement * 100)} %`),
+      ...accuracy(cell),
       fact("Measured", cell.measured_at === null ? UNKNOWN : `${cell.measured_at} UTC`),
       fact("Experiment", text(cell.experiment)), el("div", { class: "wide" }, el("dt", {}, "Key"), el("dd", {}, text(cell.key)))));
     if (cell.reason) body.append(el("h3", {}, "Reason"), el("pre", {}, cell.reason));

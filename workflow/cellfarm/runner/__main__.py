@@ -20,6 +20,7 @@ MODES = {
     "measure": "measuring",
     "cold": "measuring",
     "quality": "quality",
+    "accuracy": "accuracy",
     "profile": "profiling",
     "gate": "gate",
 }

@@ -7,8 +7,9 @@ from statistics import median
 from typing import Any
 
 from ..analysis.steady import outliers
+from ..experiments.accuracy import COLUMNS as ACCURACY_COLUMNS
 from ..experiments.flags import launch_flags
-from ..experiments.rounds import COLD, MEASURE, PROFILE, QUALITY
+from ..experiments.rounds import ACCURACY, COLD, MEASURE, PROFILE, QUALITY
 
 _SUMMARY = (
     "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms", "launches", "samples",
@@ -22,7 +23,7 @@ _SUMMARY = (
     "other_cpu_utilisation", "sampler_cpu_share", "energy_mj",
     "throughput_burst_per_s", "throughput_settled_per_s", "throughput_ratio", "settled_after_s",
     "operators_sum_ms", "operators_gap", "operators_reason", "cosine", "max_abs_error", "top1_match",
-    "heldout_samples", "heldout_cosine", "sqnr_db", "top1_agreement",
+    "heldout_samples", "heldout_cosine", "sqnr_db", "top1_agreement", *ACCURACY_COLUMNS,
 )  # fmt: skip
 
 
@@ -109,7 +110,7 @@ def series_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, An
     """
     for number, launch in enumerate(document["launches"]):
         mode = _mode(launch)
-        if mode in (PROFILE, QUALITY):
+        if mode in (PROFILE, QUALITY, ACCURACY):
             continue
         prefix = "cold-cache " if mode == COLD else ""
         series = {f"{prefix}{phase}": [ms] for phase, ms in launch["phases"].items()}

@@ -28,6 +28,10 @@ CREATE TABLE results (
     cosine DOUBLE, max_abs_error DOUBLE, top1_match BOOLEAN,
     -- on inputs that no converter has seen, against FP32
     heldout_samples INTEGER, heldout_cosine DOUBLE, sqnr_db DOUBLE, top1_agreement DOUBLE,
+    -- on the user's labelled pictures: shares, with 95 % intervals (Wilson); the reference's is FP32
+    labelled_images INTEGER, top1_accuracy DOUBLE, top1_accuracy_low DOUBLE,
+    top1_accuracy_high DOUBLE, top5_accuracy DOUBLE, top5_accuracy_low DOUBLE,
+    top5_accuracy_high DOUBLE, reference_top1_accuracy DOUBLE, accuracy_reason VARCHAR,
     artifact_bytes BIGINT,
     payload_bytes BIGINT, emulated BOOLEAN, flags VARCHAR[], key VARCHAR, measured_at TIMESTAMPTZ,
     experiment VARCHAR, drift_ratio DOUBLE, device_facts JSON, causes JSON, log VARCHAR

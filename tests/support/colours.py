@@ -1,0 +1,72 @@
+"""Pictures of four colours, and a classifier that was trained by hand: its accuracy is known exactly."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from cellfarm.environments import build, locate
+from cellfarm.project import Project
+from PIL import Image
+
+COLOURS = {
+    "blue": (20, 20, 230),
+    "green": (20, 230, 20),
+    "red": (230, 20, 20),
+    "white": (230, 230, 230),
+}
+SIDE = 16
+
+#: One product of the whole picture with each colour's sign: whatever a range of activations cuts off,
+#: the largest score stays the largest.
+_MAKE = """\
+import sys, numpy as np, onnx
+from onnx import TensorProto, helper, numpy_helper
+side = int(sys.argv[2])
+signs = np.array([[-1, -1, 1], [-1, 1, -1], [1, -1, -1], [1, 1, 1]], np.float32)
+weight = np.repeat(signs[:, :, None], side * side, 2).reshape(4, -1) / side**2
+nodes = [helper.make_node("Flatten", ["image"], ["flat"]),
+         helper.make_node("Gemm", ["flat", "weight", "bias"], ["scores"], transB=1)]
+constants = [numpy_helper.from_array(weight, "weight"),
+             numpy_helper.from_array(np.zeros(4, np.float32), "bias")]
+of = lambda name, shape: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+graph = helper.make_graph(nodes, "colours", [of("image", [1, 3, side, side])],
+                          [of("scores", [1, 4])], constants)
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+onnx.checker.check_model(model)
+onnx.save(model, sys.argv[1])
+"""
+
+
+def write_classifier(path: Path, here: Project) -> None:
+    """Write the classifier as ONNX: input `image` [1, 3, 16, 16], output `scores` [1, 4]; the classes
+    are the colours in the order of their names."""
+    environment = locate(here, "models")
+    assert build(environment)["status"] == "ok"
+    subprocess.run([environment.python, "-c", _MAKE, str(path), str(SIDE)], check=True)
+
+
+def write_picture(path: Path, colour: str, seed: int = 0, size: tuple[int, int] = (40, 30)) -> None:
+    """A picture [width, height] of one colour, with some noise on it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(-20, 21, (size[1], size[0], 3))
+    Image.fromarray((np.array(COLOURS[colour]) + noise).astype(np.uint8)).save(path)
+
+
+def write_pictures(
+    folder: Path, each: int, strangers: Mapping[str, str] | None = None, **names: str
+) -> None:
+    """Write `each` pictures into a sub-folder per colour.
+
+    Args:
+        strangers: sub-folder -> the colour of its last picture, which is not its own.
+        names: colour -> how its sub-folder is called; by default as the colour.
+    """
+    for colour in COLOURS:
+        for number in range(each):
+            last = number == each - 1
+            shown = (strangers or {}).get(colour, colour) if last else colour
+            place = folder / names.get(colour, colour)
+            write_picture(place / f"{number}.png", shown, number)

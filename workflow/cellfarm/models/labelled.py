@@ -1,0 +1,190 @@
+"""Labelled pictures of the user's own, decoded and cut as the model takes them, and PyTorch's accuracy
+on them."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from protocol import RecipeError, shorten
+
+#: A larger picture is refused before it is decoded: 100 million pixels take 300 MB.
+MAX_PIXELS = 100_000_000
+TOP = 5
+#: What the input's size is of the shorter side's, where the recipe does not say (256 for 224).
+CROPPED_SHARE = 0.875
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM", "TIFF")
+#: More than 8 bits a channel: Pillow clips such values when it makes them RGB.
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+_INTERPOLATIONS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+#: From the model's input to its first output, by the model's own runtime in FP32.
+Predict = Callable[[NDArray[Any]], NDArray[Any]]
+Pixels = NDArray[np.uint8]
+
+
+def add(out: Path, drawn: Path, settings: Mapping[str, Any], predict: Predict) -> None:
+    """Write ``labelled.npy`` (uint8 [n, height, width, 3]) and ``labelled.json`` into the folder of a
+    model, and the reference's accuracy into its ``model.json``.
+
+    ``labelled.json`` has ``input`` (the name), ``layout``, ``dtype``, ``mean``, ``std``, ``classes``
+    (how many), ``labels`` [n], ``names`` [n] and ``reference`` ([n, 5], the reference's top classes).
+
+    Args:
+        drawn: the list of cellfarm.labelled.write_list.
+        settings: the recipe's ``labelled``.
+
+    Raises:
+        RecipeError: pictures mean nothing to this model, or one cannot be read.
+    """
+    facts = json.loads((out / "model.json").read_text(encoding="utf-8"))
+    wanted = json.loads(drawn.read_text(encoding="utf-8"))
+    given, sides, layout = _picture_input(facts["inputs"])
+    classes = _classes(facts["outputs"][0])
+    _check_labels(wanted, classes)
+    resize = settings.get("resize", round(max(sides) / CROPPED_SHARE))
+    if resize < max(sides):
+        raise RecipeError(f"labelled: resize: {resize} is smaller than the input, {given['shape']}")
+    described = {
+        "input": given["name"],
+        "layout": layout,
+        "dtype": given["dtype"],
+        "mean": list(settings.get("mean", IMAGENET_MEAN)),
+        "std": list(settings.get("std", IMAGENET_STD)),
+        "classes": classes,
+        "labels": [label for _, _, label in wanted["pictures"]],
+        "names": [name for name, _, _ in wanted["pictures"]],
+    }
+    shape = (len(described["labels"]), *sides, 3)
+    # Written picture by picture: thousands of them need not fit into memory.
+    stored = np.lib.format.open_memmap(out / "labelled.npy", "w+", np.uint8, shape)
+    tops = []
+    for number, name in enumerate(described["names"]):
+        pixels = read_picture(
+            Path(wanted["folder"]), name, resize, sides, settings.get("interpolation", "bilinear")
+        )
+        stored[number] = pixels
+        tops.append(top_classes(predict(prepare(pixels, described))))
+    stored.flush()
+    described["reference"] = tops
+    facts["labelled"] = _accuracy(tops, described["labels"], classes)
+    (out / "labelled.json").write_text(json.dumps(described) + "\n", encoding="utf-8")
+    (out / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def read_picture(
+    folder: Path, name: str, resize: int, sides: Sequence[int], interpolation: str
+) -> Pixels:
+    """A picture as torchvision's ``Resize(resize)`` and ``CenterCrop(sides)`` make it: uint8
+    [height, width, 3]. Like there, an orientation in its metadata is not heeded.
+
+    Raises:
+        RecipeError: it is no whole picture of a known format, or too large.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Pillow, on metadata
+            with Image.open(folder / name, formats=_FORMATS) as image:
+                width, height = image.size
+                if width * height > MAX_PIXELS:
+                    raise ValueError(
+                        f"{width} x {height} pixels are more than {MAX_PIXELS // 10**6} million"
+                    )
+                if image.mode in _DEEP_MODES:
+                    raise ValueError("it has more than 8 bits a channel")
+                # Decodes all of it; a truncated file raises here.
+                whole = image.convert("RGB")
+    except Exception as error:  # decoders raise almost anything
+        raise RecipeError(
+            f"labelled: the picture {name} cannot be read: {shorten(error)}"
+        ) from error
+    short, long = min(width, height), max(width, height)
+    longer = int(resize * long / short)
+    size = (resize, longer) if width <= height else (longer, resize)
+    if size != whole.size:
+        whole = whole.resize(size, _INTERPOLATIONS[interpolation])
+    left, top = (round((have - want) / 2) for have, want in zip(size, sides[::-1], strict=True))
+    return np.asarray(whole.crop((left, top, left + sides[1], top + sides[0])))
+
+
+def prepare(pixels: Pixels, described: Mapping[str, Any]) -> NDArray[Any]:
+    """The model's input for a picture; the same as cellfarm's runner makes (runner/pictures.py)."""
+    mean, std = (np.asarray(described[name], np.float32) for name in ("mean", "std"))
+    scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    if described["layout"] == "NCHW":
+        scaled = scaled.transpose(2, 0, 1)
+    return np.ascontiguousarray(scaled[None], dtype=described["dtype"])
+
+
+def top_classes(scores: NDArray[Any]) -> list[int]:
+    """The classes of the largest scores, at most five, the largest first.
+
+    Raises:
+        RecipeError: a score is not finite.
+    """
+    flat = scores.reshape(-1).astype(np.float64)
+    if not np.isfinite(flat).all():
+        raise RecipeError("labelled: the model's output for a picture is not finite")
+    return [int(one) for one in np.argsort(-flat, kind="stable")[:TOP]]
+
+
+def _picture_input(
+    inputs: Sequence[Mapping[str, Any]],
+) -> tuple[Mapping[str, Any], list[int], str]:
+    """The input, its height and width, and its layout."""
+    if len(inputs) != 1:
+        raise RecipeError(f"labelled: the model has {len(inputs)} inputs, and not one, a picture")
+    given = inputs[0]
+    shape, dtype = given["shape"], given["dtype"]
+    if len(shape) != 4 or shape[0] != 1 or 3 not in (shape[1], shape[3]):
+        raise RecipeError(f"labelled: the input {given['name']!r} is {shape}, and no picture")
+    if not dtype.startswith("float"):
+        raise RecipeError(
+            f"labelled: the input {given['name']!r} is {dtype}; pictures are given as floats"
+        )
+    return (given, shape[2:], "NCHW") if shape[1] == 3 else (given, shape[1:3], "NHWC")
+
+
+def _classes(output: Mapping[str, Any]) -> int:
+    shape = output["shape"]
+    count = int(np.prod(shape))
+    if not shape or max(shape) != count or count < 2:
+        raise RecipeError(
+            f"labelled: the output {output['name']!r} is {shape}, and no vector of classes"
+        )
+    return count
+
+
+def _check_labels(wanted: Mapping[str, Any], classes: int) -> None:
+    if wanted["classes"] not in (None, classes):
+        raise RecipeError(f"labelled: {wanted['told_by']}, the model has {classes} classes")
+    for name, _, label in wanted["pictures"]:
+        if label >= classes:
+            raise RecipeError(
+                f"labelled: {name} is of class {label}; the model's go from 0 to {classes - 1}"
+            )
+
+
+def _accuracy(tops: Sequence[Sequence[int]], labels: Sequence[int], classes: int) -> dict[str, Any]:
+    pairs = list(zip(tops, labels, strict=True))
+    first = sum(top[0] == label for top, label in pairs) / len(pairs)
+    any_of = sum(label in top for top, label in pairs) / len(pairs)
+    return {
+        "images": len(pairs),
+        "top1_accuracy": first,
+        # Of five classes or fewer, the right one is always among five.
+        "top5_accuracy": any_of if classes > TOP else None,
+    }
