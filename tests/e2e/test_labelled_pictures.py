@@ -65,6 +65,13 @@ def test_accuracy_from_the_recipe_to_the_report(colours: Farm) -> None:
     rows = colours.query("FROM cells")
     assert {(row["labelled_images"], row["top1_accuracy"]) for row in rows} == {(21, 18 / 21)}
 
+    # With sixteen to spare, INT8 is calibrated on pictures.
+    colours.write("models/colours.yaml", RECIPE | {"labelled": RECIPE["labelled"] | {"images": 5}})
+    colours.run("measured")
+    rows = colours.query("FROM cells")
+    assert {(row["status"], row["labelled_images"]) for row in rows} == {("ok", 5)}
+    assert all(row["top1_accuracy"] == row["reference_top1_accuracy"] for row in rows)
+
 
 def test_what_is_wrong_with_the_pictures_is_told(colours: Farm) -> None:
     (colours.root / "mine/pictures/red/broken.png").write_bytes(b"no picture")

@@ -222,16 +222,18 @@ def make(building: Any, root: Path, predict: Any, listed: dict[str, Any], **fact
         "outputs": [{"name": "y", "shape": [1, 7]}],
     }
     (root / "model.json").write_text(json.dumps(model | facts))
-    (root / "list.json").write_text(json.dumps({"folder": str(root), "classes": None} | listed))
+    drawn = {"folder": str(root), "classes": None, "calibration": []} | listed
+    (root / "list.json").write_text(json.dumps(drawn))
     building.add(root, root / "list.json", {"folder": "unused"}, predict)
     return json.loads((root / "model.json").read_text()), json.loads(
         (root / "labelled.json").read_text()
     )
 
 
-def by_channel(array: np.ndarray) -> np.ndarray:
+def by_channel(array: np.ndarray) -> dict[str, np.ndarray]:
     """Scores of seven classes: those of 0, 1, 2 by the channels, the others always least."""
-    return np.concatenate([array.mean(axis=(2, 3)), np.full((1, 4), -9.0)], axis=1)
+    scores = np.concatenate([array.mean(axis=(2, 3)), np.full((1, 4), -9.0)], axis=1)
+    return {"y": scores, "more": scores + 1}
 
 
 def test_the_builder_cuts_pictures_and_counts_for_the_reference(building, tmp_path):
@@ -250,6 +252,28 @@ def test_the_builder_cuts_pictures_and_counts_for_the_reference(building, tmp_pa
     assert found and (found.labels, found.classes, found.reference) == ([0, 1, 6], 7, 2 / 3)
     assert found.tool_bytes == 3 * 16 * 16 * 3 * 4
     assert found.arrays()["x"].shape == (3, 1, 3, 16, 16)
+
+
+def test_with_pictures_to_spare_nothing_is_noise(building, tmp_path):
+    listed = []
+    for number in range(36):
+        colour = ("red", "green", "blue")[number % 3]
+        write_picture(tmp_path / f"{number}.png", colour)
+        listed.append([f"{number}.png", 1, number % 3])
+    further = [name for name, _, _ in listed[20:]]
+    make(building, tmp_path, by_channel, {"pictures": listed[:20], "calibration": further})
+    read = {name: np.load(tmp_path / f"{name}.npz") for name in (
+        "calibration", "inputs", "reference", "heldout", "heldout_reference",
+    )}  # fmt: skip
+    assert read["calibration"]["x"].shape == read["heldout"]["x"].shape == (16, 1, 3, 16, 16)
+    brightest = read["calibration"]["x"].mean(axis=(1, 3, 4)).argmax(axis=1)
+    assert list(brightest) == [number % 3 for number in range(20, 36)]
+    assert np.array_equal(read["inputs"]["x"], read["heldout"]["x"][0])
+    assert read["heldout_reference"]["y"].shape == (16, 1, 7)
+    for output in ("y", "more"):
+        expected = by_channel(read["inputs"]["x"])[output]
+        assert np.array_equal(read["reference"][output], expected)
+        assert np.array_equal(read["heldout_reference"][output][0], expected)
 
 
 def test_a_picture_is_resized_and_its_centre_cut_out(building, tmp_path):

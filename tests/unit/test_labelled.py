@@ -14,7 +14,7 @@ from cellfarm.configuration import load, read_model
 from cellfarm.contents import named_files
 from cellfarm.core.keys import CAUSES, FURTHER_CAUSES
 from cellfarm.errors import UserError
-from cellfarm.labelled import draw, identity
+from cellfarm.labelled import CALIBRATION, draw, identity
 from cellfarm.plan import make_plan
 from cellfarm.project import Project
 from hypothesis import given
@@ -92,6 +92,17 @@ def test_fewer_pictures_than_classes_are_not_the_first_classes(project):
     put(project.root, *(f"{number:04}/a.jpg" for number in range(200)))
     drawn = sorted(labels(project, images=50).values())
     assert len(drawn) == 50 and drawn != list(range(50)) and 60 < sum(drawn) / 50 < 140
+
+
+def test_sixteen_pictures_more_are_for_calibration(project):
+    put(project.root, *(f"{label}/{i}.jpg" for label in range(5) for i in range(4)))
+    drawn = draw(project, recipe(images=4))
+    assert len(drawn.pictures) == 4 and len(drawn.calibration) == 16
+    assert not {one.name for one in drawn.pictures} & {one.name for one in drawn.calibration}
+    assert draw(project, recipe(images=5)).calibration == ()
+    before = identity(project, recipe(images=4))
+    put(project.root, drawn.calibration[3].name, data=b"another size")
+    assert identity(project, recipe(images=4)) != before
 
 
 def test_only_pictures_count_and_those_in_deeper_folders_do(project):
@@ -206,7 +217,7 @@ def test_the_drawn_names_sizes_and_settings_are_the_identity(project):
 def test_what_is_not_drawn_is_no_cause(project):
     put(project.root, *(f"a/{number}.jpg" for number in range(30)))
     before = identity(project, recipe(images=5))
-    drawn = labels(project, images=5)
+    drawn = labels(project, images=5 + CALIBRATION)
     other = next(f"a/{number}.jpg" for number in range(30) if f"a/{number}.jpg" not in drawn)
     put(project.root, other, data=b"another size")
     assert identity(project, recipe(images=5)) == before

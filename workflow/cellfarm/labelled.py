@@ -18,6 +18,8 @@ from .project import Project
 #: Pictures that are run unless the recipe says another number: half the width of a 95 % interval
 #: around 70 % is 4 %.
 IMAGES = 500
+#: Further ones, which 8-bit variants are calibrated on (as many as cellfarm.models.drawing draws).
+CALIBRATION = 16
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff")
 #: Keys of `labelled` that say where to find something, and which pictures: the drawn ones count.
 _SELECTION = ("folder", "classes", "images")
@@ -37,11 +39,13 @@ class Drawn:
     """The pictures that are run, in their order.
 
     Args:
+        calibration: further pictures for calibration; none if there are fewer than CALIBRATION.
         classes: how many classes there are, where the names of folders tell; `told_by` is what does.
     """
 
     folder: Path
     pictures: tuple[Picture, ...]
+    calibration: tuple[Picture, ...]
     classes: int | None
     told_by: str
 
@@ -50,6 +54,7 @@ class Drawn:
         return {
             "folder": str(self.folder),
             "pictures": [[one.name, one.size_bytes, one.label] for one in self.pictures],
+            "calibration": [one.name for one in self.calibration],
             "classes": self.classes,
             "told_by": self.told_by,
         }
@@ -134,14 +139,16 @@ def draw(project: Project, recipe: Mapping[str, Any]) -> Drawn:
             f"it takes one sub-folder per class, with {', '.join(SUFFIXES)} files"
         )
     labels, classes, told_by = _labels(project, wanted, names, where)
-    chosen = _rounds(found, wanted.get("images", IMAGES))
+    count = wanted.get("images", IMAGES)
     try:
-        pictures = [
-            Picture(name, (folder / name).stat().st_size, labels[of]) for of, name in chosen
-        ]
+        pictures = tuple(
+            Picture(name, (folder / name).stat().st_size, labels[of])
+            for of, name in _rounds(found, count + CALIBRATION)
+        )
     except OSError as error:
         raise UserError(f"{where}.folder': {error.filename}: {error.strerror}") from error
-    return Drawn(folder.absolute(), tuple(pictures), classes, told_by)
+    further = pictures[count:] if len(pictures) == count + CALIBRATION else ()
+    return Drawn(folder.absolute(), pictures[:count], further, classes, told_by)
 
 
 def identity(project: Project, recipe: Mapping[str, Any]) -> str:
@@ -149,8 +156,11 @@ def identity(project: Project, recipe: Mapping[str, Any]) -> str:
     pictures, not their dates or place, and not what is in them (that would take reading them all)."""
     drawn = draw(project, recipe)
     settings = {name: one for name, one in recipe["labelled"].items() if name not in _SELECTION}
-    pictures = [[one.name, one.size_bytes, one.label] for one in drawn.pictures]
-    return digest([settings, pictures, drawn.classes])
+    pictures, further = (
+        [[one.name, one.size_bytes, one.label] for one in some]
+        for some in (drawn.pictures, drawn.calibration)
+    )
+    return digest([settings, pictures, further, drawn.classes])
 
 
 def write_list(project: Project, recipe: Mapping[str, Any]) -> Path:

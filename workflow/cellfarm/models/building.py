@@ -33,7 +33,7 @@ Arrays = dict[str, NDArray[Any]]
 
 def build(
     recipe: Mapping[str, Any], out: Path, weights: Path | None = None
-) -> Callable[[NDArray[Any]], NDArray[Any]]:
+) -> Callable[[NDArray[Any]], Arrays]:
     """Write the model into the folder ``out``.
 
     ``model.pt2`` is the program, ``inputs.npz`` and ``reference.npz`` the inputs of record and
@@ -45,7 +45,7 @@ def build(
         weights: the file of trained weights; None for random ones.
 
     Returns:
-        PyTorch's first output for an array that takes the place of the only input.
+        PyTorch's outputs for an array that takes the place of the only input.
 
     Raises:
         RecipeError: the recipe describes no model that can be built.
@@ -87,9 +87,8 @@ def build(
     }
     (out / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
-    def predict(array: NDArray[Any]) -> NDArray[Any]:
-        answer = _run(network, recipe, {next(iter(inputs)): torch.from_numpy(array)})
-        return _arrays(answer)[recipe["outputs"][0]]
+    def predict(array: NDArray[Any]) -> Arrays:
+        return _arrays(_run(network, recipe, {next(iter(inputs)): torch.from_numpy(array)}))
 
     return predict
 

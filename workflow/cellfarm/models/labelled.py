@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from drawing import SAMPLES
 from numpy.typing import NDArray
 from PIL import Image
 from protocol import RecipeError, shorten
@@ -31,14 +33,19 @@ _INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
-#: From the model's input to its first output, by the model's own runtime in FP32.
-Predict = Callable[[NDArray[Any]], NDArray[Any]]
+Arrays = dict[str, NDArray[Any]]
+#: From the model's input to its outputs in their order, by the model's own runtime in FP32.
+Predict = Callable[[NDArray[Any]], Arrays]
 Pixels = NDArray[np.uint8]
 
 
 def add(out: Path, drawn: Path, settings: Mapping[str, Any], predict: Predict) -> None:
     """Write ``labelled.npy`` (uint8 [n, height, width, 3]) and ``labelled.json`` into the folder of a
     model, and the reference's accuracy into its ``model.json``.
+
+    Where there are pictures left for calibration, what was drawn at random makes way for pictures:
+    ``calibration.npz`` holds those, ``inputs.npz`` and ``heldout.npz`` the first of the others. The
+    ranges of a trained network on noise are not those on what it was trained for.
 
     ``labelled.json`` has ``input`` (the name), ``layout``, ``dtype``, ``mean``, ``std``, ``classes``
     (how many), ``labels`` [n], ``names`` [n] and ``reference`` ([n, 5], the reference's top classes).
@@ -71,18 +78,44 @@ def add(out: Path, drawn: Path, settings: Mapping[str, Any], predict: Predict) -
     shape = (len(described["labels"]), *sides, 3)
     # Written picture by picture: thousands of them need not fit into memory.
     stored = np.lib.format.open_memmap(out / "labelled.npy", "w+", np.uint8, shape)
+    cut = partial(
+        read_picture, Path(wanted["folder"]), resize=resize, sides=sides,
+        interpolation=settings.get("interpolation", "bilinear"),
+    )  # fmt: skip
     tops = []
     for number, name in enumerate(described["names"]):
-        pixels = read_picture(
-            Path(wanted["folder"]), name, resize, sides, settings.get("interpolation", "bilinear")
-        )
-        stored[number] = pixels
-        tops.append(top_classes(predict(prepare(pixels, described))))
+        stored[number] = pixels = cut(name)
+        scores = next(iter(predict(prepare(pixels, described)).values()))
+        tops.append(top_classes(scores))
     stored.flush()
     described["reference"] = tops
     facts["labelled"] = _accuracy(tops, described["labels"], classes)
+    if wanted["calibration"]:
+        _give_pictures(
+            out, stored, [cut(name) for name in wanted["calibration"]], described, predict
+        )
     (out / "labelled.json").write_text(json.dumps(described) + "\n", encoding="utf-8")
     (out / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+
+
+def _give_pictures(
+    out: Path, stored: Pixels, further: Sequence[Pixels], described: Mapping[str, Any],
+    predict: Predict,
+) -> None:  # fmt: skip
+    """Replace what was drawn at random by pictures, and the reference's outputs with it."""
+    name = described["input"]
+
+    def batch(pictures: Iterable[Pixels]) -> NDArray[Any]:
+        return np.stack([prepare(one, described) for one in pictures])
+
+    held_out = batch(stored[:SAMPLES])
+    answers = [predict(one) for one in held_out]
+    np.savez(out / "calibration.npz", **{name: batch(further)})
+    np.savez(out / "inputs.npz", **{name: held_out[0]})
+    np.savez(out / "reference.npz", **answers[0])
+    np.savez(out / "heldout.npz", **{name: held_out})
+    together = {output: np.stack([one[output] for one in answers]) for output in answers[0]}
+    np.savez(out / "heldout_reference.npz", **together)
 
 
 def read_picture(

@@ -21,9 +21,7 @@ _HELD_OUT = 200
 Arrays = dict[str, NDArray[Any]]
 
 
-def build(
-    recipe: Mapping[str, Any], file: Path, out: Path
-) -> Callable[[NDArray[Any]], NDArray[Any]]:
+def build(recipe: Mapping[str, Any], file: Path, out: Path) -> Callable[[NDArray[Any]], Arrays]:
     """Write the file under its format's name, ``model.json``, ``inputs.npz``, ``reference.npz``,
     ``calibration.npz``, ``heldout.npz`` and ``heldout_reference.npz`` into ``out``.
 
@@ -32,7 +30,7 @@ def build(
             ``below`` the file does not tell or should be other than it would be), ``task``.
 
     Returns:
-        The file's first output for an array that takes the place of the only input.
+        The file's outputs for an array that takes the place of the only input.
 
     Raises:
         RecipeError: the file cannot be read or run, or its outputs verify nothing.
@@ -65,7 +63,7 @@ def build(
         **facts.more,
     }
     (out / "model.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-    return lambda array: run(model, specs, names, {next(iter(inputs)): array})[names[0]]
+    return lambda array: run(model, specs, names, {next(iter(inputs)): array})
 
 
 def describe(file: Path, out: Path) -> None:
