@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,6 +112,24 @@ def test_many_may_share_unless_one_holds_it_alone(path):
         pass
 
 
+def test_who_wants_it_alone_comes_before_those_who_share_it_later(path):
+    with holding(path, "shared"):
+        argv = [sys.executable, "-c", HOLD, str(WORKFLOW), str(path), "alone"]
+        waiting = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )  # fmt: skip
+        try:
+            for _ in range(200):
+                if not is_free(path, shared=True):
+                    break
+                time.sleep(0.1)
+            assert not is_free(path, shared=True)
+        finally:
+            waiting.kill()
+            waiting.communicate()
+        assert is_free(path, shared=True)
+
+
 def test_who_waits_is_told_once_who_holds_it_and_then_gets_it(path, monkeypatch):
     monkeypatch.setattr(locking, "NOTICE_AFTER_S", 0.0)
     monkeypatch.setattr(locking, "POLL_S", 0.01)
@@ -151,8 +170,8 @@ def test_a_link_is_not_followed(path, tmp_path):
 
 def test_every_user_of_the_machine_shares_a_lock(tmp_path, monkeypatch):
     monkeypatch.setattr(locking.tempfile, "gettempdir", lambda: str(tmp_path))
-    path = machine_lock_path("host")
-    assert path == machine_lock_path("host") != machine_lock_path("phone")
+    path = machine_lock_path("tests")
+    assert path == machine_lock_path("tests") != machine_lock_path("phone")
     with file_lock(path):
         assert path.stat().st_mode & 0o777 == 0o666
     assert path.parent.stat().st_mode & 0o7777 == 0o1777

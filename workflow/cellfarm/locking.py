@@ -35,8 +35,15 @@ def file_lock(
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _open(path)
     try:
-        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-        _acquire(descriptor, kind, wait, on_wait)
+        notice = _Notice(descriptor, on_wait)
+        # Who waits stands at the head of a queue: an experiment, which wants the machine alone, would
+        # never come in between conversions that share it and overlap.
+        queue = _open(path.with_suffix(".queue"))
+        try:
+            _acquire(queue, fcntl.LOCK_EX, wait, notice)
+            _acquire(descriptor, fcntl.LOCK_SH if shared else fcntl.LOCK_EX, wait, notice)
+        finally:
+            os.close(queue)
         if not shared:
             _sign(descriptor)
         yield descriptor
@@ -66,9 +73,21 @@ def _open(path: Path) -> int:
         return descriptor
 
 
-def _acquire(descriptor: int, kind: int, wait: bool, on_wait: Callable[[str], None] | None) -> None:
-    started = time.monotonic()
-    told = False
+class _Notice:
+    """Tells once, after a while, who holds what is waited for."""
+
+    def __init__(self, descriptor: int, tell: Callable[[str], None] | None) -> None:
+        self._descriptor = descriptor
+        self._tell = tell
+        self._started = time.monotonic()
+
+    def __call__(self) -> None:
+        if self._tell and time.monotonic() - self._started > NOTICE_AFTER_S:
+            self._tell(holder(self._descriptor))
+            self._tell = None
+
+
+def _acquire(descriptor: int, kind: int, wait: bool, notice: Callable[[], None]) -> None:
     while True:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -77,9 +96,7 @@ def _acquire(descriptor: int, kind: int, wait: bool, on_wait: Callable[[str], No
             if not wait:
                 raise
         # Polling keeps Ctrl-C prompt and lets the wait be announced.
-        if on_wait and not told and time.monotonic() - started > NOTICE_AFTER_S:
-            on_wait(holder(descriptor))
-            told = True
+        notice()
         time.sleep(POLL_S)
 
 
