@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from cellfarm.conversion import jobs
 from cellfarm.core.cells import Cell
+from cellfarm.core.routes import FILES, READ_IN, choose
 from cellfarm.devices.local import LocalTransport
 from cellfarm.environments import Environment, build, locate
 from cellfarm.experiments.launch import Deployed, Setting, launch
@@ -89,18 +90,22 @@ def make_model(folder: Path) -> Path:
 
 @dataclass
 class Subject:
-    """One library at one variant, for the model of `make_model`."""
+    """One library at one variant, for the model of `make_model` or one of the same inputs and outputs.
+
+    `native` is the format that the model is in.
+    """
 
     library: Library
     variant: str
     model: Path
     work: Path
+    native: str = "pt2"
 
     @classmethod
-    def of(cls, library: str, variant: str, model: Path) -> Subject:
+    def of(cls, library: str, variant: str, model: Path, native: str = "pt2") -> Subject:
         """Its files are beside the model's, for every test that asks for the same."""
         work = model.parent / f"{library}-{variant}"
-        return cls(all_libraries()[library], variant, model, work)
+        return cls(all_libraries()[library], variant, model, work, native)
 
     def environment(self, purpose: str) -> Environment:
         return environment(f"{self.library.name}@{self.library.default_version}.{purpose}")
@@ -110,10 +115,11 @@ class Subject:
         found = jobs.read_record(self.work / name)
         if found:
             return found
-        source = {"pt2": "model.pt2", "onnx": "model.onnx"}[self.library.document["sources"][0]]
+        form = choose(self.native, self.library.sources) or ""
+        elsewhere = READ_IN.get(form)
         return jobs.convert(
-            self.environment("convert"), self.library, self.variant, self.model, self.model, source,
-            self.work / name,
+            environment(elsewhere) if elsewhere else self.environment("convert"),
+            self.library, self.variant, self.model, self.model, FILES[form], self.work / name,
         )  # fmt: skip
 
     def launch(self, mode: str, processor: str = "cpu") -> dict[str, Any]:

@@ -6,7 +6,9 @@ import pytest
 from cellfarm.core.routes import (
     EDGES,
     FILES,
+    READ_IN,
     SUFFIXES,
+    at_hand,
     choose,
     format_of,
     format_of_file,
@@ -31,6 +33,13 @@ from cellfarm.libraries import all_libraries
         ("script", ("onnx",), ("script", "pt2", "onnx")),
         ("tflite", ("torchscript",), ("tflite", "onnx", "pt2", "torchscript")),
         ("onnx", ("tflite",), None),
+        ("keras", ("keras", "pt2", "tflite"), ("keras",)),
+        ("keras", ("pt2", "keras"), ("pt2",)),
+        ("keras", ("torchscript", "onnx"), ("pt2", "torchscript")),
+        ("pt2", ("keras", "pt2", "tflite"), ("pt2",)),
+        ("tflite", ("keras", "pt2", "tflite"), ("tflite",)),
+        ("onnx", ("keras", "pt2", "tflite"), ("onnx", "pt2")),
+        ("pt2", ("keras",), None),
     ],
 )
 def test_the_fewest_steps_win_and_then_the_librarys_liking(native, sources, way):
@@ -47,7 +56,10 @@ def test_a_part_of_a_route_is_the_route_to_its_end():
                 assert previous(native, steps[-1]) == steps[-2]
 
 
-@pytest.mark.parametrize("native, form", [("pt2", "pt2"), ("onnx", "tflite"), ("pt2", "script")])
+@pytest.mark.parametrize(
+    "native, form",
+    [("pt2", "pt2"), ("onnx", "tflite"), ("pt2", "script"), ("keras", "pt2"), ("pt2", "keras")],
+)
 def test_nothing_precedes_what_is_not_made(native, form):
     with pytest.raises(ValueError, match=f"nothing makes {form} of {native}"):
         previous(native, form)
@@ -57,6 +69,7 @@ def test_every_step_has_an_environment_and_files_of_known_names():
     for (start, form), environment in EDGES.items():
         assert environment in SHARED and {start, form} <= set(FILES)
     assert set(SUFFIXES.values()) <= set(FILES)
+    assert set(READ_IN) <= set(FILES) and set(READ_IN.values()) <= set(SHARED)
     assert {form: format_of_file(name) for form, name in FILES.items()} == {
         form: form for form in FILES
     }
@@ -64,7 +77,13 @@ def test_every_step_has_an_environment_and_files_of_known_names():
 
 def test_every_library_gets_every_model_that_cellfarm_builds():
     for library in all_libraries().values():
-        assert choose("pt2", library.sources), library.name
+        for native in ("pt2", "keras"):
+            assert choose(native, library.sources), library.name
+
+
+def test_only_tensorflow_s_own_library_gets_keras_models_as_they_are():
+    given = {name: choose("keras", one.sources) for name, one in all_libraries().items()}
+    assert [name for name, form in given.items() if form == "keras"] == ["litert"]
 
 
 @pytest.mark.parametrize(
@@ -78,6 +97,12 @@ def test_a_suffix_says_the_format(name, form):
 
 def test_what_is_built_is_a_program():
     assert native_format({"source": "timm"}) == "pt2"
+    assert at_hand("pt2") == ("pt2",) and at_hand("onnx") == ("onnx",)
+
+
+def test_a_source_with_a_format_of_its_own_leaves_both():
+    native = native_format({"source": "keras"})
+    assert at_hand(native) == ("keras", "pt2")
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model", ".onnx"])

@@ -12,7 +12,7 @@ from .contents import own_files, sha256
 from .core.cells import Cell
 from .core.digests import code_digest, digest
 from .core.keys import Causes, LibraryCauses, ModelCauses
-from .core.routes import EDGES, native_format, route
+from .core.routes import EDGES, READ_IN, native_format, route
 from .devices.facts import fingerprint
 from .environments import MODELS_ENVIRONMENT, identify_lock, library_environment, lock_of
 from .errors import UserError
@@ -113,6 +113,8 @@ def library_causes(
         purpose: identify_lock(lock_of(project, library_environment(name, version, purpose)))
         for purpose in PURPOSES
     }
+    # Where its converter runs instead for some of what it reads.
+    elsewhere = sorted({READ_IN[form] for form in library.sources if form in READ_IN})
     variables = digest(library.variables)
     return LibraryCauses(
         sources=library.sources,
@@ -120,6 +122,7 @@ def library_causes(
             [
                 code_digest(library.converter, *library.conversion_modules),
                 *(_driver_code(), locks["convert"], variables),
+                *(identify_lock(lock_of(project, one)) for one in elsewhere),
                 *tools.counted(library, given or {}, "convert"),
             ]
         ),

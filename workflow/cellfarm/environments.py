@@ -30,7 +30,7 @@ from .processes import die_with_parent
 from .project import PACKAGE, Project
 
 MODELS_ENVIRONMENT = "models"
-#: Where a TFLite file becomes ONNX.
+#: Where a TFLite file becomes ONNX, and a model of Keras' TFLite.
 TFLITE_ENVIRONMENT = "models.tflite"
 #: The environments that belong to no library, with what they hold, in cellfarm/models.
 SHARED = {

@@ -20,7 +20,7 @@ from .conversion.jobs import RECORD
 from .core.cells import Cell
 from .core.digests import code_digest, digest
 from .core.keys import export_id
-from .core.routes import EDGES, previous, route
+from .core.routes import EDGES, READ_IN, at_hand, previous, route
 from .core.store import read_object, write_atomically
 from .devices import open_device
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
@@ -179,9 +179,10 @@ class Pipeline:
     def artifact_inputs(self, artifact_id: str) -> list[str]:
         planned = self._artifacts[artifact_id]
         cell = planned.cell
-        environment = library_environment(cell.library, cell.library_version, "convert")
+        own = library_environment(cell.library, cell.library_version, "convert")
+        environment = locate(self.project, READ_IN.get(planned.source or "", own))
         inputs = [
-            self._path(locate(self.project, environment).record),
+            self._path(environment.record),
             self._model(cell.model),
         ]
         if planned.export_id and planned.source:
@@ -203,7 +204,7 @@ class Pipeline:
         before = previous(native, form)
         environment = locate(self.project, EDGES[before, form])
         inputs = [self._path(environment.record), self._model(model)]
-        return inputs if before == native else [*inputs, self._export(model, before)]
+        return inputs if before in at_hand(native) else [*inputs, self._export(model, before)]
 
     def _exported(self, planned: PlannedCell) -> tuple[str, ...]:
         """The formats that a cell's model is exported to, one from the other."""

@@ -14,7 +14,7 @@ from .core import keys
 from .core.cells import Cell
 from .core.digests import digest
 from .core.matrix import expand
-from .core.routes import choose
+from .core.routes import at_hand, choose
 from .core.store import Store, read_header, write_atomically
 from .devices import open_device
 from .environments import ensure_locks
@@ -164,7 +164,7 @@ def _plan_cell(cell: Cell, causes: keys.Causes, store: Store) -> PlannedCell:
     key = keys.cell_key(cell, why)
     model = causes.models[cell.model]
     source = choose(model.native, all_libraries()[cell.library].sources)
-    exported = source if source != model.native else None
+    exported = source if source not in at_hand(model.native) else None
     return PlannedCell(
         cell=cell,
         key=key,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 from .analysis.ranking import INFORMATIONAL_FLAGS
 from .configuration import load_file
 from .conversion import jobs
 from .core.keys import export_id
-from .core.routes import route
+from .core.routes import EDGES, READ_IN, route
 from .core.store import STATUSES, Store
 from .environments import MODELS_ENVIRONMENT, Environment, library_environment, locate
 from .errors import UserError
@@ -71,9 +72,13 @@ def _forget_failed_steps(
     """Delete what a failed environment, download, model, export or artifact left, so that it is made
     anew."""
     cell = planned.cell
+    model = plan.models[cell.model]
+    steps = route(model.native, planned.source or "") or ()
     names = [MODELS_ENVIRONMENT] + [
         library_environment(cell.library, cell.library_version, purpose) for purpose in PURPOSES
     ]
+    names += [EDGES[step] for step in pairwise(steps)]
+    names += [READ_IN[form] for form in steps[-1:] if form in READ_IN]
     for name in names:
         _forget_environment(locate(project, name))
     folders = [
@@ -82,8 +87,7 @@ def _forget_failed_steps(
             cell.versioned_library, cell.model, cell.variant, planned.artifact_id
         ),
     ]
-    model = plan.models[cell.model]
-    for form in (route(model.native, planned.source or "") or ())[1:]:
+    for form in steps[1:]:
         identity = export_id(model, plan.exporter, form)
         folders.append(project.export_folder(cell.model, form, identity))
     if download:

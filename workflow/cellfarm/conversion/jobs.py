@@ -143,6 +143,7 @@ def convert(
         | {
             "source_format": format_of_file(source_file),
             "sample_inputs": str(model / FILES / "inputs.npz"),
+            "reference": str(model / FILES / "reference.npz"),
             "calibration": str(model / FILES / "calibration.npz"),
             "tools": dict(tools or {}),
         },

@@ -16,7 +16,7 @@ from ..configuration import read_model
 from ..contents import named_files
 from ..core.keys import export_id as identify_export
 from ..core.keys import identify_artifact
-from ..core.routes import EDGES, FILES, choose, previous
+from ..core.routes import EDGES, FILES, READ_IN, at_hand, choose, previous
 from ..core.store import write_atomically
 from ..environments import MODELS_ENVIRONMENT, library_environment, locate
 from ..errors import InternalMismatch, PermanentHostError
@@ -76,7 +76,7 @@ def export(
     before = previous(causes.native, form)
     filled = project.model_folder(model, model_id)
     source = filled
-    if before != causes.native:
+    if before not in at_hand(causes.native):
         source = project.export_folder(model, before, identify_export(causes, exporter, before))
     environment = locate(project, EDGES[before, form])
     folder = project.export_folder(model, form, export_id)
@@ -113,7 +113,8 @@ def convert(
         return jobs.refuse(library, model_now.native, folder)
     filled = project.model_folder(model, model_id)
     source = project.export_folder(model, form, export_id) if export_id else filled
-    environment = locate(project, library_environment(name, version, "convert"))
+    own = library_environment(name, version, "convert")
+    environment = locate(project, READ_IN.get(form, own))
     return jobs.convert(environment, library, variant, filled, source, FILES[form], folder, given)
 
 

@@ -14,7 +14,7 @@ from functools import cached_property
 
 from .cells import Cell
 from .digests import digest
-from .routes import choose, route
+from .routes import at_hand, choose, route
 
 #: The causes of a cell, in the order in which a change is reported, with how it is worded.
 CAUSES = {
@@ -130,4 +130,4 @@ def conversion_of(library: LibraryCauses, native: str) -> str:
 
 def exporter_of(exporter: str, library: LibraryCauses, native: str = "pt2") -> str:
     """The exporter's digest; none for a library that reads the model's own files."""
-    return "" if choose(native, library.sources) in (native, None) else exporter
+    return "" if choose(native, library.sources) in (*at_hand(native), None) else exporter

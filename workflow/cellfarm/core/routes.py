@@ -1,9 +1,9 @@
 """From the format that a model is in to one that a library's converter reads. Pure.
 
-A model built from an architecture is a PyTorch program (``pt2``); a user's own file is what it is.
-Each edge is one exporter, and the least number of them wins: every step is a chance to lose
-something. Every step of a user's file is checked against the file's own outputs (see
-cellfarm.models.user_exports).
+A model built from an architecture is a PyTorch program (``pt2``), and may also be what its source
+made it as; a user's own file is what it is. Each edge is one exporter, and the least number of them
+wins: every step is a chance to lose something. Every step of a user's file is checked against the
+file's own outputs (see cellfarm.models.user_exports).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ FILES = {
     "torchscript": "model.torchscript.pt",
     "script": "model.script.pt",
     "tflite": "model.tflite",
+    "keras": "model.keras",
 }
 
 #: how a user's file may be called -> what it is
@@ -43,24 +44,38 @@ EDGES = {
     ("tflite", "onnx"): "models.tflite",
 }
 
+#: The environment that a library's converter runs in where what it reads needs a framework of its
+#: own; every other format is read in the library's own conversion environment.
+READ_IN = {"keras": "models.tflite"}
+
 _TITLES = {
     "pt2": "PyTorch programs",
     "onnx": "ONNX",
     "torchscript": "TorchScript traces",
     "script": "TorchScript",
     "tflite": "TFLite",
+    "keras": "Keras models",
 }
 
 
 def native_format(recipe: Mapping[str, Any]) -> str:
     """What the files of a recipe's model hold.
 
+    A source that is called as a format is leaves its models in that format too (see `at_hand`).
+
     Raises:
         ValueError: the suffix of a user's file says no format.
     """
-    if recipe.get("source") != "file":
-        return "pt2"
-    return format_of(str(recipe["file"]))
+    source = str(recipe.get("source"))
+    if source == "file":
+        return format_of(str(recipe["file"]))
+    return source if source in FILES else "pt2"
+
+
+def at_hand(native: str) -> tuple[str, ...]:
+    """The formats that a model's own files hold: the native one, and the program that every
+    architecture is built as."""
+    return (native,) if native in SUFFIXES.values() else (native, "pt2")
 
 
 def format_of(file: str) -> str:
@@ -83,12 +98,12 @@ def format_of_file(name: str) -> str:
 
 @cache
 def route(native: str, form: str) -> tuple[str, ...] | None:
-    """The formats from `native` to `form`, both included; None where there is no way.
+    """The formats from one that is at hand to `form`, both included; None where there is no way.
 
     A part of a route is the route to its own end, so routes share their first steps.
     """
-    before: dict[str, str | None] = {native: None}
-    waiting = deque([native])
+    before: dict[str, str | None] = dict.fromkeys(at_hand(native))
+    waiting = deque(before)
     while waiting:
         here = waiting.popleft()
         for start, end in EDGES:
@@ -117,7 +132,7 @@ def previous(native: str, form: str) -> str:
     """The format that `form` is made from.
 
     Raises:
-        ValueError: no way leads to it, or it is the model's own.
+        ValueError: no way leads to it, or it is one of the model's own.
     """
     steps = route(native, form)
     if steps is None or len(steps) < 2:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import source_keras
@@ -92,6 +93,12 @@ def deploy(network: Network, source: str) -> None:
     """Give the network the form that is deployed, once its statistics are what they shall be."""
     if source == "timm":
         network.model = source_timm.deploy(network.model)
+
+
+def write_original(network: Network, out: Path) -> None:
+    """Write the network in its source's own format beside the program, if the source has one."""
+    if isinstance(network.model, source_keras.Graph):
+        network.model.write_original(out)
 
 
 SOURCES = ("torchvision", "timm", "transformers", "keras", "cellfarm")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from architectures import Network, build_network, deploy
+from architectures import Network, build_network, deploy, write_original
 from calibration import (
     CALIBRATION_BATCH_SIZE,
     CALIBRATION_BATCHES,
@@ -39,7 +39,7 @@ def build(
     ``model.pt2`` is the program, ``inputs.npz`` and ``reference.npz`` the inputs of record and
     PyTorch's outputs for them, ``calibration.npz`` and ``heldout.npz`` [samples, *shape] other
     inputs for each input, ``heldout_reference.npz`` the outputs for the latter, ``model.json`` the
-    facts.
+    facts. A source may leave the model in its own format too.
 
     Args:
         weights: the file of trained weights; None for random ones.
@@ -70,6 +70,7 @@ def build(
     )
 
     torch.export.save(_export(network, inputs), out / "model.pt2")
+    write_original(network, out)
     held_out = draw_samples(recipe["inputs"], seed, HELD_OUT)
     np.savez(out / "inputs.npz", **_arrays(inputs))
     np.savez(out / "reference.npz", **_arrays(outputs))

@@ -2,7 +2,9 @@
 
 Keras' own PyTorch back end would wrap each operator of its channels-last networks in transposes,
 and permute each weight anew in every run: no benchmark of anything that anybody ships. The
-translation is the same function of a picture with its channels first.
+translation is the same function of a picture with its channels first. The translation is what gets
+its weights and what every output is compared with; the network of Keras' gets the same weights
+back, for a library whose own converter reads it.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from keras_layers import TRANSLATORS
+from keras_weights import restore
 from protocol import RecipeError
 from refusing import check_no_download, construct, unknown
 from torch import Tensor, nn
@@ -28,15 +32,22 @@ class Graph(nn.Module):
             they can run.
         entry: the name of the input.
         exits: the names of the layers whose outputs are the network's.
+        original: the model of Keras' that this is the translation of.
     """
 
     def __init__(
-        self, layers: list[tuple[str, nn.Module, list[str]]], entry: str, exits: list[str]
+        self,
+        layers: list[tuple[str, nn.Module, list[str]]],
+        entry: str,
+        exits: list[str],
+        original: Any,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(module for _, module, _ in layers)
         self._steps = [(name, inbound) for name, _, inbound in layers]
         self._entry, self._exits = entry, exits
+        # In a tuple: with this back end it is a module too, whose parameters would count as ours.
+        self._original = (original,)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The network's outputs for images [N, channels, height, width]."""
@@ -44,6 +55,21 @@ class Graph(nn.Module):
         for (name, inbound), layer in zip(self._steps, self.layers, strict=True):
             known[name] = layer(*(known[source] for source in inbound))
         return tuple(known[name] for name in self._exits)
+
+    def write_original(self, out: Path) -> None:
+        """Write ``model.keras`` into the folder `out`: Keras' own network with these weights.
+
+        Its pictures have their channels last.
+
+        Raises:
+            RecipeError: a weight that Keras' network has no place for.
+        """
+        (original,) = self._original
+        for (name, _), module in zip(self._steps, self.layers, strict=True):
+            layer = original.get_layer(name)
+            weights = restore(type(layer).__name__, layer.get_config(), module)
+            layer.set_weights([weight.numpy() for weight in weights])
+        original.save(out / "model.keras")
 
 
 def build(name: str, arguments: dict[str, Any], shape: list[int]) -> nn.Module:
@@ -106,7 +132,7 @@ class _Other:
         return "symbolic"
 
 
-def translate(model: Any) -> nn.Module:
+def translate(model: Any) -> Graph:
     """A functional model of Keras as a PyTorch module, with its weights.
 
     Raises:
@@ -131,7 +157,7 @@ def translate(model: Any) -> nn.Module:
         layers.append((name, TRANSLATORS[kind](layer["config"], weights, shapes), inbound))
     outputs = description["output_layers"]
     exits = [outputs[0]] if isinstance(outputs[0], str) else [output[0] for output in outputs]
-    return Graph(layers, entry, exits)
+    return Graph(layers, entry, exits, model)
 
 
 def _sources(arguments: Any) -> list[str]:

@@ -1,4 +1,5 @@
-"""A PyTorch program to LiteRT (TFLite) by litert-torch, quantised by Google's AI Edge Quantizer."""
+"""To LiteRT (TFLite): a PyTorch program by litert-torch, quantised by Google's AI Edge Quantizer; a
+model of Keras' by TensorFlow's own converter, in an environment of TensorFlow's."""
 
 from __future__ import annotations
 
@@ -10,6 +11,11 @@ from typing import Any
 
 from cellfarm_convert import Unsupported
 
+_REFUSALS = (
+    *("lowering not found", "not supported", "unsupported"),
+    *("not yet supported", "neither a custom op nor a flex op"),  # TensorFlow's
+)
+_OPERATOR = re.compile(r"'tf\S*' op .*")
 _NUMBER = re.compile(r"\d+$")
 #: Weights are stored as half floats, and widened once when the model is loaded.
 _HALF = [
@@ -38,9 +44,13 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
     every variant.
 
     Raises:
-        Unsupported: litert-torch has no lowering for an operator, or a file of the user's is not
-            one that can be quantised.
+        Unsupported: the converter has no lowering for an operator, TensorFlow's cannot quantise one,
+            or a file of the user's is not one that can be quantised.
     """
+    if source.suffix == ".keras":
+        name = "model.tflite" if variant == "fp32" else f"model.{variant}.tflite"
+        _convert_keras(source, out / name, variant, model)
+        return
     # The quantiser's progress bar cannot be switched off, only slowed down; read at tqdm's import.
     os.environ["TQDM_MININTERVAL"] = "3600"
     floats = out / "model.tflite"
@@ -51,6 +61,22 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
     if variant != "fp32":
         _quantise(floats, out / f"model.{variant}.tflite", variant, model)
         floats.unlink()
+
+
+def _convert_keras(source: Path, target: Path, variant: str, model: dict[str, Any]) -> None:
+    from conversion.from_keras import convert as convert_keras
+
+    try:
+        convert_keras(source, target, variant, model)
+    except Unsupported:
+        raise
+    except Exception as error:  # the converter's own, and RuntimeError
+        reason = refusal(error)
+        if reason is None:
+            raise
+        # The operator's name stands behind the whole stack of where it came from.
+        named = _OPERATOR.search(reason)
+        raise Unsupported(named[0] if named else reason) from error
 
 
 def _lower(source: Path, target: Path, model: dict[str, Any]) -> None:
@@ -80,7 +106,7 @@ def refusal(error: BaseException | None) -> str | None:
     while error is not None:
         text = str(error)
         low = text.lower()
-        if "lowering not found" in low or "not supported" in low or "unsupported" in low:
+        if any(words in low for words in _REFUSALS):
             return text
         error = error.__cause__ or error.__context__
     return None
