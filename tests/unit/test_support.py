@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from cellfarm.cli.support import as_markdown, reasons, tables, totals
+from cellfarm.cli.support import as_markdown, counts, reasons, tables, totals
 
 
 def row(model: str, library: str, status: str = "ok", **more: Any) -> dict[str, Any]:
@@ -12,6 +13,7 @@ def row(model: str, library: str, status: str = "ok", **more: Any) -> dict[str, 
         "model": model, "library": library, "library_version": "1.0", "variant": "fp32",
         "processor": "cpu", "status": status, "reason": None if status == "ok" else "because",
         "cosine": 1.0, "heldout_cosine": None, "sqnr_db": None, "emulated": False,
+        "device": "host", "measured_at": datetime(2026, 1, 2, tzinfo=UTC),
     } | more  # fmt: skip
 
 
@@ -20,6 +22,7 @@ def test_models_by_libraries_with_what_was_not_measured():
     ((title, libraries, lines),) = tables(rows)
     assert (title, libraries) == ("fp32, cpu", ["mnn@1.0", "ncnn@1.0"])
     assert lines == [("a", ["-", "ok"]), ("b", ["ok", "unsupported [1]"])]
+    assert counts(lines) == ["1 of 1", "1 of 2"]
     assert reasons(rows) == ["[1] ncnn, unsupported: because (1)"]
 
 
@@ -42,6 +45,7 @@ def test_the_same_reason_is_told_once():
 
 def test_markdown_has_a_line_per_model():
     text = as_markdown([row("a", "mnn"), row("b", "mnn", "timeout")])
+    assert "of a run on host (2026-01-02)" in text and "| **ok** | 1 of 2 |" in text
     assert "| a | ok |" in text and "| b | timeout [1] |" in text
     assert "- \\[1] mnn, timeout: because (1)" in text
 

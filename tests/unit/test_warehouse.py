@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 from cellfarm.core.store import Store, write_atomically
 from cellfarm.errors import UserError
 from cellfarm.experiments.verification import Comparison
 from cellfarm.plan import PlannedCell
 from cellfarm.project import Project
-from cellfarm.warehouse import connect, load, loading, rebuild
+from cellfarm.warehouse import connect, load, loading, querying, rebuild
 
 from tests.support.results import (
     FACTS,
@@ -254,7 +255,8 @@ def test_another_schema_makes_the_warehouse_anew(bench, monkeypatch, tmp_path):
     before = bench.content()
     schema = tmp_path / "schema.sql"
     schema.write_text(loading.SCHEMA.read_text() + "CREATE VIEW more AS SELECT 1;\n")
-    monkeypatch.setattr(loading, "SCHEMA", schema)
+    for module in (loading, querying):
+        monkeypatch.setattr(module, "SCHEMA", schema)
     assert bench.load() == (3, 0, 0)
     assert bench.content() == before and bench.rows("FROM more") == [(1,)]
 
@@ -300,3 +302,8 @@ def test_a_warehouse_that_is_none_says_so(bench):
     with pytest.raises(UserError, match="cannot be opened"):
         connect(bench.path)
     bench.load()  # made anew
+    with duckdb.connect(str(bench.path)) as connection:
+        connection.execute("UPDATE meta SET value = 'older' WHERE name = 'schema'")
+    with pytest.raises(UserError, match="another version of cellfarm; `cellfarm rebuild`"):
+        connect(bench.path)
+    bench.load()

@@ -17,7 +17,7 @@ _WORST_FIRST = ("failed", "timeout", "wrong", "unsupported", "ok")
 _COLOURS = {"ok": "green", "unsupported": "dim", "wrong": "yellow"}
 _COLUMNS = (
     "model", "library", "library_version", "variant", "processor", "status", "reason", "cosine",
-    "heldout_cosine", "sqnr_db", "emulated",
+    "heldout_cosine", "sqnr_db", "emulated", "device", "measured_at",
 )  # fmt: skip
 NOT_MEASURED = "-"
 
@@ -50,6 +50,7 @@ def print_support(project: Project, markdown: bool) -> None:
             table.add_column(escape(library))
         for model, statuses in lines:
             table.add_row(escape(model), *(_coloured(status) for status in statuses))
+        table.add_row("[dim]ok[/]", *(f"[dim]{count}[/]" for count in counts(lines)))
         console.print(table)
     for line in reasons(rows):
         console.print(escape(line))
@@ -80,6 +81,16 @@ def tables(rows: Sequence[Row]) -> list[tuple[str, list[str], list[tuple[str, li
     return found
 
 
+def counts(lines: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
+    """Of each library of a table: `14 of 15`, the models that are ok of those that were measured."""
+    columns = list(zip(*(statuses for _, statuses in lines), strict=True))
+    return [
+        f"{sum(status.startswith('ok') for status in column)}"
+        f" of {sum(status != NOT_MEASURED for status in column)}"
+        for column in columns
+    ]
+
+
 def worst(rows: Sequence[Row]) -> Row | None:
     """The cell whose status is the worst; None of no cells."""
     return min(rows, key=lambda row: _WORST_FIRST.index(row["status"]), default=None)
@@ -98,17 +109,25 @@ def totals(rows: Sequence[Row]) -> str:
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The same as Markdown."""
-    parts = []
+    """The same as Markdown, with where and when it was measured."""
+    parts = [_origin(rows), ""] if rows else []
     for title, libraries, lines in tables(rows):
         parts.append(f"## {title}\n")
         parts.append("| model | " + " | ".join(libraries) + " |")
         parts.append("|---|" + "---|" * len(libraries))
         parts += ["| " + " | ".join([model, *statuses]) + " |" for model, statuses in lines]
+        parts.append("| **ok** | " + " | ".join(counts(lines)) + " |")
         parts.append("")
     found = [line.replace("[", "\\[", 1) for line in reasons(rows)]
     parts += ["## Reasons\n", *(f"- {line}" for line in found), ""] if found else []
     return "\n".join([*parts, totals(rows), ""])
+
+
+def _origin(rows: Sequence[Row]) -> str:
+    devices = ", ".join(sorted({str(row["device"]) for row in rows}))
+    days = sorted({row["measured_at"].date().isoformat() for row in rows})
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return f"Made by `cellfarm support --markdown` of a run on {devices} ({when})."
 
 
 def _status(row: Row | None, numbers: Mapping[str, int]) -> str:

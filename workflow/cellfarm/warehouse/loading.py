@@ -16,9 +16,9 @@ from typing import Any
 
 import duckdb
 
-from ..core.digests import file_digest
 from ..core.store import Store
 from ..errors import TransientHostError
+from .querying import SCHEMA, current_schema, schema_version
 from .ratios import ratio_rows
 from .rows import (
     cold_phase_rows,
@@ -29,7 +29,6 @@ from .rows import (
     series_rows,
 )
 
-SCHEMA = Path(__file__).with_name("schema.sql")
 BUSY_RETRY_S = 30.0
 #: Results that are read and inserted together: bounds the memory of a first load.
 BATCH = 500
@@ -92,9 +91,9 @@ def rebuild(
 
 def _open(warehouse: Path) -> duckdb.DuckDBPyConnection:
     """A connection to a warehouse of the present schema; one of another schema is made anew."""
-    version = file_digest(SCHEMA)
+    version = current_schema()
     connection = _connect(warehouse)
-    if _schema_version(connection) == version:
+    if schema_version(connection) == version:
         return connection
     connection.close()
     warehouse.unlink(missing_ok=True)
@@ -118,14 +117,6 @@ def _connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
             if "lock" not in str(error).lower() or time.monotonic() > deadline:
                 raise TransientHostError(f"{warehouse} cannot be opened: {error}") from error
             time.sleep(0.5)
-
-
-def _schema_version(connection: duckdb.DuckDBPyConnection) -> str | None:
-    try:
-        row = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchone()
-    except duckdb.CatalogException:
-        return None
-    return str(row[0]) if row else None
 
 
 def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:

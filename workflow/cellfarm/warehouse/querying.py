@@ -14,9 +14,11 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
+from ..core.digests import file_digest
 from ..errors import UserError
 
 _WIDTH = 1 << 20  # a value is never folded over lines: the terminal or a pager does that
+SCHEMA = Path(__file__).with_name("schema.sql")
 FORMATS = ("table", "csv", "json", "parquet")
 
 
@@ -24,16 +26,37 @@ def connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
     """A read-only connection.
 
     Raises:
-        UserError: there is no warehouse, or it is being written.
+        UserError: there is no warehouse, it is being written, or another version made it.
     """
     if not warehouse.is_file():
         raise UserError(f"{warehouse}: no warehouse yet; run `make` (or `snakemake`) first")
     try:
-        return duckdb.connect(str(warehouse), read_only=True)
+        connection = duckdb.connect(str(warehouse), read_only=True)
     except duckdb.Error as error:
         raise UserError(
             f"{warehouse} cannot be opened: {error} (if it is damaged: cellfarm rebuild)"
         ) from error
+    if schema_version(connection) not in (None, current_schema()):
+        connection.close()
+        raise UserError(
+            f"{warehouse} was made by another version of cellfarm; `cellfarm rebuild` makes it anew"
+            " from the results"
+        )
+    return connection
+
+
+def current_schema() -> str:
+    """The digest of the schema that this version makes."""
+    return file_digest(SCHEMA)
+
+
+def schema_version(connection: duckdb.DuckDBPyConnection) -> str | None:
+    """The digest of the schema that a warehouse was made with; None if it does not tell."""
+    try:
+        rows = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchall()
+    except duckdb.CatalogException:
+        return None
+    return str(rows[0][0]) if rows else None
 
 
 def query(warehouse: Path, sql: str, form: str, output: Path | None) -> str | None:
