@@ -14,7 +14,13 @@ configfile: "config/config.yaml"
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from cellfarm.errors import CellfarmError
-from cellfarm.pipeline import Pipeline, fail, source_of_config, take_pipeline_lock
+from cellfarm.pipeline import (
+    Pipeline,
+    fail,
+    forget_interrupted,
+    source_of_config,
+    take_pipeline_lock,
+)
 
 try:
     PIPELINE = Pipeline(config, source_of_config(workflow))
@@ -65,6 +71,7 @@ include: "workflow/rules/results.smk"
 
 
 if workflow.is_main_process:
+    forget_interrupted(PIPELINE.project)
     print(PIPELINE.describe(), file=sys.stderr)
 
 

@@ -96,6 +96,19 @@ def test_snakemake_alone_killed_leaves_the_device_to_who_measures(slow_farm: Far
     slow_farm.assert_no_processes()
 
 
+def test_a_step_that_outlives_its_snakemake_is_gone_on_from(farm: Farm) -> None:
+    farm.add_model("late", "squeezenet1_1", size=48)
+    farm.configure(models=["late", "small_mobilenet"], libraries=["onnxruntime"])
+    models = farm.root / "results/models/late"
+    run = farm.start("measured")
+    farm.wait_for(lambda: any(models.glob(".*.tmp")))
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    farm.wait_for(lambda: any(models.glob("*/record.json")))
+    farm.run("measured")
+    assert {row["status"] for row in farm.query("FROM cells WHERE model = 'late'")} == {"ok"}
+
+
 @pytest.mark.parametrize("whole_group", [True, False], ids=["Ctrl-C", "SIGINT to snakemake"])
 def test_an_interrupt_leaves_no_process_and_a_whole_store(
     slow_farm: Farm, whole_group: bool

@@ -85,16 +85,27 @@ def read_model(project: Project, name: str, where: str) -> dict[str, Any]:
     Raises:
         UserError: there is none, or it is not what its schema asks for.
     """
-    schema = project.config / "schemas/model.schema.json"
-    recipe = _named(project.models, name, schema, where, "model")
+    recipe = _named(project.models, name, _model_schema(project), where, "model")
+    _check_model(recipe, f"{project.models / name}.yaml")
+    return recipe
+
+
+def check_model(project: Project, recipe: Mapping[str, Any], where: str) -> None:
+    """Raise one UserError if a recipe that is not written yet would not be accepted."""
+    documents.check(recipe, _model_schema(project), where)
+    _check_model(recipe, where)
+
+
+def _model_schema(project: Project) -> Path:
+    return project.config / "schemas/model.schema.json"
+
+
+def _check_model(recipe: Mapping[str, Any], where: str) -> None:
     inputs = [entry["name"] for entry in recipe.get("inputs", ())]
     for kind, names in (("inputs", inputs), ("outputs", recipe.get("outputs", ()))):
         if len(set(names)) != len(names):
-            raise UserError(
-                f"{project.models / name}.yaml: key '{kind}': a name stands there twice"
-            )
-    labelled.check(recipe, project.models / f"{name}.yaml")
-    return recipe
+            raise UserError(f"{where}: key '{kind}': a name stands there twice")
+    labelled.check(recipe, where)
 
 
 def read_device(project: Project, name: str, where: str) -> dict[str, Any]:

@@ -53,7 +53,10 @@ def check(document: Any, schema: Path, where: str) -> None:
     """Raise one UserError for the most telling violation of the schema."""
     if not isinstance(document, Mapping):
         raise UserError(f"{where}: expected a mapping of keys to values, found {_kind(document)}")
-    _check_finite(document, where)
+    try:
+        _check_finite(document, where)
+    except RecursionError:
+        raise UserError(f"{where}: an alias (*) stands within what it stands for (&)") from None
     errors = list(_validator(schema).iter_errors(document))
     # A misspelt key is also missing under its right name: its spelling is what to mend.
     misspelt = [error for error in errors if error.validator == "additionalProperties"]

@@ -60,7 +60,7 @@ class Drawn:
         }
 
 
-def check(recipe: Mapping[str, Any], path: Path) -> None:
+def check(recipe: Mapping[str, Any], where: str) -> None:
     """Raise one UserError if a recipe's model has no accuracy that pictures could tell.
 
     What only the model itself tells (its classes; the input of a user's file whose recipe leaves
@@ -71,7 +71,7 @@ def check(recipe: Mapping[str, Any], path: Path) -> None:
         return
     problem = _problem(recipe, wanted)
     if problem:
-        raise UserError(f"{path}: key 'labelled': {problem}")
+        raise UserError(f"{where}: key 'labelled': {problem}")
 
 
 def _problem(recipe: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:

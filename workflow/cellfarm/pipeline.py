@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -295,6 +296,20 @@ def source_of_config(workflow: Any) -> str:
 
 #: Keeps the pipeline's lock for as long as the process lives.
 _HELD = contextlib.ExitStack()
+
+
+def forget_interrupted(project: Project) -> None:
+    """Drop Snakemake's notes on jobs that were running when a run was killed.
+
+    A job that outlives its killed Snakemake finishes its output, and outputs here are whole once they
+    are there. Snakemake would run that job again, and then nothing of what depends on it: it ends
+    with 0 and most of the work undone.
+    """
+    with (
+        contextlib.suppress(BlockingIOError),  # a run is at work: the notes are its own
+        file_lock(project.results / ".pipeline.lock", wait=False),
+    ):
+        shutil.rmtree(project.root / ".snakemake" / "incomplete", ignore_errors=True)
 
 
 def take_pipeline_lock(project: Project) -> None:

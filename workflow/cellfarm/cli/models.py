@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
 import sys
@@ -14,6 +15,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from ..configuration import check_model
 from ..core.routes import format_of
 from ..core.store import write_atomically
 from ..errors import CellfarmError, UserError
@@ -21,6 +23,9 @@ from ..project import Project
 
 app = typer.Typer(help="The models in models/.", no_args_is_help=True)
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+#: A larger input is a slip of the finger.
+_MAX_VALUES = 10**9
 #: Of an input of whole numbers: 0 and 1 are indices in any vocabulary, and both values of a mask.
 _VOCABULARY = 2
 
@@ -52,7 +57,8 @@ def add_file(
         shapes: input -> shape, for inputs whose shape is not (all) in the file.
 
     Raises:
-        UserError: a file that cannot be read, a name that is taken, a shape that is missing.
+        UserError: a file that cannot be read, a name that is none or is taken, a shape that is missing
+            or is not the file's, a task that there is not.
     """
     try:
         format_of(file.name)
@@ -61,11 +67,16 @@ def add_file(
     if not file.is_file():
         raise UserError(f"there is no file {file}")
     name = name or re.sub(r"[^A-Za-z0-9_.+-]", "_", file.stem).strip("_.+-") or "model"
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"--name {name!r}: expected letters, digits and _ . + -, and a letter or digit first"
+        )
     target = project.models / f"{name}.yaml"
     if target.exists():
         raise UserError(f"{project.relative(target)} is there already: give another --name")
     inputs = _inputs(describe(project, file), shapes)
     recipe = {"name": name, "task": task, "source": "file", "file": project.relative(file)}
+    check_model(project, recipe | {"inputs": inputs}, f"{file} as models/{target.name}")
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True) + "inputs:\n"
     for entry in inputs:
         line = yaml.safe_dump(entry, sort_keys=False, default_flow_style=True, width=1000).strip()
@@ -135,6 +146,15 @@ def _input(told: Mapping[str, Any], given: list[int] | None) -> dict[str, Any]:
     if shape is None or None in shape:
         sizes = "no shape" if shape is None else f"free sizes, {shape}".replace("None", "?")
         raise UserError(f"input {name} has {sizes} in the file: give --shape {name}=1,...")
+    fixed = told["shape"] or shape
+    fits = len(fixed) == len(shape) and all(
+        size in (None, wanted) for size, wanted in zip(fixed, shape, strict=True)
+    )
+    if not fits:
+        sizes = str(fixed).replace("None", "?")
+        raise UserError(f"--shape {name}={','.join(map(str, shape))}: the file has {sizes}")
+    if math.prod(shape) > _MAX_VALUES:
+        raise UserError(f"--shape {name}: {shape} has more than {_MAX_VALUES:.0e} values")
     dtype = told["dtype"] or "float32"
     entry = {"name": name, "shape": shape, "dtype": dtype}
     if dtype.startswith("float"):

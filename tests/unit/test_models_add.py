@@ -1,0 +1,73 @@
+"""`cellfarm models add`: what it writes is accepted, and what would not be is refused before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cellfarm.cli import models
+from cellfarm.configuration import read_model
+from cellfarm.errors import UserError
+from cellfarm.project import Project
+
+from tests.support.projects import make_project
+
+PICTURE = {"name": "x", "shape": [None, 3, 32, 32], "dtype": "float32"}
+IDS = {"name": "ids", "shape": [1, 8], "dtype": "int64"}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = make_project(tmp_path)
+    (tmp_path / "my.onnx").write_bytes(b"x")
+    return made
+
+
+def add(
+    project: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    *told: dict[str, Any],
+    name: str | None = "mine",
+    task: str = "encoding",
+    shapes: tuple[str, ...] = (),
+) -> Path:
+    monkeypatch.setattr(models, "describe", lambda *_: list(told))
+    return models.add_file(
+        project, project.root / "my.onnx", name, task, models.parse_shapes(shapes)
+    )
+
+
+def test_what_is_written_is_a_recipe(project, monkeypatch):
+    path = add(project, monkeypatch, PICTURE, IDS)
+    assert path == project.models / "mine.yaml"
+    recipe = read_model(project, "mine", "the test")
+    assert [one["shape"] for one in recipe["inputs"]] == [[1, 3, 32, 32], [1, 8]]
+    assert recipe["inputs"][1]["content"] == "tokens"
+    with pytest.raises(UserError, match="is there already"):
+        add(project, monkeypatch, PICTURE)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "a b", "a;b", "é", "-x", ".hid", "/abs", "a\nb"])
+def test_a_name_that_is_none_is_refused(project, monkeypatch, name):
+    before = sorted(project.root.rglob("*"))
+    with pytest.raises(UserError, match=r"--name .*: expected letters, digits"):
+        add(project, monkeypatch, PICTURE, name=name)
+    assert sorted(project.root.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("told", "more", "message"),
+    [
+        ([PICTURE], {"task": "foo"}, "key 'task': expected one of"),
+        ([], {}, "key 'inputs'"),
+        ([PICTURE], {"shapes": ("x=1,4,32,32",)}, r"the file has \[\?, 3, 32, 32\]"),
+        ([PICTURE], {"shapes": ("x=1,3,32",)}, "the file has"),
+        ([PICTURE], {"shapes": ("x=99999999999,3,32,32",)}, "more than 1e\\+09 values"),
+        ([PICTURE], {"shapes": ("y=1",)}, "the file's inputs are x"),
+    ],
+)
+def test_what_would_not_be_accepted_is_not_written(project, monkeypatch, told, more, message):
+    with pytest.raises(UserError, match=message):
+        add(project, monkeypatch, *told, **more)
+    assert not (project.models / "mine.yaml").exists()
