@@ -124,7 +124,7 @@ def test_failed_cells_are_retried_on_request_alone(farm: Farm) -> None:
     flaky.unlink()
     assert "nothing to measure" in farm.run("measured").stdout
     before = farm.result_files()
-    assert "2 cells will be measured again" in farm.cellfarm("retry")
+    assert "2 cells of config/config.yaml will be measured again" in farm.cellfarm("retry")
     planned = farm.run("-n").stdout
     assert "a retry was asked for" in planned
     farm.run("measured")

@@ -133,12 +133,17 @@ def deploy(model: Path, artifact: Path, work: Path) -> tuple[Setting, Deployed]:
     return Setting(transport, SMALLEST | {"profile": {"runs": 2}}, 2), deployed
 
 
+def test_convolutions_are_not_quantised_at_run_time(model, tmp_path):
+    record = convert(model, "int8_dynamic", tmp_path / "artifact")
+    assert record["status"] == "unsupported"
+    assert "convolutions would stay in full precision" in record["reason"]
+
+
 @pytest.mark.parametrize(
     ("variant", "least", "provider"),
     [
         ("fp32", 0.999999, "xnnpack"),
         ("int8", 0.98, "qnnpack"),
-        ("int8_dynamic", 0.9999, "xnnpack+qnnpack"),
     ],
 )
 def test_a_variant_is_made_run_verified_and_profiled(model, tmp_path, variant, least, provider):

@@ -71,12 +71,24 @@ def load(project: Project, document: Mapping[str, Any], where: str) -> Configura
 
 
 def load_file(project: Project, path: Path | None = None) -> Configuration:
-    """The config of a file, by default config/config.yaml."""
-    path = path or project.config / "config.yaml"
-    document = documents.load_yaml(path)
-    if not isinstance(document, Mapping):
-        raise UserError(f"{path}: expected a mapping of keys to values")
-    return load(project, document, project.relative(path))
+    """config/config.yaml, with the keys of another file over it, as `snakemake --configfile` has it."""
+    default = project.config / "config.yaml"
+    document: dict[str, Any] = {}
+    for one in dict.fromkeys((default, path or default)):
+        found = documents.load_yaml(one)
+        if not isinstance(found, Mapping):
+            raise UserError(f"{one}: expected a mapping of keys to values")
+        _overlay(document, found)
+    return load(project, document, project.relative(path or default))
+
+
+def _overlay(document: dict[str, Any], more: Mapping[str, Any]) -> None:
+    for key, value in more.items():
+        old = document.get(key)
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            _overlay(old, value)
+        else:
+            document[key] = value
 
 
 def read_model(project: Project, name: str, where: str) -> dict[str, Any]:

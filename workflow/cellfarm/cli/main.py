@@ -114,7 +114,8 @@ def retry(
 
     statuses = status or ([] if flagged else ["failed", "timeout"])
     count = set_aside(Project.here(), configfile, statuses, model, library, device, flagged)
-    print(f"{count} cells will be measured again by the next `make` or `snakemake`.")
+    asked = configfile or "config/config.yaml"
+    print(f"{count} cells of {asked} will be measured again by the next `make` or `snakemake`.")
 
 
 @app.command()

@@ -138,8 +138,8 @@ def _status(row: Row | None, numbers: Mapping[str, int]) -> str:
         return "ok (emulated)" if row["emulated"] else "ok"
     far = ""
     if status == "wrong":
-        cosine = row["heldout_cosine"] if row["heldout_cosine"] is not None else row["cosine"]
-        far = "" if cosine is None else f" cosine {cosine:.3f}"
+        known = [row[name] for name in ("cosine", "heldout_cosine") if row[name] is not None]
+        far = f" cosine {min(known):.3f}" if known else ""
     return f"{status}{far} [{numbers[_reason(row)]}]"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -70,6 +71,12 @@ def read_weights(file: Path, form: str) -> dict[str, Tensor]:
 
             return load_file(file)
         content = torch.load(file, map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        # PyTorch's own message advises to run what is in the file.
+        raise RecipeError(
+            "weights: the file is damaged, or holds Python objects besides tensors, which are not run:"
+            " save the model's state_dict()"
+        ) from error
     except Exception as error:  # each reader has its own errors for what it cannot read
         raise RecipeError(
             f"weights: the file cannot be read as {form}: {shorten(error)}"

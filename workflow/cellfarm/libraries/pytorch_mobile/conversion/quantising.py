@@ -65,6 +65,13 @@ def quantise(
 
 
 def _dynamic(graph: fx.GraphModule) -> QConfigMapping:
+    modules = list(graph.modules())
+    convolutions = sum(isinstance(one, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for one in modules)
+    if convolutions:
+        raise Unsupported(
+            "PyTorch quantises activations at run time for linear layers alone: "
+            f"{convolutions} convolutions would stay in full precision"
+        )
     mapping = QConfigMapping()
     # By name: by type they would have to be the same for a ReLU that is fused with a linear layer.
     for name, module in graph.named_modules():
