@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -124,6 +125,25 @@ def test_a_file_is_fetched_once(server, tmp_path):
     get(server, tmp_path)
     get(server, tmp_path)
     assert server.seen == [None]
+
+
+def test_two_at_once_fetch_once(server, tmp_path):
+    def slow(handler: Handler) -> None:
+        handler.server.released.wait(30)
+        whole(handler)
+
+    server.answers = [slow]
+    both = [threading.Thread(target=get, args=(server, tmp_path)) for _ in range(2)]
+    for one in both:
+        one.start()
+    while not server.seen:
+        time.sleep(0.01)
+    time.sleep(0.3)  # the second one stands at the lock
+    server.released.set()
+    for one in both:
+        one.join(30)
+    assert server.seen == [None]
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_what_broke_off_goes_on_where_it_ended(server, tmp_path):

@@ -27,6 +27,7 @@ def mace(tmp_path) -> dict[str, str]:
     scripts.mkdir(parents=True)
     (scripts / "convert.py").write_text("one")
     (tmp_path / "mace_run").write_text("program")
+    (tmp_path / "mace_run").chmod(0o755)
     return {"source": str(tmp_path / "mace"), "run": str(tmp_path / "mace_run")}
 
 
@@ -109,6 +110,13 @@ def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace, monkeypatch) -> Non
             "key 'tools.mace.run': /nowhere/mace_run does not",
         ),
         ({"mace": {"run": 7}}, "tools"),
+        ({"mace": {"run": "/etc"}}, "key 'tools.mace.run': /etc is no file that can be executed"),
+        ({"mace": {"run": "/etc/passwd"}}, "is no file that can be executed"),
+        (
+            {"mace": {"sorce": "/etc"}},
+            r"unknown \(did you mean 'source'\?\); mace knows source, run",
+        ),
+        ({"ncnn": {"run": "/bin/true"}}, "ncnn knows no tools"),
     ],
 )
 def test_mistakes_are_told_at_once(tmp_path, given, words) -> None:

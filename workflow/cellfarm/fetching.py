@@ -83,13 +83,6 @@ def fetch(download: Download, folder: Path, say: Say, policy: Policy | None = No
     """
     policy = policy or Policy()
     target = folder / download.sha256
-    if target.is_file():
-        found = file_digest(target)
-        if found != download.sha256:
-            raise PermanentHostError(
-                f"{target} has the SHA-256 {found}: delete it, or put the right file there"
-            )
-        return target
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(_Again),
         stop=tenacity.stop_after_attempt(policy.attempts),
@@ -104,6 +97,10 @@ def fetch(download: Download, folder: Path, say: Say, policy: Policy | None = No
     try:
         # Two addresses of one file are two downloads to one place.
         with file_lock(target.with_name(f".{target.name}.lock")), requests.Session() as session:
+            # Under the lock: who waited for it may find that the file has come.
+            if target.is_file():
+                _check_content(target, download.sha256)
+                return target
             retrying(_attempt, session, download, part, policy, say, wrong)
             os.replace(part, target)
     except _Again as error:
@@ -116,6 +113,14 @@ def fetch(download: Download, folder: Path, say: Say, policy: Policy | None = No
             f"{target} cannot be written: {error.strerror or error}"
         ) from error
     return target
+
+
+def _check_content(file: Path, sha256: str) -> None:
+    found = file_digest(file)
+    if found != sha256:
+        raise PermanentHostError(
+            f"{file} has the SHA-256 {found}: delete it, or put the right file there"
+        )
 
 
 def _attempt(

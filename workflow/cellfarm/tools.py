@@ -15,6 +15,7 @@ from typing import Any
 
 from .core.digests import digest, file_digest
 from .core.store import read_object
+from .documents import suggestion
 from .errors import UserError
 from .libraries import Library, all_libraries
 from .project import Project
@@ -25,17 +26,30 @@ _COUNTED, _GENERATED = "*.py", "_pb2.py"
 
 
 def check(tools: Mapping[str, Mapping[str, str]], where: str) -> None:
-    """Raise unless the config's tools are for libraries that there are and paths that exist.
+    """Raise unless the config's tools are what libraries know, and paths that lead to it.
 
     Raises:
-        UserError: an unknown library, or a path that leads nowhere.
+        UserError: an unknown library or tool, a path that leads nowhere, a program that is none.
     """
     for library, given in tools.items():
         if library not in all_libraries():
             raise UserError(f"{where}: key 'tools': there is no library '{library}'")
+        declared = all_libraries()[library].document.get("tools", {})
+        known = [name for names in declared.values() for name in names]
         for name, value in given.items():
-            if os.sep in value and not Path(value).expanduser().exists():
-                raise UserError(f"{where}: key 'tools.{library}.{name}': {value} does not exist")
+            key = f"{where}: key 'tools.{library}.{name}'"
+            if name not in known:
+                what = f"{library} knows {', '.join(known) or 'no tools'}"
+                raise UserError(f"{key}: unknown{suggestion(name, known)}; {what}")
+            path = Path(value).expanduser()
+            if os.sep in value and not path.exists():
+                raise UserError(f"{key}: {value} does not exist")
+            if name in declared.get("run", ()) and not _is_program(path):
+                raise UserError(f"{key}: {value} is no file that can be executed")
+
+
+def _is_program(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.X_OK)
 
 
 def given(tools: Mapping[str, Mapping[str, str]], library: str) -> dict[str, str]:
