@@ -32,6 +32,17 @@ def _typo_in_config(farm: Farm) -> None:
     farm.edit("config/config.yaml", lambda text: text.replace("threads:", "thread:"))
 
 
+def _key_twice_in_config(farm: Farm) -> None:
+    farm.edit("config/config.yaml", lambda text: text + "threads: [2]\n")
+
+
+def _alias_within_itself(farm: Farm) -> None:
+    farm.edit(
+        "models/small_mobilenet.yaml",
+        lambda text: text.replace("arguments: {}", "arguments: &a {x: *a}"),
+    )
+
+
 def _typo_in_model(farm: Farm) -> None:
     farm.edit("models/small_mobilenet.yaml", lambda text: text.replace("weights:", "wieghts:"))
 
@@ -77,6 +88,14 @@ def _nothing_left(farm: Farm) -> None:
 
 
 CASES: dict[str, tuple[Callable[[Farm], None], list[str]]] = {
+    "key twice in the config": (
+        _key_twice_in_config,
+        ["config/config.yaml:", "not valid YAML", "threads"],
+    ),
+    "alias within itself": (
+        _alias_within_itself,
+        ["models/small_mobilenet.yaml", "alias"],
+    ),
     "unknown model": (
         _unknown_model,
         ["config/config.yaml", "small_squeezenot", "small_squeezenet"],

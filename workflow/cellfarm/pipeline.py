@@ -24,6 +24,7 @@ from .core.keys import export_id
 from .core.routes import EDGES, READ_IN, at_hand, previous, route
 from .core.store import read_object, write_atomically
 from .devices import open_device
+from .documents import load_yaml
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
 from .errors import PermanentDeviceError, UserError
 from .fetching import wanted_download
@@ -288,7 +289,13 @@ def is_supported(planned: PlannedCell) -> bool:
 
 
 def source_of_config(workflow: Any) -> str:
-    """What to call the config in messages: its files, and --config where it was given."""
+    """What to call the config in messages: its files, and --config where it was given.
+
+    Raises:
+        UserError: a key stands twice in one of them. Snakemake would take the last without a word.
+    """
+    for path in workflow.configfiles:
+        load_yaml(Path(path))
     files = [os.path.relpath(path) for path in workflow.configfiles]
     given = bool(workflow.config_settings.config)
     return " + ".join([*files, *(["--config"] if given else [])])
