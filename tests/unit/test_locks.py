@@ -157,6 +157,17 @@ def test_version_is_filled_in() -> None:
     assert locks.environment_requirements(library, "run", "1.2") == (["a==1.2", "b"], ["c"])
 
 
+def test_older_versions_may_need_other_packages() -> None:
+    library = {
+        "environments": {"run": ["a=={version}", "Num_Py==2.1; python_version > '3'", "c"]},
+        "older": [{"below": "1.19", "packages": ["num-py==1.2"]}],
+    }
+    for version, numpy in (("1.9", "num-py==1.2"), ("1.19", "Num_Py==2.1; python_version > '3'"),
+                           ("1.100", "Num_Py==2.1; python_version > '3'"), ("no", "Num_Py")):  # fmt: skip
+        lines, _ = locks.environment_requirements(library, "run", version)
+        assert lines[0] == f"a=={version}" and lines[1].startswith(numpy) and lines[2] == "c"
+
+
 def libraries() -> list[dict[str, object]]:
     paths = sorted(PACKAGE.glob("libraries/*/library.yaml"))
     return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]

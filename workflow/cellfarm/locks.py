@@ -21,6 +21,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from packaging.version import InvalidVersion, Version
+
 from .debian.resolving import ResolveError, make_lock
 
 MINIMUM_PYTHON = "3.11"
@@ -150,11 +152,28 @@ def environment_requirements(
     Args:
         library: a parsed ``library.yaml``.
         purpose: ``run`` or ``convert``.
-        version: the library's version, filled in for ``{version}``.
+        version: the library's version, filled in for ``{version}``, and compared with those below
+            which other packages go with it (``older``).
     """
-    lines = library["environments"][purpose]
+    others: dict[str, str] = {}
+    for older in library.get("older", ()):
+        if _is_below(version, older["below"]):
+            others |= {_distribution(line): line for line in older["packages"]}
+    lines = [others.get(_distribution(one), one) for one in library["environments"][purpose]]
     exclude = library.get("exclude", {}).get(purpose, [])
     return [line.replace("{version}", version) for line in lines], list(exclude)
+
+
+def _is_below(version: str, other: str) -> bool:
+    try:
+        return Version(version) < Version(other)
+    except InvalidVersion:  # uv says so, and better
+        return False
+
+
+def _distribution(line: str) -> str:
+    """Of a requirement the distribution: ``Ruamel_Yaml==1.0; python_version < '4'`` -> ``ruamel-yaml``."""
+    return normalise(re.split(r"[\[\s;<>=!~]", line, maxsplit=1)[0])
 
 
 def _compile_argv(source: Path, uv: Path, pip_options: list[str]) -> list[str]:

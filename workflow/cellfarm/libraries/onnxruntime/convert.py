@@ -8,17 +8,49 @@ from typing import Any
 
 from cellfarm_convert import Unsupported
 
+_LOWERED = "lowered.onnx"
+#: Operator sets to try for a version that is too old for the export's, the newest first.
+_OLDER_SETS = (21, 20, 19, 18, 17, 16, 15)
+_TOO_NEW = ("ir version", "opset")
+
 
 def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> None:
     """Write ``model.onnx``; inputs and outputs keep the model's types at every variant.
+
+    A version that is older than the operator set of the export gets an older one.
 
     Raises:
         Unsupported: ONNX Runtime has no implementation of an operator, or refuses the graph.
     """
     target = out / "model.onnx"
+    source = _understood(source, out)
     makers = {"fp32": _copy, "fp16": _half, "int8": _static, "int8_dynamic": _dynamic}
     makers[variant](source, target, model)
+    (out / _LOWERED).unlink(missing_ok=True)
     _check(target)
+
+
+def _understood(source: Path, out: Path) -> Path:
+    """The graph in an operator set that this version of ONNX Runtime has: as it is, or lowered."""
+    refusal = _refusal(source)
+    if refusal is None or not any(words in str(refusal).lower() for words in _TOO_NEW):
+        return source
+    import onnx
+    from onnx import version_converter
+
+    lowered = out / _LOWERED
+    graph = onnx.load(source)
+    for version in _OLDER_SETS:
+        try:
+            older = version_converter.convert_version(graph, version)
+        except Exception as error:  # the converter's own have no common class
+            raise Unsupported(f"ONNX of operator set {version} cannot be made: {error}") from error
+        older.ir_version = onnx.helper.find_min_ir_version_for(older.opset_import)
+        onnx.save(older, lowered)
+        # A set that it has begun to support may still lack operators.
+        if _refusal(lowered) is None:
+            break
+    return lowered
 
 
 def _copy(source: Path, target: Path, model: dict[str, Any]) -> None:
@@ -96,10 +128,22 @@ def _check(path: Path) -> None:
     """Let the library itself say whether it takes the file."""
     import onnxruntime
 
-    refusals = onnxruntime.capi.onnxruntime_pybind11_state
+    kinds = onnxruntime.capi.onnxruntime_pybind11_state
+    error = _refusal(path)
+    if isinstance(error, (kinds.NotImplemented, kinds.InvalidGraph)):
+        raise Unsupported(str(error)) from error
+    if error is not None:
+        raise error
+
+
+def _refusal(path: Path) -> Exception | None:
+    """What ONNX Runtime says against a file; None if it takes it."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except (refusals.NotImplemented, refusals.InvalidGraph) as error:
-        raise Unsupported(str(error)) from error
+    except Exception as error:  # its own have no common class
+        return error
+    return None
