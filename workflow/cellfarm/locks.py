@@ -155,11 +155,12 @@ def environment_requirements(
         version: the library's version, filled in for ``{version}``, and compared with those below
             which other packages go with it (``older``).
     """
-    others: dict[str, str] = {}
+    others: dict[str, list[str]] = {}
     for older in library.get("older", ()):
-        if _is_below(version, older["below"]):
-            others |= {_distribution(line): line for line in older["packages"]}
-    lines = [others.get(_distribution(one), one) for one in library["environments"][purpose]]
+        for line in older["packages"] if _is_below(version, older["below"]) else ():
+            others.setdefault(_distribution(line), []).append(line)
+    asked = library["environments"][purpose]
+    lines = [line for one in asked for line in others.get(_distribution(one), [one])]
     exclude = library.get("exclude", {}).get(purpose, [])
     return [line.replace("{version}", version) for line in lines], list(exclude)
 

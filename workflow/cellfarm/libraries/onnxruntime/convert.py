@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from cellfarm_convert import Unsupported
@@ -102,11 +103,25 @@ def _prepared(source: Path, target: Path) -> Path:
 
     Every shape is fixed, so the shape inference of ONNX itself is enough.
     """
+    _restore_mapping()
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     prepared = target.with_name("prepared.onnx")
     quant_pre_process(source, prepared, skip_symbolic_shape=True)
     return prepared
+
+
+def _restore_mapping() -> None:
+    """Give ``onnx`` the tables that it had until 1.18: quantisers before 1.19 look types up there."""
+    import onnx
+    from onnx import helper
+
+    if hasattr(onnx, "mapping"):
+        return
+    kinds = helper.get_all_tensor_dtypes()
+    to_numpy = {kind: helper.tensor_dtype_to_np_dtype(kind) for kind in kinds}
+    to_kind = {dtype: kind for kind, dtype in reversed(to_numpy.items())}
+    onnx.mapping = SimpleNamespace(TENSOR_TYPE_TO_NP_TYPE=to_numpy, NP_TYPE_TO_TENSOR_TYPE=to_kind)
 
 
 class _Samples:
