@@ -227,7 +227,7 @@ class Code:
     def __reduce__(self):
         return (Path(sys.argv[1], "ran").touch, ())
 
-check(state | {"code": Code()}, "pth", "cannot be read as pth")
+check(state | {"code": Code()}, "pth", "save the model's state_dict()")
 assert not Path(sys.argv[1], "ran").exists()
 """
 
