@@ -175,9 +175,11 @@ class Farm:
         root = self.root / "results"
         folders = ("models", "exports", "artifacts")
         paths = [path for name in folders for path in (root / name).rglob("record.json")]
-        return {
-            "/".join(path.relative_to(root).parts[:3]): path.stat().st_mtime_ns for path in paths
-        }
+        found: dict[str, float] = {}
+        for path in paths:  # several of one name differ in their digests: the newest counts
+            name = "/".join(path.relative_to(root).parts[:3])
+            found[name] = max(found.get(name, 0), path.stat().st_mtime_ns)
+        return found
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(self.cellfarm("query", sql, "--format", "json"))
