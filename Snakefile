@@ -26,7 +26,6 @@ try:
     PIPELINE = Pipeline(config, source_of_config(workflow))
     TARGETS = PIPELINE.targets()
     MEASURED = PIPELINE.measured_targets()
-    CONVERTED = PIPELINE.converted_targets()
 except CellfarmError as error:
     fail(error)
 
@@ -60,7 +59,7 @@ rule measured:
 # Everything that measuring needs, and no measuring.
 rule converted:
     input:
-        ancient(CONVERTED),
+        ancient(lambda wildcards: PIPELINE.converted_targets()),
 
 
 include: "workflow/rules/environments.smk"

@@ -312,11 +312,14 @@ def forget_interrupted(project: Project) -> None:
     are there. Snakemake would run that job again, and then nothing of what depends on it: it ends
     with 0 and most of the work undone.
     """
+    notes = project.root / ".snakemake" / "incomplete"
+    if not notes.is_dir() or not any(notes.iterdir()):
+        return  # a dry run takes no lock then
     with (
         contextlib.suppress(BlockingIOError),  # a run is at work: the notes are its own
         file_lock(project.results / ".pipeline.lock", wait=False),
     ):
-        shutil.rmtree(project.root / ".snakemake" / "incomplete", ignore_errors=True)
+        shutil.rmtree(notes, ignore_errors=True)
 
 
 def take_pipeline_lock(project: Project) -> None:

@@ -102,7 +102,7 @@ def summarise(launches: Launches, terms: Terms, key: str) -> dict[str, Any]:
     labelled pictures that could not all be run, are told apart: no latency depends on them.
     """
     counted = [launch for launch in launches if launch["mode"] not in FURTHER]
-    bad = first_bad(counted)
+    bad = first_bad(launches)
     if bad is not None:
         position = counted.index(bad) + 1
         suffix = f" (launch {position}, after {position - 1} good ones)" if position > 1 else ""
