@@ -102,7 +102,7 @@ def _settle(network: Network, recipe: Mapping[str, Any], seed: int) -> None:
             drawn = _tensors(recipe, seed, STATISTICS + number, CALIBRATION_BATCH_SIZE)
             yield list(drawn.values())
 
-    if not calibrate_batch_norm(network, batches()):
+    if not calibrate_batch_norm(network, batches):
         normalise_layers(network, next(batches()))
     if recipe["task"] == "classification":
         balance_classes(network, batches())
