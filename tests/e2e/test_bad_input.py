@@ -150,7 +150,7 @@ def test_doctor_tells_what_it_finds(farm: Farm) -> None:
     for word in ("snakemake", "onnxruntime@1.31.1.run", "Device host", "cores", "4 results"):
         assert word in text
     farm.configure(models=["gone"])
-    assert "unknown model 'gone'" in farm.cellfarm("doctor", code=1)
+    assert "unknown model 'gone'" in farm.cellfarm("doctor", code=2)
 
 
 def test_damage_to_what_is_generated_mends_itself(farm: Farm) -> None:

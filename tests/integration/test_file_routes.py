@@ -146,6 +146,25 @@ def test_a_file_of_another_kind_is_said(tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+STATE_DICT = """
+import torch
+from pathlib import Path
+from protocol import RecipeError
+from user_files import open_file
+file = Path(sys.argv[1], "weights.pt")
+torch.save(torch.nn.Linear(2, 2).state_dict(), file)
+try:
+    open_file(file)
+except RecipeError as error:
+    print(error)
+"""
+
+
+def test_weights_alone_are_told_from_a_model(tmp_path):
+    done = python("models", STATE_DICT, str(tmp_path))
+    assert "weights alone" in done.stdout and "torch.jit.save" in done.stdout, done.stderr[-3000:]
+
+
 BRANCHING = """
 import sys, torch
 class Branching(torch.nn.Module):
@@ -165,6 +184,28 @@ def test_a_branch_on_values_is_never_frozen_in(tmp_path):
     assert_ok(take_over(tmp_path / "model", recipe, file))
     record = export(tmp_path / "model", "script", "pt2")
     assert record["status"] == "unsupported" and "control flow that depends" in record["reason"]
+
+
+NAMING = """
+import sys, torch
+class Naming(torch.nn.Module):
+    def forward(self, x):
+        return {"double": x * 2, "triple": x * 3}
+torch.jit.script(Naming()).save(sys.argv[1])
+"""
+
+
+def test_outputs_in_a_dict_are_refused_and_no_failure(tmp_path):
+    file, source = tmp_path / "naming.pt", tmp_path / "naming.py"
+    source.write_text(NAMING)
+    run = "import runpy; runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    assert python("models", run, str(source), str(file)).returncode == 0
+    recipe = {"file": file.name, "inputs": [{"name": "x", "shape": [1, 4]}]}
+    record = take_over(tmp_path / "model", recipe, file)
+    assert record["status"] == "unsupported" and "it returns a dict" in record["reason"]
+    # A step that only hands this on adds nothing to it.
+    refused = export(tmp_path / "model", "script", "pt2")
+    assert refused["reason"] == f"model: {record['reason']}"
 
 
 def test_a_recipe_is_written_from_a_file(tmp_path, monkeypatch):

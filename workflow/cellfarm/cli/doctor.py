@@ -16,7 +16,7 @@ from rich.markup import escape
 from ..configuration import Configuration, load_file
 from ..devices import open_device
 from ..environments import MODELS_ENVIRONMENT, library_environment, locate, lock_of
-from ..errors import CellfarmError, UserError
+from ..errors import CellfarmError
 from ..libraries import resolve
 from ..project import Project
 
@@ -33,7 +33,11 @@ class Finding:
 
 
 def print_report(project: Project, configfile: Path | None) -> int:
-    """Print every finding; returns the exit code: 0, or 1 if something cannot run."""
+    """Print every finding; returns the exit code: 0, or 1 if something cannot run.
+
+    Raises:
+        UserError: a mistake in the config; what is left to look at depends on it.
+    """
     console = Console(highlight=False, soft_wrap=True)
     marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}
     worst = "ok"
@@ -50,14 +54,7 @@ def print_report(project: Project, configfile: Path | None) -> int:
 
 def _sections(project: Project, configfile: Path | None) -> Iterator[tuple[str, Iterator[Finding]]]:
     yield "Orchestrator", _orchestrator(project)
-    try:
-        configuration = load_file(project, configfile)
-    except UserError as error:
-        yield (
-            "Config",
-            iter([Finding("bad", str(error), "mend the file; config/README.md explains it")]),
-        )
-        return
+    configuration = load_file(project, configfile)
     yield "Environments", _environments(project, configuration)
     for name in configuration.devices:
         yield f"Device {name}", _device(project, configuration, name)

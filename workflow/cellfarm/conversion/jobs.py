@@ -158,6 +158,10 @@ def refuse(library: Library, native: str, folder: Path) -> dict[str, Any]:
     return _commit(folder, {"status": "unsupported", "reason": reason, "log": ""})
 
 
+#: How the reasons begin that an earlier step gave.
+_STEPS = ("model: ", "export: ")
+
+
 def failure(folder: Path, what: str) -> dict[str, Any] | None:
     """Why the job of a folder has nothing to give, as the record of whoever needs it; None if ok."""
     record = read_record(folder)
@@ -165,9 +169,12 @@ def failure(folder: Path, what: str) -> dict[str, Any] | None:
         return {"status": "failed", "reason": f"{what}: not there", "log": ""}
     if record["status"] == "ok":
         return None
+    reason = record["reason"]
+    if not reason.startswith(_STEPS):  # one that only hands on what an earlier step says
+        reason = f"{what}: {reason}"
     return {
         "status": record["status"],
-        "reason": f"{what}: {record['reason']}",
+        "reason": reason,
         "log": record.get("log", ""),
     }
 

@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from drawing import draw_inputs
+from drawing import CALIBRATION, HELD_OUT, OTHER_INPUTS, draw_inputs, draw_samples
 from numpy.typing import NDArray
 from protocol import RecipeError, shorten
 from user_model import UserModel, complete
-
-SAMPLES = 16  # of the calibration set, and of the held-out set
-_OTHER_INPUTS = 1  # streams of seeded inputs: 0 are those of record
-_CALIBRATION = 100
-_HELD_OUT = 200
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -41,16 +36,18 @@ def build(recipe: Mapping[str, Any], file: Path, out: Path) -> Callable[[NDArray
     names = _output_names(recipe, model)
     inputs = draw_inputs(specs, 0)
     outputs = run(model, specs, names, inputs)
-    _check(outputs, run(model, specs, names, draw_inputs(specs, 0, stream=_OTHER_INPUTS)))
-    held_out = [draw_inputs(specs, 0, stream=_HELD_OUT + sample) for sample in range(SAMPLES)]
-    calibration = [draw_inputs(specs, 0, stream=_CALIBRATION + sample) for sample in range(SAMPLES)]
-    answers = [run(model, specs, names, sample) for sample in held_out]
+    _check(outputs, run(model, specs, names, draw_inputs(specs, 0, stream=OTHER_INPUTS)))
+    held_out = draw_samples(specs, 0, HELD_OUT)
+    answers = [
+        run(model, specs, names, dict(zip(held_out, sample, strict=True)))
+        for sample in zip(*held_out.values(), strict=True)
+    ]
 
     model.write(out)
     np.savez(out / "inputs.npz", **inputs)
     np.savez(out / "reference.npz", **outputs)
-    np.savez(out / "calibration.npz", **_stacked(calibration))
-    np.savez(out / "heldout.npz", **_stacked(held_out))
+    np.savez(out / "calibration.npz", **draw_samples(specs, 0, CALIBRATION))
+    np.savez(out / "heldout.npz", **held_out)
     np.savez(out / "heldout_reference.npz", **_stacked(answers))
     facts = model.facts(list(inputs.values()))
     description = {

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from protocol import RecipeError, shorten
+from protocol import RecipeError, Unsupported, shorten
 from torch import nn
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
@@ -122,7 +122,7 @@ class ScriptFile:
         except Exception as error:
             raise RecipeError(f"it does not run on these shapes: {shorten(error)}") from error
         if isinstance(results, dict):
-            raise RecipeError("it returns a dict: let it return a tensor, or a tuple of tensors")
+            raise Unsupported("it returns a dict: let it return a tensor, or a tuple of tensors")
         self._count = len(pytree.tree_leaves(results))
 
     def outputs(self) -> list[str]:
@@ -144,8 +144,18 @@ class ScriptFile:
 
 
 def load_script(file: Path) -> torch.jit.ScriptModule:
-    """TorchScript, ready for inference."""
-    module = torch.jit.load(file, map_location="cpu").eval()
+    """TorchScript, ready for inference.
+
+    Raises:
+        RecipeError: the file holds no program.
+    """
+    try:
+        module = torch.jit.load(file, map_location="cpu").eval()
+    except RuntimeError as error:
+        raise RecipeError(
+            f"{file.name} cannot be read as TorchScript: {shorten(error)} (weights alone, as torch.save"
+            " writes them, are no model: save the network by torch.jit.save or torch.export.save)"
+        ) from error
     for parameter in module.parameters():
         parameter.requires_grad_(False)
     return module
