@@ -183,6 +183,36 @@ def test_a_decoder_appends_to_its_cache(built: Path):
         np.testing.assert_array_equal(present[:, :, :5], past)
 
 
+def test_pools_of_keras_translated_are_keras():
+    """Uneven edges on both axes, on one and on none; windows smaller than their steps."""
+    script = """
+import os, sys
+os.environ["KERAS_BACKEND"] = "torch"
+sys.path.insert(0, sys.argv[1])
+import keras, source_keras, torch
+cases = 0
+for size in ((7, 8), (8, 8), (9, 7)):
+    for pool in (1, 2, 3, 4):
+        for strides in (1, 2, 3):
+            for padding in ("same", "valid"):
+                given = keras.Input((*size, 3))
+                layer = keras.layers.MaxPooling2D(pool, strides, padding=padding)
+                original = keras.Model(given, layer(given))
+                x = -1 - torch.rand(2, 3, *size)  # an edge of zeros would win
+                with torch.no_grad():
+                    ours = source_keras.translate(original).eval()(x)[0]
+                    theirs = original(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+                assert torch.equal(ours, theirs), (size, pool, strides, padding)
+                cases += 1
+print(cases)
+"""
+    environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
+    argv = [str(environment.python), "-s", "-c", script, str(PACKAGE / "models")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=clean_variables())
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert done.stdout.split() == ["72"]
+
+
 def test_keras_translated_is_keras(tmp_path: Path):
     """Against the same network, run by Keras itself on its own PyTorch back end."""
     script = """

@@ -28,12 +28,12 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 class Pad(nn.Module):
     """Padding, or cropping where negative: (left, right, top, bottom)."""
 
-    def __init__(self, edges: Shape, value: float = 0.0) -> None:
+    def __init__(self, edges: Shape) -> None:
         super().__init__()
-        self.edges, self.value = edges, value
+        self.edges = edges
 
     def forward(self, features: Tensor) -> Tensor:
-        return functional.pad(features, self.edges, value=self.value)
+        return functional.pad(features, self.edges)
 
 
 class Crop(nn.Module):
@@ -106,14 +106,12 @@ def _same_edges(config: dict[str, Any], kernel: Shape, shape: Shape) -> Shape:
     return tuple(edges)
 
 
-def _padding(
-    config: dict[str, Any], kernel: Shape, shape: Shape, value: float = 0.0
-) -> tuple[nn.Module, Shape]:
+def _padding(config: dict[str, Any], kernel: Shape, shape: Shape) -> tuple[nn.Module, Shape]:
     """A layer that pads, or none, and what the operator itself pads (rows, columns)."""
     left, right, top, bottom = _same_edges(config, kernel, shape)
     if (left, top) == (right, bottom):
         return nn.Identity(), (top, left)
-    return Pad((left, right, top, bottom), value), (0, 0)
+    return Pad((left, right, top, bottom)), (0, 0)
 
 
 def _convolution(
@@ -190,8 +188,23 @@ def _dense(config: dict[str, Any], weights: list[Tensor], shapes: list[Shape]) -
 
 
 def _max_pool(config: dict[str, Any], _weights: list[Tensor], shapes: list[Shape]) -> nn.Module:
-    pad, padding = _padding(config, config["pool_size"], shapes[0], value=float("-inf"))
-    return _chain(pad, nn.MaxPool2d(tuple(config["pool_size"]), tuple(config["strides"]), padding))
+    # Minus infinity around the features would do, but no type of 8 bits has it: XNNPACK refuses the
+    # artifact. The odd pixel of "same" is at the end. Rounding up puts a window there; with a step of
+    # one, a window too many does at the start.
+    left, right, top, bottom = _same_edges(config, config["pool_size"], shapes[0])
+    edges, strides = ((top, bottom), (left, right)), tuple(config["strides"])
+    surplus = [
+        end - start if stride == 1 else 0
+        for (start, end), stride in zip(edges, strides, strict=True)
+    ]
+    pool = nn.MaxPool2d(
+        tuple(config["pool_size"]),
+        strides,
+        tuple(start + more for (start, _), more in zip(edges, surplus, strict=True)),
+        ceil_mode=any(start != end for start, end in edges),
+    )
+    crop = Crop((surplus[0], 0), (surplus[1], 0)) if any(surplus) else nn.Identity()
+    return _chain(pool, crop)
 
 
 def _average_pool(config: dict[str, Any], _weights: list[Tensor], shapes: list[Shape]) -> nn.Module:
