@@ -12,8 +12,8 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
     """Write ``model.pte``; inputs and outputs keep the model's types at every variant.
 
     Raises:
-        Unsupported: an operator is not in ExecuTorch's core set or has no kernel, or XNNPACK cannot
-            quantise what the variant asks for.
+        Unsupported: an operator is not in ExecuTorch's core set or has no kernel, XNNPACK cannot
+            quantise what the variant asks for, or the runtime refuses what was written.
     """
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -34,8 +34,10 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
         if "Missing out variants" not in str(error):
             raise
         raise Unsupported(_headline(error)) from error
-    with (out / "model.pte").open("wb") as file:
+    target = out / "model.pte"
+    with target.open("wb") as file:
         executable.write_to_file(file)
+    _check(target)
 
 
 def _quantise(program: Any, variant: str, model: dict[str, Any]) -> Any:
@@ -63,7 +65,7 @@ def _quantise(program: Any, variant: str, model: dict[str, Any]) -> Any:
                 f"{convolutions} convolutions would stay in full precision"
             )
     settings = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
-    prepared = prepare_pt2e(module, XNNPACKQuantizer().set_global(settings))
+    prepared = prepare_pt2e(module, _sharing_pads(XNNPACKQuantizer)().set_global(settings))
     with np.load(model["calibration"]) as arrays:
         columns = [torch.from_numpy(arrays[spec["name"]]) for spec in model["inputs"]]
     samples = list(zip(*columns, strict=True))
@@ -74,6 +76,49 @@ def _quantise(program: Any, variant: str, model: dict[str, Any]) -> Any:
     if not any("quantize_per" in str(node.target) for node in quantised.graph.nodes):
         raise Unsupported("XNNPACK's quantiser finds nothing in the model that it can quantise")
     return torch.export.export(quantised, samples[0])
+
+
+def _sharing_pads(quantiser: type) -> Any:
+    """XNNPACK's quantiser, with the scale of a pad's input for its output.
+
+    It leaves pads out. Where what follows has no scale either (a slice), a pad then has 8 bits at its
+    input and floats at its output, and XNNPACK refuses to load the artifact.
+    """
+    import torch
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils import propagate_annotation
+    from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, SharedQuantizationSpec
+    from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
+
+    pads = (torch.ops.aten.pad.default, torch.ops.aten.constant_pad_nd.default)
+
+    class Sharing(quantiser):  # type: ignore[misc]
+        def annotate(self, model: torch.fx.GraphModule) -> torch.fx.GraphModule:
+            model = super().annotate(model)
+            for node in model.graph.nodes:
+                if node.target not in pads or Q_ANNOTATION_KEY in node.meta:
+                    continue
+                before = node.args[0]
+                annotation = before.meta.get(Q_ANNOTATION_KEY)
+                if annotation is None or annotation.output_qspec is None:
+                    continue
+                shared = SharedQuantizationSpec(before)
+                node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(
+                    input_qspec_map={before: shared}, output_qspec=shared, _annotated=True
+                )
+                propagate_annotation(model)  # to what follows the pad
+            return model
+
+    return Sharing
+
+
+def _check(file: Path) -> None:
+    """Let the library itself say whether it takes the file."""
+    from executorch.runtime import Runtime
+
+    try:
+        Runtime.get().load_program(file).load_method("forward")
+    except RuntimeError as error:
+        raise Unsupported(f"ExecuTorch does not load what it wrote: {error}") from error
 
 
 def _headline(error: Exception) -> str:
