@@ -18,6 +18,7 @@ from cellfarm.pipeline import (
     Pipeline,
     fail,
     forget_interrupted,
+    lift_rate_limit,
     source_of_config,
     take_pipeline_lock,
 )
@@ -71,6 +72,7 @@ include: "workflow/rules/results.smk"
 
 if workflow.is_main_process:
     forget_interrupted(PIPELINE.project)
+    lift_rate_limit(workflow)
     print(PIPELINE.describe(), file=sys.stderr)
 
 
