@@ -72,11 +72,11 @@ include: "workflow/rules/results.smk"
 
 if workflow.is_main_process:
     forget_interrupted(PIPELINE.project)
-    lift_rate_limit(workflow)
     print(PIPELINE.describe(), file=sys.stderr)
 
 
 onstart:
+    lift_rate_limit(workflow)
     try:
         take_pipeline_lock(PIPELINE.project)
     except CellfarmError as error:

@@ -55,9 +55,7 @@ def test_reordering_and_commenting_the_config_changes_nothing(farm: Farm) -> Non
 def test_converted_makes_artifacts_and_measures_nothing(farm: Farm) -> None:
     before, steps = farm.result_files(), farm.step_files()
     farm.configure(models=["small_squeezenet"], libraries=["onnxruntime"], variants=["fp16"])
-    done = farm.run("converted", "--verbose")
-    # Snakemake's own limit would keep it busy beside the measurements; see lift_rate_limit.
-    assert "Ready jobs" in done.stdout and "Submitting maximum" not in done.stdout
+    farm.run("converted")
     assert farm.measured_since(before) == set()
     (made,) = farm.steps_since(steps)
     assert made.startswith("artifacts/onnxruntime@") and made.endswith("/small_squeezenet")

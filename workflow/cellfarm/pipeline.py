@@ -302,14 +302,13 @@ def source_of_config(workflow: Any) -> str:
 
 
 def lift_rate_limit(workflow: Any) -> None:
-    """Let Snakemake start any number of jobs a second.
+    """Let Snakemake start any number of jobs a second, once it has a scheduler (`onstart`).
 
     Its limit of 100, which no option takes away, wakes the scheduler a second after each time that it
     woke, for the whole run (9.27): after 160 steps it looks for jobs 160 times a second, with half a
     core, beside what is being measured.
     """
-    if workflow.scheduling_settings is not None:
-        workflow.scheduling_settings.max_jobs_per_timespan = None
+    workflow.scheduler.job_rate_limiter = None
 
 
 #: Keeps the pipeline's lock for as long as the process lives.

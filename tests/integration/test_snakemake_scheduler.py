@@ -1,0 +1,45 @@
+"""Snakemake's own process must be idle while something is measured."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from cellfarm.project import PACKAGE
+
+SNAKEFILE = """
+import sys
+sys.path.insert(0, {package!r})
+from cellfarm.pipeline import lift_rate_limit
+
+rule all:
+    input: "measured1", "measured2"
+
+rule step:
+    output: "step{{n}}"
+    shell: "touch {{output}}"
+
+rule measure:
+    input: expand("step{{n}}", n=range(8))
+    output: "measured{{k}}"
+    shell: "sleep 4; touch {{output}}"
+
+onstart:
+    lift_rate_limit(workflow)
+"""
+
+
+def test_the_scheduler_wakes_for_its_jobs_alone(tmp_path: Path):
+    """With the limit it looks for jobs 46 times here, and ever more often in longer runs."""
+    (tmp_path / "Snakefile").write_text(SNAKEFILE.format(package=str(PACKAGE.parent)))
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "--verbose", "--scheduler", "greedy"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    looked = (done.stdout + done.stderr).count("Resources before job selection")
+    assert 9 <= looked <= 20, looked
