@@ -88,7 +88,10 @@ onsuccess:
     if TARGETS and PIPELINE.project.warehouse.is_file():
         from cellfarm.cli.summary import print_summary
 
-        print_summary(PIPELINE.project)
+        try:
+            print_summary(PIPELINE.project)
+        except CellfarmError as error:  # a warehouse of an earlier version, after `converted`
+            print(f"cellfarm: {error}", file=sys.stderr)
 
 
 onerror:
