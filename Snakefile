@@ -90,7 +90,9 @@ onsuccess:
 
         try:
             print_summary(PIPELINE.project)
-        except CellfarmError as error:  # a warehouse of an earlier version, after `converted`
+        except (
+            CellfarmError
+        ) as error:  # a warehouse of an earlier version, after `converted`
             print(f"cellfarm: {error}", file=sys.stderr)
 
 
