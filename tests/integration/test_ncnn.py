@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from cellfarm.environments import build, locate
+from cellfarm.environments import MODELS_ENVIRONMENT, build, library_environment, locate
 from cellfarm.experiments.payload import RUNNER
 from cellfarm.libraries import all_libraries
 from cellfarm.project import PACKAGE, Project
@@ -221,3 +221,73 @@ def test_without_a_device_there_is_no_gpu(tmp_path):
     settings = {"VK_ICD_FILENAMES": nowhere, "VK_DRIVER_FILES": nowhere}
     found = run("run", ON_GPU, tmp_path, settings)
     assert found["conv"] == {"error": "Unsupported", "message": "ncnn: Vulkan finds no device"}
+
+
+TRIGRAMS = """
+import sys, json
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import torch
+from building import build
+from exporting import export
+
+small = {"vocab_size": 50, "hidden_size": 16, "embedding_size": 8, "num_hidden_layers": 1}
+small |= {"num_attention_heads": 2, "intermediate_size": 16, "intra_bottleneck_size": 8}
+small |= {"num_feedforward_networks": 2, "initializer_range": 0.2, "attn_implementation": "eager"}
+recipe = {
+    "task": "encoding",
+    "source": "transformers",
+    "architecture": "MobileBertModel",
+    "arguments": small,
+    "weights": {"kind": "random", "seed": 0},
+    "inputs": [
+        {"name": "input_ids", "shape": [1, 16], "dtype": "int64"}
+        | {"content": "tokens", "below": 50}
+    ],
+    "outputs": ["last_hidden_state"],
+}
+out = Path(sys.argv[2])
+build(recipe, out)
+export("torchscript", out, out)
+"""
+
+CONVERTED = """
+import sys
+from pathlib import Path
+sys.path[:0] = sys.argv[1:3]
+import numpy as np, ncnn
+from convert import convert
+
+out = Path(sys.argv[3])
+inputs = [{"name": "input_ids", "shape": [1, 16], "dtype": "int64"}]
+convert(out / "model.torchscript.pt", out, "fp32", {"inputs": inputs})
+net = ncnn.Net()
+net.load_param(str(out / "model.ncnn.param"))
+net.load_model(str(out / "model.ncnn.bin"))
+extractor = net.create_extractor()
+extractor.input("in0", ncnn.Mat(np.load(out / "inputs.npz")["input_ids"][0].astype("i4")).clone())
+found = np.array(extractor.extract("out0")[1])
+assert np.allclose(found, np.load(out / "reference.npz")["last_hidden_state"][0], atol=1e-5), found
+"""
+
+
+def test_pads_of_nothing_do_not_make_a_volume_of_a_matrix(tmp_path: Path):
+    """MobileBERT's embeddings stand beside themselves, shifted by a padded [0, 0, 0, 1, 0, 0]."""
+    library = str(PACKAGE / "libraries/ncnn")
+    for name, script, folders in (
+        (MODELS_ENVIRONMENT, TRIGRAMS, [str(PACKAGE / "models")]),
+        (
+            library_environment("ncnn", NCNN.default_version, "convert"),
+            CONVERTED,
+            [str(PACKAGE / "conversion"), library],
+        ),
+    ):
+        environment = locate(Project(PACKAGE.parents[1]), name)
+        assert build(environment)["status"] == "ok"
+        done = subprocess.run(
+            [str(environment.python), "-s", "-c", script, *folders, str(tmp_path)],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]

@@ -60,7 +60,7 @@ def _torchscript(
     facts: dict[str, Any],
     out: Path,
 ) -> None:
-    module = _single_output(program.module(), len(facts["outputs"]))
+    module = _single_output(_short_pads(program.module()), len(facts["outputs"]))
     try:
         with torch.no_grad():
             # Traced again inside trace, the check would only compare a program with itself.
@@ -68,6 +68,23 @@ def _torchscript(
     except (RuntimeError, TypeError) as error:
         raise Unsupported(f"torch.jit.trace: {shorten(_root(error))}") from error
     torch.jit.save(traced, str(out / "model.torchscript.pt"))
+
+
+def _short_pads(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
+    """The program without pads of nothing on its leading axes.
+
+    pnnx takes their number for that of axes: MobileBERT's [0, 0, 0, 1, 0, 0] makes a matrix a volume,
+    and ncnn then reads past the ends of what it concatenates.
+    """
+    pads = (torch.ops.aten.pad.default, torch.ops.aten.constant_pad_nd.default)
+    for node in module.graph.nodes:
+        if node.target in pads:
+            edges = list(node.args[1])
+            while len(edges) > 2 and edges[-2:] == [0, 0]:
+                del edges[-2:]
+            node.update_arg(1, edges)
+    module.recompile()
+    return module
 
 
 def _single_output(module: torch.nn.Module, outputs: int) -> torch.nn.Module:
