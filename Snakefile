@@ -14,8 +14,8 @@ configfile: "config/config.yaml"
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from cellfarm.errors import CellfarmError
-from cellfarm.pipeline import (
-    Pipeline,
+from cellfarm.pipeline import Pipeline
+from cellfarm.snakemake_run import (
     fail,
     forget_interrupted,
     lift_rate_limit,
@@ -88,11 +88,10 @@ onsuccess:
     if TARGETS and PIPELINE.project.warehouse.is_file():
         from cellfarm.cli.summary import print_summary
 
+        # After `converted` the warehouse may still be one of an earlier version.
         try:
             print_summary(PIPELINE.project)
-        except (
-            CellfarmError
-        ) as error:  # a warehouse of an earlier version, after `converted`
+        except CellfarmError as error:
             print(f"cellfarm: {error}", file=sys.stderr)
 
 

@@ -11,7 +11,7 @@ from cellfarm.project import PACKAGE
 SNAKEFILE = """
 import sys
 sys.path.insert(0, {package!r})
-from cellfarm.pipeline import lift_rate_limit
+from cellfarm.snakemake_run import lift_rate_limit
 
 rule all:
     input: "measured1", "measured2"

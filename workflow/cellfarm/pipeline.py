@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import shlex
-import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping
@@ -24,12 +22,10 @@ from .core.keys import export_id
 from .core.routes import EDGES, READ_IN, at_hand, previous, route
 from .core.store import read_object, write_atomically
 from .devices import open_device
-from .documents import load_yaml
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
 from .errors import PermanentDeviceError, UserError
 from .fetching import wanted_download
 from .libraries import all_libraries
-from .locking import file_lock
 from .plan import PlannedCell, freeze, make_plan, save
 from .plan import load as load_plan
 from .project import PACKAGE, Project
@@ -288,65 +284,6 @@ def is_supported(planned: PlannedCell) -> bool:
     return cell.variant in library.variants and cell.processor in library.processors
 
 
-def source_of_config(workflow: Any) -> str:
-    """What to call the config in messages: its files, and --config where it was given.
-
-    Raises:
-        UserError: a key stands twice in one of them. Snakemake would take the last without a word.
-    """
-    for path in workflow.configfiles:
-        load_yaml(Path(path))
-    files = [os.path.relpath(path) for path in workflow.configfiles]
-    given = bool(workflow.config_settings.config)
-    return " + ".join([*files, *(["--config"] if given else [])])
-
-
-def lift_rate_limit(workflow: Any) -> None:
-    """Let Snakemake start any number of jobs a second, once it has a scheduler (`onstart`).
-
-    Its limit of 100, which no option takes away, wakes the scheduler a second after each time that it
-    woke, for the whole run (9.27): after 160 steps it looks for jobs 160 times a second, with half a
-    core, beside what is being measured.
-    """
-    workflow.scheduler.job_rate_limiter = None
-
-
-#: Keeps the pipeline's lock for as long as the process lives.
-_HELD = contextlib.ExitStack()
-
-
-def forget_interrupted(project: Project) -> None:
-    """Drop Snakemake's notes on jobs that were running when a run was killed.
-
-    A job that outlives its killed Snakemake finishes its output, and outputs here are whole once they
-    are there. Snakemake would run that job again, and then nothing of what depends on it: it ends
-    with 0 and most of the work undone.
-    """
-    notes = project.root / ".snakemake" / "incomplete"
-    if not notes.is_dir() or not any(notes.iterdir()):
-        return  # a dry run takes no lock then
-    with (
-        contextlib.suppress(BlockingIOError),  # a run is at work: the notes are its own
-        file_lock(project.results / ".pipeline.lock", wait=False),
-    ):
-        shutil.rmtree(notes, ignore_errors=True)
-
-
-def take_pipeline_lock(project: Project) -> None:
-    """Keep a second run out of this folder until this process ends, whatever way it ends.
-
-    Raises:
-        UserError: another run is at work here.
-    """
-    try:
-        _HELD.enter_context(file_lock(project.results / ".pipeline.lock", wait=False))
-    except BlockingIOError:
-        raise UserError(
-            "another run is at work in this folder; wait for it to end, or stop it "
-            "(`cellfarm query` and `snakemake -n` work meanwhile)"
-        ) from None
-
-
 def load_current(project: Project, current: str) -> dict[str, Any]:
     """What is wanted now, as a run wrote it down: {"keys", "cells": [(cell, key)], "devices"}.
 
@@ -397,9 +334,3 @@ def write_state(project: Project, **values: Any) -> None:
 def read_state(project: Project) -> dict[str, Any]:
     """What the warehouse and the report were made from; empty when they were not."""
     return read_object(project.results / STATE) or {}
-
-
-def fail(error: Exception) -> None:
-    """End the process as a user's mistake ends: one message, exit code 2."""
-    print(f"cellfarm: {error}", file=sys.stderr)
-    raise SystemExit(2)

@@ -1,0 +1,80 @@
+"""What the Snakefile does about the run itself: its config's name, its lock, Snakemake's own state."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from .documents import load_yaml
+from .errors import UserError
+from .locking import file_lock
+from .project import Project
+
+
+def source_of_config(workflow: Any) -> str:
+    """What to call the config in messages: its files, and --config where it was given.
+
+    Raises:
+        UserError: a key stands twice in one of them. Snakemake would take the last without a word.
+    """
+    for path in workflow.configfiles:
+        load_yaml(Path(path))
+    files = [os.path.relpath(path) for path in workflow.configfiles]
+    given = bool(workflow.config_settings.config)
+    return " + ".join([*files, *(["--config"] if given else [])])
+
+
+def lift_rate_limit(workflow: Any) -> None:
+    """Let Snakemake start any number of jobs a second, once it has a scheduler (`onstart`).
+
+    Its limit of 100, which no option takes away, wakes the scheduler a second after each time that it
+    woke, for the whole run (9.27): after 160 steps it looks for jobs 160 times a second, with half a
+    core, beside what is being measured.
+    """
+    workflow.scheduler.job_rate_limiter = None
+
+
+#: Keeps the pipeline's lock for as long as the process lives.
+_HELD = contextlib.ExitStack()
+
+
+def forget_interrupted(project: Project) -> None:
+    """Drop Snakemake's notes on jobs that were running when a run was killed.
+
+    A job that outlives its killed Snakemake finishes its output, and outputs here are whole once they
+    are there. Snakemake would run that job again, and then nothing of what depends on it: it ends
+    with 0 and most of the work undone.
+    """
+    notes = project.root / ".snakemake" / "incomplete"
+    if not notes.is_dir() or not any(notes.iterdir()):
+        return  # a dry run takes no lock then
+    with (
+        contextlib.suppress(BlockingIOError),  # a run is at work: the notes are its own
+        file_lock(project.results / ".pipeline.lock", wait=False),
+    ):
+        shutil.rmtree(notes, ignore_errors=True)
+
+
+def take_pipeline_lock(project: Project) -> None:
+    """Keep a second run out of this folder until this process ends, whatever way it ends.
+
+    Raises:
+        UserError: another run is at work here.
+    """
+    try:
+        _HELD.enter_context(file_lock(project.results / ".pipeline.lock", wait=False))
+    except BlockingIOError:
+        raise UserError(
+            "another run is at work in this folder; wait for it to end, or stop it "
+            "(`cellfarm query` and `snakemake -n` work meanwhile)"
+        ) from None
+
+
+def fail(error: Exception) -> None:
+    """End the process as a user's mistake ends: one message, exit code 2."""
+    print(f"cellfarm: {error}", file=sys.stderr)
+    raise SystemExit(2)
