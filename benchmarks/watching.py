@@ -49,7 +49,7 @@ class WatchingTransport:
         self,
         argv: Sequence[str],
         *,
-        stdin: Callable[[int], bytes],
+        stdin: bytes,
         timeout_s: float,
         variables: Mapping[str, str],
         on_line: Callable[[str], None],
@@ -58,22 +58,25 @@ class WatchingTransport:
         times = LaunchTimes(time.monotonic_ns())
         self.launches.append(times)
 
-        def request(spawned_ns: int) -> bytes:
-            # Asked for as soon as the process has been made and has started its interpreter.
-            times.spawned = time.monotonic_ns()
-            data = stdin(spawned_ns)
-            times.mode = str(json.loads(data).get("mode"))
-            return data
+        times.mode = str(json.loads(stdin).get("mode"))
+
+        class Made(subprocess.Popen[bytes]):
+            """Notes when the process has been made and has started its interpreter."""
+
+            def __init__(self, *arguments: Any, **named: Any) -> None:
+                super().__init__(*arguments, **named)
+                times.spawned = time.monotonic_ns()
 
         def line(text: str) -> None:
             times.ended = time.monotonic_ns()
             times.first = times.first or times.ended
             on_line(text)
 
-        launched = self.inner.run(
-            argv, stdin=request, timeout_s=timeout_s, variables=variables, on_line=line,
-            keep_open=keep_open,
-        )  # fmt: skip
+        with mock.patch.object(local.subprocess, "Popen", Made):
+            launched = self.inner.run(
+                argv, stdin=stdin, timeout_s=timeout_s, variables=variables, on_line=line,
+                keep_open=keep_open,
+            )  # fmt: skip
         times.returned = time.monotonic_ns()
         return launched
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import signal
 import sys
+import time
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -14,3 +18,51 @@ def die_with_parent() -> None:
     """For `preexec_fn`: the kernel kills the child when its parent ends, even by kill -9."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of its descendants whose own parent ends, so that it can end them."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def kill_descendants(timeout_s: float = 5.0) -> bool:
+    """Kill all that this process started, and what those started, whatever group they went to.
+
+    Returns:
+        Whether none is left.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left = _descendants(os.getpid())
+        if not left:
+            return True
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+
+
+def _descendants(ancestor: int) -> set[int]:
+    """From /proc: a parent that dies meanwhile hands its children to `ancestor` (see `adopt_orphans`)."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if not name.isdigit():
+            continue
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                parent = int(file.read().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(name))
+    found: set[int] = set()
+    reached = [ancestor]
+    while reached:
+        for pid in children.get(reached.pop(), []):
+            if pid not in found:
+                found.add(pid)
+                reached.append(pid)
+    return found

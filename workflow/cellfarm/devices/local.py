@@ -18,7 +18,7 @@ from ..errors import PermanentDeviceError, TransientDeviceError
 from ..processes import die_with_parent
 from . import facts as device_facts
 from .control import KEEP, GovernorControl
-from .transport import Launched
+from .transport import SPAWNED, Launched
 
 LOG_TAIL_BYTES = 16_384
 MAX_LINE_BYTES = 16 << 20  # a record of a million samples; more is a runner gone wild
@@ -95,7 +95,7 @@ class LocalTransport:
         self,
         argv: Sequence[str],
         *,
-        stdin: Callable[[int], bytes],
+        stdin: bytes,
         timeout_s: float,
         variables: Mapping[str, str],
         on_line: Callable[[str], None],
@@ -109,7 +109,7 @@ class LocalTransport:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    env=dict(variables),
+                    env={**variables, SPAWNED: str(spawned_ns)},
                     pass_fds=keep_open,
                     start_new_session=True,  # a group of its own, so that all of it can be killed
                     preexec_fn=die_with_parent,  # a runner must not outlive who measures
@@ -119,7 +119,7 @@ class LocalTransport:
                     f"{argv[0]} cannot be started: {error.strerror}", argv
                 ) from error
             try:
-                timed_out = _converse(process, stdin(spawned_ns), timeout_s, on_line)
+                timed_out = _converse(process, stdin, timeout_s, on_line)
             finally:
                 _kill_group(process)
             return Launched(process.returncode, timed_out, _tail(log.fileno()), spawned_ns)

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 
+#: The variable that tells a command when it was spawned.
+SPAWNED = "CELLFARM_SPAWNED_NS"
+
+
 @dataclass(frozen=True)
 class Launched:
     """A command that ran to its end on a device.
@@ -78,7 +82,7 @@ class Transport(Protocol):
         self,
         argv: Sequence[str],
         *,
-        stdin: Callable[[int], bytes],
+        stdin: bytes,
         timeout_s: float,
         variables: Mapping[str, str],
         on_line: Callable[[str], None],
@@ -87,8 +91,9 @@ class Transport(Protocol):
         """Run a command; nothing of it is left running afterwards, whatever happens.
 
         Args:
-            stdin: called with the monotonic time (ns) at which the process was spawned; what it
-                returns is the process's whole standard input.
+            stdin: the process's whole standard input.
+            variables: all that it gets, besides SPAWNED: the device's monotonic time (ns) just
+                before it was spawned.
             on_line: called with each line of its standard output, as it comes.
             keep_open: descriptors that the process inherits (the device's lock).
         """

@@ -170,7 +170,7 @@ def run_runner(
     transport = setting.transport
     return transport.run(
         [str(deployed.python), "-s", "-E", transport.resolve(deployed.payload)],
-        stdin=lambda spawned_ns: json.dumps({**request, "spawned_ns": spawned_ns}).encode(),
+        stdin=json.dumps(request).encode(),
         timeout_s=timeout_s or setting.protocol["launch_timeout_s"],
         variables=_variables(deployed.variables),
         on_line=on_line,

@@ -188,7 +188,7 @@ class _Launch:
 
         launched = transport.run(
             argv,
-            stdin=lambda _: b"",
+            stdin=b"",
             timeout_s=max(0.1, self.end_s - time.monotonic()),
             variables=self.variables if variables is None else variables,
             on_line=take,

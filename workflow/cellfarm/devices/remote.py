@@ -1,0 +1,242 @@
+"""Transports `ssh` and `adb`: a link to the device, and an agent on it that does the work.
+
+What the two have in common is here; how bytes get there is the link's (ssh.py, adb.py). The agent is
+transport `local` on the device: what an experiment does to a device is written once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import posixpath
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from ..core.digests import file_digest
+from ..errors import PermanentDeviceError, TransientDeviceError
+from . import remote_facts
+from .link import Link, ask
+from .runtimes import Runtimes
+from .session import Session
+from .transport import Interpreter, Launched
+
+CALL_TIMEOUT_S = 60.0
+#: A device that checks and unpacks slower than this is taken for hanging.
+LEAST_BYTES_PER_S = 2_000_000
+#: How long a lost device is called again before its experiment is given up.
+PATIENCE_S = 120.0
+MAX_READ_BYTES = 256 << 20
+#: A launch ends at its own deadline on the device; the host waits so much longer to hear of it.
+GRACE_S = 30.0
+#: Where files arrive before they are checked and get their names.
+_ARRIVALS = "arrivals"
+
+T = TypeVar("T")
+
+
+class RemoteTransport:
+    """A device at the other end of a link; see transport.Transport."""
+
+    is_host = False
+
+    def __init__(self, link: Link, work_folder: str, runtimes: Runtimes) -> None:
+        self.work_folder = work_folder
+        self._link = link
+        self._runtimes = runtimes
+        self._session: Session | None = None
+        self._present: set[str] = set()
+
+    def facts(self) -> dict[str, Any]:
+        return self._patiently(lambda: remote_facts.read(self._link, self.work_folder))
+
+    def check(self) -> None:
+        """Nothing that a plan may ask a device for without waiting for it; `prepare` looks."""
+
+    def prepare(self) -> None:
+        self._patiently(lambda: self._call("prepare", {}))
+
+    def take_control(self, governor: str) -> dict[str, Any]:
+        return dict(self._patiently(lambda: self._call("take_control", {"governor": governor})))
+
+    def release_control(self) -> None:
+        """Ends the session: what was set is put back, and nothing is left running."""
+        with contextlib.suppress(TransientDeviceError, PermanentDeviceError):
+            if self._session is not None and not self._session.lost:
+                self._call("release_control", {})
+        self._end_session()
+        self._link.close()
+
+    def put(self, source: Path, name: str) -> bool:
+        return self._patiently(lambda: self._put(source, name))
+
+    def interpreter(self, environment: str) -> Interpreter:
+        facts = self.facts()
+        base = self._runtimes.base(facts)
+        packages = self._runtimes.packages(environment, base, facts)
+        for folder in (base.folder, packages):
+            if folder is not None:
+                self.put(folder, f"runtimes/{folder.name}")
+        return base.interpreter(self.resolve, packages)
+
+    def resolve(self, name: str) -> str:
+        return posixpath.join(self.work_folder, name)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes,
+        timeout_s: float,
+        variables: Mapping[str, str],
+        on_line: Callable[[str], None],
+        keep_open: Sequence[int] = (),
+    ) -> Launched:
+        arguments = {"argv": list(argv), "timeout_s": timeout_s, "variables": dict(variables)}
+        result, _ = self._agent().call("run", arguments, timeout_s + GRACE_S, stdin, on_line)
+        return Launched(**result)
+
+    def read(self, name: str) -> bytes | None:
+        return self._patiently(lambda: self._read(name))
+
+    def remove(self, name: str) -> None:
+        # The agent removes what launches left when it ends: a lost connection is no reason to fail.
+        with contextlib.suppress(TransientDeviceError):
+            self._call("remove", {"name": name})
+
+    def _read(self, name: str) -> bytes | None:
+        arguments = {"name": name, "limit_bytes": MAX_READ_BYTES}
+        size, data = self._agent().call("read", arguments, CALL_TIMEOUT_S)
+        return None if size is None else data
+
+    def _put(self, source: Path, name: str) -> bool:
+        if name in self._present:
+            return False
+        if self._call("present", {"name": name}):
+            self._present.add(name)
+            return False
+        with _as_file(source) as file:
+            size, digest = file.stat().st_size, file_digest(file)
+            timeout_s = CALL_TIMEOUT_S + size / LEAST_BYTES_PER_S
+            arrived = f"{_ARRIVALS}/{digest}"
+            self._link.push(file, self.resolve(arrived))
+            arguments = {
+                "name": name,
+                "digest": digest,
+                "arrived": arrived,
+                "archive": source.is_dir(),
+            }
+            self._call("adopt", arguments, timeout_s)
+        self._present.add(name)
+        return True
+
+    def _call(
+        self, name: str, arguments: Mapping[str, Any], timeout_s: float = CALL_TIMEOUT_S
+    ) -> Any:
+        return self._agent().call(name, arguments, timeout_s)[0]
+
+    def _agent(self) -> Session:
+        """The session; a lost one is replaced. Raises as Link.open does."""
+        if self._session is None or self._session.lost:
+            self._end_session()
+            self._present.clear()
+            self._session = self._start_agent()
+        return self._session
+
+    def _start_agent(self) -> Session:
+        """Put Python and the agent on the device, which has to be done without them; start it."""
+        facts = remote_facts.read(self._link, self.work_folder)
+        base = self._runtimes.base(facts)
+        agent = self._runtimes.agent()
+        made = ask(
+            self._link,
+            ["mkdir", "-p", self.resolve(_ARRIVALS), self.resolve("runtimes"), self.resolve("agents")],
+        )
+        if made.code:
+            raise PermanentDeviceError(
+                f"the work folder {self.work_folder} cannot be made: {made.log.strip()[:300]}; change "
+                "work_folder in the device's file, or its permissions"
+            )
+        if base.folder is not None:
+            self._bootstrap(base.folder)
+        name = f"agents/{agent.name}"
+        if not self._stands(name, file_digest(agent)):
+            self._link.push(agent, self.resolve(name))
+        interpreter = base.interpreter(self.resolve, None)
+        variables = [f"{key}={value}" for key, value in interpreter.variables.items()]
+        argv = ["env", "-i", *variables, *interpreter.argv, self.resolve(name), self.work_folder]
+        return Session(self._link, argv)
+
+    def _bootstrap(self, folder: Path) -> None:
+        """Python itself, by what every device's shell has: tar and sha256sum."""
+        final = self.resolve(f"runtimes/{folder.name}")
+        if ask(self._link, ["test", "-e", f"{final}/.complete"]).code == 0:
+            return
+        with _as_file(folder) as file:
+            digest = file_digest(file)
+            arrived = f"{_ARRIVALS}/{digest}"
+            self._link.push(file, self.resolve(arrived))
+            if not self._stands(arrived, digest):
+                raise TransientDeviceError("Python arrived damaged on the device")
+            temporary = f"{final}.tmp"
+            timeout_s = CALL_TIMEOUT_S + file.stat().st_size / LEAST_BYTES_PER_S
+            for argv in (
+                ["rm", "-rf", temporary, final],
+                ["mkdir", "-p", temporary],
+                ["tar", "-xf", self.resolve(arrived), "-C", temporary],
+                ["touch", f"{temporary}/.complete"],
+                ["mv", temporary, final],
+                ["rm", "-f", self.resolve(arrived)],
+            ):
+                done = ask(self._link, argv, timeout_s=timeout_s)
+                if done.code:
+                    raise TransientDeviceError(
+                        f"Python cannot be put on the device: {done.log.strip()[:300]}", argv, done.code
+                    )
+
+    def _stands(self, name: str, digest: str) -> bool:
+        """Whether a file of that SHA-256 is there."""
+        answer = ask(self._link, ["sha256sum", self.resolve(name)], timeout_s=CALL_TIMEOUT_S)
+        return answer.code == 0 and answer.output.split()[:1] == [digest.encode()]
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Again, with pauses that grow, while the device cannot do it now."""
+        for attempt in Retrying(
+            retry=retry_if_exception_type(TransientDeviceError),
+            stop=stop_after_delay(PATIENCE_S),
+            wait=wait_random_exponential(multiplier=0.5, max=15),
+            reraise=True,
+        ):
+            with attempt:
+                return act()
+        raise AssertionError("not reached: the last error is raised")
+
+    def _end_session(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+@contextlib.contextmanager
+def _as_file(source: Path) -> Any:
+    """A file as it is, a folder as a tar archive whose bytes depend on names and contents only."""
+    if not source.is_dir():
+        yield source
+        return
+    with tempfile.TemporaryDirectory(prefix="cellfarm-push-") as folder:
+        archive = Path(folder, "files.tar")
+        with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as opened:
+            for path in sorted(source.rglob("*")):
+                member = opened.gettarinfo(path, path.relative_to(source).as_posix())
+                member.uid = member.gid = member.mtime = 0
+                member.uname = member.gname = ""
+                member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+                if member.isreg():
+                    with path.open("rb") as file:
+                        opened.addfile(member, file)
+                elif member.isdir() or member.issym():
+                    opened.addfile(member)
+        yield archive

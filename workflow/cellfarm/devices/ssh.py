@@ -1,0 +1,220 @@
+"""A link over SSH (paramiko): strict host keys, an agent or a key file, jump hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+import socket
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import paramiko
+
+from ..errors import PermanentDeviceError, TransientDeviceError
+from .link import TAIL_BYTES, Channel
+
+CONNECT_TIMEOUT_S = 15.0
+#: The kernel gives a connection up whose data nobody acknowledges for so long. paramiko's keep-alive
+#: alone does not notice a cable that was pulled.
+USER_TIMEOUT_MS = 15_000
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+_CHUNK_BYTES = 1 << 18
+_WINDOW_BYTES = 8 << 20
+# Its own messages name addresses and keys; what matters comes as exceptions.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+
+class SshChannel:
+    """A command on a board; see link.Channel."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+
+    def send(self, data: bytes, timeout_s: float) -> None:
+        self._channel.settimeout(timeout_s)
+        try:
+            self._channel.sendall(data)
+        except OSError as error:  # TimeoutError is one
+            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        self._channel.settimeout(max(0.001, timeout_s))
+        try:
+            chunk = self._channel.recv(_CHUNK_BYTES)
+        except TimeoutError:
+            return None
+        except OSError as error:
+            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+        if not chunk and not self._channel.get_transport().is_active():
+            raise TransientDeviceError("the connection is lost")
+        return chunk
+
+    def finish(self) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            self._channel.shutdown_write()
+
+    def ended(self) -> tuple[int | None, bytes]:
+        log = b""
+        self._channel.settimeout(1.0)
+        with contextlib.suppress(OSError):
+            while chunk := self._channel.recv_stderr(_CHUNK_BYTES):
+                log = (log + chunk)[-TAIL_BYTES:]
+        deadline = time.monotonic() + 2
+        while not self._channel.exit_status_ready():
+            if time.monotonic() > deadline:
+                return None, log
+            time.sleep(0.01)
+        code = self._channel.recv_exit_status()
+        return (None if code < 0 else code), log
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+            self._channel.close()
+
+
+class SshLink:
+    """See link.Link.
+
+    Args:
+        address: ``host``, ``port``, ``user``, ``known_hosts`` and, as far as they are given,
+            ``key_file`` and ``jump`` (another such address), see config/schemas/device.schema.json.
+        root: what relative paths are relative to.
+    """
+
+    def __init__(self, address: Mapping[str, Any], root: Path) -> None:
+        self._address = address
+        self._root = root
+        self._clients: list[paramiko.SSHClient] = []
+
+    def open(self, argv: Sequence[str]) -> Channel:
+        return SshChannel(self._start(shlex.join(argv)))
+
+    def push(self, source: Path, destination: str) -> None:
+        channel = self._start(shlex.join(["dd", f"of={destination}", "bs=1M"]))
+        connected = SshChannel(channel)
+        try:
+            with source.open("rb") as file:
+                while chunk := file.read(_CHUNK_BYTES):
+                    connected.send(chunk, USER_TIMEOUT_MS / 1000)
+            connected.finish()
+            deadline = time.monotonic() + 60
+            while (answer := connected.receive(deadline - time.monotonic())) != b"":
+                if answer is None:
+                    raise TransientDeviceError(f"{source.name} did not arrive in time")
+            code, log = connected.ended()
+        finally:
+            connected.close()
+        if code != 0:
+            said = log.decode(errors="replace").strip().splitlines()
+            reason = said[-1][:400] if said else "the connection was lost"
+            raise TransientDeviceError(f"{source.name} cannot be put on the device: {reason}")
+
+    def close(self) -> None:
+        for client in reversed(self._clients):
+            with contextlib.suppress(Exception):  # half-open connections fail in many ways
+                client.close()
+        self._clients = []
+
+    def _start(self, command: str) -> paramiko.Channel:
+        transport = self._connected()
+        try:
+            channel = transport.open_session(window_size=_WINDOW_BYTES, timeout=CONNECT_TIMEOUT_S)
+            channel.settimeout(CONNECT_TIMEOUT_S)
+            channel.exec_command(command)
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            self.close()
+            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+        return channel
+
+    def _connected(self) -> paramiko.Transport:
+        transport = self._clients[-1].get_transport() if self._clients else None
+        if transport is None or not transport.is_active():
+            self.close()
+            transport = self._connect(self._address)
+        return transport
+
+    def _connect(self, address: Mapping[str, Any]) -> paramiko.Transport:
+        """Connect to an address, through its jump host if it has one."""
+        host, port = str(address["host"]), int(address.get("port", 22))
+        try:
+            if "jump" in address:
+                through = self._connect(address["jump"])
+                sock: Any = through.open_channel(
+                    "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT_S
+                )
+            else:
+                sock = _socket(host, port)
+            client = self._client(address)
+            client.connect(
+                host,
+                port=port,
+                username=address.get("user"),
+                key_filename=self._path(address, "key_file"),
+                allow_agent="key_file" not in address,
+                look_for_keys=False,
+                sock=sock,
+                timeout=CONNECT_TIMEOUT_S,
+                banner_timeout=CONNECT_TIMEOUT_S,
+                auth_timeout=CONNECT_TIMEOUT_S,
+            )
+        except (paramiko.BadHostKeyException, _UnknownHost) as error:
+            raise PermanentDeviceError(
+                "the device's host key is not the one in known_hosts: it was set up anew, or it is "
+                "another machine; see docs/adding-a-device.md"
+                if isinstance(error, paramiko.BadHostKeyException)
+                else "the device's host key is not in known_hosts; see docs/adding-a-device.md"
+            ) from error
+        except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
+            raise PermanentDeviceError(
+                "the device refuses the key: give key_file in the device's file, or load the key "
+                "into your ssh-agent"
+            ) from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise TransientDeviceError(f"the device cannot be reached: {_said(error)}") from error
+        self._clients.append(client)
+        transport = client.get_transport()
+        assert transport is not None
+        transport.set_keepalive(5)
+        return transport
+
+    def _client(self, address: Mapping[str, Any]) -> paramiko.SSHClient:
+        client = paramiko.SSHClient()
+        known = self._path(address, "known_hosts") or str(Path.home() / ".ssh" / "known_hosts")
+        try:
+            client.load_host_keys(known)
+        except FileNotFoundError:
+            pass  # then no host is known, and the refusal says so
+        except (OSError, paramiko.SSHException) as error:
+            raise PermanentDeviceError(f"known_hosts cannot be read: {_said(error)}") from error
+        client.set_missing_host_key_policy(_Refuse())
+        return client
+
+    def _path(self, address: Mapping[str, Any], name: str) -> str | None:
+        given = address.get(name)
+        return str(self._root / Path(given).expanduser()) if given else None
+
+
+class _UnknownHost(paramiko.SSHException):
+    """The host is in no file of known hosts."""
+
+
+class _Refuse(paramiko.MissingHostKeyPolicy):
+    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
+        raise _UnknownHost(hostname)
+
+
+def _socket(host: str, port: int) -> socket.socket:
+    made = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or reading is erratic
+    if _TCP_USER_TIMEOUT is not None:
+        made.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    return made
+
+
+def _said(error: BaseException) -> str:
+    """An error without the address that it may name."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text)[:300]

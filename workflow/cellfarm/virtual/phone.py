@@ -1,0 +1,164 @@
+"""A virtual phone: a device-side ADB daemon of ours, confined to a file system of its own.
+
+The file system holds what a phone's shell has and a board's Linux would have not: /system/bin/sh with
+a busybox for toybox, /data/local/tmp, /proc and a /proc/cpuinfo of an ARM machine; no /bin, /etc, /tmp.
+Commands are arm64 programs under qemu, which the kernel starts for them (binfmt_misc, in a user
+namespace of the phone's own: Linux 6.7 or newer, or root).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..errors import PermanentHostError
+from . import adb_services
+from .adb_wire import Wire
+
+WORK_FOLDER = "/data/local/tmp/cellfarm"
+_CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+_MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
+_BINFMT = Path("/proc/sys/fs/binfmt_misc")
+# The first bytes of an arm64 ELF file, and which of them count (qemu's own binfmt configuration).
+_MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
+_MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
+_QEMU = ("qemu-aarch64-static", "qemu-aarch64")
+
+CPUINFO = "".join(
+    f"""processor\t: {number}
+BogoMIPS\t: 50.00
+Features\t: fp asimd evtstrm aes pmull sha1 sha2 crc32 atomics fphp asimdhp cpuid asimdrdm lrcpc dcpop asimddp
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: 0x3
+CPU part\t: 0xd0b
+CPU revision\t: 1
+
+"""
+    for number in range(os.cpu_count() or 1)
+)
+
+PROPERTIES = {
+    "ro.product.manufacturer": "cellfarm",
+    "ro.product.model": "Virtual Phone",
+    "ro.soc.manufacturer": "QEMU",
+    "ro.soc.model": "cortex-a76",
+    "ro.board.platform": "qemu",
+    "ro.product.cpu.abilist": "arm64-v8a",
+    "ro.product.cpu.abilist64": "arm64-v8a",
+    "ro.build.version.sdk": "34",
+    "ro.build.fingerprint": "cellfarm/virtual/virtual:14/CF1A.000001.001/1:user/release-keys",
+}
+
+#: A phone's commands, of those that busybox has.
+_APPLETS = (
+    "cat chmod chown cp date dd df du echo env false find grep gunzip gzip head id kill ln ls "
+    "mkdir mount mv nohup ps pwd readlink realpath rm rmdir sed setsid sha256sum sh sleep sort stat "
+    "sync tail tar taskset tee test timeout top touch true tr uname wc which xargs"
+).split()
+_GETPROP = """#!/system/bin/sh
+if [ $# -eq 0 ]; then
+    while IFS='=' read -r name value; do echo "[$name]: [$value]"; done </system/build.prop
+else
+    while IFS='=' read -r name value; do [ "$name" = "$1" ] && echo "$value"; done </system/build.prop
+fi
+exit 0
+"""
+
+
+def lay_out(root: Path, busybox: Path, properties: Mapping[str, str] = PROPERTIES) -> None:
+    """A phone's file system, made anew but for /data.
+
+    Args:
+        busybox: an arm64 program without libraries.
+    """
+    shutil.rmtree(root / "system", ignore_errors=True)
+    for name in ("system/bin", "data/local/tmp", "proc", "sys", "dev"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+    binaries = root / "system/bin"
+    shutil.copyfile(busybox, binaries / "busybox")
+    (binaries / "busybox").chmod(0o755)
+    for applet in _APPLETS:
+        (binaries / applet).symlink_to("busybox")
+    (binaries / "getprop").write_text(_GETPROP, encoding="utf-8")
+    (binaries / "getprop").chmod(0o755)
+    lines = "".join(f"{name}={value}\n" for name, value in properties.items())
+    (root / "system/build.prop").write_text(lines, encoding="utf-8")
+    (root / "system/cpuinfo").write_text(CPUINFO, encoding="utf-8")
+
+
+def confine(root: Path) -> None:
+    """Leave the host's file system for the phone's, in namespaces of this process's own.
+
+    Raises:
+        PermanentHostError: this kernel or this user may not.
+    """
+    qemu = next((found for name in _QEMU if (found := shutil.which(name))), None)
+    if qemu is None:
+        raise PermanentHostError("qemu-user-static is not installed: no arm64 program can run")
+    user, group = os.getuid(), os.getgid()
+    kinds = _CLONE_NEWNS | _CLONE_NEWUSER
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(kinds):
+        raise PermanentHostError(
+            f"no namespaces for a virtual phone: {os.strerror(ctypes.get_errno())}"
+        )
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"0 {user} 1")
+    _write("/proc/self/gid_map", f"0 {group} 1")
+    _mount(libc, None, "/", None, _MS_REC | _MS_PRIVATE)
+    _mount(libc, "binfmt_misc", str(_BINFMT), "binfmt_misc", 0)
+    # F: the interpreter is opened now, so it need not be in the phone's file system.
+    _write(str(_BINFMT / "register"), f":cellfarm-arm64:M::{_MAGIC}:{_MASK}:{qemu}:OCF")
+    _mount(libc, "/proc", str(root / "proc"), None, _MS_BIND | _MS_REC)
+    _mount(libc, str(root / "system/cpuinfo"), str(root / "proc/cpuinfo"), None, _MS_BIND)
+    for device in ("null", "zero", "urandom", "random", "full"):
+        (root / "dev" / device).touch()
+        _mount(libc, f"/dev/{device}", str(root / "dev" / device), None, _MS_BIND)
+    os.chroot(root)
+    os.chdir("/")
+
+
+def _mount(libc: ctypes.CDLL, source: str | None, target: str, kind: str | None, flags: int) -> None:
+    encoded = [None if one is None else one.encode() for one in (source, target, kind)]
+    if libc.mount(*encoded, ctypes.c_ulong(flags), None):
+        raise PermanentHostError(
+            f"{target} cannot be mounted for a virtual phone: {os.strerror(ctypes.get_errno())}"
+        )
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise PermanentHostError(
+            f"no virtual phone: {path} cannot be written: {error.strerror}"
+        ) from error
+
+
+async def serve(root: Path, port: int, ready: int, properties: Mapping[str, str] = PROPERTIES) -> None:
+    """The ADB daemon of a phone that this process has been confined to; ends with its input.
+
+    Args:
+        port: on loopback; 0: any that is free.
+        ready: descriptor that the port is written to as soon as the daemon listens.
+    """
+    names = ("ro.product.name", "ro.product.model", "ro.product.device")
+    told = ";".join(f"{name}={properties.get(name, 'virtual')}" for name in names)
+    banner = f"device::{told};features={adb_services.FEATURES}".encode()
+    variables = {"PATH": "/system/bin", "HOME": "/", "ANDROID_DATA": "/data", "TERM": "dumb"}
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await Wire(reader, writer, banner, lambda name: adb_services.service(name, variables)).serve()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", port)
+    os.write(ready, f"{server.sockets[0].getsockname()[1]}\n".encode())
+    async with server:
+        await server.serve_forever()
