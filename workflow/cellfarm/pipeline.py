@@ -86,6 +86,11 @@ class Pipeline:
         )
         return [] if up_to_date else [self._stamp([], "warehouse")]
 
+    def is_measured(self) -> bool:
+        """Whether every cell has a result by now: not so after `snakemake converted`."""
+        store = Store(self.project.cells)
+        return all(store.has(planned.cell, planned.key) for planned in self.plan.cells)
+
     def converted_targets(self) -> list[str]:
         """What the stale cells are measured with: run environments and the records of artifacts."""
         needed: dict[str, None] = {}
