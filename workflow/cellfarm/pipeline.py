@@ -20,7 +20,7 @@ from .core.cells import Cell
 from .core.digests import code_digest, digest
 from .core.keys import export_id
 from .core.routes import EDGES, READ_IN, at_hand, previous, route
-from .core.store import read_object, write_atomically
+from .core.store import Store, read_object, write_atomically
 from .devices import open_device
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
 from .errors import PermanentDeviceError, UserError

@@ -112,7 +112,9 @@ def load_program(file: Path) -> torch.export.ExportedProgram:
     """
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise RecipeError(f"{file.name} holds objects that only code in it could restore: {_RESAVE}")
+        raise RecipeError(
+            f"{file.name} holds objects that only code in it could restore: {_RESAVE}"
+        )
 
     # Names that a newer torch no longer has make this fail, and not pass.
     with (
