@@ -92,9 +92,8 @@ onsuccess:
                 print_summary(PIPELINE.project)
             else:  # `snakemake converted`
                 print_converted(PIPELINE.project, PIPELINE.converted_targets())
-        except (
-            CellfarmError
-        ) as error:  # everything was measured before, by an earlier version
+        except CellfarmError as error:
+            # All cells are there, and the warehouse is one of an earlier version.
             print(f"cellfarm: {error}", file=sys.stderr)
 
 
