@@ -27,7 +27,7 @@ try:
     PIPELINE = Pipeline(config, source_of_config(workflow))
     TARGETS = PIPELINE.targets()
     MEASURED = PIPELINE.measured_targets()
-except CellfarmError as error:
+except (CellfarmError, OSError) as error:
     fail(error)
 
 
@@ -84,14 +84,16 @@ onstart:
 
 
 onsuccess:
-    # Without a warehouse nothing was measured yet (`snakemake converted`).
-    if TARGETS and PIPELINE.project.warehouse.is_file():
-        from cellfarm.cli.summary import print_summary
+    if TARGETS:
+        from cellfarm.cli.summary import print_converted, print_summary
 
-        # After `converted` the warehouse may still be one of an earlier version.
         try:
-            print_summary(PIPELINE.project)
+            if PIPELINE.is_measured():
+                print_summary(PIPELINE.project)
+            else:  # `snakemake converted`
+                print_converted(PIPELINE.project, PIPELINE.converted_targets())
         except CellfarmError as error:
+            # All cells are there, and the warehouse is one of an earlier version.
             print(f"cellfarm: {error}", file=sys.stderr)
 
 

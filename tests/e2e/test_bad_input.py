@@ -137,10 +137,22 @@ def test_a_mistake_is_one_clear_message(farm: Farm, case: str) -> None:
     assert farm.result_files() == before
 
 
+def test_a_plan_that_cannot_be_written_is_one_message(farm: Farm) -> None:
+    shutil.rmtree(farm.root / "results/plans", ignore_errors=True)
+    (farm.root / "results/plans").write_text("in the way")
+    farm.configure(threads=[1, 2])
+    done = farm.run(code=75)
+    message = [line for line in done.stdout.splitlines() if line.startswith("cellfarm: ")]
+    assert len(message) == 1 and "cannot be planned" in message[0], done.stdout
+    assert "results/plans" in message[0] and "Traceback" not in done.stdout
+
+
 def test_commands_say_what_is_wrong(farm: Farm) -> None:
     assert "the query failed" in farm.cellfarm("query", "SELECT nothing FROM nowhere", code=2)
     assert "needs --output" in farm.cellfarm("query", "FROM cells", "--format", "parquet", code=2)
     assert "cannot retry status 'ok'" in farm.cellfarm("retry", "--status", "ok", code=2)
+    for option in ("--model", "--library", "--device"):
+        assert "no cell of this config" in farm.cellfarm("retry", option, "nope", code=2)
     (farm.root / "results/cellfarm.duckdb").unlink()
     assert "no warehouse yet" in farm.cellfarm("query", "FROM cells", code=2)
 

@@ -31,6 +31,23 @@ SCHEMA: dict[str, Any] = {
 }  # fmt: skip
 
 
+def test_what_is_nested_too_deeply_is_said(tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("a: " + "[" * 3000 + "]" * 3000)
+    with pytest.raises(UserError, match=r"deep\.yaml: nested too deeply"):
+        documents.load_yaml(path)
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [(["a", "b", "a"], "'models': 'a' stands there twice"), ([], "'models': the list is empty")],
+)
+def test_lists_of_a_config_say_what_is_wrong_with_them(models, message):
+    config = {"models": models}
+    with pytest.raises(UserError, match=message):
+        documents.check(config, REPOSITORY / "config/schemas/config.schema.json", "it")
+
+
 @pytest.fixture(scope="module")
 def schema(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("schema") / "schema.json"

@@ -56,11 +56,18 @@ def test_a_name_that_is_none_is_refused(project, monkeypatch, name):
     assert sorted(project.root.rglob("*")) == before
 
 
+@pytest.mark.parametrize("name", ["123", "1e3", "0x10", "1.5", "1_000"])
+def test_a_name_that_a_config_would_read_as_a_number_is_refused(project, monkeypatch, name):
+    with pytest.raises(UserError, match="read as a number"):
+        add(project, monkeypatch, PICTURE, name=name)
+
+
 @pytest.mark.parametrize(
     ("told", "more", "message"),
     [
         ([PICTURE], {"task": "foo"}, "key 'task': expected one of"),
-        ([], {}, "key 'inputs'"),
+        ([], {}, "has no inputs"),
+        ([PICTURE | {"shape": [0, 3, 32, 32]}], {}, "a size of 0"),
         ([PICTURE], {"shapes": ("x=1,4,32,32",)}, r"the file has \[\?, 3, 32, 32\]"),
         ([PICTURE], {"shapes": ("x=1,3,32",)}, "the file has"),
         ([PICTURE], {"shapes": ("x=99999999999,3,32,32",)}, "more than 1e\\+09 values"),

@@ -42,6 +42,8 @@ def load_yaml(path: Path) -> Any:
         raise UserError(f"{path}: cannot be read: {error}") from error
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+    except RecursionError:
+        raise UserError(f"{path}: nested too deeply") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
@@ -127,6 +129,11 @@ def _explain(error: Any) -> str:
         return f"{at}expected one of {', '.join(values)}; {found}{hint}"
     if error.validator == "type":
         return f"{at}expected {_types(error.validator_value)}{_described(error)}; {found}"
+    if error.validator == "uniqueItems":
+        twice = next(one for one in error.instance if error.instance.count(one) > 1)
+        return f"{at}{_shown(twice)} stands there twice"
+    if error.validator == "minItems":
+        return f"{at}the list is empty{_described(error)}"
     if isinstance(error.schema, Mapping) and "description" in error.schema:
         return f"{at}expected {error.schema['description']}; {found}"
     return f"{at}{error.message}"

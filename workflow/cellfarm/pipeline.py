@@ -20,7 +20,7 @@ from .core.cells import Cell
 from .core.digests import code_digest, digest
 from .core.keys import export_id
 from .core.routes import EDGES, READ_IN, at_hand, previous, route
-from .core.store import read_object, write_atomically
+from .core.store import Store, read_object, write_atomically
 from .devices import open_device
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
 from .errors import PermanentDeviceError, UserError
@@ -85,6 +85,11 @@ class Pipeline:
             and self.project.warehouse.is_file()
         )
         return [] if up_to_date else [self._stamp([], "warehouse")]
+
+    def is_measured(self) -> bool:
+        """Whether every cell has a result by now: not so after `snakemake converted`."""
+        store = Store(self.project.cells)
+        return all(store.has(planned.cell, planned.key) for planned in self.plan.cells)
 
     def converted_targets(self) -> list[str]:
         """What the stale cells are measured with: run environments and the records of artifacts."""

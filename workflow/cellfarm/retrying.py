@@ -12,6 +12,7 @@ from .conversion import jobs
 from .core.keys import export_id
 from .core.routes import EDGES, READ_IN, route
 from .core.store import STATUSES, Store
+from .documents import suggestion
 from .environments import MODELS_ENVIRONMENT, Environment, library_environment, locate
 from .errors import UserError
 from .fetching import Download, wanted_download
@@ -38,13 +39,14 @@ def set_aside(
         How many results were set aside.
 
     Raises:
-        UserError: a status that cannot be retried.
+        UserError: a status that cannot be retried, or a name that no cell of the config has.
     """
     unknown = [status for status in statuses if status not in STATUSES or status == "ok"]
     if unknown:
         raise UserError(f"cannot retry status '{unknown[0]}'; one of: {', '.join(STATUSES[1:])}")
     config = load_file(project, configfile)
     plan = make_plan(project, config)
+    _check_names(plan, models, libraries, devices)
     store = Store(project.cells)
     count = 0
     for planned in plan.cells:
@@ -64,6 +66,23 @@ def set_aside(
             store.set_aside(store.path(cell, planned.key))
             count += 1
     return count
+
+
+def _check_names(
+    plan: Plan, models: list[str] | None, libraries: list[str] | None, devices: list[str] | None
+) -> None:
+    """Raise UserError for a name that no cell of the config has."""
+    cells = [planned.cell for planned in plan.cells]
+    for kind, given, known in (
+        ("model", models, {cell.model for cell in cells}),
+        ("library", libraries, {name for cell in cells
+                                for name in (cell.library, cell.versioned_library)}),
+        ("device", devices, {cell.device for cell in cells}),
+    ):  # fmt: skip
+        for name in given or ():
+            if name not in known:
+                hint = suggestion(name, sorted(known))
+                raise UserError(f"--{kind} {name}: no cell of this config has it{hint}")
 
 
 def _forget_failed_steps(

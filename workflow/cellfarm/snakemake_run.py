@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .documents import load_yaml
-from .errors import UserError
+from .errors import TransientHostError, UserError
 from .locking import file_lock
 from .project import Project
 
@@ -75,6 +75,11 @@ def take_pipeline_lock(project: Project) -> None:
 
 
 def fail(error: Exception) -> None:
-    """End the process as a user's mistake ends: one message, exit code 2."""
+    """End the process with one message: exit code 2 for a user's mistake."""
+    if isinstance(error, OSError):
+        place = f" ({error.filename})" if error.filename else ""
+        error = TransientHostError(
+            f"the run cannot be planned: {error.strerror or error}{place}; mend that and start again"
+        )
     print(f"cellfarm: {error}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(getattr(error, "exit_code", 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -71,10 +72,14 @@ def add_file(
         raise UserError(
             f"--name {name!r}: expected letters, digits and _ . + -, and a letter or digit first"
         )
+    if _is_number(name):
+        raise UserError(f"the name {name} would be read as a number: give another --name")
     target = project.models / f"{name}.yaml"
     if target.exists():
         raise UserError(f"{project.relative(target)} is there already: give another --name")
     inputs = _inputs(describe(project, file), shapes)
+    if not inputs:
+        raise UserError(f"{file} has no inputs: there is nothing to measure it with")
     recipe = {"name": name, "task": task, "source": "file", "file": project.relative(file)}
     check_model(project, recipe | {"inputs": inputs}, f"{file} as models/{target.name}")
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True) + "inputs:\n"
@@ -129,6 +134,14 @@ def parse_shapes(given: Sequence[str]) -> dict[str, list[int]]:
     return shapes
 
 
+def _is_number(name: str) -> bool:
+    """Whether Snakemake's --config or a YAML file would read a name as a number."""
+    with contextlib.suppress(ValueError):
+        float(name)
+        return True
+    return isinstance(yaml.safe_load(name), int | float)
+
+
 def _inputs(
     told: Sequence[Mapping[str, Any]], shapes: Mapping[str, list[int]]
 ) -> list[dict[str, Any]]:
@@ -146,6 +159,8 @@ def _input(told: Mapping[str, Any], given: list[int] | None) -> dict[str, Any]:
     if shape is None or None in shape:
         sizes = "no shape" if shape is None else f"free sizes, {shape}".replace("None", "?")
         raise UserError(f"input {name} has {sizes} in the file: give --shape {name}=1,...")
+    if 0 in shape:
+        raise UserError(f"input {name} has a size of 0 in the file, {shape}: it holds no values")
     fixed = told["shape"] or shape
     fits = len(fixed) == len(shape) and all(
         size in (None, wanted) for size, wanted in zip(fixed, shape, strict=True)
@@ -154,7 +169,7 @@ def _input(told: Mapping[str, Any], given: list[int] | None) -> dict[str, Any]:
         sizes = str(fixed).replace("None", "?")
         raise UserError(f"--shape {name}={','.join(map(str, shape))}: the file has {sizes}")
     if math.prod(shape) > _MAX_VALUES:
-        raise UserError(f"--shape {name}: {shape} has more than {_MAX_VALUES:.0e} values")
+        raise UserError(f"input {name}: {shape} has more than {_MAX_VALUES:.0e} values")
     dtype = told["dtype"] or "float32"
     entry = {"name": name, "shape": shape, "dtype": dtype}
     if dtype.startswith("float"):

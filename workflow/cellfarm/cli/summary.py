@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..analysis.ranking import FLAG_MEANINGS, Entry, Ranking, doubts, rank, ranks
+from ..core.store import read_object
 from ..project import Project
 from . import accuracy
 
@@ -25,6 +27,20 @@ _RATIO_COLUMNS = (
 )  # fmt: skip
 ACROSS = "measured in different experiments; compared through the calibration load"
 _UNKNOWN = "not available"
+
+
+def print_converted(project: Project, records: list[str]) -> None:
+    """What became of the environments and artifacts whose records these are, without measuring."""
+    for kind, below_results in (("environments", False), ("artifacts", True)):
+        found = [
+            read_object(project.root / record) or {}
+            for record in records
+            if (Path(record).parts[0] == "results") == below_results
+        ]
+        counts = Counter(str(one.get("status")) for one in found)
+        shown = ", ".join(f"{count} {status}" for status, count in counts.most_common())
+        print(f"{len(found)} {kind}: {shown or 'none'}")
+    print("Nothing was measured: `snakemake measured` goes on from here.")
 
 
 def print_summary(project: Project, flagged: bool = False) -> None:

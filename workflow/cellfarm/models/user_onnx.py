@@ -109,7 +109,7 @@ def _sizes(model: onnx.ModelProto, folder: Path) -> Iterator[int]:
 
 
 def _size(size: object) -> int | None:
-    return size if isinstance(size, int) and size > 0 else None
+    return size if isinstance(size, int) and size >= 0 else None
 
 
 def _dims(value: onnx.ValueInfoProto) -> Any:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+from unittest import mock
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from protocol import RecipeError, Unsupported, shorten
 from torch import nn
+from torch.export.pt2_archive import _package
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -18,6 +22,7 @@ from torch.utils import _pytree as pytree
 from torch.utils.flop_counter import FlopCounterMode
 from user_model import Facts, Tensor
 
+_RESAVE = "save it by torch.export.save with tensors only"
 _HALF = (torch.float16, torch.bfloat16)
 
 
@@ -53,7 +58,7 @@ class ProgramFile:
     """
 
     def __init__(self, file: Path) -> None:
-        program = torch.export.load(file)
+        program = load_program(file)
         nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
         self.inputs = []
         for name in program.graph_signature.user_inputs:
@@ -94,6 +99,36 @@ class ProgramFile:
 
     def write(self, out: Path) -> None:
         torch.export.save(self._program, out / "model.pt2")
+
+
+def load_program(file: Path) -> torch.export.ExportedProgram:
+    """A program of torch.export, read as data.
+
+    torch.export.load restores pickled weights, constants and sample inputs by running what the pickle
+    says, and loads compiled code. Here only tensors and plain values are restored.
+
+    Raises:
+        RecipeError: the file holds something else.
+    """
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise RecipeError(
+            f"{file.name} holds objects that only code in it could restore: {_RESAVE}"
+        )
+
+    # Names that a newer torch no longer has make this fail, and not pass.
+    with (
+        mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"),
+        mock.patch.object(_package, "_load_aoti", refuse),
+        mock.patch.object(_package.pickle, "loads", refuse),
+        mock.patch.object(torch._C, "_pickle_load_obj", refuse),
+    ):
+        try:
+            return torch.export.load(file)
+        except pickle.UnpicklingError as error:
+            raise RecipeError(
+                f"{file.name} holds pickled objects that are no tensors: {_RESAVE}"
+            ) from error
 
 
 class ScriptFile:
