@@ -40,7 +40,7 @@ def test_what_is_nested_too_deeply_is_said(tmp_path):
 
 @pytest.mark.parametrize(
     ("models", "message"),
-    [(["a", "b", "a"], "'models': 'a' stands there twice"), ([], "'models': the list is empty")],
+    [(["a", "b", "a"], "'models': 'a' stands there twice"), ([], "'models': expected at least one entry")],
 )
 def test_lists_of_a_config_say_what_is_wrong_with_them(models, message):
     config = {"models": models}
