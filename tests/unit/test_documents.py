@@ -13,7 +13,7 @@ from cellfarm.errors import UserError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.projects import REPOSITORY
+from tests.support.projects import CONFIG, REPOSITORY
 
 SCHEMAS = sorted((REPOSITORY / "config/schemas").glob("*.json"))
 SCHEMA: dict[str, Any] = {
@@ -40,10 +40,13 @@ def test_what_is_nested_too_deeply_is_said(tmp_path):
 
 @pytest.mark.parametrize(
     ("models", "message"),
-    [(["a", "b", "a"], "'models': 'a' stands there twice"), ([], "'models': the list is empty")],
+    [
+        (["a", "b", "a"], "'models': 'a' stands there twice"),
+        ([], "'models': expected at least one entry"),
+    ],
 )
 def test_lists_of_a_config_say_what_is_wrong_with_them(models, message):
-    config = {"models": models}
+    config = CONFIG | {"models": models}
     with pytest.raises(UserError, match=message):
         documents.check(config, REPOSITORY / "config/schemas/config.schema.json", "it")
 

@@ -133,7 +133,7 @@ def _explain(error: Any) -> str:
         twice = next(one for one in error.instance if error.instance.count(one) > 1)
         return f"{at}{_shown(twice)} stands there twice"
     if error.validator == "minItems":
-        return f"{at}the list is empty{_described(error)}"
+        return f"{at}expected at least one entry{_described(error)}; {found}"
     if isinstance(error.schema, Mapping) and "description" in error.schema:
         return f"{at}expected {error.schema['description']}; {found}"
     return f"{at}{error.message}"
