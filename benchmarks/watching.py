@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from cellfarm.devices import Launched, Transport
+from cellfarm.devices import Launched, Transport, local
 
 
 @dataclass

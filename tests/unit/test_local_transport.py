@@ -15,6 +15,7 @@ import psutil
 import pytest
 from cellfarm.devices import Launched, local
 from cellfarm.devices.local import LOG_TAIL_BYTES, LocalTransport
+from cellfarm.devices.transport import SPAWNED
 from cellfarm.errors import PermanentDeviceError
 
 WORKFLOW = Path(local.__file__).parents[2]

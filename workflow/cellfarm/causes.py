@@ -19,6 +19,7 @@ from .errors import UserError
 from .labelled import identity
 from .libraries import all_libraries
 from .locks import PURPOSES
+from .targets import target_of
 from .project import PACKAGE, Project
 
 RUNNER = PACKAGE / "runner"
@@ -50,7 +51,10 @@ def gather(
             for name, version in sorted(versions)
         },
         devices={
-            name: digest([device, fingerprint(facts[name]), *tools.counted_of_device(device)])
+            name: digest([
+                device, fingerprint(facts[name]), *tools.counted_of_device(device),
+                *built_for(device, facts[name]),
+            ])
             for name, device in config.devices.items()
         },
         exporter=exporter_digest(project),
@@ -61,6 +65,12 @@ def gather(
             for variant in sorted({cell.variant for cell in cells})
         },
     )
+
+
+def built_for(device: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """What a device's environments are built for, as a list of at most one."""
+    target = None if device["transport"] == "local" else target_of(facts)
+    return [str(target)] if target else []
 
 
 def model_causes(project: Project, recipe: Mapping[str, Any]) -> ModelCauses:

@@ -19,10 +19,10 @@ from typing import Any
 
 from . import debian, locks
 from .core.digests import digest, file_digest
-from .core.store import read_object, write_atomically
 from .debian.resolving import is_lock
 from .debian.trees import copy_lean, plant, python_script
 from .errors import PermanentHostError, TransientHostError, UserError
+from .files import read_object, write_atomically
 from .libraries import all_libraries, resolve
 from .locking import file_lock
 from .pip_options import uv_options
@@ -53,7 +53,7 @@ _TRANSIENT = re.compile(
 
 
 def library_environment(
-    library: str, version: str, purpose: str, target: Target | None = None
+    library: str, version: str, purpose: str, target: str | None = None
 ) -> str:
     """`ncnn@1.0.run`: the name of an environment: its lock's, and for a device what it is built for."""
     return f"{library}@{version}.{purpose}{f'+{target}' if target else ''}"

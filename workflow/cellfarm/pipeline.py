@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from . import tools
+from .causes import built_for
 from .configuration import load, load_file
 from .conversion.jobs import RECORD
 from .core.cells import Cell
 from .core.digests import code_digest, digest
 from .core.keys import export_id
 from .core.routes import EDGES, READ_IN, at_hand, previous, route
-from .core.store import Store, read_object, write_atomically
+from .core.store import Store
 from .devices import open_device
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
 from .errors import PermanentDeviceError, UserError
 from .fetching import wanted_download
+from .files import read_object, write_atomically
 from .libraries import all_libraries
 from .plan import PlannedCell, freeze, make_plan, save
 from .plan import load as load_plan
@@ -48,7 +50,7 @@ class Pipeline:
         for name in sorted({planned.cell.device for planned in self.plan.stale}):
             device = self.configuration.devices[name]
             try:
-                open_device(device, self.project.root).check()
+                open_device(device, self.project).check()
             except PermanentDeviceError as error:
                 raise UserError(f"devices/{name}.yaml: {error}") from error
 
@@ -173,7 +175,9 @@ class Pipeline:
 
     def _cell_inputs(self, planned: PlannedCell) -> list[str]:
         cell = planned.cell
-        environment = library_environment(cell.library, cell.library_version, "run")
+        device = self.configuration.devices[cell.device]
+        target = next(iter(built_for(device, self.plan.facts[cell.device])), None)
+        environment = library_environment(cell.library, cell.library_version, "run", target)
         return [
             self._path(locate(self.project, environment).record),
             f"{self._artifact(planned)}/{RECORD}",

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .causes import gather
+from .causes import built_for, gather
 from .configuration import Configuration
 from .core import keys
 from .core.cells import Cell
 from .core.digests import digest
 from .core.matrix import expand
 from .core.routes import at_hand, choose
-from .core.store import Store, read_header, write_atomically
+from .core.store import Store, read_header
 from .devices import open_device
 from .environments import ensure_locks
 from .errors import UserError
+from .files import write_atomically
 from .libraries import all_libraries, resolve
 from .project import Project
 
@@ -112,7 +113,7 @@ def make_plan(project: Project, config: Configuration) -> Plan:
 
 def read_facts(project: Project, device: Mapping[str, Any]) -> dict[str, Any]:
     """A device's facts. A local device answers at once; a remote one is asked once and cached."""
-    return open_device(device, project.root).facts()
+    return open_device(device, project).facts()
 
 
 def freeze(plan: Plan, config: Configuration, attempt: int = 0) -> dict[str, Any]:
@@ -123,6 +124,11 @@ def freeze(plan: Plan, config: Configuration, attempt: int = 0) -> dict[str, Any
     """
     devices = {planned.cell.device for planned in plan.stale}
     models = {planned.cell.model for planned in plan.stale}
+    targets = {
+        name: target
+        for name in sorted(devices)
+        for target in built_for(config.devices[name], plan.facts[name])
+    }
     document = {
         "attempt": attempt,
         "protocol_name": config.document["protocol"],
@@ -132,6 +138,7 @@ def freeze(plan: Plan, config: Configuration, attempt: int = 0) -> dict[str, Any
             name: config.tolerance(name) for name in {p.cell.variant for p in plan.stale}
         },
         "devices": {name: config.devices[name] for name in sorted(devices)},
+        **({"targets": targets} if targets else {}),
         "models": {name: {"task": TASK, **config.models[name]} for name in sorted(models)},
         "cells": [planned.as_dict() for planned in plan.stale],
     }

@@ -98,7 +98,7 @@ def _environments(project: Project, configuration: Configuration) -> Iterator[Fi
 
 def _device(project: Project, configuration: Configuration, name: str) -> Iterator[Finding]:
     device = configuration.devices[name]
-    transport = open_device(device, project.root)
+    transport = open_device(device, project)
     try:
         transport.prepare()
         facts = transport.facts()

@@ -12,14 +12,22 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import PermanentDeviceError, TransientDeviceError
 from ..processes import die_with_parent
 from . import facts as device_facts
 from .control import KEEP, GovernorControl
-from .transport import SPAWNED, Launched
+from .transport import SPAWNED, Interpreter, Launched
 
+if TYPE_CHECKING:
+    from ..environments import Environment
+
+_KEPT_VARIABLES = (
+    "PATH", "LANG", "LC_ALL", "TMPDIR", "USER", "LD_LIBRARY_PATH",
+    # where the system's Vulkan drivers are
+    "VK_ICD_FILENAMES", "VK_DRIVER_FILES", "XDG_RUNTIME_DIR",
+)  # fmt: skip
 LOG_TAIL_BYTES = 16_384
 MAX_LINE_BYTES = 16 << 20  # a record of a million samples; more is a runner gone wild
 
@@ -87,6 +95,14 @@ class LocalTransport:
                 f"{source.name} cannot be deployed to {self.work_folder}: {error.strerror or error}"
             ) from error
         return True
+
+    def interpreter(self, environment: Environment) -> Interpreter:
+        return Interpreter((str(environment.python), "-s", "-E"), {})
+
+    @property
+    def variables(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        return kept | {"HOME": os.environ.get("HOME", "/nonexistent")}
 
     def resolve(self, name: str) -> str:
         return str((self.work_folder / name).resolve())

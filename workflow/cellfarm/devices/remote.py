@@ -17,10 +17,14 @@ from typing import Any, TypeVar
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from ..core.digests import file_digest
-from ..errors import PermanentDeviceError, TransientDeviceError
+from ..debian.trees import device_python
+from ..environments import Environment, build, locate
+from ..errors import PermanentDeviceError, PermanentHostError, TransientDeviceError
+from ..project import Project
+from ..targets import BROUGHT, Target, target_of
 from . import remote_facts
+from .agent_payload import pack_agent
 from .link import Link, ask
-from .runtimes import Runtimes
 from .session import Session
 from .transport import Interpreter, Launched
 
@@ -35,6 +39,8 @@ GRACE_S = 30.0
 #: Where files arrive before they are checked and get their names.
 _ARRIVALS = "arrivals"
 
+_PATH = "/usr/local/bin:/usr/bin:/bin:/system/bin:/system/xbin"
+
 T = TypeVar("T")
 
 
@@ -43,11 +49,12 @@ class RemoteTransport:
 
     is_host = False
 
-    def __init__(self, link: Link, work_folder: str, runtimes: Runtimes) -> None:
+    def __init__(self, link: Link, work_folder: str, project: Project) -> None:
         self.work_folder = work_folder
         self._link = link
-        self._runtimes = runtimes
+        self._project = project
         self._session: Session | None = None
+        self._base: Interpreter | None = None
         self._present: set[str] = set()
 
     def facts(self) -> dict[str, Any]:
@@ -73,14 +80,17 @@ class RemoteTransport:
     def put(self, source: Path, name: str) -> bool:
         return self._patiently(lambda: self._put(source, name))
 
-    def interpreter(self, environment: str) -> Interpreter:
-        facts = self.facts()
-        base = self._runtimes.base(facts)
-        packages = self._runtimes.packages(environment, base, facts)
-        for folder in (base.folder, packages):
-            if folder is not None:
-                self.put(folder, f"runtimes/{folder.name}")
-        return base.interpreter(self.resolve, packages)
+    def interpreter(self, environment: Environment) -> Interpreter:
+        base = self._python()
+        name = f"runtimes/{environment.folder.name}"
+        self.put(environment.packages, name)
+        path = {"PYTHONPATH": self.resolve(name)}
+        return Interpreter(base.argv, {**base.variables, **path})
+
+    @property
+    def variables(self) -> dict[str, str]:
+        # A phone has neither of these folders.
+        return {"PATH": _PATH, "HOME": self.work_folder, "TMPDIR": self.resolve("launches")}
 
     def resolve(self, name: str) -> str:
         return posixpath.join(self.work_folder, name)
@@ -146,33 +156,52 @@ class RemoteTransport:
             self._session = self._start_agent()
         return self._session
 
+    def _python(self) -> Interpreter:
+        """A Python on the device: its own, or the one that is brought."""
+        if self._base is None:
+            facts = remote_facts.read(self._link, self.work_folder)
+            target = target_of(facts)
+            if target is None:
+                raise PermanentDeviceError(
+                    f"its architecture, {facts['architecture']}, is none that cellfarm knows"
+                )
+            if not target.brought:
+                self._base = Interpreter(("python3", "-s"), {})
+            else:
+                self._base = self._bring_python(target)
+        return self._base
+
+    def _bring_python(self, target: Target) -> Interpreter:
+        environment = locate(self._project, f"{BROUGHT}+{target}")
+        state = build(environment)
+        if state["status"] != "ok":
+            raise PermanentHostError(f"no Python for the device: {state['reason']}")
+        name = f"runtimes/{environment.folder.name}"
+        self._bootstrap(environment.packages, self.resolve(name))
+        argv = device_python(self.resolve(name), environment.packages, target.architecture)
+        return Interpreter((*argv, "-s"), {"PYTHONHOME": f"{self.resolve(name)}/usr"})
+
     def _start_agent(self) -> Session:
         """Put Python and the agent on the device, which has to be done without them; start it."""
-        facts = remote_facts.read(self._link, self.work_folder)
-        base = self._runtimes.base(facts)
-        agent = self._runtimes.agent()
-        made = ask(
-            self._link,
-            ["mkdir", "-p", self.resolve(_ARRIVALS), self.resolve("runtimes"), self.resolve("agents")],
-        )
+        folders = [self.resolve(name) for name in (_ARRIVALS, "runtimes", "agents", "launches")]
+        made = ask(self._link, ["mkdir", "-p", *folders])
         if made.code:
             raise PermanentDeviceError(
                 f"the work folder {self.work_folder} cannot be made: {made.log.strip()[:300]}; change "
                 "work_folder in the device's file, or its permissions"
             )
-        if base.folder is not None:
-            self._bootstrap(base.folder)
+        python = self._python()
+        agent = pack_agent(self._project.results / "payloads")
         name = f"agents/{agent.name}"
         if not self._stands(name, file_digest(agent)):
             self._link.push(agent, self.resolve(name))
-        interpreter = base.interpreter(self.resolve, None)
-        variables = [f"{key}={value}" for key, value in interpreter.variables.items()]
-        argv = ["env", "-i", *variables, *interpreter.argv, self.resolve(name), self.work_folder]
+        variables = {**self.variables, **python.variables}
+        set_to = [f"{key}={value}" for key, value in variables.items()]
+        argv = ["env", "-i", *set_to, *python.argv, self.resolve(name), self.work_folder]
         return Session(self._link, argv)
 
-    def _bootstrap(self, folder: Path) -> None:
+    def _bootstrap(self, folder: Path, final: str) -> None:
         """Python itself, by what every device's shell has: tar and sha256sum."""
-        final = self.resolve(f"runtimes/{folder.name}")
         if ask(self._link, ["test", "-e", f"{final}/.complete"]).code == 0:
             return
         with _as_file(folder) as file:

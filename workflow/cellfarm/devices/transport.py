@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+if TYPE_CHECKING:
+    from ..environments import Environment
 
 #: The variable that tells a command when it was spawned.
 SPAWNED = "CELLFARM_SPAWNED_NS"
@@ -24,6 +26,14 @@ class Launched:
     timed_out: bool
     log: str
     spawned_ns: int
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python on a device: the start of its command, and the variables that it needs."""
+
+    argv: tuple[str, ...]
+    variables: Mapping[str, str]
 
 
 class Transport(Protocol):
@@ -74,6 +84,13 @@ class Transport(Protocol):
         Returns:
             Whether anything was copied.
         """
+
+    def interpreter(self, environment: Environment) -> Interpreter:
+        """The Python of an environment, put on the device with its packages unless it is there."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What a command there sees of its surroundings: no setting of the user's but where things are."""
 
     def resolve(self, name: str) -> str:
         """The path of a deployed name as a command on the device must write it."""

@@ -17,9 +17,10 @@ from ..conversion import jobs
 from ..core.digests import code_digest
 from ..core.keys import conversion_of
 from ..core.routes import native_format
-from ..core.store import Store, write_atomically
+from ..core.store import Store
 from ..devices import Transport, open_device
 from ..errors import InternalMismatch, TransientHostError
+from ..files import write_atomically
 from ..locking import file_lock, machine_lock_path
 from ..plan import PlannedCell
 from ..project import Project
@@ -83,7 +84,7 @@ class Experiment:
             TransientHostError, TransientDeviceError, PermanentDeviceError: the device or this
                 machine cannot be used; what was finished is kept.
         """
-        transport = open_device(self.plan["devices"][self.device], self.project.root)
+        transport = open_device(self.plan["devices"][self.device], self.project)
         name = "host" if transport.is_host else f"device-{self.device}"
         with file_lock(machine_lock_path(name), on_wait=self.progress.waiting) as lock:
             self._check_sources()

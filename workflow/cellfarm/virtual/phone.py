@@ -12,8 +12,6 @@ import asyncio
 import ctypes
 import os
 import shutil
-import signal
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -57,11 +55,11 @@ PROPERTIES = {
 }
 
 #: A phone's commands, of those that busybox has.
-_APPLETS = (
-    "cat chmod chown cp date dd df du echo env false find grep gunzip gzip head id kill ln ls "
-    "mkdir mount mv nohup ps pwd readlink realpath rm rmdir sed setsid sha256sum sh sleep sort stat "
-    "sync tail tar taskset tee test timeout top touch true tr uname wc which xargs"
-).split()
+_APPLETS = """
+    cat chmod chown cp date dd df du echo env false find grep gunzip gzip head id kill ln ls mkdir mv
+    nohup ps pwd readlink realpath rm rmdir sed setsid sha256sum sh sleep sort stat sync tail tar
+    taskset tee test timeout top touch true tr uname wc which xargs
+""".split()  # noqa: SIM905 (a list of 50 is hard to read)
 _GETPROP = """#!/system/bin/sh
 if [ $# -eq 0 ]; then
     while IFS='=' read -r name value; do echo "[$name]: [$value]"; done </system/build.prop
