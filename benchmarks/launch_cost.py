@@ -77,7 +77,9 @@ def measure(options: Options) -> list[Figure]:
         protocol["launches"] = {"min": min(4, options.runs), "max": options.runs}
     with tempfile.TemporaryDirectory(prefix="cellfarm-launch-") as folder:
         experiment = _experiment(Project(Path(folder)), protocol)
-        transport = WatchingTransport(open_device({"transport": "local", "work_folder": "work"}, Project(Path(folder))))
+        transport = WatchingTransport(
+            open_device({"transport": "local", "work_folder": "work"}, Project(Path(folder)))
+        )
         transport.prepare()
         facts = transport.facts()
         with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:

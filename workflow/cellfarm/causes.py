@@ -19,8 +19,8 @@ from .errors import UserError
 from .labelled import identity
 from .libraries import all_libraries
 from .locks import PURPOSES
-from .targets import target_of
 from .project import PACKAGE, Project
+from .targets import target_of
 
 RUNNER = PACKAGE / "runner"
 #: Titles are for people; nothing measured depends on them.
@@ -51,10 +51,14 @@ def gather(
             for name, version in sorted(versions)
         },
         devices={
-            name: digest([
-                device, fingerprint(facts[name]), *tools.counted_of_device(device),
-                *built_for(device, facts[name]),
-            ])
+            name: digest(
+                [
+                    device,
+                    fingerprint(facts[name]),
+                    *tools.counted_of_device(device),
+                    *built_for(device, facts[name]),
+                ]
+            )
             for name, device in config.devices.items()
         },
         exporter=exporter_digest(project),

@@ -52,9 +52,7 @@ _TRANSIENT = re.compile(
 )
 
 
-def library_environment(
-    library: str, version: str, purpose: str, target: str | None = None
-) -> str:
+def library_environment(library: str, version: str, purpose: str, target: str | None = None) -> str:
     """`ncnn@1.0.run`: the name of an environment: its lock's, and for a device what it is built for."""
     return f"{library}@{version}.{purpose}{f'+{target}' if target else ''}"
 

@@ -140,9 +140,7 @@ class Agent:
                     missing_ok=True
                 )
 
-    def _run(
-        self, argv: list[str], timeout_s: float, variables: dict[str, str]
-    ) -> dict[str, Any]:
+    def _run(self, argv: list[str], timeout_s: float, variables: dict[str, str]) -> dict[str, Any]:
         kind, stdin = self._frames.get()
         if kind != DATA:
             raise TransientDeviceError("the host broke off a call")

@@ -223,7 +223,9 @@ class RemoteTransport:
                 done = ask(self._link, argv, timeout_s=timeout_s)
                 if done.code:
                     raise TransientDeviceError(
-                        f"Python cannot be put on the device: {done.log.strip()[:300]}", argv, done.code
+                        f"Python cannot be put on the device: {done.log.strip()[:300]}",
+                        argv,
+                        done.code,
                     )
 
     def _stands(self, name: str, digest: str) -> bool:

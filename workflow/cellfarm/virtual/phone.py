@@ -123,7 +123,9 @@ def confine(root: Path) -> None:
     os.chdir("/")
 
 
-def _mount(libc: ctypes.CDLL, source: str | None, target: str, kind: str | None, flags: int) -> None:
+def _mount(
+    libc: ctypes.CDLL, source: str | None, target: str, kind: str | None, flags: int
+) -> None:
     encoded = [None if one is None else one.encode() for one in (source, target, kind)]
     if libc.mount(*encoded, ctypes.c_ulong(flags), None):
         raise PermanentHostError(
@@ -141,7 +143,9 @@ def _write(path: str, text: str) -> None:
         ) from error
 
 
-async def serve(root: Path, port: int, ready: int, properties: Mapping[str, str] = PROPERTIES) -> None:
+async def serve(
+    root: Path, port: int, ready: int, properties: Mapping[str, str] = PROPERTIES
+) -> None:
     """The ADB daemon of a phone that this process has been confined to; ends with its input.
 
     Args:
@@ -154,7 +158,9 @@ async def serve(root: Path, port: int, ready: int, properties: Mapping[str, str]
     variables = {"PATH": "/system/bin", "HOME": "/", "ANDROID_DATA": "/data", "TERM": "dumb"}
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await Wire(reader, writer, banner, lambda name: adb_services.service(name, variables)).serve()
+        await Wire(
+            reader, writer, banner, lambda name: adb_services.service(name, variables)
+        ).serve()
 
     server = await asyncio.start_server(connected, "127.0.0.1", port)
     os.write(ready, f"{server.sockets[0].getsockname()[1]}\n".encode())
