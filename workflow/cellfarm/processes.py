@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -51,13 +52,11 @@ def kill_descendants(timeout_s: float = 5.0) -> bool:
 def _descendants(ancestor: int) -> set[int]:
     """From /proc: a parent that dies meanwhile hands its children to `ancestor` (see `adopt_orphans`)."""
     children: dict[int, list[int]] = {}
-    for name in os.listdir("/proc"):
-        if not name.isdigit():
-            continue
+    for folder in Path("/proc").iterdir():
         with contextlib.suppress(OSError, ValueError, IndexError):
-            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
-                parent = int(file.read().rpartition(")")[2].split()[1])
-            children.setdefault(parent, []).append(int(name))
+            pid = int(folder.name)
+            text = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+            children.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(pid)
     found: set[int] = set()
     reached = [ancestor]
     while reached:

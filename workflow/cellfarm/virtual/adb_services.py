@@ -12,6 +12,7 @@ import signal
 import stat
 import struct
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 from .adb_wire import Closed, Stream
 
@@ -135,9 +136,9 @@ def _fields(found: os.stat_result) -> tuple[int, ...]:
 async def _list(stream: Stream, kind: bytes, name: str) -> None:
     entry = b"DNT2" if kind == b"LIS2" else b"DENT"
     with contextlib.suppress(OSError):
-        for child in sorted(os.listdir(name)):
-            found = os.lstat(os.path.join(name, child))
-            encoded = os.fsencode(child)
+        for child in sorted(Path(name).iterdir()):
+            found = child.lstat()
+            encoded = os.fsencode(child.name)
             if kind == b"LIS2":
                 head = _STAT_V2.pack(entry, 0, *_fields(found))
             else:
@@ -154,8 +155,8 @@ async def _receive(stream: Stream, name: str) -> None:
     temporary = f"{path}.pushing"
     file = None
     try:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        file = open(temporary, "wb")
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        file = Path(temporary).open("wb")  # noqa: SIM115 (its content comes in many messages)
     except OSError as error:
         problem = error
     try:
@@ -173,7 +174,7 @@ async def _receive(stream: Stream, name: str) -> None:
                     problem = error
         if file and problem is None:
             file.close()
-            os.chmod(temporary, stat.S_IMODE(int(mode or "0")) | 0o600)
+            Path(temporary).chmod(stat.S_IMODE(int(mode or "0")) | 0o600)
             os.utime(temporary, (length, length))
             os.replace(temporary, path)
             await stream.write(_SYNC_HEAD.pack(b"OKAY", 0))
@@ -185,7 +186,7 @@ async def _receive(stream: Stream, name: str) -> None:
             with contextlib.suppress(OSError):
                 file.close()
         with contextlib.suppress(OSError):
-            os.unlink(temporary)
+            Path(temporary).unlink()
 
 
 async def _send(stream: Stream, name: str) -> None:

@@ -19,6 +19,8 @@ from ..errors import PermanentHostError
 from . import adb_services
 from .adb_wire import Wire
 
+#: A variable that every command on a virtual device sees.
+VIRTUAL = "CELLFARM_VIRTUAL"
 WORK_FOLDER = "/data/local/tmp/cellfarm"
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
@@ -155,7 +157,7 @@ async def serve(
     names = ("ro.product.name", "ro.product.model", "ro.product.device")
     told = ";".join(f"{name}={properties.get(name, 'virtual')}" for name in names)
     banner = f"device::{told};features={adb_services.FEATURES}".encode()
-    variables = {"PATH": "/system/bin", "HOME": "/", "ANDROID_DATA": "/data", "TERM": "dumb"}
+    variables = {"PATH": "/system/bin", "HOME": "/", "ANDROID_DATA": "/data", VIRTUAL: "1"}
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await Wire(
@@ -166,3 +168,16 @@ async def serve(
     os.write(ready, f"{server.sockets[0].getsockname()[1]}\n".encode())
     async with server:
         await server.serve_forever()
+
+
+def main() -> None:
+    """`python -m cellfarm.virtual.phone ROOT PORT`: prints the port as soon as it listens."""
+    root, port = Path(sys.argv[1]), int(sys.argv[2])
+    confine(root)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve(port, 1))
+
+
+if __name__ == "__main__":
+    main()
