@@ -9,9 +9,13 @@ namespace of the phone's own: Linux 6.7 or newer, or root).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
+import encodings.idna  # noqa: F401 (after `confine` nothing can be imported any more)
 import os
 import shutil
+import signal
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
