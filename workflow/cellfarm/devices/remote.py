@@ -55,6 +55,8 @@ class RemoteTransport:
         self._project = project
         self._session: Session | None = None
         self._base: Interpreter | None = None
+        #: What an agent that takes the place of a lost one has to do first; see `_agent`.
+        self._first: list[tuple[str, dict[str, Any]]] = []
         self._present: set[str] = set()
 
     def facts(self) -> dict[str, Any]:
@@ -65,15 +67,20 @@ class RemoteTransport:
 
     def prepare(self) -> None:
         self._patiently(lambda: self._call("prepare", {}))
+        self._first = [("prepare", {})]
 
     def take_control(self, governor: str) -> dict[str, Any]:
-        return dict(self._patiently(lambda: self._call("take_control", {"governor": governor})))
+        arguments = {"governor": governor}
+        done = dict(self._patiently(lambda: self._call("take_control", arguments)))
+        self._first.append(("take_control", arguments))
+        return done
 
     def release_control(self) -> None:
         """Ends the session: what was set is put back, and nothing is left running."""
         with contextlib.suppress(TransientDeviceError, PermanentDeviceError):
             if self._session is not None and not self._session.lost:
                 self._call("release_control", {})
+        self._first = []
         self._end_session()
         self._link.close()
 
@@ -153,7 +160,14 @@ class RemoteTransport:
         if self._session is None or self._session.lost:
             self._end_session()
             self._present.clear()
-            self._session = self._start_agent()
+            session = self._start_agent()
+            try:
+                for name, arguments in self._first:
+                    session.call(name, arguments, CALL_TIMEOUT_S)
+            except BaseException:
+                session.close()
+                raise
+            self._session = session
         return self._session
 
     def _python(self) -> Interpreter:

@@ -6,10 +6,18 @@ import datetime
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from .. import tools
 from ..causes import RUNNER, library_causes
@@ -19,7 +27,7 @@ from ..core.keys import conversion_of
 from ..core.routes import native_format
 from ..core.store import Store
 from ..devices import Transport, open_device
-from ..errors import InternalMismatch, TransientHostError
+from ..errors import InternalMismatch, TransientDeviceError, TransientHostError
 from ..files import write_atomically
 from ..locking import file_lock, machine_lock_path
 from ..plan import PlannedCell
@@ -34,6 +42,8 @@ from .speed import DeviceSpeed
 from .summary import Terms, closing_modes, first_bad, is_emulated, is_finished, of_mode, summarise
 
 SCHEMA = 2
+#: How long a launch is tried again on a device that is lost.
+PATIENCE_S = 300.0
 
 
 @dataclass
@@ -270,21 +280,50 @@ class _Measuring:
         cores = cores_of(self.protocol, self.facts, cell.threads)
         # Outputs do not depend on how quiet the device is.
         timed = mode not in UNTIMED
-        gate = self.gates.pass_through(one.deployed, cell.threads, cores) if timed else {}
-        result = launch(
-            self.setting,
-            one.deployed,
-            cell,
-            mode=mode,
-            cores=cores,
-            scratch=f"launches/{one.planned.key}-{os.getpid()}",
-            idle_w=gate.get("idle_w"),
-        )
-        result = {"round": number, "session": os.getpid(), "gate": gate} | result
+
+        def attempt() -> dict[str, Any]:
+            gate = self.gates.pass_through(one.deployed, cell.threads, cores) if timed else {}
+            done = launch(
+                self.setting,
+                one.deployed,
+                cell,
+                mode=mode,
+                cores=cores,
+                scratch=f"launches/{one.planned.key}-{os.getpid()}",
+                idle_w=gate.get("idle_w"),
+            )
+            return {"gate": gate} | done
+
+        result = {"round": number, "session": os.getpid()} | self._patiently(attempt)
+        gate = result["gate"]
         self.speed.add(cell.threads, gate)
         one.journal.append(result)
         one.launches.append(result)
         self.progress.launched(self._launches_left())
+
+    def _patiently(self, attempt: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """A launch, again while its device is lost: what a lost one measured does not count.
+
+        Raises:
+            TransientDeviceError: the device has not come back within PATIENCE_S.
+        """
+        lost = 0
+
+        def tell(state: RetryCallState) -> None:
+            nonlocal lost
+            lost += 1
+            error = state.outcome.exception() if state.outcome else None
+            self.progress.note(f"{error}; calling it again")
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(TransientDeviceError),
+            stop=stop_after_delay(PATIENCE_S),
+            wait=wait_random_exponential(multiplier=1, max=20),
+            before_sleep=tell,
+            reraise=True,
+        )
+        result = retrying(attempt)
+        return result | ({"lost": lost} if lost else {})
 
     def _finish(self) -> None:
         """Verify, profile and commit the cells that need no further round."""
