@@ -35,6 +35,8 @@ done
 say uname; uname -m; uname -r
 say properties; getprop 2>/dev/null
 say free; df -k "$1" 2>/dev/null || df -k "${1%/*}" 2>/dev/null
+say emulated; echo "$CELLFARM_VIRTUAL"
+say glibc; getconf GNU_LIBC_VERSION 2>/dev/null
 say python; command -v python3 && python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 say end
 """
@@ -64,6 +66,8 @@ def read(link: Link, work_folder: str) -> dict[str, Any]:
     facts |= _of_android(properties)
     facts["free_mb"] = _free_mb(parts.get("free", ""))
     facts["python"] = _python(parts.get("python", ""))
+    facts["emulated"] = parts.get("emulated", "").strip() == "1"
+    facts["glibc"] = _glibc(parts.get("glibc", ""))
     facts["android"] = bool(properties.get("ro.build.version.sdk"))
     return facts
 
@@ -109,6 +113,12 @@ def _free_mb(text: str) -> int | None:
     """Of df -k: the fourth column of the last line, which may be broken after a long name."""
     found = re.search(r"\s(\d+)\s+(\d+)\s+(\d+)\s+\d+%\s+\S+\s*$", text)
     return int(found[3]) >> 10 if found else None
+
+
+def _glibc(text: str) -> str | None:
+    """`glibc 2.36`, as getconf prints it."""
+    found = re.fullmatch(r"glibc (\d+\.\d+)", text.strip())
+    return found[1] if found else None
 
 
 def _python(text: str) -> str | None:

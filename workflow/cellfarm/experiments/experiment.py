@@ -296,6 +296,8 @@ class _Measuring:
 
         result = {"round": number, "session": os.getpid()} | self._patiently(attempt)
         gate = result["gate"]
+        if self.facts.get("emulated"):
+            result["emulated"] = True
         self.speed.add(cell.threads, gate)
         one.journal.append(result)
         one.launches.append(result)
