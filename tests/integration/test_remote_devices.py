@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import adbutils
 import pytest
 from cellfarm.devices import Transport, open_device, remote
 from cellfarm.environments import library_environment, locate
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
 from cellfarm.project import Project
 from cellfarm.targets import target_of
 from cellfarm.virtual.starting import Started, virtual_board, virtual_phone
@@ -67,7 +63,7 @@ def transport(started, monkeypatch) -> Iterator[Transport]:
     made = open_device(device.document, project)
     made.prepare()
     yield made
-    made.release_control()
+    made.close()
 
 
 def shell(transport: Transport, script: str, timeout_s: float = 60):

@@ -33,7 +33,7 @@ def transport(tmp_path, link, monkeypatch):
     made._base = PYTHON
     made.prepare()
     yield made
-    made.release_control()
+    made.close()
 
 
 def run(transport, code: str, timeout_s: float = 60, stdin: bytes = b""):
@@ -72,7 +72,7 @@ def test_files_are_put_once_and_checked(transport, link, tmp_path):
     assert not transport.put(folder, "artifacts/one")
     again = RemoteTransport(link, transport.work_folder, Project(tmp_path))
     again._base = PYTHON
-    transport.release_control()
+    transport.close()
     again.prepare()
     assert not again.put(folder, "artifacts/one") and not again.put(file, "payloads/two.pyz")
     assert len(link.pushed) == sent
@@ -80,10 +80,10 @@ def test_files_are_put_once_and_checked(transport, link, tmp_path):
     Path(again.resolve("artifacts/one/below/a")).write_bytes(b"other")
     third = RemoteTransport(link, transport.work_folder, Project(tmp_path))
     third._base = PYTHON
-    again.release_control()
+    again.close()
     assert third.put(folder, "artifacts/one")
     assert Path(third.resolve("artifacts/one/below/a")).read_bytes() == b"x" * 100_000
-    third.release_control()
+    third.close()
 
 
 def test_what_arrives_damaged_never_gets_its_name(transport, link, tmp_path, monkeypatch):

@@ -25,6 +25,8 @@ from .targets import target_of
 RUNNER = PACKAGE / "runner"
 #: Titles are for people; nothing measured depends on them.
 _FOR_PEOPLE = ("title",)
+#: Where a device is and how it is selected; what is measured does not depend on it.
+_OF_THE_FARM = ("address", "labels", "out_of_service")
 #: Where a user's file stands; what is in it counts.
 _PLACES = ("file", "path")
 #: The scripts of cellfarm/models that only a user's own file passes through.
@@ -53,7 +55,7 @@ def gather(
         devices={
             name: digest(
                 [
-                    device,
+                    _without(device, _OF_THE_FARM),
                     fingerprint(facts[name]),
                     *tools.counted_of_device(device),
                     *built_for(device, facts[name]),

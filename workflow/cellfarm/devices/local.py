@@ -74,6 +74,9 @@ class LocalTransport:
     def release_control(self) -> None:
         self._governor().restore()
 
+    def close(self) -> None:
+        pass
+
     def _governor(self) -> GovernorControl:
         return GovernorControl(Path("/"), self.work_folder / "governor.json")
 

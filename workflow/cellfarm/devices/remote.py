@@ -60,7 +60,7 @@ class RemoteTransport:
         self._present: set[str] = set()
 
     def facts(self) -> dict[str, Any]:
-        return self._patiently(lambda: remote_facts.read(self._link, self.work_folder))
+        return remote_facts.read(self._link, self.work_folder)
 
     def check(self) -> None:
         """Nothing that a plan may ask a device for without waiting for it; `prepare` looks."""
@@ -76,10 +76,13 @@ class RemoteTransport:
         return done
 
     def release_control(self) -> None:
-        """Ends the session: what was set is put back, and nothing is left running."""
-        with contextlib.suppress(TransientDeviceError, PermanentDeviceError):
+        with contextlib.suppress(TransientDeviceError):
             if self._session is not None and not self._session.lost:
                 self._call("release_control", {})
+        self._first = [one for one in self._first if one[0] != "take_control"]
+
+    def close(self) -> None:
+        """The agent ends with its session: nothing is left running, what was set is put back."""
         self._first = []
         self._end_session()
         self._link.close()

@@ -78,6 +78,9 @@ class Transport(Protocol):
     def release_control(self) -> None:
         """Put everything back as it was."""
 
+    def close(self) -> None:
+        """Give up the connection to the device, and whatever still runs there for it."""
+
     def put(self, source: Path, name: str) -> bool:
         """Put a file or a folder under a content-addressed name unless it is there already.
 

@@ -98,11 +98,11 @@ class Experiment:
         name = "host" if transport.is_host else f"device-{self.device}"
         with file_lock(machine_lock_path(name), on_wait=self.progress.waiting) as lock:
             self._check_sources()
-            transport.prepare()
-            facts = transport.facts()
             started_at = _now()
-            control = transport.take_control(self.protocol["governor"])
             try:
+                transport.prepare()
+                facts = transport.facts()
+                control = transport.take_control(self.protocol["governor"])
                 measuring = _Measuring(self, transport, facts, control, lock)
                 orders = measuring.run()
             except OSError as error:
@@ -112,6 +112,7 @@ class Experiment:
                 ) from error
             finally:
                 transport.release_control()
+                transport.close()
                 self.progress.close()
             self._write_record(record, started_at, facts, orders, measuring)
 
