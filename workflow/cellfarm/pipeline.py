@@ -270,12 +270,15 @@ class Pipeline:
     def describe(self) -> str:
         """What will be measured and why; one line when there is nothing to do."""
         total = len(self.plan.cells)
+        skipped = [f"  {name} is left out: {why}" for name, why in self.plan.skipped.items()]
         if not self.plan.stale:
-            return (
-                f"cellfarm: nothing to measure: all {total} cells have a result "
+            there = "every cell of the other devices has" if skipped else f"all {total} cells have"
+            told = (
+                f"cellfarm: nothing to measure: {there} a result "
                 "(ranking: cellfarm summary; report: reports/index.html)."
             )
-        lines = [f"cellfarm: {len(self.plan.stale)} of {total} cells to measure:"]
+            return "\n".join([told, *skipped])
+        lines = [f"cellfarm: {len(self.plan.stale)} of {total} cells to measure:", *skipped]
         for (device, model), cells in self.plan.experiments.items():
             count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
             lines.append(f"  experiment {model} on {device}: {count}")
