@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 
@@ -13,6 +14,7 @@ import adbutils
 import pytest
 from cellfarm.devices import Transport, open_device, remote
 from cellfarm.environments import library_environment, locate
+from cellfarm.errors import TransientDeviceError
 from cellfarm.project import Project
 from cellfarm.targets import target_of
 from cellfarm.virtual.starting import Started, virtual_board, virtual_phone
@@ -109,3 +111,32 @@ def test_a_library_runs_there(transport):
     )  # fmt: skip
     assert launched.code == 0, launched.log
     assert lines == [f"{facts['architecture']} 1.0.20261020"]
+
+
+def test_a_lost_connection_is_taken_up_again(started, transport, monkeypatch):
+    """The phone's daemon or the board's session dies while a command runs there."""
+    lines: list[str] = []
+    found: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            transport.run(
+                ["sh", "-c", "echo $$; sleep 600"], stdin=b"", timeout_s=120,
+                variables=transport.variables, on_line=lines.append,
+            )  # fmt: skip
+        except TransientDeviceError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not lines:
+        time.sleep(0.05)
+    transport._link.close()  # what the connection goes through is closed under it
+    session = transport._session
+    session._channel.close()
+    thread.join(60)
+    assert found, "the loss was not noticed"
+    deadline = time.monotonic() + 30
+    while shell(transport, f"kill -0 {lines[0]} 2>/dev/null && echo alive")[1]:
+        assert time.monotonic() < deadline, "it still runs on the device"
+        time.sleep(0.5)
