@@ -22,7 +22,6 @@ from cellfarm.virtual.starting import Started, virtual_board, virtual_phone
 from tests.support.projects import REPOSITORY
 
 HERE = Project(REPOSITORY)
-NEEDS = {"phone": "qemu-aarch64-static", "board": "/usr/sbin/sshd"}
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +45,8 @@ def adb_server(tmp_path_factory) -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=["phone", "board"])
 def started(request, tmp_path_factory, adb_server) -> Iterator[tuple[Project, Started]]:
-    if shutil.which(NEEDS[request.param]) is None:
-        pytest.skip(f"{NEEDS[request.param]} is not installed")
+    if request.param == "board" and not shutil.which("/usr/sbin/sshd"):
+        pytest.skip("no sshd is installed")
     root = tmp_path_factory.mktemp(request.param)
     project = Project(root)
     with pytest.MonkeyPatch.context() as patch:

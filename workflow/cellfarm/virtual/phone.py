@@ -32,7 +32,6 @@ _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 # The first bytes of an arm64 ELF file, and which of them count (qemu's own binfmt configuration).
 _MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
 _MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
-_QEMU = ("qemu-aarch64-static", "qemu-aarch64")
 
 CPUINFO = "".join(
     f"""processor\t: {number}
@@ -97,15 +96,15 @@ def lay_out(root: Path, busybox: Path, properties: Mapping[str, str] = PROPERTIE
     (root / "system/cpuinfo").write_text(CPUINFO, encoding="utf-8")
 
 
-def confine(root: Path) -> None:
+def confine(root: Path, qemu: str) -> None:
     """Leave the host's file system for the phone's, in namespaces of this process's own.
+
+    Args:
+        qemu: what runs arm64 programs.
 
     Raises:
         PermanentHostError: this kernel or this user may not.
     """
-    qemu = next((found for name in _QEMU if (found := shutil.which(name))), None)
-    if qemu is None:
-        raise PermanentHostError("qemu-user-static is not installed: no arm64 program can run")
     user, group = os.getuid(), os.getgid()
     kinds = _CLONE_NEWNS | _CLONE_NEWUSER
     libc = ctypes.CDLL(None, use_errno=True)
@@ -175,9 +174,9 @@ async def serve(
 
 
 def main() -> None:
-    """`python -m cellfarm.virtual.phone ROOT PORT`: prints the port as soon as it listens."""
-    root, port = Path(sys.argv[1]), int(sys.argv[2])
-    confine(root)
+    """`python -m cellfarm.virtual.phone ROOT QEMU PORT`: prints the port as soon as it listens."""
+    root, qemu, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    confine(root, qemu)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(serve(port, 1))

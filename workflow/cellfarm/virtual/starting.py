@@ -25,8 +25,8 @@ from ..project import PACKAGE, Project
 from . import phone
 
 START_TIMEOUT_S = 30.0
-#: Locks a static busybox for arm64, see cellfarm.debian.
-_PHONE_LOCK = "virtual.txt"
+#: Locks of Debian packages (see cellfarm.debian), so that nothing has to be installed here.
+_BUSYBOX, _QEMU = "virtual.busybox.txt", "virtual.qemu.txt"
 _SSHD = "/usr/sbin/sshd"
 
 
@@ -46,11 +46,16 @@ def virtual_phone(project: Project, name: str, port: int = 0) -> Iterator[Starte
         UserError, PermanentHostError, TransientHostError: it cannot be started here.
     """
     folder = _folder(project, name)
-    lock = (project.locks / _PHONE_LOCK).read_text(encoding="utf-8")
-    busybox = plant(lock, project.environments, "aarch64") / "bin/busybox"
+    busybox, qemu = (
+        plant((project.locks / lock).read_text(encoding="utf-8"), project.environments, machine)
+        for lock, machine in ((_BUSYBOX, "aarch64"), (_QEMU, None))
+    )
     root = folder / "root"
-    phone.lay_out(root, busybox)
-    argv = [sys.executable, "-m", "cellfarm.virtual.phone", str(root), str(port)]
+    phone.lay_out(root, busybox / "bin/busybox")
+    argv = [
+        sys.executable, "-m", "cellfarm.virtual.phone", str(root),
+        str(qemu / "usr/bin/qemu-aarch64-static"), str(port),
+    ]  # fmt: skip
     with _running(argv, folder, wait_for_port=True) as (process, found):
         serial = f"127.0.0.1:{found}"
         client = adbutils.AdbClient(socket_timeout=START_TIMEOUT_S)
