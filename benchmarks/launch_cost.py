@@ -32,7 +32,7 @@ import numpy as np
 from cellfarm.configuration import read_protocol
 from cellfarm.core.cells import Cell
 from cellfarm.core.digests import digest
-from cellfarm.devices import Transport, open_device
+from cellfarm.devices import Interpreter, Transport, open_device
 from cellfarm.experiments.experiment import Experiment, Running, _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
@@ -135,7 +135,7 @@ def _deploy(root: Path, transport: Transport) -> Deployed:
     (root / "work" / "artifact" / "model").write_bytes(bytes(1 << 20))
     count = int(np.prod(OUTPUT["shape"]))
     return Deployed(
-        python=Path(sys.executable),
+        python=Interpreter((sys.executable, "-s", "-E"), {}),
         payload="payload.pyz",
         artifact="artifact",
         inputs="inputs.npz",

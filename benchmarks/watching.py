@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from cellfarm.devices import Launched, Transport, local
+from cellfarm.devices import Interpreter, Launched, Transport, local
+from cellfarm.environments import Environment
 
 
 @dataclass
@@ -81,6 +82,16 @@ class WatchingTransport:
             )  # fmt: skip
         times.returned = time.monotonic_ns()
         return launched
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def interpreter(self, environment: Environment) -> Interpreter:
+        return self.inner.interpreter(environment)
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return self.inner.variables
 
     def facts(self) -> dict[str, Any]:
         return self.inner.facts()
