@@ -45,7 +45,8 @@ class Bench:
 
     def deployed(self) -> Deployed:
         return Deployed(
-            python=Interpreter((sys.executable, "-s", "-E"), {}), payload="payload.pyz", artifact="", inputs="",
+            python=Interpreter((sys.executable, "-s", "-E"), {}), payload="payload.pyz",
+            artifact="", inputs="",
             description={}, given={}, reference={}, classes=False, variables={},
         )  # fmt: skip
 
