@@ -51,6 +51,7 @@ class Agent:
         self._source = source
         self._sink = sink
         self._writing = threading.Lock()
+        self._is_ours = False
         self._frames: queue.SimpleQueue[tuple[bytes, bytes]] = queue.SimpleQueue()
         self._calls: dict[str, Callable[..., Any]] = {
             "prepare": self._prepare,
@@ -95,10 +96,14 @@ class Agent:
 
     def _take_lock(self) -> None:
         """Hosts that know nothing of each other must not measure on one device at once."""
+        if self._is_ours:
+            return
         lock = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends
+            self._is_ours = True
         except BlockingIOError:
+            os.close(lock)
             raise TransientDeviceError("another cellfarm measures on this device") from None
 
     def _present(self, name: str) -> bool:

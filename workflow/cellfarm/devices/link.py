@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +76,6 @@ def ask(
         TransientDeviceError: it did not end in time, or the connection was lost.
         PermanentDeviceError: it prints more than a sane device would.
     """
-    import time
-
     deadline = time.monotonic() + timeout_s
     channel = link.open(argv)
     try:
