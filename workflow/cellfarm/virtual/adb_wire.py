@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 VERSION = 0x01000001
@@ -94,6 +95,30 @@ class Stream:
         self._confirmed.set()
 
 
+@dataclass
+class Faults:
+    """What is wrong with a device.
+
+    Attributes:
+        awake: cleared while the device is frozen: it takes in what comes, and answers nothing.
+        authorised: False: as a phone on which nobody has allowed debugging.
+        away: no connection is taken.
+        wires: the connections there are.
+    """
+
+    awake: asyncio.Event = field(default_factory=asyncio.Event)
+    authorised: bool = True
+    away: bool = False
+    wires: set[Wire] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.awake.set()
+
+    def cut(self) -> None:
+        for wire in list(self.wires):
+            wire.cut()
+
+
 Service = Callable[[Stream], Awaitable[None]]
 
 
@@ -103,7 +128,7 @@ class Wire:
     Args:
         banner: what the device says of itself, ``device::ro.product.name=...;features=...``.
         service: gives what serves a name such as ``shell,v2,raw:ls``; None refuses it.
-        authorised: False: answers as a phone does on which nobody has allowed debugging.
+        faults: what is wrong with the device just now.
     """
 
     def __init__(
@@ -112,10 +137,10 @@ class Wire:
         writer: asyncio.StreamWriter,
         banner: bytes,
         service: Callable[[str], Service | None],
-        authorised: bool = True,
+        faults: Faults,
     ) -> None:
         self._reader, self._writer = reader, writer
-        self._banner, self._service, self._authorised = banner, service, authorised
+        self._banner, self._service, self._faults = banner, service, faults
         self._streams: dict[int, Stream] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sending = asyncio.Lock()
@@ -123,12 +148,16 @@ class Wire:
 
     async def serve(self) -> None:
         """Until the server closes the connection."""
+        self._faults.wires.add(self)
         try:
             while True:
-                await self._handle(await self._receive())
+                message = await self._receive()
+                await self._faults.awake.wait()
+                await self._handle(message)
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
+            self._faults.wires.discard(self)
             for stream in self._streams.values():
                 stream.end()
             for task in self._tasks:
@@ -138,9 +167,14 @@ class Wire:
 
     async def send(self, command: int, arg0: int, arg1: int, data: bytes = b"") -> None:
         head = _HEAD.pack(command, arg0, arg1, len(data), 0, command ^ 0xFFFFFFFF)
+        await self._faults.awake.wait()
         async with self._sending:
             self._writer.write(head + data)
             await self._writer.drain()
+
+    def cut(self) -> None:
+        """As when a cable is pulled: no goodbye."""
+        self._writer.transport.abort()
 
     async def _receive(self) -> Message:
         command, arg0, arg1, length, _, _ = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
@@ -162,7 +196,7 @@ class Wire:
             stream.end()
 
     async def _greet(self) -> None:
-        if self._authorised:
+        if self._faults.authorised:
             await self.send(CNXN, VERSION, MAX_DATA_BYTES, self._banner)
         else:
             token = 1

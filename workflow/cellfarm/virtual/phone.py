@@ -15,13 +15,15 @@ import encodings.idna  # noqa: F401 (after `confine` nothing can be imported any
 import os
 import shutil
 import signal
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import PermanentHostError
+from ..processes import adopt_orphans, kill_descendants
 from . import adb_services
-from .adb_wire import Wire
+from .adb_wire import Faults, Wire
 
 #: A variable that every command on a virtual device sees.
 VIRTUAL = "CELLFARM_VIRTUAL"
@@ -96,11 +98,12 @@ def lay_out(root: Path, busybox: Path, properties: Mapping[str, str] = PROPERTIE
     (root / "system/cpuinfo").write_text(CPUINFO, encoding="utf-8")
 
 
-def confine(root: Path, qemu: str) -> None:
+def confine(root: Path, qemu: str, storage_mb: int = 0) -> None:
     """Leave the host's file system for the phone's, in namespaces of this process's own.
 
     Args:
         qemu: what runs arm64 programs.
+        storage_mb: how much /data holds, in memory; 0: as much as this disk, and it is kept.
 
     Raises:
         PermanentHostError: this kernel or this user may not.
@@ -121,6 +124,9 @@ def confine(root: Path, qemu: str) -> None:
     _write(str(_BINFMT / "register"), f":cellfarm-arm64:M::{_MAGIC}:{_MASK}:{qemu}:OCF")
     _mount(libc, "/proc", str(root / "proc"), None, _MS_BIND | _MS_REC)
     _mount(libc, str(root / "system/cpuinfo"), str(root / "proc/cpuinfo"), None, _MS_BIND)
+    if storage_mb:
+        _mount(libc, "tmpfs", str(root / "data"), "tmpfs", 0, f"size={storage_mb}m")
+        (root / "data/local/tmp").mkdir(parents=True)
     for device in ("null", "zero", "urandom", "random", "full"):
         (root / "dev" / device).touch()
         _mount(libc, f"/dev/{device}", str(root / "dev" / device), None, _MS_BIND)
@@ -129,10 +135,10 @@ def confine(root: Path, qemu: str) -> None:
 
 
 def _mount(
-    libc: ctypes.CDLL, source: str | None, target: str, kind: str | None, flags: int
+    libc: ctypes.CDLL, source: str | None, target: str, kind: str | None, flags: int, more: str = ""
 ) -> None:
     encoded = [None if one is None else one.encode() for one in (source, target, kind)]
-    if libc.mount(*encoded, ctypes.c_ulong(flags), None):
+    if libc.mount(*encoded, ctypes.c_ulong(flags), more.encode() or None):
         raise PermanentHostError(
             f"{target} cannot be mounted for a virtual phone: {os.strerror(ctypes.get_errno())}"
         )
@@ -148,38 +154,84 @@ def _write(path: str, text: str) -> None:
         ) from error
 
 
+#: What `cellfarm virtual fault` may do to a phone.
+FAULTS = ("cut", "freeze", "thaw", "unauthorize", "authorize", "leave", "return", "reboot")
+
+
 async def serve(
-    root: Path, port: int, ready: int, properties: Mapping[str, str] = PROPERTIES
+    port: int, ready: int, control: socket.socket, properties: Mapping[str, str] = PROPERTIES
 ) -> None:
-    """The ADB daemon of a phone that this process has been confined to; ends with its input.
+    """The ADB daemon of a phone that this process has been confined to.
 
     Args:
         port: on loopback; 0: any that is free.
         ready: descriptor that the port is written to as soon as the daemon listens.
+        control: takes lines of `FAULTS`, each answered by a line.
     """
     names = ("ro.product.name", "ro.product.model", "ro.product.device")
     told = ";".join(f"{name}={properties.get(name, 'virtual')}" for name in names)
     banner = f"device::{told};features={adb_services.FEATURES}".encode()
     variables = {"PATH": "/system/bin", "HOME": "/", "ANDROID_DATA": "/data", VIRTUAL: "1"}
+    faults = Faults()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await Wire(
-            reader, writer, banner, lambda name: adb_services.service(name, variables)
-        ).serve()
+        if faults.away:
+            writer.transport.abort()
+            return
+        wire = Wire(
+            reader, writer, banner, lambda name: adb_services.service(name, variables), faults
+        )
+        await wire.serve()
+
+    async def commanded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            answer = _inflict(faults, line.decode(errors="replace").strip())
+            writer.write(f"{answer}\n".encode())
+            await writer.drain()
+        writer.close()
 
     server = await asyncio.start_server(connected, "127.0.0.1", port)
+    await asyncio.start_unix_server(commanded, sock=control)
     os.write(ready, f"{server.sockets[0].getsockname()[1]}\n".encode())
     async with server:
         await server.serve_forever()
 
 
+def _inflict(faults: Faults, fault: str) -> str:
+    """Do what a fault's name says; `ok`, or why not."""
+    if fault == "cut":
+        faults.cut()
+    elif fault == "freeze":
+        faults.awake.clear()
+    elif fault == "thaw":
+        faults.awake.set()
+    elif fault in ("unauthorize", "authorize"):
+        faults.authorised = fault == "authorize"
+        faults.cut()
+    elif fault in ("leave", "return"):
+        faults.away = fault == "leave"
+        faults.cut()
+    elif fault == "reboot":
+        kill_descendants()
+        faults.cut()
+    else:
+        return f"no such fault: {fault}"
+    return "ok"
+
+
 def main() -> None:
-    """`python -m cellfarm.virtual.phone ROOT QEMU PORT`: prints the port as soon as it listens."""
+    """`python -m cellfarm.virtual.phone ROOT QEMU PORT CONTROL STORAGE_MB`: prints the port as soon as
+    it listens; CONTROL is where its socket stands."""
     root, qemu, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    confine(root, qemu)
+    place = Path(sys.argv[4])
+    place.unlink(missing_ok=True)
+    control = socket.socket(socket.AF_UNIX)
+    control.bind(str(place))
+    adopt_orphans()
+    confine(root, qemu, int(sys.argv[5]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(port, 1))
+        asyncio.run(serve(port, 1, control))
 
 
 if __name__ == "__main__":
