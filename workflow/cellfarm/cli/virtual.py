@@ -30,6 +30,18 @@ def board(name: NameOption = "virtual_board", port: PortOption = 0) -> None:
     _serve("board", name, port)
 
 
+@app.command()
+def fault(
+    name: Annotated[str, typer.Argument(help="A virtual phone that runs.")],
+    what: Annotated[str, typer.Argument(help="cut, freeze, thaw, unauthorize, authorize, leave, "
+                                             "return or reboot.")],
+) -> None:  # fmt: skip
+    """Let something go wrong on a virtual phone."""
+    from ..virtual.starting import inflict
+
+    inflict(Project.here(), name, what)
+
+
 def _serve(kind: str, name: str, port: int) -> None:
     from ..virtual import starting  # adbutils is not for every command
 

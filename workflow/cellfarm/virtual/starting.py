@@ -25,6 +25,8 @@ from ..project import PACKAGE, Project
 from . import phone
 
 START_TIMEOUT_S = 30.0
+#: A phone's socket for faults, in its folder.
+CONTROL = "control"
 #: Locks of Debian packages (see cellfarm.debian), so that nothing has to be installed here.
 _BUSYBOX, _QEMU = "virtual.busybox.txt", "virtual.qemu.txt"
 _SSHD = "/usr/sbin/sshd"
@@ -39,8 +41,13 @@ class Started:
 
 
 @contextlib.contextmanager
-def virtual_phone(project: Project, name: str, port: int = 0) -> Iterator[Started]:
+def virtual_phone(
+    project: Project, name: str, port: int = 0, storage_mb: int = 0
+) -> Iterator[Started]:
     """A phone behind this user's adb server; ends with the block.
+
+    Args:
+        storage_mb: what it holds; 0: as much as this disk.
 
     Raises:
         UserError, PermanentHostError, TransientHostError: it cannot be started here.
@@ -54,7 +61,7 @@ def virtual_phone(project: Project, name: str, port: int = 0) -> Iterator[Starte
     phone.lay_out(root, busybox / "bin/busybox")
     argv = [
         sys.executable, "-m", "cellfarm.virtual.phone", str(root),
-        str(qemu / "usr/bin/qemu-aarch64-static"), str(port),
+        str(qemu / "usr/bin/qemu-aarch64-static"), str(port), str(folder / CONTROL), str(storage_mb),
     ]  # fmt: skip
     with _running(argv, folder, wait_for_port=True) as (process, found):
         serial = f"127.0.0.1:{found}"
@@ -123,6 +130,24 @@ SetEnv {phone.VIRTUAL}=1
             "known_hosts": str(folder / "known_hosts"),
         }
         yield Started(_document(name, "ssh", address, str(folder / "work")), process)
+
+
+def inflict(project: Project, name: str, fault: str) -> None:
+    """Let something go wrong on a virtual phone that runs; see phone.FAULTS.
+
+    Raises:
+        UserError: there is no such phone, or no such fault.
+    """
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(START_TIMEOUT_S)
+        try:
+            control.connect(str(_folder(project, name) / CONTROL))
+            control.sendall(f"{fault}\n".encode())
+            answer = control.recv(1000).decode().strip()
+        except OSError as error:
+            raise UserError(f"no virtual phone {name} runs: {error.strerror}") from error
+    if answer != "ok":
+        raise UserError(answer)
 
 
 def _document(
