@@ -56,8 +56,8 @@ def test_converted_makes_artifacts_and_measures_nothing(farm: Farm) -> None:
     before, steps = farm.result_files(), farm.step_files()
     farm.configure(models=["small_squeezenet"], libraries=["onnxruntime"], variants=["fp16"])
     said = farm.run("converted").stdout
-    assert "2 environments: 2 ok" in said or "1 environments: 1 ok" in said, said
-    assert "1 artifacts: 1 ok" in said and "Nothing was measured" in said
+    assert "1 environment: 1 ok" in said and "1 artifact: 1 ok" in said, said
+    assert "Nothing was measured" in said
     assert farm.measured_since(before) == set()
     (made,) = farm.steps_since(steps)
     assert made.startswith("artifacts/onnxruntime@") and made.endswith("/small_squeezenet")

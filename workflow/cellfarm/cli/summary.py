@@ -31,7 +31,7 @@ _UNKNOWN = "not available"
 
 def print_converted(project: Project, records: list[str]) -> None:
     """What became of the environments and artifacts whose records these are, without measuring."""
-    for kind, below_results in (("environments", False), ("artifacts", True)):
+    for kind, below_results in (("environment", False), ("artifact", True)):
         found = [
             read_object(project.root / record) or {}
             for record in records
@@ -39,7 +39,7 @@ def print_converted(project: Project, records: list[str]) -> None:
         ]
         counts = Counter(str(one.get("status")) for one in found)
         shown = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-        print(f"{len(found)} {kind}: {shown or 'none'}")
+        print(f"{len(found)} {kind}{'' if len(found) == 1 else 's'}: {shown or 'none'}")
     print("Nothing was measured: `snakemake measured` goes on from here.")
 
 
