@@ -6,6 +6,7 @@ process's pipes are closed at once, as when a cable is pulled.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import shutil
@@ -59,13 +60,15 @@ class PipeChannel:
     def close(self) -> None:
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             assert stream
-            stream.close()
+            with contextlib.suppress(OSError):
+                stream.close()
 
     def pull(self) -> None:
         """Cut the connection: the command sees the end of its input, the host an error."""
         self.cut = True
         assert self.process.stdin
-        self.process.stdin.close()
+        with contextlib.suppress(OSError):
+            self.process.stdin.close()
 
 
 class PipeLink:

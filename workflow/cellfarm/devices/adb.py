@@ -65,8 +65,8 @@ class AdbChannel:
             left = deadline - time.monotonic()
             if left <= 0:
                 return None
-            self._socket.settimeout(left)
             try:
+                self._socket.settimeout(left)
                 chunk = self._socket.recv(1 << 18)
             except TimeoutError:
                 return None
@@ -88,8 +88,8 @@ class AdbChannel:
             self._socket.close()
 
     def _packet(self, kind: int, content: bytes, timeout_s: float) -> None:
-        self._socket.settimeout(timeout_s)
         try:
+            self._socket.settimeout(timeout_s)
             self._socket.sendall(bytes([kind]) + len(content).to_bytes(4, "little") + content)
         except OSError as error:
             raise TransientDeviceError(f"the connection is lost: {error.strerror}") from error

@@ -120,8 +120,9 @@ def confine(root: Path, qemu: str, storage_mb: int = 0) -> None:
     _write("/proc/self/gid_map", f"0 {group} 1")
     _mount(libc, None, "/", None, _MS_REC | _MS_PRIVATE)
     _mount(libc, "binfmt_misc", str(_BINFMT), "binfmt_misc", 0)
-    # F: the interpreter is opened now, so it need not be in the phone's file system.
-    _write(str(_BINFMT / "register"), f":cellfarm-arm64:M::{_MAGIC}:{_MASK}:{qemu}:OCF")
+    # F: the interpreter is opened now, so it need not be in the phone's file system. P: a program
+    # sees its own argv[0], by which busybox tells what it is called as.
+    _write(str(_BINFMT / "register"), f":cellfarm-arm64:M::{_MAGIC}:{_MASK}:{qemu}:POCF")
     _mount(libc, "/proc", str(root / "proc"), None, _MS_BIND | _MS_REC)
     _mount(libc, str(root / "system/cpuinfo"), str(root / "proc/cpuinfo"), None, _MS_BIND)
     if storage_mb:
