@@ -165,6 +165,35 @@ def test_weights_alone_are_told_from_a_model(tmp_path):
     assert "weights alone" in done.stdout and "torch.jit.save" in done.stdout, done.stderr[-3000:]
 
 
+ROUNDED = """
+import numpy as np
+from protocol import Unsupported
+from user_exports import _check
+
+wanted = np.random.default_rng(0).normal(size=(1, 100)).astype(np.float32)
+rounded = wanted + np.float32(0.02)  # 0.6 % of the largest: what 8 bits do
+other = wanted[:, ::-1]
+
+def passes(result, precision):
+    facts = {"precision": precision, "outputs": [{"name": "y"}]}
+    try:
+        _check("tflite to onnx", [result], [wanted], facts)
+    except Unsupported as error:
+        assert "'y' comes out wrong by" in str(error), str(error)
+        return False
+    return True
+
+assert passes(wanted, "fp32") and passes(wanted, "int8")
+assert passes(rounded, "int8") and not passes(rounded, "fp32")
+assert not passes(other, "int8") and not passes(wanted * np.nan, "int8")
+"""
+
+
+def test_a_step_may_round_a_file_in_8_bits_otherwise_and_nothing_else():
+    done = python("models", ROUNDED)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 #: A program whose archive also holds what runs code when torch.export.load restores it.
 CODE = """
 import io, json, os, pickle, torch, zipfile
