@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
-from cellfarm.environments import build, locate
+from cellfarm.environments import build, clean_variables, locate
 from cellfarm.project import PACKAGE, Project
 
 from .projects import REPOSITORY
@@ -18,4 +18,6 @@ def python(environment: str, code: str, *arguments: str) -> subprocess.Completed
     assert build(built)["status"] == "ok"
     path = f"import sys; sys.path.insert(0, {str(PACKAGE / 'models')!r})\n"
     argv = [str(built.python), "-c", path + code, *arguments]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        argv, capture_output=True, text=True, timeout=300, check=False, env=clean_variables()
+    )
