@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,11 @@ import pytest
 from cellfarm.cli.models import add_file
 from cellfarm.contents import named_files
 from cellfarm.conversion import jobs
-from cellfarm.environments import build, locate
+from cellfarm.environments import locate
 from cellfarm.errors import UserError
-from cellfarm.project import PACKAGE, Project
+from cellfarm.project import Project
 
+from tests.support import models_python
 from tests.support.projects import REPOSITORY, make_project
 
 HERE = Project(REPOSITORY)
@@ -62,11 +62,7 @@ assert "of more than 2 GB" in reason("hand.onnx")
 
 def python(code: str, *arguments: object) -> None:
     """Run code in the models' environment, with their scripts at hand."""
-    built = locate(HERE, "models")
-    assert build(built)["status"] == "ok"
-    path = f"import sys; sys.path.insert(0, {str(PACKAGE / 'models')!r})\n"
-    argv = [str(built.python), "-c", path + code, *map(str, arguments)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=False)
+    done = models_python.python("models", code, *map(str, arguments))
     assert done.returncode == 0, done.stderr[-3000:]
 
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-
-from cellfarm.environments import build, clean_variables, locate
-from cellfarm.project import PACKAGE, Project
-
-from tests.support.projects import REPOSITORY
+from tests.support.models_python import python
 
 CODE = """
 import torch
@@ -37,15 +32,5 @@ assert abs(check_outputs({"logits": good}, lambda: {"logits": -good}, trained=Tr
 
 
 def test_trained_weights_are_not_called_random():
-    environment = locate(Project(REPOSITORY), "models")
-    assert build(environment)["status"] == "ok"
-    path = f"import sys; sys.path.insert(0, {str(PACKAGE / 'models')!r})\n"
-    done = subprocess.run(
-        [str(environment.python), "-c", path + CODE],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=clean_variables({}),
-        check=False,
-    )
+    done = python("models", CODE)
     assert done.returncode == 0, done.stderr[-3000:]
