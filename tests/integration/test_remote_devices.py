@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import adbutils
 import pytest
-from cellfarm.devices import Transport, open_device, remote
+from cellfarm.devices import Transport, open_device
 from cellfarm.environments import library_environment, locate
 from cellfarm.errors import TransientDeviceError
 from cellfarm.project import Project
@@ -58,9 +58,8 @@ def started(request, tmp_path_factory, adb_server) -> Iterator[tuple[Project, St
 
 
 @pytest.fixture
-def transport(started, monkeypatch) -> Iterator[Transport]:
+def transport(started) -> Iterator[Transport]:
     project, device = started
-    monkeypatch.setattr(remote, "PATIENCE_S", 20.0)
     made = open_device(device.document, project)
     made.prepare()
     yield made
@@ -112,7 +111,7 @@ def test_a_library_runs_there(transport):
     assert lines == [f"{facts['architecture']} 1.0.20261020"]
 
 
-def test_a_lost_connection_is_taken_up_again(started, transport, monkeypatch):
+def test_a_lost_connection_is_taken_up_again(transport):
     """The phone's daemon or the board's session dies while a command runs there."""
     lines: list[str] = []
     found: list[BaseException] = []

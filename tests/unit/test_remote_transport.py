@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cellfarm.devices import remote, remote_facts
+from cellfarm.devices import remote_facts
 from cellfarm.devices.link import Answer
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.devices.transport import Interpreter
@@ -27,8 +28,7 @@ def link() -> PipeLink:
 
 
 @pytest.fixture
-def transport(tmp_path, link, monkeypatch):
-    monkeypatch.setattr(remote, "PATIENCE_S", 1.0)
+def transport(tmp_path, link):
     made = RemoteTransport(link, str(tmp_path / "device"), Project(tmp_path))
     made._base = PYTHON
     made.prepare()
@@ -165,6 +165,54 @@ def test_a_device_that_is_gone_is_transient_and_a_folder_that_cannot_be_is_not(
     other._base = PYTHON
     with pytest.raises(PermanentDeviceError, match="cannot be made"):
         other.prepare()
+
+
+def make_device(link, folder: Path, limit_mb: int = 1000) -> RemoteTransport:
+    made = RemoteTransport(link, str(folder), Project(folder.parent), limit_mb)
+    made._base = PYTHON
+    return made
+
+
+def files_of(tmp_path: Path, *names: str) -> list[Path]:
+    made = [tmp_path / name for name in names]
+    for path in made:
+        path.write_bytes(os.urandom(400_000))
+    return made
+
+
+def test_what_was_unused_longest_makes_room(link, tmp_path):
+    """A work folder of 1 MB holds two files of 0.4 MB; what this experiment put stays."""
+    one, two, three, four = files_of(tmp_path, "1", "2", "3", "4")
+    first = make_device(link, tmp_path / "device", limit_mb=1)
+    assert first.put(one, "artifacts/1") and first.put(two, "inputs/2")
+    first.close()
+    second = make_device(link, tmp_path / "device", limit_mb=1)
+    assert not second.put(one, "artifacts/1")  # used again: younger than inputs/2 now
+    assert second.put(three, "artifacts/3")
+    there = {path.name for path in (tmp_path / "device").glob("*/[0-9]")}
+    assert there == {"1", "3"}
+    with pytest.raises(PermanentDeviceError, match="more than its limit of 1 MB"):
+        second.put(four, "artifacts/4")
+    second.close()
+
+
+def test_a_full_device_is_told_before_anything_is_sent(transport, link, tmp_path, monkeypatch):
+    (file,) = files_of(tmp_path, "1")
+    sent = len(link.pushed)
+    monkeypatch.setattr(transport, "_limit_bytes", 1 << 62)
+    huge = 1 << 60
+    with pytest.raises(PermanentDeviceError, match="storage is full"):
+        transport._call("make_room", {"needed_bytes": huge, "limit_bytes": 1 << 62, "keep": []})
+    assert len(link.pushed) == sent
+    assert transport.put(file, "artifacts/1")
+
+
+def test_what_broken_pushes_left_is_removed(transport, link, tmp_path):
+    left = Path(transport.resolve("arrivals/half"))
+    left.write_bytes(b"x")
+    transport.close()
+    transport.prepare()
+    assert not left.exists()
 
 
 def test_a_file_is_read_and_a_missing_one_is_none(transport, tmp_path):

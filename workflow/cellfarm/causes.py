@@ -25,8 +25,8 @@ from .targets import target_of
 RUNNER = PACKAGE / "runner"
 #: Titles are for people; nothing measured depends on them.
 _FOR_PEOPLE = ("title",)
-#: Where a device is and how it is selected; what is measured does not depend on it.
-_OF_THE_FARM = ("address", "labels", "out_of_service")
+#: Where a device is, how it is selected and when it is left alone; what is measured does not depend on it.
+_OF_THE_FARM = ("address", "labels", "limits", "out_of_service")
 #: Where a user's file stands; what is in it counts.
 _PLACES = ("file", "path")
 #: The scripts of cellfarm/models that only a user's own file passes through.

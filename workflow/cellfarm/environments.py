@@ -28,16 +28,19 @@ from .locking import file_lock
 from .pip_options import uv_options
 from .processes import die_with_parent
 from .project import PACKAGE, Project
-from .targets import Target
+from .targets import BROUGHT, Target
 from .targets import parse as parse_target
 
 MODELS_ENVIRONMENT = "models"
 #: Where a TFLite file becomes ONNX, and a model of Keras' TFLite.
 TFLITE_ENVIRONMENT = "models.tflite"
-#: The environments that belong to no library, with what they hold, in cellfarm/models.
+#: The environments that belong to no library, with the files of this package that say what they hold.
 SHARED = {
-    MODELS_ENVIRONMENT: "environment.yaml",
-    TFLITE_ENVIRONMENT: "environment.tflite.yaml",
+    MODELS_ENVIRONMENT: "models/environment.yaml",
+    TFLITE_ENVIRONMENT: "models/environment.tflite.yaml",
+    BROUGHT: "devices/environment.yaml",
+    "virtual.busybox": "virtual/environment.busybox.yaml",
+    "virtual.qemu": "virtual/environment.qemu.yaml",
 }
 READY = "ready.json"
 INSTALL_TIMEOUT_S = 3600
@@ -132,7 +135,7 @@ def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path
 
 
 def make_locks(project: Project, references: list[str]) -> list[Path]:
-    """Lock anew: the given libraries, or, for none, the models' environments and every library.
+    """Lock anew: the given libraries, or, for none, every library and what belongs to none.
 
     Raises:
         UserError: an unknown library, or a version that does not exist.
@@ -302,21 +305,21 @@ def clean_variables(extra: dict[str, str] | None = None) -> dict[str, str]:
     return kept | (extra or {})
 
 
-def models_requirements(name: str = MODELS_ENVIRONMENT) -> tuple[list[str], list[str]]:
-    """The requirement lines and excluded names of an environment that builds or exports models."""
+def shared_requirements(name: str = MODELS_ENVIRONMENT) -> tuple[list[str], list[str]]:
+    """The requirement lines and excluded names of an environment that belongs to no library."""
     from .documents import load_yaml
 
-    document = load_yaml(PACKAGE / "models" / SHARED[name])
+    document = load_yaml(PACKAGE / SHARED[name])
     return list(document["requirements"]), list(document.get("exclude", []))
 
 
 def make_shared_lock(project: Project, name: str) -> Path:
-    """Lock an environment of the models' anew.
+    """Lock an environment that belongs to no library anew.
 
     Raises:
         UserError: it cannot be solved, with the resolver's reason.
     """
     path = lock_of(project, name)
-    requirements, exclude = models_requirements(name)
+    requirements, exclude = shared_requirements(name)
     _compile(name, requirements, path, exclude)
     return path

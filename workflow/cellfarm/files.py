@@ -18,21 +18,27 @@ def read_object(path: Path) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write, flush to the disk, rename: a reader sees the old file, the new one, or none."""
+def write_atomically(path: Path, text: str, durable: bool = True) -> None:
+    """Write, flush to the disk, rename: a reader sees the old file, the new one, or none.
+
+    Args:
+        durable: whether it has to outlive a loss of power; flushing takes milliseconds.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

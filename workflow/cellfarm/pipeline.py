@@ -24,7 +24,7 @@ from .core.routes import EDGES, READ_IN, at_hand, previous, route
 from .core.store import Store
 from .devices import open_device
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
-from .errors import PermanentDeviceError, UserError
+from .errors import PermanentDeviceError, TransientDeviceError, UserError
 from .fetching import wanted_download
 from .files import read_object, write_atomically
 from .libraries import all_libraries
@@ -33,6 +33,7 @@ from .plan import load as load_plan
 from .project import PACKAGE, Project
 
 STATE = "state.json"
+DeviceError = TransientDeviceError | PermanentDeviceError
 
 
 class Pipeline:
@@ -89,9 +90,23 @@ class Pipeline:
         return [] if up_to_date else [self._stamp([], "warehouse")]
 
     def is_measured(self) -> bool:
-        """Whether every cell has a result by now: not so after `snakemake converted`."""
-        store = Store(self.project.cells)
-        return all(store.has(planned.cell, planned.key) for planned in self.plan.cells)
+        """Whether every cell has a result by now, or its device dropped out: not so after
+        `snakemake converted`."""
+        store, lost = Store(self.project.cells), self.lost()
+        return all(
+            planned.cell.device in lost or store.has(planned.cell, planned.key)
+            for planned in self.plan.stale
+        )
+
+    def lost(self) -> dict[str, DeviceError]:
+        """The devices that dropped out of this run's experiments, and why."""
+        found: dict[str, DeviceError] = {}
+        for path in self.experiments():
+            record = read_object(self.project.root / path) or {}
+            if "lost" in record:
+                kind = TransientDeviceError if record["may_come_back"] else PermanentDeviceError
+                found[record["device"]] = kind(record["lost"])
+        return found
 
     def converted_targets(self) -> list[str]:
         """What the stale cells are measured with: run environments and the records of artifacts."""

@@ -17,7 +17,7 @@ from .core.digests import digest
 from .core.matrix import expand
 from .core.routes import at_hand, choose
 from .core.store import Store, read_header
-from .devices import open_device
+from .devices import open_device, refuse_low_battery
 from .environments import ensure_locks
 from .errors import PermanentDeviceError, PermanentError, TransientError, UserError
 from .files import read_object, write_atomically
@@ -158,9 +158,11 @@ def _ask(project: Project, device: Mapping[str, Any]) -> dict[str, Any]:
         raise PermanentDeviceError(f"out of service: {device['out_of_service']}")
     transport = open_device(device, project)
     try:
-        return transport.facts()
+        facts = transport.facts()
     finally:
         transport.close()
+    refuse_low_battery(device, facts)
+    return facts
 
 
 def freeze(plan: Plan, config: Configuration, attempt: int = 0) -> dict[str, Any]:

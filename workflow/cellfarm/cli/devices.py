@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ..configuration import read_device
-from ..devices import open_device
+from ..devices import open_device, refuse_low_battery
 from ..errors import CellfarmError, UserError
+from ..farm import ATTENTION, read_state
 from ..files import write_atomically
 from ..project import Project
 
@@ -23,6 +26,8 @@ app = typer.Typer(help="The devices in devices/.", invoke_without_command=True)
 
 _COLUMNS = ("device", "state", "model", "SoC", "cores", "system", "free", "temperature", "battery")
 _PHONE_FOLDER = "/data/local/tmp/cellfarm"
+#: Devices that are asked at a time.
+_AT_ONCE = 16
 
 
 @app.callback()
@@ -117,31 +122,51 @@ def _phones(project: Project) -> list[dict[str, Any]]:
 
 
 def print_devices(project: Project) -> None:
-    """A table of every file in devices/, with what the device answers."""
+    """A table of every file in devices/, with what the device answers, and below it what is wrong."""
+    names = sorted(path.stem for path in project.devices.glob("*.yaml"))
+    documents = [read_device(project, name, "cellfarm devices") for name in names]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = list(pool.map(lambda document: _ask(project, document), documents))
     table = Table(*_COLUMNS)
-    for path in sorted(project.devices.glob("*.yaml")):
-        document = read_device(project, path.stem, "cellfarm devices")
-        table.add_row(path.stem, *_row(project, document))
-    Console(highlight=False, soft_wrap=True).print(table)
+    notes = []
+    for name, answer in zip(names, answers, strict=True):
+        known = read_state(project, name)
+        if isinstance(answer, str):
+            table.add_row(name, "cannot be used")
+            notes.append(f"{name}: {answer}")
+        else:
+            table.add_row(name, "emulated" if answer.get("emulated") else "ready", *_row(answer))
+        if known.get("state") == ATTENTION:
+            notes.append(f"{name} {ATTENTION}: it dropped out of a run ({known['doing']})")
+    # What no terminal bounds, a script reads.
+    console = Console(highlight=False)
+    wide = console if console.is_terminal else Console(highlight=False, width=160)
+    wide.print(table)
+    for note in notes:
+        console.print(escape(note), soft_wrap=True)
 
 
-def _row(project: Project, document: Mapping[str, Any]) -> list[str]:
+def _ask(project: Project, document: Mapping[str, Any]) -> dict[str, Any] | str:
+    """A device's facts, or why there are none."""
     if "out_of_service" in document:
-        return [f"out of service: {document['out_of_service']}"] + [""] * (len(_COLUMNS) - 2)
+        return f"out of service: {document['out_of_service']}"
     transport = open_device(document, project)
     try:
         facts = transport.facts()
+        refuse_low_battery(document, facts)
     except CellfarmError as error:
-        return [str(error)] + [""] * (len(_COLUMNS) - 2)
+        return str(error)
     finally:
         transport.close()
+    return facts
+
+
+def _row(facts: Mapping[str, Any]) -> list[str]:
     zones = facts["thermal_zones"]
-    hottest = f"{max(zones.values()):.0f} °C" if zones else "n/a"
     battery = facts["battery_percent"]
     return [
-        "emulated" if facts.get("emulated") else "ready",
-        *(str(facts[one] or "n/a") for one in ("model", "soc", "cores", "os")),
+        *(escape(str(facts[one] or "n/a")) for one in ("model", "soc", "cores", "os")),
         "n/a" if facts["free_mb"] is None else f"{facts['free_mb'] / 1024:.1f} GB",
-        hottest,
+        f"{max(zones.values()):.0f} °C" if zones else "n/a",
         "n/a" if battery is None else f"{battery:.0f} %",
     ]

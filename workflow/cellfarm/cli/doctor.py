@@ -105,6 +105,8 @@ def _device(project: Project, configuration: Configuration, name: str) -> Iterat
     except CellfarmError as error:
         yield Finding("bad", str(error), f"mend devices/{name}.yaml or the device")
         return
+    finally:
+        transport.close()
     yield Finding(
         "ok", f"{facts['cpu'] or 'unknown CPU'}, {facts['cores']} cores, {facts['architecture']}"
     )

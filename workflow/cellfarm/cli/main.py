@@ -83,6 +83,16 @@ def doctor(configfile: ConfigOption = None) -> None:
 
 
 @app.command()
+def farm(
+    once: Annotated[bool, typer.Option("--once", help="Print the table once and end.")] = False,
+) -> None:
+    """Watch the farm: what every device measures, how far it is, how warm, what is wrong."""
+    from .farm import watch
+
+    watch(Project.here(), once)
+
+
+@app.command()
 def rebuild() -> None:
     """Make the warehouse anew from the store, with the same content."""
     from ..core.store import Store

@@ -15,10 +15,19 @@ from typing import Any
 
 from ..project import Project
 from .control import choose_cores
+from .limits import patience_s, refuse_low_battery, work_folder_mb
 from .local import LocalTransport
 from .transport import Interpreter, Launched, Transport
 
-__all__ = ["Interpreter", "Launched", "Transport", "choose_cores", "open_device"]
+__all__ = [
+    "Interpreter",
+    "Launched",
+    "Transport",
+    "choose_cores",
+    "open_device",
+    "patience_s",
+    "refuse_low_battery",
+]
 
 
 def open_device(document: Mapping[str, Any], project: Project) -> Transport:
@@ -32,10 +41,12 @@ def open_device(document: Mapping[str, Any], project: Project) -> Transport:
         return LocalTransport(project.root / work_folder)
     from .remote import RemoteTransport  # paramiko and adbutils are not for the start of every run
 
+    limit_mb = work_folder_mb(document)
     if kind == "ssh":
         from .ssh import SshLink
 
-        return RemoteTransport(SshLink(document["address"], project.root), work_folder, project)
+        ssh = SshLink(document["address"], project.root)
+        return RemoteTransport(ssh, work_folder, project, limit_mb)
     from .adb import AdbLink
 
-    return RemoteTransport(AdbLink(document["address"]), work_folder, project)
+    return RemoteTransport(AdbLink(document["address"]), work_folder, project, limit_mb)

@@ -10,6 +10,7 @@ Standard library only.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -28,12 +29,19 @@ from typing import Any, BinaryIO
 from ..errors import PermanentDeviceError, TransientDeviceError
 from ..processes import adopt_orphans, kill_descendants
 from .framing import ALIVE, CALL, DATA, ERROR, HEAD_BYTES, OUTPUT, RESULT, frame, head
+from .limits import refuse_full
 from .local import LocalTransport
 
 #: Both ends say this often that they live; silence for `SILENCE_S` is a lost connection.
 ALIVE_EVERY_S = 3.0
 SILENCE_S = 20.0
+#: Where files arrive before they are checked and get their names.
+ARRIVALS = "arrivals"
+#: Where what was deployed stands, in folders and files of one name each.
+_DEPLOYED = ("payloads", "artifacts", "inputs", "runtimes")
 _STAMPS = ".verified"
+#: No attempt will change these.
+_PERMANENT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 #: Python 3.11.2, which Debian 12 has, knows none; the archive is the host's own, by its SHA-256.
 _FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
@@ -64,7 +72,7 @@ class Agent:
             "run": self._run,
             "read": self._read,
             "remove": self._local.remove,
-            "tidy": self._tidy,
+            "make_room": self._make_room,
         }
 
     def serve(self) -> None:
@@ -85,7 +93,8 @@ class Agent:
             self._send(ERROR, {"type": kind, "message": str(error)})
         except OSError as error:
             message = f"{error.strerror or error} ({error.filename})"
-            self._send(ERROR, {"type": "transient", "message": message})
+            kind = "permanent" if error.errno in _PERMANENT else "transient"
+            self._send(ERROR, {"type": kind, "message": message})
         else:
             self._send(RESULT, result)
 
@@ -95,6 +104,11 @@ class Agent:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         self._local.prepare()
+        self._local.remove(ARRIVALS)  # of pushes that were broken off
+        (self._folder / ARRIVALS).mkdir()
+        for path in (self._folder / "agents").glob("*.pyz"):
+            if path.name != Path(sys.argv[0]).name:
+                path.unlink(missing_ok=True)
 
     def _take_lock(self) -> None:
         """Hosts that know nothing of each other must not measure on one device at once."""
@@ -114,6 +128,7 @@ class Agent:
         stamp = self._stamp(name)
         with contextlib.suppress(OSError):
             if stamp.read_text(encoding="utf-8") == _listing(path):
+                stamp.touch()  # `_make_room` asks when it was last used
                 return True
         self._local.remove(name)
         return False
@@ -134,7 +149,8 @@ class Agent:
             path.parent.mkdir(parents=True, exist_ok=True)
             if archive:
                 with tarfile.open(source) as opened:
-                    opened.extractall(temporary, **_FILTER)
+                    # Made by this host; it is what was sent, by its SHA-256.
+                    opened.extractall(temporary, **_FILTER)  # noqa: S202
             else:
                 os.replace(source, temporary)
             os.replace(temporary, path)
@@ -182,17 +198,50 @@ class Agent:
             self._sink.write(frame(DATA, data))
         return len(data)
 
-    def _tidy(self, keep: list[str]) -> list[str]:
-        """Remove what was deployed but for some names, the longest unused first out of the way."""
-        kept = {str(Path(name)) for name in keep}
-        removed = []
-        for folder in ("payloads", "artifacts", "inputs", "runtimes"):
-            for path in sorted((self._folder / folder).glob("*")):
-                name = f"{folder}/{path.name}"
-                if name not in kept:
-                    self._local.remove(name)
-                    removed.append(name)
+    def _make_room(self, needed_bytes: int, limit_bytes: int, keep: list[str]) -> list[str]:
+        """Remove what was not used for longest until so much more fits; returns what was removed.
+
+        Args:
+            limit_bytes: what the work folder may hold.
+            keep: names that this experiment needs.
+
+        Raises:
+            PermanentDeviceError: it does not fit even so.
+        """
+        own = Path(os.__file__).parts  # the Python that this runs in may stand there, too
+        sizes = {
+            f"{folder}/{path.name}": _bytes(path)
+            for folder in _DEPLOYED
+            for path in (self._folder / folder).glob("*")
+        }
+        unused = [name for name in sizes if name not in keep and Path(name).name not in own]
+        removed: list[str] = []
+        for name in sorted(unused, key=self._last_use):
+            used_bytes = sum(sizes.values())
+            if used_bytes + needed_bytes <= limit_bytes and self._free_bytes() >= needed_bytes:
+                break
+            self._local.remove(name)
+            self._stamp(name).unlink(missing_ok=True)
+            removed.append(name)
+            del sizes[name]
+        would_be = sum(sizes.values()) + needed_bytes
+        if would_be > limit_bytes:
+            raise PermanentDeviceError(
+                f"the work folder would hold {would_be / 1e6:.0f} MB, more than its limit of "
+                f"{limit_bytes / 1e6:.0f} MB (limits: work_folder_mb in the device's file)"
+            )
+        refuse_full(needed_bytes, self._free_bytes())
         return removed
+
+    def _last_use(self, name: str) -> float:
+        try:
+            return self._stamp(name).stat().st_mtime
+        except OSError:
+            return 0.0  # never finished
+
+    def _free_bytes(self) -> int:
+        status = os.statvfs(self._folder)
+        return status.f_bavail * status.f_frsize
 
     def _stamp(self, name: str) -> Path:
         return self._folder / _STAMPS / name.replace("/", "-")
@@ -259,6 +308,11 @@ def _listing(path: Path) -> str:
         status = file.lstat()
         entries.append(f"{file.relative_to(path)} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(entries).encode()).hexdigest()
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files)
 
 
 def _sha256(path: Path) -> str:

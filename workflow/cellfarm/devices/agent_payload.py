@@ -19,6 +19,7 @@ _MODULES = (
     "devices/control.py",
     "devices/facts.py",
     "devices/framing.py",
+    "devices/limits.py",
     "devices/local.py",
     "devices/transport.py",
 )

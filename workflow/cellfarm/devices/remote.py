@@ -10,11 +10,9 @@ import contextlib
 import posixpath
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
-
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from typing import Any
 
 from ..core.digests import file_digest
 from ..debian.trees import device_python
@@ -23,7 +21,9 @@ from ..errors import PermanentDeviceError, PermanentHostError, TransientDeviceEr
 from ..project import Project
 from ..targets import BROUGHT, Target, target_of
 from . import remote_facts
+from .agent import ARRIVALS
 from .agent_payload import pack_agent
+from .limits import WORK_FOLDER_MB, refuse_full
 from .link import Link, ask
 from .session import Session
 from .transport import Interpreter, Launched
@@ -31,33 +31,40 @@ from .transport import Interpreter, Launched
 CALL_TIMEOUT_S = 60.0
 #: A device that checks and unpacks slower than this is taken for hanging.
 LEAST_BYTES_PER_S = 2_000_000
-#: How long a lost device is called again before its experiment is given up.
-PATIENCE_S = 120.0
-MAX_READ_BYTES = 256 << 20
+MAX_READ_BYTES = 64 << 20
+READ_TIMEOUT_S = CALL_TIMEOUT_S + MAX_READ_BYTES / LEAST_BYTES_PER_S
 #: A launch ends at its own deadline on the device; the host waits so much longer to hear of it.
 GRACE_S = 30.0
-#: Where files arrive before they are checked and get their names.
-_ARRIVALS = "arrivals"
 
 _PATH = "/usr/local/bin:/usr/bin:/bin:/system/bin:/system/xbin"
 
-T = TypeVar("T")
-
 
 class RemoteTransport:
-    """A device at the other end of a link; see transport.Transport."""
+    """A device at the other end of a link; see transport.Transport.
+
+    Nothing is tried twice here: a call after a lost connection makes a new one, and who measures
+    knows how long to go on calling.
+
+    Args:
+        limit_mb: what the work folder may hold.
+    """
 
     is_host = False
 
-    def __init__(self, link: Link, work_folder: str, project: Project) -> None:
+    def __init__(
+        self, link: Link, work_folder: str, project: Project, limit_mb: int = WORK_FOLDER_MB
+    ) -> None:
         self.work_folder = work_folder
+        self._limit_bytes = limit_mb << 20
         self._link = link
         self._project = project
         self._session: Session | None = None
         self._base: Interpreter | None = None
         #: What an agent that takes the place of a lost one has to do first; see `_agent`.
         self._first: list[tuple[str, dict[str, Any]]] = []
+        #: What this connection has seen there, and what was ever put.
         self._present: set[str] = set()
+        self._needed: set[str] = set()
 
     def facts(self) -> dict[str, Any]:
         return remote_facts.read(self._link, self.work_folder)
@@ -66,12 +73,13 @@ class RemoteTransport:
         """Nothing that a plan may ask a device for without waiting for it; `prepare` looks."""
 
     def prepare(self) -> None:
-        self._patiently(lambda: self._call("prepare", {}))
+        self._first = []
+        self._call("prepare", {})
         self._first = [("prepare", {})]
 
     def take_control(self, governor: str) -> dict[str, Any]:
         arguments = {"governor": governor}
-        done = dict(self._patiently(lambda: self._call("take_control", arguments)))
+        done = dict(self._call("take_control", arguments))
         self._first.append(("take_control", arguments))
         return done
 
@@ -88,7 +96,34 @@ class RemoteTransport:
         self._link.close()
 
     def put(self, source: Path, name: str) -> bool:
-        return self._patiently(lambda: self._put(source, name))
+        self._needed.add(name)
+        if name in self._present:
+            return False
+        if self._call("present", {"name": name}):
+            self._present.add(name)
+            return False
+        with _as_file(source) as file:
+            size, digest = file.stat().st_size, file_digest(file)
+            timeout_s = CALL_TIMEOUT_S + size / LEAST_BYTES_PER_S
+            # An archive and what comes out of it are there at once.
+            needed_bytes = 2 * size if source.is_dir() else size
+            arguments = {
+                "needed_bytes": needed_bytes,
+                "limit_bytes": self._limit_bytes,
+                "keep": sorted(self._needed),
+            }
+            self._call("make_room", arguments, timeout_s)
+            arrived = f"{ARRIVALS}/{digest}"
+            self._link.push(file, self.resolve(arrived))
+            arguments = {
+                "name": name,
+                "digest": digest,
+                "arrived": arrived,
+                "archive": source.is_dir(),
+            }
+            self._call("adopt", arguments, timeout_s)
+        self._present.add(name)
+        return True
 
     def interpreter(self, environment: Environment) -> Interpreter:
         base = self._python()
@@ -120,38 +155,14 @@ class RemoteTransport:
         return Launched(**result)
 
     def read(self, name: str) -> bytes | None:
-        return self._patiently(lambda: self._read(name))
+        arguments = {"name": name, "limit_bytes": MAX_READ_BYTES}
+        size, data = self._agent().call("read", arguments, READ_TIMEOUT_S)
+        return None if size is None else data
 
     def remove(self, name: str) -> None:
         # The agent removes what launches left when it ends: a lost connection is no reason to fail.
         with contextlib.suppress(TransientDeviceError):
             self._call("remove", {"name": name})
-
-    def _read(self, name: str) -> bytes | None:
-        arguments = {"name": name, "limit_bytes": MAX_READ_BYTES}
-        size, data = self._agent().call("read", arguments, CALL_TIMEOUT_S)
-        return None if size is None else data
-
-    def _put(self, source: Path, name: str) -> bool:
-        if name in self._present:
-            return False
-        if self._call("present", {"name": name}):
-            self._present.add(name)
-            return False
-        with _as_file(source) as file:
-            size, digest = file.stat().st_size, file_digest(file)
-            timeout_s = CALL_TIMEOUT_S + size / LEAST_BYTES_PER_S
-            arrived = f"{_ARRIVALS}/{digest}"
-            self._link.push(file, self.resolve(arrived))
-            arguments = {
-                "name": name,
-                "digest": digest,
-                "arrived": arrived,
-                "archive": source.is_dir(),
-            }
-            self._call("adopt", arguments, timeout_s)
-        self._present.add(name)
-        return True
 
     def _call(
         self, name: str, arguments: Mapping[str, Any], timeout_s: float = CALL_TIMEOUT_S
@@ -185,22 +196,22 @@ class RemoteTransport:
             if not target.brought:
                 self._base = Interpreter(("python3", "-s"), {})
             else:
-                self._base = self._bring_python(target)
+                self._base = self._bring_python(target, facts["free_mb"])
         return self._base
 
-    def _bring_python(self, target: Target) -> Interpreter:
+    def _bring_python(self, target: Target, free_mb: int | None) -> Interpreter:
         environment = locate(self._project, f"{BROUGHT}+{target}")
         state = build(environment)
         if state["status"] != "ok":
             raise PermanentHostError(f"no Python for the device: {state['reason']}")
         name = f"runtimes/{environment.folder.name}"
-        self._bootstrap(environment.packages, self.resolve(name))
+        self._bootstrap(environment.packages, self.resolve(name), free_mb)
         argv = device_python(self.resolve(name), environment.packages, target.architecture)
         return Interpreter((*argv, "-s"), {"PYTHONHOME": f"{self.resolve(name)}/usr"})
 
     def _start_agent(self) -> Session:
         """Put Python and the agent on the device, which has to be done without them; start it."""
-        folders = [self.resolve(name) for name in (_ARRIVALS, "runtimes", "agents", "launches")]
+        folders = [self.resolve(name) for name in (ARRIVALS, "runtimes", "agents", "launches")]
         made = ask(self._link, ["mkdir", "-p", *folders])
         if made.code:
             raise PermanentDeviceError(
@@ -217,13 +228,15 @@ class RemoteTransport:
         argv = ["env", "-i", *set_to, *python.argv, self.resolve(name), self.work_folder]
         return Session(self._link, argv)
 
-    def _bootstrap(self, folder: Path, final: str) -> None:
+    def _bootstrap(self, folder: Path, final: str, free_mb: int | None) -> None:
         """Python itself, by what every device's shell has: tar and sha256sum."""
         if ask(self._link, ["test", "-e", f"{final}/.complete"]).code == 0:
             return
         with _as_file(folder) as file:
+            if free_mb is not None:
+                refuse_full(2 * file.stat().st_size, free_mb << 20)
             digest = file_digest(file)
-            arrived = f"{_ARRIVALS}/{digest}"
+            arrived = f"{ARRIVALS}/{digest}"
             self._link.push(file, self.resolve(arrived))
             if not self._stands(arrived, digest):
                 raise TransientDeviceError("Python arrived damaged on the device")
@@ -250,18 +263,6 @@ class RemoteTransport:
         answer = ask(self._link, ["sha256sum", self.resolve(name)], timeout_s=CALL_TIMEOUT_S)
         return answer.code == 0 and answer.output.split()[:1] == [digest.encode()]
 
-    def _patiently(self, act: Callable[[], T]) -> T:
-        """Again, with pauses that grow, while the device cannot do it now."""
-        for attempt in Retrying(
-            retry=retry_if_exception_type(TransientDeviceError),
-            stop=stop_after_delay(PATIENCE_S),
-            wait=wait_random_exponential(multiplier=0.5, max=15),
-            reraise=True,
-        ):
-            with attempt:
-                return act()
-        raise AssertionError("not reached: the last error is raised")
-
     def _end_session(self) -> None:
         if self._session is not None:
             self._session.close()
@@ -269,7 +270,7 @@ class RemoteTransport:
 
 
 @contextlib.contextmanager
-def _as_file(source: Path) -> Any:
+def _as_file(source: Path) -> Iterator[Path]:
     """A file as it is, a folder as a tar archive whose bytes depend on names and contents only."""
     if not source.is_dir():
         yield source

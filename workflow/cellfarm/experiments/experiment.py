@@ -6,18 +6,11 @@ import datetime
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from tenacity import (
-    RetryCallState,
-    Retrying,
-    retry_if_exception_type,
-    stop_after_delay,
-    wait_random_exponential,
-)
 
 from .. import tools
 from ..causes import RUNNER, library_causes
@@ -26,8 +19,15 @@ from ..core.digests import code_digest
 from ..core.keys import conversion_of
 from ..core.routes import native_format
 from ..core.store import Store
-from ..devices import Transport, open_device
-from ..errors import InternalMismatch, TransientDeviceError, TransientHostError
+from ..devices import Transport, open_device, patience_s, refuse_low_battery
+from ..errors import (
+    InternalMismatch,
+    PermanentDeviceError,
+    TransientDeviceError,
+    TransientError,
+    TransientHostError,
+)
+from ..farm import ATTENTION, IDLE, DeviceState
 from ..files import write_atomically
 from ..locking import file_lock, machine_lock_path
 from ..plan import PlannedCell
@@ -36,14 +36,13 @@ from .deployment import Deployment, artifact_folder
 from .gates import Gates
 from .journal import Journal
 from .launch import Deployed, Setting, cores_of, launch
+from .patience import Patience
 from .progress import Progress
 from .rounds import MEASURE, UNTIMED, due, round_order
 from .speed import DeviceSpeed
 from .summary import Terms, closing_modes, first_bad, is_emulated, is_finished, of_mode, summarise
 
 SCHEMA = 2
-#: How long a launch is tried again on a device that is lost.
-PATIENCE_S = 300.0
 
 
 @dataclass
@@ -83,28 +82,36 @@ class Experiment:
         self.cells = [
             one for one in everything if (one.cell.device, one.cell.model) == (device, model)
         ]
-        results = [self.store.path(one.cell, one.key) for one in everything]
+        results = {
+            name: [
+                self.store.path(one.cell, one.key) for one in everything if one.cell.device == name
+            ]
+            for name in {one.cell.device for one in everything}
+        }
         least = int(self.protocol["launches"]["min"])
-        self.progress = Progress(f"{model} on {device}", results, least, log)
+        state = DeviceState(project, device)
+        self.progress = Progress(model, device, results, least, state, log)
+        self.patience = Patience(patience_s(plan["devices"][device]), self.progress.note)
 
     def run(self, record: Path) -> None:
         """Measure what is still without a result; write the experiment's record at the end.
 
+        A device that drops out does not hold up the others: the record says so, and what was
+        finished is kept.
+
         Raises:
-            TransientHostError, TransientDeviceError, PermanentDeviceError: the device or this
-                machine cannot be used; what was finished is kept.
+            TransientHostError: this machine cannot go on.
         """
         transport = open_device(self.plan["devices"][self.device], self.project)
         name = "host" if transport.is_host else f"device-{self.device}"
         with file_lock(machine_lock_path(name), on_wait=self.progress.waiting) as lock:
             self._check_sources()
-            started_at = _now()
+            told: dict[str, Any] = {"started_at": _now()}
             try:
-                transport.prepare()
-                facts = transport.facts()
-                control = transport.take_control(self.protocol["governor"])
-                measuring = _Measuring(self, transport, facts, control, lock)
-                orders = measuring.run()
+                self._measure(transport, lock, told)
+            except (TransientDeviceError, PermanentDeviceError) as error:
+                told |= {"lost": str(error), "may_come_back": isinstance(error, TransientError)}
+                self.progress.note(f"given up: {error}")
             except OSError as error:
                 raise TransientHostError(
                     f"a result could not be written: {error.strerror} ({error.filename}); "
@@ -113,8 +120,23 @@ class Experiment:
             finally:
                 transport.release_control()
                 transport.close()
-                self.progress.close()
-            self._write_record(record, started_at, facts, orders, measuring)
+                self.progress.close(ATTENTION if "lost" in told else IDLE, told.get("lost"))
+            self._write_record(record, told)
+
+    def _measure(self, transport: Transport, lock: int, told: dict[str, Any]) -> None:
+        """All rounds; what is found out on the way goes to `told`, which outlives an error."""
+        self.patience(transport.prepare)
+        facts = self.patience(transport.facts)
+        told["device_facts"] = dict(facts)
+        refuse_low_battery(self.plan["devices"][self.device], facts)
+        told["control"] = self.patience(lambda: transport.take_control(self.protocol["governor"]))
+        measuring = _Measuring(self, transport, facts, lock)
+        told["rounds"] = measuring.orders
+        try:
+            measuring.run()
+        finally:
+            told["waited_s"] = measuring.gates.waited_s
+            told["speed"] = measuring.speed.as_dict(self.protocol["target_half_width"])
 
     def commit(
         self,
@@ -172,29 +194,19 @@ class Experiment:
                     "since this run was planned: start it again"
                 )
 
-    def _write_record(
-        self,
-        record: Path,
-        started_at: str,
-        facts: Mapping[str, Any],
-        orders: list[list[str]],
-        measuring: _Measuring,
-    ) -> None:
-        statuses: dict[str, str] = {}
-        for planned in self.cells:
-            statuses[planned.key] = self.store.header(planned.cell, planned.key)["status"]
+    def _write_record(self, record: Path, told: Mapping[str, Any]) -> None:
+        statuses = {
+            planned.key: self.store.header(planned.cell, planned.key)["status"]
+            for planned in self.cells
+            if self.store.has(planned.cell, planned.key)
+        }
         document = {
             "plan": self.plan["id"],
             "device": self.device,
             "model": self.model,
-            "started_at": started_at,
             "ended_at": _now(),
             "seed": self.protocol["seed"],
-            "rounds": orders,
-            "device_facts": dict(facts),
-            "control": measuring.control,
-            "waited_s": measuring.gates.waited_s,
-            "speed": measuring.speed.as_dict(self.protocol["target_half_width"]),
+            **told,
             "cells": statuses,
         }
         write_atomically(record, json.dumps(document, indent=1) + "\n")
@@ -208,14 +220,15 @@ class _Measuring:
         experiment: Experiment,
         transport: Transport,
         facts: Mapping[str, Any],
-        control: Mapping[str, Any],
         lock: int,
     ) -> None:
         self.experiment = experiment
         self.protocol = experiment.protocol
         self.progress = experiment.progress
+        self.patience = experiment.patience
         self.facts = facts
-        self.control = control
+        #: of each round, the cells as they came (short keys)
+        self.orders: list[list[str]] = []
         self.setting = Setting(transport, experiment.protocol, lock)
         self.speed = DeviceSpeed.open(
             experiment.project.calibration(experiment.device), experiment.name, facts
@@ -223,10 +236,9 @@ class _Measuring:
         self.gates = Gates(self.setting, self.progress.gate, self.speed.resting_c)
         self.running: dict[str, Running] = {}
 
-    def run(self) -> list[list[str]]:
-        """Deploy, then rounds until every cell is finished; the order of each round (short keys)."""
+    def run(self) -> None:
+        """Deploy, then rounds until every cell is finished."""
         self._deploy_all()
-        orders = []
         keys = sorted(one.key for one in self.experiment.cells)
         seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
         cold = self.protocol["cold_cache"]["launches"]
@@ -235,7 +247,7 @@ class _Measuring:
         self.progress.begin(len(self.running), self._launches_left())
         while self.running:
             order = round_order(keys, seed, number)
-            orders.append([key[:8] for key in order])
+            self.orders.append([key[:8] for key in order])
             taken = {
                 key: Counter(launch["mode"] for launch in one.launches)
                 for key, one in self.running.items()
@@ -250,7 +262,6 @@ class _Measuring:
             self.speed.save()
         except OSError as error:  # the results are there; only later experiments would use this
             self.progress.note(f"the calibration could not be kept: {error.strerror}")
-        return orders
 
     def _deploy_all(self) -> None:
         """The cells to launch, by key; those that cannot run at all are committed here."""
@@ -262,7 +273,7 @@ class _Measuring:
         for planned in experiment.cells:
             if experiment.store.has(planned.cell, planned.key):
                 continue
-            deployed = deployment.deploy(planned)
+            deployed = self.patience(partial(deployment.deploy, planned))
             if isinstance(deployed, dict):
                 refusal = {"summary": {}, "flags": [], "log": "", **deployed}
                 experiment.commit(planned, refusal, [], self.facts)
@@ -295,38 +306,17 @@ class _Measuring:
             )
             return {"gate": gate} | done
 
-        result = {"round": number, "session": os.getpid()} | self._patiently(attempt)
+        # What a device measured that was lost meanwhile does not count.
+        result = {"round": number, "session": os.getpid()} | self.patience(attempt)
+        if self.patience.lost:
+            result["lost"] = self.patience.lost
         gate = result["gate"]
         if self.facts.get("emulated"):
             result["emulated"] = True
         self.speed.add(cell.threads, gate)
         one.journal.append(result)
         one.launches.append(result)
-        self.progress.launched(self._launches_left())
-
-    def _patiently(self, attempt: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        """A launch, again while its device is lost: what a lost one measured does not count.
-
-        Raises:
-            TransientDeviceError: the device has not come back within PATIENCE_S.
-        """
-        lost = 0
-
-        def tell(state: RetryCallState) -> None:
-            nonlocal lost
-            lost += 1
-            error = state.outcome.exception() if state.outcome else None
-            self.progress.note(f"{error}; calling it again")
-
-        retrying = Retrying(
-            retry=retry_if_exception_type(TransientDeviceError),
-            stop=stop_after_delay(PATIENCE_S),
-            wait=wait_random_exponential(multiplier=1, max=20),
-            before_sleep=tell,
-            reraise=True,
-        )
-        result = retrying(attempt)
-        return result | ({"lost": lost} if lost else {})
+        self.progress.launched(self._launches_left(), gate)
 
     def _finish(self) -> None:
         """Verify, profile and commit the cells that need no further round."""
