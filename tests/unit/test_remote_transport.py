@@ -254,3 +254,35 @@ def test_android_s_properties_are_facts(link, monkeypatch):
     monkeypatch.setattr(remote_facts, "ask", answer("\n@@cellfarm@@ end\n"))
     with pytest.raises(PermanentDeviceError, match="32-bit"):
         remote_facts.read(link, "/data/local/tmp/x")
+
+
+def test_a_phone_that_hides_sys_tells_its_battery_and_temperatures_otherwise(link, monkeypatch):
+    """As Android 14 prints them (AOSP, BatteryService and ThermalManagerService)."""
+    text = """
+@@cellfarm@@ uname
+aarch64
+5.10.1
+@@cellfarm@@ battery
+Current Battery Service state:
+  AC powered: false
+  status: 3
+  level: 41
+  scale: 50
+  voltage: 4012
+  temperature: 312
+@@cellfarm@@ thermal
+IsStatusOverride: false
+Cached temperatures:
+\tTemperature{mValue=99.0, mType=0, mName=CPU0, mStatus=0}
+Current temperatures from HAL:
+\tTemperature{mValue=38.25, mType=0, mName=CPU0, mStatus=0}
+\tTemperature{mValue=-274.0, mType=1, mName=GPU, mStatus=0}
+\tTemperature{mValue=31.2, mType=2, mName=battery, mStatus=0}
+Current cooling devices from HAL:
+\tCoolingDevice{mValue=3, mType=2, mName=cpu}
+@@cellfarm@@ end
+"""
+    monkeypatch.setattr(remote_facts, "ask", lambda *_, **__: Answer(0, text.encode(), ""))
+    facts = remote_facts.read(link, "/data/local/tmp/x")
+    assert facts["battery_percent"] == 82
+    assert facts["thermal_zones"] == {"CPU0": 38.25, "battery": 31.2}

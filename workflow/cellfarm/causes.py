@@ -20,7 +20,7 @@ from .labelled import identity
 from .libraries import all_libraries
 from .locks import PURPOSES
 from .project import PACKAGE, Project
-from .targets import target_of
+from .targets import BROUGHT, target_of
 
 RUNNER = PACKAGE / "runner"
 #: Titles are for people; nothing measured depends on them.
@@ -77,6 +77,12 @@ def built_for(device: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     """What a device's environments are built for, as a list of at most one."""
     target = None if device["transport"] == "local" else target_of(facts)
     return [str(target)] if target else []
+
+
+def brought(device: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """The environment of the Python that is put on a device which has none, as a list of at most one."""
+    target = None if device["transport"] == "local" else target_of(facts)
+    return [f"{BROUGHT}+{target}"] if target and target.brought else []
 
 
 def model_causes(project: Project, recipe: Mapping[str, Any]) -> ModelCauses:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import tools
-from .causes import built_for
+from .causes import brought, built_for
 from .configuration import load, load_file
 from .conversion.jobs import RECORD
 from .core.cells import Cell
@@ -191,9 +191,11 @@ class Pipeline:
     def _cell_inputs(self, planned: PlannedCell) -> list[str]:
         cell = planned.cell
         device = self.configuration.devices[cell.device]
-        target = next(iter(built_for(device, self.plan.facts[cell.device])), None)
+        facts = self.plan.facts[cell.device]
+        target = next(iter(built_for(device, facts)), None)
         environment = library_environment(cell.library, cell.library_version, "run", target)
         return [
+            *(self._path(locate(self.project, name).record) for name in brought(device, facts)),
             self._path(locate(self.project, environment).record),
             f"{self._artifact(planned)}/{RECORD}",
         ]

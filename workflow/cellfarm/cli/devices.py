@@ -99,12 +99,15 @@ def _board(address: str, key_file: Path | None) -> dict[str, Any]:
 def _phones(project: Project) -> list[dict[str, Any]]:
     import adbutils
 
+    from ..devices.adb import address_of
+
     known = set()
     for path in project.devices.glob("*.yaml"):
         document = read_device(project, path.stem, "cellfarm devices add")
         known.add(document.get("address", {}).get("serial"))
+    client = adbutils.AdbClient(socket_timeout=15)
     try:
-        listed = adbutils.AdbClient(socket_timeout=15).list()
+        listed = client.list()
     except (adbutils.AdbError, OSError) as error:
         raise CellfarmError(f"no adb server answers: {error}") from error
     found = []
@@ -114,7 +117,7 @@ def _phones(project: Project) -> list[dict[str, Any]]:
         if one.state != "device":
             print(f"left out: a phone that is {one.state}", file=sys.stderr)
             continue
-        found.append({"transport": "adb", "address": {"serial": one.serial},
+        found.append({"transport": "adb", "address": address_of(client, one.serial),
                       "work_folder": _PHONE_FOLDER, "processors": ["cpu"]})  # fmt: skip
     if not found:
         raise UserError("adb lists no phone that has no file yet (user@host adds a board)")

@@ -32,11 +32,12 @@ def board(name: NameOption = "virtual_board", port: PortOption = 0) -> None:
 
 @app.command()
 def fault(
-    name: Annotated[str, typer.Argument(help="A virtual phone that runs.")],
-    what: Annotated[str, typer.Argument(help="cut, freeze, thaw, unauthorize, authorize, leave, "
-                                             "return or reboot.")],
+    name: Annotated[str, typer.Argument(help="A virtual device that runs.")],
+    what: Annotated[str, typer.Argument(help="cut, freeze, thaw, leave, return, reboot, unauthorize, "
+                                             "authorize; a phone also offline, online; a board also "
+                                             "change_key.")],
 ) -> None:  # fmt: skip
-    """Let something go wrong on a virtual phone."""
+    """Let something go wrong on a virtual device."""
     from ..virtual.starting import inflict
 
     inflict(Project.here(), name, what)

@@ -35,6 +35,15 @@ _STATES = {
 }
 
 
+USUAL_PORT = 5037
+
+
+def address_of(client: adbutils.AdbClient, serial: str) -> dict[str, Any]:
+    """What a device's file has to say, to reach a phone through this adb server."""
+    elsewhere = {"server_port": client.port} if client.port != USUAL_PORT else {}
+    return {"serial": serial, **elsewhere}
+
+
 class AdbChannel:
     """A command on a phone, by the protocol shell_v2; see link.Channel."""
 

@@ -100,7 +100,7 @@ def read(root: Path, machine: Machine) -> dict[str, Any]:
         "governor": _first_text(root, "sys/devices/system/cpu/cpufreq/policy*/scaling_governor"),
         "frequency_control": bool(_glob(root, "sys/devices/system/cpu/cpufreq/policy*")),
         "thermal_zones": _thermal_zones(root),
-        "battery_percent": _number(_first_text(root, "sys/class/power_supply/BAT*/capacity")),
+        "battery_percent": _battery_percent(root),
         "load_1min": _load(root),
         "free_mb": None,
     }
@@ -168,6 +168,16 @@ def _thermal_zones(root: Path) -> dict[str, float]:
         if value is not None:
             zones[f"{zone.name}:{_text(zone / 'type')}"] = value / 1000
     return zones
+
+
+def _battery_percent(root: Path) -> float | None:
+    for supply in _glob(root, "sys/class/power_supply/*"):
+        # A mouse's battery has the scope Device; not every kernel tells a type.
+        if _text(supply / "scope") != "Device" and _text(supply / "type") in ("Battery", None):
+            percent = _number(_text(supply / "capacity"))
+            if percent is not None:
+                return percent
+    return None
 
 
 def _load(root: Path) -> float | None:

@@ -29,11 +29,13 @@ for file in /proc/cpuinfo /proc/meminfo /proc/loadavg /proc/self/status /proc/de
     /sys/devices/system/cpu/cpufreq/policy*/scaling_governor \
     /sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list \
     /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp \
-    /sys/class/power_supply/*/capacity /sys/class/power_supply/*/type; do
+    /sys/class/power_supply/*/capacity /sys/class/power_supply/*/type /sys/class/power_supply/*/scope; do
     [ -r "$file" ] && { say "$file"; cat "$file" 2>/dev/null; }
 done
 say uname; uname -m; uname -r
 say properties; getprop 2>/dev/null
+say battery; dumpsys battery 2>/dev/null
+say thermal; dumpsys thermalservice 2>/dev/null
 say free; df -k "$1" 2>/dev/null || df -k "${1%/*}" 2>/dev/null
 say emulated; echo "$CELLFARM_VIRTUAL"
 say glibc; getconf GNU_LIBC_VERSION 2>/dev/null
@@ -64,6 +66,10 @@ def read(link: Link, work_folder: str) -> dict[str, Any]:
                 _write(root, name, text)
         facts = device_facts.read(root, device_facts.Machine(machine, kernel or None))
     facts |= _of_android(properties)
+    # Not every phone lets its shell read these in /sys.
+    if facts["battery_percent"] is None:
+        facts["battery_percent"] = _battery_percent(parts.get("battery", ""))
+    facts["thermal_zones"] = facts["thermal_zones"] or _temperatures_c(parts.get("thermal", ""))
     facts["free_mb"] = _free_mb(parts.get("free", ""))
     facts["python"] = _python(parts.get("python", ""))
     facts["emulated"] = parts.get("emulated", "").strip() == "1"
@@ -107,6 +113,21 @@ def _of_android(properties: dict[str, str]) -> dict[str, Any]:
         named["soc"] = [properties.get("ro.board.platform")]
     joined = {name: " ".join(part for part in parts if part) for name, parts in named.items()}
     return {name: text for name, text in joined.items() if text}
+
+
+def _battery_percent(text: str) -> float | None:
+    """Of `dumpsys battery`: level as a share of scale."""
+    values = dict(re.findall(r"^ *(level|scale): (\d+)$", text, re.MULTILINE))
+    scale = int(values.get("scale", "100"))
+    return 100 * int(values["level"]) / scale if "level" in values and scale else None
+
+
+def _temperatures_c(text: str) -> dict[str, float]:
+    """Of `dumpsys thermalservice`: the present ones; those that it remembers stand before them."""
+    _, _, present = text.partition("Current temperatures from HAL:")
+    present, _, _ = present.partition("Current cooling devices")
+    found = re.findall(r"\{mValue=(-?\d+(?:\.\d+)?), [^}\n]*mName=([^,}\n]+)", present)
+    return {name: float(value) for value, name in found if 0.5 < float(value) < 124}
 
 
 def _free_mb(text: str) -> int | None:

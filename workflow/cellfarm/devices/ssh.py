@@ -152,7 +152,7 @@ class SshLink:
                 host,
                 port=port,
                 username=address.get("user"),
-                key_filename=self._path(address, "key_file"),
+                pkey=self._key(address),
                 allow_agent="key_file" not in address,
                 look_for_keys=False,
                 sock=sock,
@@ -191,6 +191,20 @@ class SshLink:
             raise PermanentDeviceError(f"known_hosts cannot be read: {_said(error)}") from error
         client.set_missing_host_key_policy(_Refuse())
         return client
+
+    def _key(self, address: Mapping[str, Any]) -> paramiko.PKey | None:
+        path = self._path(address, "key_file")
+        if path is None:
+            return None
+        try:
+            return paramiko.PKey.from_path(path)
+        except paramiko.PasswordRequiredException:
+            raise  # of a key that is encrypted: the refusal says what to do
+        except OSError as error:
+            reason = error.strerror
+        except (paramiko.SSHException, paramiko.UnknownKeyType, ValueError):
+            reason = "it is no private key"
+        raise PermanentDeviceError(f"key_file cannot be read: {reason}")
 
     def _path(self, address: Mapping[str, Any], name: str) -> str | None:
         given = address.get(name)

@@ -62,9 +62,21 @@ async def _shell(stream: Stream, command: str, variables: Mapping[str, str], v2:
             await stream.write(_packet(_EXIT, bytes([code if code >= 0 else 128 - code])))
     finally:
         feeding.cancel()
-        # As adbd does: the shell hears of it; what it started in other groups may live on.
+        _hang_up(process)
+
+
+def _hang_up(process: asyncio.subprocess.Process) -> None:
+    """As adbd does: the command hears of it, and its pipes end; what it has started may live on.
+
+    Source: AOSP, packages/modules/adb/daemon/shell_service.cpp.
+    """
+    if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGHUP)
+            os.kill(process.pid, signal.SIGHUP)
+    for descriptor in range(3):
+        pipe = process._transport.get_pipe_transport(descriptor)  # type: ignore[attr-defined]
+        if pipe is not None:
+            pipe.close()
 
 
 async def _feed(stream: Stream, process: asyncio.subprocess.Process, v2: bool) -> None:

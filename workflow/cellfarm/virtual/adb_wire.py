@@ -102,12 +102,14 @@ class Faults:
     Attributes:
         awake: cleared while the device is frozen: it takes in what comes, and answers nothing.
         authorised: False: as a phone on which nobody has allowed debugging.
+        silent: it takes connections and does not greet: its adb server calls it offline.
         away: no connection is taken.
         wires: the connections there are.
     """
 
     awake: asyncio.Event = field(default_factory=asyncio.Event)
     authorised: bool = True
+    silent: bool = False
     away: bool = False
     wires: set[Wire] = field(default_factory=set)
 
@@ -196,6 +198,8 @@ class Wire:
             stream.end()
 
     async def _greet(self) -> None:
+        if self._faults.silent:
+            return
         if self._faults.authorised:
             await self.send(CNXN, VERSION, MAX_DATA_BYTES, self._banner)
         else:

@@ -9,7 +9,6 @@ namespace of the phone's own: Linux 6.7 or newer, or root).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import encodings.idna  # noqa: F401 (after `confine` nothing can be imported any more)
 import os
@@ -17,17 +16,19 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ..errors import PermanentHostError
 from ..processes import adopt_orphans, kill_descendants
-from . import adb_services
+from . import adb_services, control
 from .adb_wire import Faults, Wire
 
 #: A variable that every command on a virtual device sees.
 VIRTUAL = "CELLFARM_VIRTUAL"
 WORK_FOLDER = "/data/local/tmp/cellfarm"
+#: Its file system, in its folder.
+ROOT = "root"
 _CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -155,84 +156,80 @@ def _write(path: str, text: str) -> None:
         ) from error
 
 
-#: What `cellfarm virtual fault` may do to a phone.
-FAULTS = ("cut", "freeze", "thaw", "unauthorize", "authorize", "leave", "return", "reboot")
+def faults_of(state: Faults) -> dict[str, Callable[[], None]]:
+    """What may go wrong with a phone."""
+
+    def set_to(name: str, value: bool) -> Callable[[], None]:
+        def inflict() -> None:
+            setattr(state, name, value)
+            state.cut()
+
+        return inflict
+
+    def reboot() -> None:
+        kill_descendants()
+        state.cut()
+
+    return {
+        "cut": state.cut,
+        "freeze": state.awake.clear,
+        "thaw": state.awake.set,
+        "unauthorize": set_to("authorised", False),
+        "authorize": set_to("authorised", True),
+        "offline": set_to("silent", True),
+        "online": set_to("silent", False),
+        "leave": set_to("away", True),
+        "return": set_to("away", False),
+        "reboot": reboot,
+    }
 
 
 async def serve(
-    port: int, ready: int, control: socket.socket, properties: Mapping[str, str] = PROPERTIES
+    port: int, ready: int, listening: socket.socket, properties: Mapping[str, str] = PROPERTIES
 ) -> None:
     """The ADB daemon of a phone that this process has been confined to.
 
     Args:
         port: on loopback; 0: any that is free.
         ready: descriptor that the port is written to as soon as the daemon listens.
-        control: takes lines of `FAULTS`, each answered by a line.
+        listening: where it is told what goes wrong, see cellfarm.virtual.control.
     """
     names = ("ro.product.name", "ro.product.model", "ro.product.device")
     told = ";".join(f"{name}={properties.get(name, 'virtual')}" for name in names)
     banner = f"device::{told};features={adb_services.FEATURES}".encode()
     variables = {"PATH": "/system/bin", "HOME": "/", "ANDROID_DATA": "/data", VIRTUAL: "1"}
-    faults = Faults()
+    state = Faults()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if faults.away:
+        if state.away:
             writer.transport.abort()
             return
         wire = Wire(
-            reader, writer, banner, lambda name: adb_services.service(name, variables), faults
+            reader, writer, banner, lambda name: adb_services.service(name, variables), state
         )
         await wire.serve()
 
-    async def commanded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            answer = _inflict(faults, line.decode(errors="replace").strip())
-            writer.write(f"{answer}\n".encode())
-            await writer.drain()
-        writer.close()
-
     server = await asyncio.start_server(connected, "127.0.0.1", port)
-    await asyncio.start_unix_server(commanded, sock=control)
+    told_here = await control.obey(listening, faults_of(state))
     os.write(ready, f"{server.sockets[0].getsockname()[1]}\n".encode())
-    async with server:
+    async with server, told_here:
         await server.serve_forever()
 
 
-def _inflict(faults: Faults, fault: str) -> str:
-    """Do what a fault's name says; `ok`, or why not."""
-    if fault == "cut":
-        faults.cut()
-    elif fault == "freeze":
-        faults.awake.clear()
-    elif fault == "thaw":
-        faults.awake.set()
-    elif fault in ("unauthorize", "authorize"):
-        faults.authorised = fault == "authorize"
-        faults.cut()
-    elif fault in ("leave", "return"):
-        faults.away = fault == "leave"
-        faults.cut()
-    elif fault == "reboot":
-        kill_descendants()
-        faults.cut()
-    else:
-        return f"no such fault: {fault}"
-    return "ok"
-
-
 def main() -> None:
-    """`python -m cellfarm.virtual.phone ROOT QEMU PORT CONTROL STORAGE_MB`: prints the port as soon as
-    it listens; CONTROL is where its socket stands."""
-    root, qemu, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    place = Path(sys.argv[4])
-    place.unlink(missing_ok=True)
-    control = socket.socket(socket.AF_UNIX)
-    control.bind(str(place))
+    """`python -m cellfarm.virtual.phone FOLDER QEMU PORT STORAGE_MB`: prints the port as soon as it
+    listens; its file system is FOLDER/root."""
+    folder, qemu, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+    listening = control.listen(folder)
     adopt_orphans()
-    confine(root, qemu, int(sys.argv[5]))
+    confine(folder / ROOT, qemu, int(sys.argv[4]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(serve(port, 1, control))
+    try:
+        asyncio.run(serve(port, 1, listening))
+    except KeyboardInterrupt:
+        pass
+    finally:
+        kill_descendants()
 
 
 if __name__ == "__main__":

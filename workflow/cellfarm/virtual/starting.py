@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,17 @@ from typing import Any
 import adbutils
 
 from ..debian.trees import plant
+from ..devices.adb import ensure_server
 from ..errors import PermanentHostError, TransientHostError, UserError
 from ..processes import die_with_parent
 from ..project import PACKAGE, Project
-from . import phone
+from . import board, control, phone
 
 START_TIMEOUT_S = 30.0
-#: A phone's socket for faults, in its folder.
-CONTROL = "control"
+#: A device that is told to end gets so long to end what runs on it.
+END_TIMEOUT_S = 10.0
 #: Locks of Debian packages (see cellfarm.debian), so that nothing has to be installed here.
 _BUSYBOX, _QEMU = "virtual.busybox.txt", "virtual.qemu.txt"
-_SSHD = "/usr/sbin/sshd"
 
 
 @dataclass(frozen=True)
@@ -42,12 +42,17 @@ class Started:
 
 @contextlib.contextmanager
 def virtual_phone(
-    project: Project, name: str, port: int = 0, storage_mb: int = 0
+    project: Project,
+    name: str,
+    port: int = 0,
+    storage_mb: int = 0,
+    server_port: int | None = None,
 ) -> Iterator[Started]:
     """A phone behind this user's adb server; ends with the block.
 
     Args:
         storage_mb: what it holds; 0: as much as this disk.
+        server_port: of another adb server than this user's.
 
     Raises:
         UserError, PermanentHostError, TransientHostError: it cannot be started here.
@@ -57,16 +62,16 @@ def virtual_phone(
         plant((project.locks / lock).read_text(encoding="utf-8"), project.environments, machine)
         for lock, machine in ((_BUSYBOX, "aarch64"), (_QEMU, None))
     )
-    root = folder / "root"
-    phone.lay_out(root, busybox / "bin/busybox")
+    phone.lay_out(folder / phone.ROOT, busybox / "bin/busybox")
     argv = [
-        sys.executable, "-m", "cellfarm.virtual.phone", str(root),
-        str(qemu / "usr/bin/qemu-aarch64-static"), str(port), str(folder / CONTROL), str(storage_mb),
+        sys.executable, "-m", "cellfarm.virtual.phone", str(folder),
+        str(qemu / "usr/bin/qemu-aarch64-static"), str(port), str(storage_mb),
     ]  # fmt: skip
     with _running(argv, folder, wait_for_port=True) as (process, found):
         serial = f"127.0.0.1:{found}"
-        client = adbutils.AdbClient(socket_timeout=START_TIMEOUT_S)
+        client = adbutils.AdbClient(port=server_port, socket_timeout=START_TIMEOUT_S)
         try:
+            ensure_server(client.host, client.port)
             client.connect(serial, timeout=START_TIMEOUT_S)
         except (adbutils.AdbError, OSError) as error:
             raise TransientHostError(f"no adb server: {error}") from error
@@ -76,33 +81,45 @@ def virtual_phone(
         try:
             yield Started(_document(name, "adb", address, phone.WORK_FOLDER), process)
         finally:
-            with contextlib.suppress(adbutils.AdbError, OSError):
+            with contextlib.suppress(adbutils.AdbError, OSError, TransientHostError):
+                ensure_server(client.host, client.port)
                 client.disconnect(serial)
 
 
 @contextlib.contextmanager
-def virtual_board(project: Project, name: str, port: int = 0) -> Iterator[Started]:
+def virtual_board(
+    project: Project,
+    name: str,
+    port: int = 0,
+    *,
+    address: str = "127.0.0.1",
+    prefix: Sequence[str] = (),
+    emulated: bool = True,
+) -> Iterator[Started]:
     """A board: an sshd of its own on loopback, which knows one key; ends with the block.
+
+    Args:
+        address: where it listens.
+        prefix: what its command begins with, such as that which leads into a network namespace.
+        emulated: whether it says of itself that it is virtual.
 
     Raises:
         UserError, PermanentHostError, TransientHostError: it cannot be started here.
     """
-    if not Path(_SSHD).is_file():
+    if not Path(board.SSHD).is_file():
         raise UserError("there is no sshd: on Debian or Ubuntu, apt install openssh-server")
     folder = _folder(project, name)
     port = port or _free_port()
     for key in ("host_key", "user_key"):
         if not (folder / key).is_file():
-            _run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / key)]
-            )
+            board.make_key(folder / key, name)
     shutil.copyfile(folder / "user_key.pub", folder / "authorized_keys")
     host_key = (folder / "host_key.pub").read_text(encoding="utf-8").split()[:2]
     (folder / "known_hosts").write_text(
-        f"[127.0.0.1]:{port} {' '.join(host_key)}\n", encoding="utf-8"
+        f"[{address}]:{port} {' '.join(host_key)}\n", encoding="utf-8"
     )
     (folder / "sshd_config").write_text(
-        f"""ListenAddress 127.0.0.1
+        f"""ListenAddress {address}
 Port {port}
 HostKey {folder}/host_key
 AuthorizedKeysFile {folder}/authorized_keys
@@ -112,42 +129,34 @@ StrictModes no
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
+MaxStartups 200
 Subsystem sftp internal-sftp
-SetEnv {phone.VIRTUAL}=1
+SetEnv {phone.VIRTUAL}={int(emulated)}
 """,
         encoding="utf-8",
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists
-    argv = [_SSHD, "-D", "-e", "-f", str(folder / "sshd_config")]
+    argv = [*prefix, sys.executable, "-m", "cellfarm.virtual.board", str(folder)]
     with _running(argv, folder) as (process, _):
-        _wait_for(port, process, folder)
-        address = {
-            "host": "127.0.0.1",
+        _wait_for(address, port, process, folder)
+        where = {
+            "host": address,
             "port": port,
             "user": _user(),
             "key_file": str(folder / "user_key"),
             "known_hosts": str(folder / "known_hosts"),
         }
-        yield Started(_document(name, "ssh", address, str(folder / "work")), process)
+        yield Started(_document(name, "ssh", where, str(folder / "work")), process)
 
 
 def inflict(project: Project, name: str, fault: str) -> None:
-    """Let something go wrong on a virtual phone that runs; see phone.FAULTS.
+    """Let something go wrong on a virtual device that runs: see phone.faults_of and board.Board.
 
     Raises:
-        UserError: there is no such phone, or no such fault.
+        UserError: there is no such device, or it has no such fault.
     """
-    with socket.socket(socket.AF_UNIX) as control:
-        control.settimeout(START_TIMEOUT_S)
-        try:
-            control.connect(str(_folder(project, name) / CONTROL))
-            control.sendall(f"{fault}\n".encode())
-            answer = control.recv(1000).decode().strip()
-        except OSError as error:
-            raise UserError(f"no virtual phone {name} runs: {error.strerror}") from error
-    if answer != "ok":
-        raise UserError(answer)
+    control.tell(_place(project, name), name, fault)
 
 
 def _document(
@@ -163,8 +172,12 @@ def _document(
     }
 
 
+def _place(project: Project, name: str) -> Path:
+    return project.results.absolute() / "virtual" / name
+
+
 def _folder(project: Project, name: str) -> Path:
-    folder = project.results / "virtual" / name
+    folder = _place(project, name)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -189,15 +202,18 @@ def _running(
             port = int(line)
         yield process, port
     finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_TIMEOUT_S)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
+def _wait_for(address: str, port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
             return
         if process.poll() is not None:
             raise PermanentHostError(f"sshd ended: {_last_line(folder)}")
@@ -209,14 +225,6 @@ def _wait_for(port: int, process: subprocess.Popen[bytes], folder: Path) -> None
 def _last_line(folder: Path) -> str:
     lines = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
     return lines[-1].removeprefix("cellfarm.errors.PermanentHostError: ") if lines else "no message"
-
-
-def _run(argv: list[str]) -> None:
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    if done.returncode:
-        raise PermanentHostError(
-            f"{argv[0]}: {done.stderr.decode(errors='replace').strip()}", argv, done.returncode
-        )
 
 
 def _free_port() -> int:
