@@ -83,7 +83,7 @@ def measure(options: Options) -> list[Figure]:
         transport.prepare()
         facts = transport.facts()
         with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
-            measuring = _Trivial(experiment, transport, facts, {}, lock)
+            measuring = _Trivial(experiment, transport, facts, lock)
             began = time.monotonic_ns()
             with contextlib.redirect_stderr(io.StringIO()):
                 measuring.run()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import shlex
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import paramiko
 
 from ..errors import PermanentDeviceError, TransientDeviceError
-from .link import TAIL_BYTES, Channel
+from .link import TAIL_BYTES, Channel, refused
 
 CONNECT_TIMEOUT_S = 15.0
 #: The kernel gives a connection up whose data nobody acknowledges for so long. paramiko's keep-alive
@@ -23,6 +25,13 @@ USER_TIMEOUT_MS = 15_000
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 _CHUNK_BYTES = 1 << 18
 _WINDOW_BYTES = 8 << 20
+#: A file is sent in parts, each by a command that ends itself after so long: if the device does not
+#: learn that the connection is dead, it waits for no more than one of them.
+_PART_MB = 8
+_PART_S = 20
+#: What paramiko says, in an exception of no kind of its own, of an ssh-agent that is empty or absent.
+_NO_KEYS = "No authentication methods available"
+_LOST = (paramiko.SSHException, OSError, EOFError)
 # Its own messages name addresses and keys; what matters comes as exceptions.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
@@ -32,47 +41,52 @@ class SshChannel:
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
+        self._log = b""
 
     def send(self, data: bytes, timeout_s: float) -> None:
         self._channel.settimeout(timeout_s)
         try:
             self._channel.sendall(data)
-        except OSError as error:  # TimeoutError is one
+        except _LOST as error:  # TimeoutError is an OSError
             raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
 
     def receive(self, timeout_s: float) -> bytes | None:
-        self._channel.settimeout(max(0.001, timeout_s))
         try:
+            while self._channel.recv_stderr_ready():  # or a talkative command would stand still
+                self._note(self._channel.recv_stderr(_CHUNK_BYTES))
+            self._channel.settimeout(max(0.001, timeout_s))
             chunk = self._channel.recv(_CHUNK_BYTES)
         except TimeoutError:
             return None
-        except OSError as error:
+        except _LOST as error:
             raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
         if not chunk and not self._channel.get_transport().is_active():
             raise TransientDeviceError("the connection is lost")
         return chunk
 
     def finish(self) -> None:
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(*_LOST):
             self._channel.shutdown_write()
 
     def ended(self) -> tuple[int | None, bytes]:
-        log = b""
         self._channel.settimeout(1.0)
         with contextlib.suppress(OSError):
             while chunk := self._channel.recv_stderr(_CHUNK_BYTES):
-                log = (log + chunk)[-TAIL_BYTES:]
+                self._note(chunk)
         deadline = time.monotonic() + 2
         while not self._channel.exit_status_ready():
             if time.monotonic() > deadline:
-                return None, log
+                return None, self._log
             time.sleep(0.01)
         code = self._channel.recv_exit_status()
-        return (None if code < 0 else code), log
+        return (None if code < 0 else code), self._log
 
     def close(self) -> None:
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        with contextlib.suppress(*_LOST):
             self._channel.close()
+
+    def _note(self, said: bytes) -> None:
+        self._log = (self._log + said)[-TAIL_BYTES:]
 
 
 class SshLink:
@@ -93,24 +107,37 @@ class SshLink:
         return SshChannel(self._start(shlex.join(argv)))
 
     def push(self, source: Path, destination: str) -> None:
-        channel = self._start(shlex.join(["dd", f"of={destination}", "bs=1M"]))
-        connected = SshChannel(channel)
+        with source.open("rb") as file:
+            for number in itertools.count():
+                part = file.read(_PART_MB << 20)
+                if number and not part:
+                    return
+                # The first part makes the file anew, the others go on with it.
+                more = [f"seek={number * _PART_MB}", "conv=notrunc"] if number else []
+                argv = ["timeout", str(_PART_S), "dd", f"of={destination}", "bs=1M", *more]
+                self._push_part(part, source.name, argv)
+
+    def _push_part(self, part: bytes, name: str, argv: Sequence[str]) -> None:
+        connected = SshChannel(self._start(shlex.join(argv)))
+        lost = TransientDeviceError("the connection is lost")
         try:
-            with source.open("rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    connected.send(chunk, USER_TIMEOUT_MS / 1000)
-            connected.finish()
-            deadline = time.monotonic() + 60
-            while (answer := connected.receive(deadline - time.monotonic())) != b"":
-                if answer is None:
-                    raise TransientDeviceError(f"{source.name} did not arrive in time")
+            try:
+                for start in range(0, len(part), _CHUNK_BYTES):
+                    connected.send(part[start : start + _CHUNK_BYTES], USER_TIMEOUT_MS / 1000)
+                connected.finish()
+                if connected.receive(_PART_S + 5) is None:
+                    lost = TransientDeviceError(f"{name} did not arrive in time")
+            except TransientDeviceError as error:
+                lost = error  # or the command ended before its input did, and says why
             code, log = connected.ended()
         finally:
             connected.close()
-        if code != 0:
+        if code is None:
+            self.close()
+            raise lost
+        if code:
             said = log.decode(errors="replace").strip().splitlines()
-            reason = said[-1][:400] if said else "the connection was lost"
-            raise TransientDeviceError(f"{source.name} cannot be put on the device: {reason}")
+            raise refused(name, said[-1][:400] if said else f"dd ended with {code}", argv, code)
 
     def close(self) -> None:
         for client in reversed(self._clients):
@@ -120,13 +147,19 @@ class SshLink:
 
     def _start(self, command: str) -> paramiko.Channel:
         transport = self._connected()
+        # paramiko waits for the answer to `exec_command` without a limit.
+        watch = threading.Timer(CONNECT_TIMEOUT_S, transport.close)
+        watch.daemon = True
+        watch.start()
         try:
             channel = transport.open_session(window_size=_WINDOW_BYTES, timeout=CONNECT_TIMEOUT_S)
             channel.settimeout(CONNECT_TIMEOUT_S)
             channel.exec_command(command)
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except _LOST as error:
             self.close()
             raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+        finally:
+            watch.cancel()
         return channel
 
     def _connected(self) -> paramiko.Transport:
@@ -163,16 +196,17 @@ class SshLink:
         except (paramiko.BadHostKeyException, _UnknownHost) as error:
             raise PermanentDeviceError(
                 "the device's host key is not the one in known_hosts: it was set up anew, or it is "
-                "another machine; see docs/adding-a-device.md"
+                "another machine. If it may have changed, remove the old one (ssh-keygen -R) and "
+                "connect once by ssh; see docs/adding-a-device.md"
                 if isinstance(error, paramiko.BadHostKeyException)
                 else "the device's host key is not in known_hosts; see docs/adding-a-device.md"
             ) from error
-        except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
-            raise PermanentDeviceError(
-                "the device refuses the key: give key_file in the device's file, or load the key "
-                "into your ssh-agent"
-            ) from error
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except _LOST as error:
+            if isinstance(error, paramiko.AuthenticationException) or _NO_KEYS in str(error):
+                raise PermanentDeviceError(
+                    "the device refuses the key: give key_file in the device's file, or load the "
+                    "key into your ssh-agent"
+                ) from error
             raise TransientDeviceError(f"the device cannot be reached: {_said(error)}") from error
         self._clients.append(client)
         transport = client.get_transport()
@@ -187,7 +221,7 @@ class SshLink:
             client.load_host_keys(known)
         except FileNotFoundError:
             pass  # then no host is known, and the refusal says so
-        except (OSError, paramiko.SSHException) as error:
+        except (OSError, paramiko.SSHException, UnicodeError) as error:
             raise PermanentDeviceError(f"known_hosts cannot be read: {_said(error)}") from error
         client.set_missing_host_key_policy(_Refuse())
         return client

@@ -20,7 +20,7 @@ import adbutils
 
 from ..debian.trees import plant
 from ..devices.adb import ensure_server
-from ..errors import PermanentHostError, TransientHostError, UserError
+from ..errors import PermanentHostError, TransientDeviceError, TransientHostError, UserError
 from ..processes import die_with_parent
 from ..project import PACKAGE, Project
 from . import board, control, phone
@@ -73,7 +73,7 @@ def virtual_phone(
         try:
             ensure_server(client.host, client.port)
             client.connect(serial, timeout=START_TIMEOUT_S)
-        except (adbutils.AdbError, OSError) as error:
+        except (adbutils.AdbError, OSError, TransientDeviceError) as error:
             raise TransientHostError(f"no adb server: {error}") from error
         address = {"serial": serial}
         if client.port != 5037:
@@ -81,7 +81,7 @@ def virtual_phone(
         try:
             yield Started(_document(name, "adb", address, phone.WORK_FOLDER), process)
         finally:
-            with contextlib.suppress(adbutils.AdbError, OSError, TransientHostError):
+            with contextlib.suppress(adbutils.AdbError, OSError, TransientDeviceError):
                 ensure_server(client.host, client.port)
                 client.disconnect(serial)
 
