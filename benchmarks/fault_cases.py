@@ -40,8 +40,8 @@ from .faults import (
     wait_until_gone,
 )
 
-PUSHED_MB, PULLED_MB = 128, 48
-LINES, STRIKE_LINE = 60, 5
+#: A command that measures says so much before a fault strikes.
+STRIKE_LINE = 5
 #: What still runs on a device so long after its connection broke is an orphan.
 ORPHAN_S = 25.0
 #: How long a device that is whole again is called.
@@ -50,20 +50,25 @@ _PUSHED, _PULLED = "inputs/pushed", "inputs/pulled"
 #: A command with a child that has left its group, as the helpers of some libraries do.
 _STREAM = (
     "setsid sleep 600 </dev/null >/dev/null 2>&1 & "
-    f"i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); echo $i; sleep 0.1; done"
+    "i=0; while [ $i -lt $1 ]; do i=$((i+1)); echo $i; sleep 0.1; done"
 )
 
 
 @dataclass(frozen=True)
-class Times:
+class Extent:
     """
     Attributes:
         patience_s: how long a device is called again, as in its file.
         deadline_s: a use that has not ended so long after a fault hangs.
+        pushed_mb, pulled_mb: of the files that go over the connection.
+        lines: what a command that measures says, ten a second.
     """
 
     patience_s: float
     deadline_s: float
+    pushed_mb: int
+    pulled_mb: int
+    lines: int
 
 
 @dataclass
@@ -104,9 +109,9 @@ class Files:
     digests: tuple[str, str]
 
     @classmethod
-    def make(cls, folder: Path) -> Files:
+    def make(cls, folder: Path, extent: Extent) -> Files:
         paths = []
-        for name, size_mb in (("pushed", PUSHED_MB), ("pulled", PULLED_MB)):
+        for name, size_mb in (("pushed", extent.pushed_mb), ("pulled", extent.pulled_mb)):
             paths.append(folder / name)
             with paths[-1].open("wb") as file:
                 for _ in range(size_mb):
@@ -118,14 +123,14 @@ class Case:
     """One fault in one phase of the use of a device."""
 
     def __init__(
-        self, device: Device, fault: Fault, phase: str, files: Files, times: Times
+        self, device: Device, fault: Fault, phase: str, files: Files, extent: Extent
     ) -> None:
         self._device, self._fault, self._phase = device, fault, phase
-        self._files, self._times = files, times
+        self._files, self._extent = files, extent
         self._transport = device.open()
         self._link = WatchedLink(self._transport._link)
         self._transport._link = self._link
-        self._patience = Patience(times.patience_s, lambda _: None)
+        self._patience = Patience(extent.patience_s, lambda _: None)
         self._strike = Strike(device, fault)
         self._outcome, self._said = HANGS, ""
 
@@ -156,7 +161,7 @@ class Case:
     def _wait(self, use: threading.Thread) -> float:
         """Seconds from the fault to the end of the use."""
         started_s = time.monotonic()
-        use.join(self._times.deadline_s)
+        use.join(self._extent.deadline_s)
         return time.monotonic() - (self._strike.at_s or started_s)
 
     def _use(self) -> None:
@@ -230,10 +235,11 @@ class Case:
                 if len(lines) == STRIKE_LINE:
                     self._strike()
 
-            code = self._run(["sh", "-c", _STREAM], take)
+            code = self._run(["sh", "-c", _STREAM, "sh", str(self._extent.lines)], take)
             return [*lines, str(code)]
 
-        return self._patience(attempt) == [*map(str, range(1, LINES + 1)), "0"]
+        wanted = [*map(str, range(1, self._extent.lines + 1)), "0"]
+        return self._patience(attempt) == wanted
 
     def pull(self) -> bool:
         self._link.at_bytes = self._strike

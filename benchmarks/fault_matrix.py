@@ -21,7 +21,7 @@ from unittest.mock import patch
 from cellfarm.errors import PermanentError, TransientError
 from cellfarm.virtual.board import SSHD
 
-from .fault_cases import Case, Ended, Files, Times, make_ready
+from .fault_cases import Case, Ended, Extent, Files, make_ready
 from .faults import (
     BOARD,
     HANGS,
@@ -39,7 +39,7 @@ from .faults import (
 from .figures import Figure, NotMeasurable, Options, keep_raw
 
 BOTH = (PHONE, BOARD)
-TIMES = Times(patience_s=30.0, deadline_s=120.0)
+EXTENT = Extent(patience_s=30.0, deadline_s=120.0, pushed_mb=128, pulled_mb=48, lines=60)
 
 _RECOVERED = (RECOVERED,) * 4
 _UNNOTICED = (UNNOTICED,) * 4
@@ -53,8 +53,8 @@ FAULTS = (
     Fault("connection cut", BOTH, "cut", _RECOVERED),
     Fault("restarted", BOTH, "reboot", _RECOVERED),
     Fault("adb server killed", (PHONE,), KILL_SERVER, _RECOVERED),
-    Fault("frozen for 5 s", BOTH, "freeze", _UNNOTICED, undo="thaw", lasts_s=5.0),
-    Fault("away for 5 s", BOTH, "leave", _RECOVERED, undo="return", lasts_s=5.0),
+    Fault("frozen for a while", BOTH, "freeze", _UNNOTICED, undo="thaw", lasts_s=5.0),
+    Fault("away for a while", BOTH, "leave", _RECOVERED, undo="return", lasts_s=5.0),
     Fault(
         "frozen", BOTH, "freeze", _TRANSIENT, undo="thaw",
         words=f"{_LOST}|said nothing for|did not (answer|arrive|finish)",
@@ -80,7 +80,7 @@ def measure(options: Options) -> list[Figure]:
     kinds = BOTH if Path(SSHD).is_file() else (PHONE,)
     faults = FAULTS[:2] if options.quick else FAULTS
     try:
-        ended = run_matrix(faults, kinds, TIMES)
+        ended = run_matrix(faults, kinds, EXTENT)
     except (TransientError, PermanentError) as error:
         raise NotMeasurable(f"no virtual devices here: {error}") from error
     print("\n".join(table(ended)), flush=True)
@@ -104,7 +104,7 @@ def measure(options: Options) -> list[Figure]:
             details={"commands": "; ".join(orphans)} if orphans else {},
         ),
         Figure(
-            f"hangs past the deadline of {TIMES.deadline_s:.0f} s",
+            f"hangs past the deadline of {EXTENT.deadline_s:.0f} s",
             sum(one.outcome == HANGS for one in ended), "cases", target=0,
         ),
         Figure(
@@ -114,7 +114,7 @@ def measure(options: Options) -> list[Figure]:
     ]  # fmt: skip
 
 
-def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], times: Times) -> list[Ended]:
+def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) -> list[Ended]:
     """Every fault in every phase, each phase on devices of its own, all of them at once.
 
     Most of the time they wait for each other's time limits.
@@ -123,25 +123,25 @@ def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], times: Times) -> l
         own = {"ADB_MDNS": "0", "HOME": folder}  # adb servers keep keys and listen there
         with patch.dict(os.environ, own):
             root = Path(folder)
-            files = Files.make(root)
+            files = Files.make(root, extent)
             queues = [(kind, phase) for phase in PHASES for kind in kinds]
             with ThreadPoolExecutor(len(queues)) as pool:
                 done = [
-                    pool.submit(_run_queue, kind, phase, faults, root, files, times)
+                    pool.submit(_run_queue, kind, phase, faults, root, files, extent)
                     for kind, phase in queues
                 ]
                 return [ended for one in done for ended in one.result()]
 
 
 def _run_queue(
-    kind: str, phase: str, faults: Sequence[Fault], root: Path, files: Files, times: Times
+    kind: str, phase: str, faults: Sequence[Fault], root: Path, files: Files, extent: Extent
 ) -> list[Ended]:
     ended = []
     with virtual_device(kind, f"{kind}-{phase}", root) as device:
         make_ready(device, files)
         for fault in faults:
             if kind in fault.kinds:
-                ended.append(Case(device, fault, phase, files, times).run())
+                ended.append(Case(device, fault, phase, files, extent).run())
     return ended
 
 

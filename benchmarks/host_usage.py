@@ -45,9 +45,13 @@ def watched(besides: int) -> Iterator[Usage]:
 
 
 def cpu_s(pid: int) -> float:
-    """Of a process and all its descendants that were waited for, so far."""
-    times = psutil.Process(pid).cpu_times()
-    return float(times.user + times.system + times.children_user + times.children_system)
+    """Of a process and all below it so far, those that have ended too."""
+    total = 0.0
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            # Of its children only those that have ended and were waited for: none counts twice.
+            total += sum(process.cpu_times()[:4])
+    return total
 
 
 def _watch(usage: Usage, besides: int, ended: threading.Event) -> None:

@@ -22,11 +22,9 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("sshd", path="/usr/sbin"), reason="no sshd is installed"),
 ]
 
-#: Launches that take a while, to have something to lose.
-SLOW = PROTOCOL | {
-    "launches": {"min": 4, "max": 4},
-    "samples": {"min": 3, "max": 1000, "seconds": 0.5},
-}
+#: Launches that take a while, to have something to lose. Of an emulated cell there is one, and another
+#: for the held-out inputs.
+SLOW = PROTOCOL | {"samples": {"min": 3, "max": 1000, "seconds": 2.0}}
 
 
 @pytest.fixture
@@ -87,12 +85,13 @@ def test_a_connection_that_breaks_while_measuring_costs_no_result(
     farm.write("config/protocols/slow.yaml", SLOW)
     farm.configure(devices=["board"], models=["small_squeezenet"], protocol="slow")
     run = farm.start("measured")
-    for launches in (1, 3, 5):
+    for launches in (0, 1, 2):
         farm.wait_for(lambda least=launches: journaled(farm, "board") >= least)
+        time.sleep(0.3)  # in the middle of whatever comes next
         inflict(Project(farm.root), "board", "cut")
     assert run.wait(timeout=300) == 0, (farm.root / "started.log").read_text()[-4000:]
     rows = rows_of(farm, "board")
-    assert [(row["status"], row["launches"]) for row in rows] == [("ok", 4), ("ok", 4)]
+    assert [(row["status"], row["launches"]) for row in rows] == [("ok", 1), ("ok", 1)]
     files = (farm.root / "results/cells").rglob("*.json")
     documents = [json.loads(path.read_text()) for path in files if "board" in str(path)]
     assert sum(one.get("lost", 0) for each in documents for one in each["launches"]) >= 1
@@ -146,7 +145,7 @@ def test_a_run_that_ends_leaves_nothing_on_the_device(
         time.sleep(0.2)
     assert not on_the_device(farm, "board")
     farm.run("measured")
-    assert [row["launches"] for row in rows_of(farm, "board")] == [4, 4]
+    assert [row["launches"] for row in rows_of(farm, "board")] == [1, 1]
 
 
 def running_on(farm: Farm, name: str) -> list[list[str]]:
@@ -172,8 +171,8 @@ def test_two_farms_want_the_same_board(farm: Farm, devices: ExitStack, tmp_path:
     logs = [(one.root / "started.log") for one in (farm, other)]
     ends = [run.wait(timeout=400) for run in runs]
     assert ends == [0, 0], "".join(log.read_text()[-3000:] for log in logs)
-    assert [row["launches"] for row in rows_of(farm, "board")] == [4, 4]
-    assert [row["launches"] for row in rows_of(other, "same")] == [4, 4]
+    assert [row["launches"] for row in rows_of(farm, "board")] == [1, 1]
+    assert [row["launches"] for row in rows_of(other, "same")] == [1, 1]
     spans = []
     for one in (farm, other):
         for path in (one.root / "results/cells").rglob("*.json"):

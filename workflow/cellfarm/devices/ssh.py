@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.pkey import UnknownKeyType
 
 from ..errors import PermanentDeviceError, TransientDeviceError
 from .link import TAIL_BYTES, Channel, refused
@@ -136,8 +137,11 @@ class SshLink:
             self.close()
             raise lost
         if code:
-            said = log.decode(errors="replace").strip().splitlines()
-            raise refused(name, said[-1][:400] if said else f"dd ended with {code}", argv, code)
+            said = log.decode(errors="replace").splitlines()
+            # dd's counts come last; those who complain say who they are.
+            reasons = [line for line in said if line.startswith(("dd:", "timeout:"))]
+            reason = reasons[-1] if reasons else f"dd ended with {code}"
+            raise refused(name, reason[:400], argv, code)
 
     def close(self) -> None:
         for client in reversed(self._clients):
@@ -236,7 +240,7 @@ class SshLink:
             raise  # of a key that is encrypted: the refusal says what to do
         except OSError as error:
             reason = error.strerror
-        except (paramiko.SSHException, paramiko.UnknownKeyType, ValueError):
+        except (paramiko.SSHException, UnknownKeyType, ValueError):
             reason = "it is no private key"
         raise PermanentDeviceError(f"key_file cannot be read: {reason}")
 

@@ -118,6 +118,7 @@ def virtual_board(
     (folder / "known_hosts").write_text(
         f"[{address}]:{port} {' '.join(host_key)}\n", encoding="utf-8"
     )
+    # SHLVL: or bash reads this user's .bashrc before every command, which a fresh board has not.
     (folder / "sshd_config").write_text(
         f"""ListenAddress {address}
 Port {port}
@@ -131,7 +132,7 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 200
 Subsystem sftp internal-sftp
-SetEnv {phone.VIRTUAL}={int(emulated)}
+SetEnv {phone.VIRTUAL}={int(emulated)} SHLVL=1
 """,
         encoding="utf-8",
     )
