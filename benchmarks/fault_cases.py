@@ -58,7 +58,7 @@ _STREAM = (
 class Extent:
     """
     Attributes:
-        patience_s: how long a device is called again, as in its file.
+        patience_s: how long a device is called again that is not expected to come back.
         deadline_s: a use that has not ended so long after a fault hangs.
         pushed_mb, pulled_mb: of the files that go over the connection.
         lines: what a command that measures says, ten a second.
@@ -130,7 +130,9 @@ class Case:
         self._transport = device.open()
         self._link = WatchedLink(self._transport._link)
         self._transport._link = self._link
-        self._patience = Patience(extent.patience_s, lambda _: None)
+        is_given_up = fault.outcome(phase) == TRANSIENT
+        longest_s = extent.patience_s if is_given_up else RETURN_S
+        self._patience = Patience(longest_s, lambda _: None)
         self._strike = Strike(device, fault)
         self._outcome, self._said = HANGS, ""
 
@@ -261,5 +263,6 @@ def make_ready(device: Device, files: Files) -> None:
     try:
         Patience(120.0, lambda _: None)(transport.prepare)
         transport.put(files.pulled, _PULLED)
+        device.python = transport._base
     finally:
         transport.close()

@@ -4,7 +4,7 @@ A virtual phone behind a real adb server and a virtual board behind a real sshd.
 128 MB, the launch of an agent, a command that measures, a pull of 48 MB - each fault strikes once, and the
 use goes on as in an experiment, which calls a lost device again. FAULTS says what every case has to come
 to; the benchmark shows whether it does, how soon, and what is left on the device. Time limits are the
-product's own; the devices' patience is 30 s, as a file in devices/ may say.
+product's own, but that a device which stays away is given up after 30 s, as its file may say.
 """
 
 from __future__ import annotations
@@ -127,10 +127,18 @@ def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) ->
             queues = [(kind, phase) for phase in PHASES for kind in kinds]
             with ThreadPoolExecutor(len(queues)) as pool:
                 done = [
-                    pool.submit(_run_queue, kind, phase, faults, root, files, extent)
-                    for kind, phase in queues
+                    pool.submit(
+                        _run_queue, kind, phase, _turned(faults, number), root, files, extent
+                    )
+                    for number, (kind, phase) in enumerate(queues)
                 ]
                 return [ended for one in done for ended in one.result()]
+
+
+def _turned(faults: Sequence[Fault], number: int) -> list[Fault]:
+    """From another one on for each device: they do not all work, and then all wait, together."""
+    start = number * 2 % len(faults)
+    return [*faults[start:], *faults[:start]]
 
 
 def _run_queue(

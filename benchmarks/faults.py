@@ -12,7 +12,7 @@ from pathlib import Path
 
 import adbutils
 import psutil
-from cellfarm.devices import open_device
+from cellfarm.devices import Interpreter, open_device
 from cellfarm.devices.link import Channel, Link
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.project import Project
@@ -73,10 +73,13 @@ class Device:
         below = f"{ROOT}{WORK_FOLDER}" if kind == PHONE else "work"
         #: its work folder, as this machine sees it
         self.work_folder = project.results / "virtual" / name / below
+        #: the Python there, once it was looked for: what does not change is not asked in every case
+        self.python: Interpreter | None = None
 
     def open(self) -> RemoteTransport:
         transport = open_device(self.document, self.project)
         assert isinstance(transport, RemoteTransport)
+        transport._base = self.python
         return transport
 
     def suffer(self, what: str) -> None:
@@ -151,7 +154,7 @@ def wait_until_gone(find: Callable[[], list[psutil.Process]], until_s: float) ->
                 with contextlib.suppress(psutil.Error):
                     commands.append(" ".join(process.cmdline())[-200:])
             return commands
-        time.sleep(0.1)
+        time.sleep(0.5)
     return []
 
 
