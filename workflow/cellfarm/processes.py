@@ -49,6 +49,18 @@ def kill_descendants(timeout_s: float = 5.0) -> bool:
         time.sleep(0.01)
 
 
+def kill_marked(name: str, **values: str) -> None:
+    """Kill every process, but this one, that was started with a variable `name` and with these values."""
+    wanted = {f"{key}={value}".encode() for key, value in values.items()}
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(folder.name)
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            is_marked = any(one.startswith(f"{name}=".encode()) for one in variables)
+            if pid != os.getpid() and is_marked and wanted <= set(variables):
+                os.kill(pid, signal.SIGKILL)
+
+
 def _descendants(ancestor: int) -> set[int]:
     """From /proc: a parent that dies meanwhile hands its children to `ancestor` (see `adopt_orphans`)."""
     children: dict[int, list[int]] = {}
