@@ -35,7 +35,6 @@ from .faults import (
     Device,
     Fault,
     Strike,
-    WatchedLink,
     lives,
     wait_until_gone,
 )
@@ -46,7 +45,7 @@ STRIKE_LINE = 5
 ORPHAN_S = 25.0
 #: How long a device that is whole again is called.
 RETURN_S = 60.0
-_PUSHED, _PULLED = "inputs/pushed", "inputs/pulled"
+_PULLED = "inputs/pulled"
 #: A command with a child that has left its group, as the helpers of some libraries do.
 _STREAM = (
     "setsid sleep 600 </dev/null >/dev/null 2>&1 & "
@@ -127,22 +126,26 @@ class Case:
     ) -> None:
         self._device, self._fault, self._phase = device, fault, phase
         self._files, self._extent = files, extent
-        self._transport = device.open()
-        self._link = WatchedLink(self._transport._link)
-        self._transport._link = self._link
+        self._transport = device.transport
         is_given_up = fault.outcome(phase) == TRANSIENT
         longest_s = extent.patience_s if is_given_up else RETURN_S
         self._patience = Patience(longest_s, lambda _: None)
         self._strike = Strike(device, fault)
+        # Another one in each case: what was put once is not sent again.
+        self._pushed = f"inputs/{fault.name.replace(' ', '-')}"
         self._outcome, self._said = HANGS, ""
 
     def run(self) -> Ended:
-        if self._phase != LAUNCH:
+        if self._phase == LAUNCH:
+            self._transport.close()
+            wait_until_gone(self._device.processes, time.monotonic() + ORPHAN_S)
+        else:
             Patience(RETURN_S, lambda _: None)(self._transport.prepare)
         use = threading.Thread(target=self._use, daemon=True)
         use.start()
         seconds = self._wait(use)
         fault, strike = self._fault, self._strike
+        self._device.link.strike()
         ended = Ended(
             self._device.kind, fault.name, self._phase, fault.outcome(self._phase), self._outcome,
             self._said, seconds, self._patience.lost,
@@ -179,18 +182,19 @@ class Case:
             self._outcome, self._said = WRONG, f"{type(error).__name__}: {error}"
 
     def _finish(self, ended: Ended) -> None:
-        """Whether the device can be used as before; and leave it empty."""
+        """Whether the device can be used as before, and whether anything is left of before."""
         if (
             ended.outcome in (TRANSIENT, PERMANENT)
-            and (self._device.work_folder / _PUSHED).exists()
+            and (self._device.work_folder / self._pushed).exists()
         ):
             ended.outcome, ended.said = WRONG, "a part of a file has its name"
-        with contextlib.suppress(TransientDeviceError, PermanentDeviceError):
-            ended.works_again = Patience(RETURN_S, lambda _: None)(self._greets)
-        self._transport.remove(_PUSHED)
-        self._transport.close()
-        ended.orphans += wait_until_gone(self._device.processes, time.monotonic() + ORPHAN_S)
-        for process in self._device.processes():
+        until_s = time.monotonic() + RETURN_S
+        while not ended.works_again and time.monotonic() < until_s:
+            with contextlib.suppress(TransientDeviceError, PermanentDeviceError):
+                ended.works_again = self._greets()
+        self._transport.remove(self._pushed)
+        ended.orphans += wait_until_gone(self._device.strays, time.monotonic() + ORPHAN_S)
+        for process in self._device.strays():
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
@@ -218,13 +222,13 @@ class Case:
 
         threading.Thread(target=watch, daemon=True).start()
         try:
-            self._patience(lambda: self._transport.put(self._files.pushed, _PUSHED))
+            self._patience(lambda: self._transport.put(self._files.pushed, self._pushed))
         finally:
             over.set()
-        return file_digest(self._device.work_folder / _PUSHED) == self._files.digests[0]
+        return file_digest(self._device.work_folder / self._pushed) == self._files.digests[0]
 
     def launch(self) -> bool:
-        self._link.at_start = self._strike
+        self._device.link.strike(at_start=self._strike)
         self._patience(self._transport.prepare)
         return True
 
@@ -244,7 +248,7 @@ class Case:
         return self._patience(attempt) == wanted
 
     def pull(self) -> bool:
-        self._link.at_bytes = self._strike
+        self._device.link.strike(at_bytes=self._strike)
         data = self._patience(lambda: self._transport.read(_PULLED))
         return hashlib.sha256(data or b"").hexdigest() == self._files.digests[1]
 
@@ -259,10 +263,5 @@ _USES: Mapping[str, Callable[[Case], bool]] = {
 
 def make_ready(device: Device, files: Files) -> None:
     """Put on a device what every use finds there, and what is pulled."""
-    transport = device.open()
-    try:
-        Patience(120.0, lambda _: None)(transport.prepare)
-        transport.put(files.pulled, _PULLED)
-        device.python = transport._base
-    finally:
-        transport.close()
+    Patience(120.0, lambda _: None)(device.transport.prepare)
+    device.transport.put(files.pulled, _PULLED)

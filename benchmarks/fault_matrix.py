@@ -12,16 +12,17 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest.mock import patch
 
 from cellfarm.errors import PermanentError, TransientError
 from cellfarm.virtual.board import SSHD
 
-from .fault_cases import Case, Ended, Extent, Files, make_ready
+from .fault_cases import ORPHAN_S, Case, Ended, Extent, Files, make_ready
 from .faults import (
     BOARD,
     HANGS,
@@ -35,6 +36,7 @@ from .faults import (
     UNNOTICED,
     Fault,
     virtual_device,
+    wait_until_gone,
 )
 from .figures import Figure, NotMeasurable, Options, keep_raw
 
@@ -125,14 +127,22 @@ def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) ->
             root = Path(folder)
             files = Files.make(root, extent)
             queues = [(kind, phase) for phase in PHASES for kind in kinds]
+            like = {kind: _seed(kind, root, files) for kind in kinds}
             with ThreadPoolExecutor(len(queues)) as pool:
-                done = [
-                    pool.submit(
-                        _run_queue, kind, phase, _turned(faults, number), root, files, extent
-                    )
-                    for number, (kind, phase) in enumerate(queues)
-                ]
+                done = []
+                for number, (kind, phase) in enumerate(queues):
+                    turned = _turned([one for one in faults if kind in one.kinds], number)
+                    queue = _Queue(kind, phase, turned, files, extent, like[kind])
+                    done.append(pool.submit(queue.run, root))
                 return [ended for one in done for ended in one.result()]
+
+
+def _seed(kind: str, root: Path, files: Files) -> Path:
+    """The work folder of a device with everything that a use finds there."""
+    with virtual_device(kind, f"{kind}-seed", root) as device:
+        make_ready(device, files)
+        device.transport.close()
+        return device.work_folder
 
 
 def _turned(faults: Sequence[Fault], number: int) -> list[Fault]:
@@ -141,16 +151,27 @@ def _turned(faults: Sequence[Fault], number: int) -> list[Fault]:
     return [*faults[start:], *faults[:start]]
 
 
-def _run_queue(
-    kind: str, phase: str, faults: Sequence[Fault], root: Path, files: Files, extent: Extent
-) -> list[Ended]:
-    ended = []
-    with virtual_device(kind, f"{kind}-{phase}", root) as device:
-        make_ready(device, files)
-        for fault in faults:
-            if kind in fault.kinds:
-                ended.append(Case(device, fault, phase, files, extent).run())
-    return ended
+@dataclass(frozen=True)
+class _Queue:
+    """The cases of one phase, on a device of their own that begins with what `like` holds."""
+
+    kind: str
+    phase: str
+    faults: Sequence[Fault]
+    files: Files
+    extent: Extent
+    like: Path
+
+    def run(self, root: Path) -> list[Ended]:
+        with virtual_device(self.kind, f"{self.kind}-{self.phase}", root, self.like) as device:
+            make_ready(device, self.files)
+            ended = [
+                Case(device, fault, self.phase, self.files, self.extent).run()
+                for fault in self.faults
+            ]
+            device.transport.close()
+            ended[-1].orphans += wait_until_gone(device.processes, time.monotonic() + ORPHAN_S)
+        return ended
 
 
 def is_as_recorded(ended: Ended) -> bool:

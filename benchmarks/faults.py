@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 import threading
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import adbutils
 import psutil
-from cellfarm.devices import Interpreter, open_device
+from cellfarm.devices import open_device
 from cellfarm.devices.link import Channel, Link
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.project import Project
@@ -63,23 +64,27 @@ class Fault:
 
 
 class Device:
-    """A virtual device of one case after the other."""
+    """A virtual device of one case after the other.
+
+    Attributes:
+        transport: what the cases have in common; `link` is its link.
+        work_folder: the device's, as this machine sees it.
+    """
 
     def __init__(self, kind: str, name: str, project: Project, started: Started) -> None:
         self.kind, self.name = kind, name
         self.document = started.document
         self.project = project
         self._process = started.process
-        below = f"{ROOT}{WORK_FOLDER}" if kind == PHONE else "work"
-        #: its work folder, as this machine sees it
-        self.work_folder = project.results / "virtual" / name / below
-        #: the Python there, once it was looked for: what does not change is not asked in every case
-        self.python: Interpreter | None = None
+        self.work_folder = _work_folder(project, kind, name)
+        self.transport = self.open()
+        self.link = WatchedLink(self.transport._link)
+        self.transport._link = self.link
 
     def open(self) -> RemoteTransport:
+        """A transport of one's own."""
         transport = open_device(self.document, self.project)
         assert isinstance(transport, RemoteTransport)
-        transport._base = self.python
         return transport
 
     def suffer(self, what: str) -> None:
@@ -114,17 +119,27 @@ class Device:
                     found.append(process)
         return found
 
+    def strays(self) -> list[psutil.Process]:
+        """Those but for one agent, the newest, which is a session's."""
+        there = {one: " ".join(_command(one)) for one in self.processes()}
+        agents = [one for one in there if "/agents/" in there[one]]
+        newest = max(agents, key=lambda one: one.create_time(), default=None)
+        return [one for one in there if one != newest]
+
 
 @contextlib.contextmanager
-def virtual_device(kind: str, name: str, root: Path) -> Iterator[Device]:
+def virtual_device(kind: str, name: str, root: Path, like: Path | None = None) -> Iterator[Device]:
     """A device with a project of its own; a phone with an adb server of its own, too.
 
     Args:
         root: a folder that is there.
+        like: the work folder of another such device, whose content it begins with.
     """
     project = CopiedProject(root / name, Project(REPOSITORY).environments)
     project.root.mkdir()
     project.locks.symlink_to(REPOSITORY / "envs")
+    if like is not None:
+        shutil.copytree(like, _work_folder(project, kind, name), symlinks=True)
     if kind == BOARD:
         with virtual_board(project, name) as started:
             yield Device(kind, name, project, started)
@@ -138,6 +153,18 @@ def virtual_device(kind: str, name: str, root: Path) -> Iterator[Device]:
         subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
 
 
+def _work_folder(project: Project, kind: str, name: str) -> Path:
+    below = f"{ROOT}{WORK_FOLDER}" if kind == PHONE else "work"
+    return project.results / "virtual" / name / below
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
 def lives(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
@@ -149,11 +176,7 @@ def wait_until_gone(find: Callable[[], list[psutil.Process]], until_s: float) ->
     """The commands of those that live on even then (a time of the monotonic clock)."""
     while left := find():
         if time.monotonic() > until_s:
-            commands = []
-            for process in left:
-                with contextlib.suppress(psutil.Error):
-                    commands.append(" ".join(process.cmdline())[-200:])
-            return commands
+            return [" ".join(_command(process))[-200:] for process in left]
         time.sleep(0.5)
     return []
 
@@ -200,23 +223,29 @@ class _WatchedChannel:
 
 
 class WatchedLink:
-    """A link that strikes, if it is told to, when an agent has been started or much has come from it."""
+    """A link that strikes when it is told to."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._came_bytes = 0
         self.push, self.close = link.push, link.close
-        self.at_start: Callable[[], None] | None = None
-        self.at_bytes: Callable[[], None] | None = None
+        self.strike()
+
+    def strike(
+        self,
+        at_start: Callable[[], None] | None = None,
+        at_bytes: Callable[[], None] | None = None,
+    ) -> None:
+        """From now on: when an agent has been started; when STRIKE_BYTES have come."""
+        self._at_start, self._at_bytes = at_start, at_bytes
+        self._came_bytes = 0
 
     def open(self, argv: Sequence[str]) -> Channel:
         channel = self._link.open(argv)
-        if self.at_start and any("/agents/" in part for part in argv) and argv[0] == "env":
-            self.at_start()
+        if self._at_start and any("/agents/" in part for part in argv) and argv[0] == "env":
+            self._at_start()
         return _WatchedChannel(channel, self._came)
 
     def _came(self, count: int) -> None:
-        if self.at_bytes:
-            self._came_bytes += count
-            if self._came_bytes >= STRIKE_BYTES:
-                self.at_bytes()
+        self._came_bytes += count
+        if self._at_bytes and self._came_bytes >= STRIKE_BYTES:
+            self._at_bytes()

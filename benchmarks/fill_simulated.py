@@ -66,7 +66,8 @@ def _fill_artifact(folder: Path, name: str) -> None:
     """What the sleeping runner gives for its outputs, by mode."""
     out = _scratch(folder)
     (out / "model").write_text(name, encoding="utf-8")
-    np.savez(out / "measure.npz", logits=_logits(1)[0])
+    for mode in ("measure", "cold"):
+        np.savez(out / f"{mode}.npz", logits=_logits(1)[0])
     np.savez(out / "quality.npz", logits=_logits(HELD_OUT))
     jobs._commit(folder, dict(_DONE), out)
 

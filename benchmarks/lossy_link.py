@@ -108,6 +108,7 @@ def measure(options: Options) -> list[Figure]:
         "round trip (median of TCP connections)": (
             f"{shown(round_trip_ms)} ms; on loopback {shown(plain_ms)} ms"
         ),
+        "TCP's congestion control": tun_link.CONGESTION_CONTROL,
         "packets lost": f"{lost_percent:.2f} % of {counts['carried'] + counts['dropped']}",
     }
     keep_raw("lossy_link", options, {name: _raw(board) for name, board in found.items()} | told)
@@ -193,13 +194,15 @@ def _latency(near: Board, far: Board) -> list[Figure]:
     except KeyError:
         print("  not measured: latencies, as a cell has none", flush=True)
         return []
-    itself = [Baseline("loopback less itself", percent(geometric_mean(alone)), "%")]
+    baselines = []
+    if alone:
+        baselines.append(Baseline("loopback less itself", percent(geometric_mean(alone)), "%"))
     return [
         Figure(
             what="latency over the link less that on loopback (geometric mean of the ratios)",
             value=percent(geometric_mean(settings)),
             unit="%",
-            baselines=itself if alone else [],
+            baselines=baselines,
             details={
                 "interval": percent_interval(geometric_interval(settings)),
                 "over the link": spread(_latencies_ms(far), "ms"),

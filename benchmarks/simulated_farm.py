@@ -1,17 +1,20 @@
 """How much of its time a farm of 50 devices is busy: 2,000 cells, measured by one plain `snakemake`.
 
 The devices are work folders behind one real sshd on loopback, each a device of its own to the product: its
-own file, connection, agent and lock. Their runner sleeps (benchmarks.sleeping_runner): a launch of 6 s, a
-gate of 0.5 s, as long as a phone's, and next to no work, as a device's work is not this machine's. Models and
-artifacts are made up and tiny. As in the default config an experiment has 10 cells (5 libraries, 2 thread
-counts); a cell takes 2 measuring launches, each with its gate, and one for the held-out inputs.
+own file, connection, agent and lock. Their runner sleeps (benchmarks.sleeping_runner), about as long as a
+phone takes, and does next to no work, as a device's work is not this machine's: 5.5 s for a launch, half
+as long for a cold start, 0.5 s for a gate. Models and artifacts are made up and tiny. As in the default
+config an experiment has 10 cells (5 libraries, 2 thread counts), and a cell has what the protocol `quick`
+takes at the least: 3 measuring launches and 3 cold starts, each behind a gate, and one for the held-out
+inputs; no profile. All devices have the same to do and begin their experiments at the same time: no farm has
+it worse.
 
 Busy is a device while a runner, gates too, is on it: from when the device's agent spawns it until it has
 said its last. The figure is the sum over all devices, over their number times the wall time of the measuring
 phase: from the moment when Snakemake begins to run jobs until the last experiment's record is written. So the
 start of every job, connections, deployment, outputs, commits and scheduling count against it. Planning, the
 warehouse and the report do not, and are shown. `--runs N` takes N experiments a device instead of 4. Baseline
-from the same run: one such device alone, with as many experiments.
+from the same run: one such device alone, with one experiment.
 """
 
 from __future__ import annotations
@@ -29,7 +32,6 @@ from cellfarm.virtual.starting import Started, virtual_board
 from .busy import Shares, Stay, gaps_s, most_at_once, read_log, shares
 from .figures import Baseline, Figure, NotMeasurable, Options, keep_raw, shown
 from .host_usage import Usage, cpu_s, monotonic_of, watched
-from .lab import LATENCY_ONLY
 from .processes import VENV_BIN, run
 from .project_copy import ProjectCopy, open_copy
 
@@ -59,7 +61,7 @@ class Size:
         return self.devices * self.models * self.libraries * self.threads
 
 
-LARGE = Size(devices=50, models=4, libraries=5, threads=2, launch_s=6.0)
+LARGE = Size(devices=50, models=4, libraries=5, threads=2, launch_s=5.5)
 QUICK = Size(devices=3, models=2, libraries=2, threads=1, launch_s=0.5)
 
 
@@ -109,8 +111,8 @@ def measure(options: Options) -> list[Figure]:
         file_lock(machine_lock_path("host"), on_wait=_waiting),
     ):
         names = _make_farm(copy, size, board)
-        print(f"  one device alone, {size.cells // size.devices} cells ...", flush=True)
-        alone = _run(copy, [ALONE], board)
+        print("  one device alone ...", flush=True)
+        alone = _run(copy, [ALONE], board, "models=model0")
         print(
             f"  {alone.phase_s:.0f} s; {size.devices} devices, {size.cells} cells ...", flush=True
         )
@@ -130,10 +132,9 @@ def _make_farm(copy: ProjectCopy, size: Size, board: Started) -> list[str]:
     runner.write_text(sleeping, encoding="utf-8")
     _probe(copy.root / "Snakefile")
     protocol = copy.read("config/protocols/quick.yaml") | {
-        **LATENCY_ONLY,
-        "launches": {"min": 2, "max": 2},
+        "launches": {"min": 3, "max": 3},
         "samples": {"min": 30, "max": 30, "seconds": size.launch_s},
-        "quality": {"samples": 16},
+        "profile": {"runs": 0},
         "affinity": "none",
         "governor": "keep",
     }
@@ -170,11 +171,11 @@ def _probe(snakefile: Path) -> None:
     snakefile.write_text(text, encoding="utf-8")
 
 
-def _run(copy: ProjectCopy, names: Sequence[str], board: Started) -> Ran:
+def _run(copy: ProjectCopy, names: Sequence[str], board: Started, *axes: str) -> Ran:
     work_folder = Path(board.document["work_folder"])
     before_s = cpu_s(board.process.pid)
     with watched(besides=board.process.pid) as usage:
-        done = copy.snakemake("measured", "--config", f"devices={','.join(names)}")
+        done = copy.snakemake("measured", "--config", f"devices={','.join(names)}", *axes)
     device_cpu_s = cpu_s(board.process.pid) - before_s
     logs = {name: work_folder / name / "launches.log" for name in names}
     stays = {name: read_log(log.read_text()) if log.is_file() else [] for name, log in logs.items()}

@@ -37,6 +37,8 @@ _CLONE_NEWNET = 0x40000000
 _PACKET_BYTES = 1 << 16
 #: A queue of the kernel's that no packet is lost from: losses are this module's own.
 _QUEUE_PACKETS = "10000"
+#: Of TCP, on both sides: Linux's default. Others, such as bbr, hardly mind losses.
+CONGESTION_CONTROL = "cubic"
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,8 @@ def _open_tun(own: str, peer: str) -> int:
     name = made[:16].rstrip(b"\0").decode()
     _ip("address", "add", own, "peer", peer, "dev", name)
     _ip("link", "set", name, "txqueuelen", _QUEUE_PACKETS, "up")
+    route = ["dev", name, "src", own, "congctl", CONGESTION_CONTROL]
+    _ip("route", "replace", peer, *route)
     return descriptor
 
 

@@ -159,12 +159,12 @@ def running_on(farm: Farm, name: str) -> list[list[str]]:
 
 
 def test_two_farms_want_the_same_board(farm: Farm, devices: ExitStack, tmp_path: Path) -> None:
-    start(farm, devices, "board", "board")
     farm.write("config/protocols/slow.yaml", SLOW)
-    farm.configure(devices=["board"], models=["small_squeezenet"], protocol="slow")
     other = farm.copy(tmp_path / "other")
+    start(farm, devices, "board", "board")
+    farm.configure(devices=["board"], models=["small_squeezenet"], protocol="slow")
     # Under another name, so that only the lock on the device itself keeps them apart.
-    document = (other.root / "devices/board.yaml").read_text().replace("name: board", "name: same")
+    document = (farm.root / "devices/board.yaml").read_text().replace("name: board", "name: same")
     (other.root / "devices/same.yaml").write_text(document)
     other.configure(devices=["same"], models=["small_squeezenet"], protocol="slow")
     runs = [farm.start("measured"), other.start("measured")]

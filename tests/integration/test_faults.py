@@ -21,15 +21,15 @@ from pathlib import Path
 import paramiko
 import psutil
 import pytest
-from cellfarm.devices import adb, ssh
+from cellfarm.devices import adb, open_device, ssh
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.devices.transport import Interpreter
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.errors import PermanentDeviceError, TransientDeviceError, UserError
 from cellfarm.experiments import patience
 from cellfarm.experiments.patience import Patience
 from cellfarm.processes import die_with_parent
 from cellfarm.project import PACKAGE, Project
-from cellfarm.virtual.starting import virtual_phone
+from cellfarm.virtual.starting import inflict, virtual_board, virtual_phone
 
 from benchmarks.fault_cases import ORPHAN_S, Extent
 from benchmarks.fault_matrix import BOTH, FAULTS, is_as_recorded, run_matrix, table
@@ -226,17 +226,61 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path):
     second.close()
 
 
+def test_faults_reach_a_device_in_a_deep_folder_and_say_what_there_is(tmp_path):
+    """A socket's path has 107 bytes at most, a checkout's as many as its owner likes."""
+    root = tmp_path / ("deep" * 20) / ("deeper" * 10)
+    root.mkdir(parents=True)
+    project = Project(root)
+    with virtual_board(project, "board") as started:
+        transport = open_device(started.document, project)
+        transport.prepare()
+        inflict(project, "board", "cut")
+        with pytest.raises(TransientDeviceError):
+            transport.read("x")
+        Patience(30, print)(transport.prepare)
+        transport.close()
+        with pytest.raises(UserError, match=r"no fault 'melt'; it has .*change_key, cut"):
+            inflict(project, "board", "melt")
+    for name in ("board", "another"):
+        with pytest.raises(UserError, match=f"no virtual device {name} runs"):
+            inflict(project, name, "cut")
+
+
 # Who measures.
 
 
 def test_two_pipelines_do_not_measure_on_one_device(device, transport):
+    """Who comes second is refused, and when it ends, the first one's measurement goes on."""
+    running = threading.Event()
+    lines: list[str] = []
+    ended: list[int] = []
+
+    def take(line: str) -> None:
+        lines.append(line)
+        running.set()
+
+    def run() -> None:
+        script = (
+            "echo here >$TMPDIR/output; echo on; while [ ! -e $TMPDIR/go ]; do sleep 0.2; done; "
+            "cat $TMPDIR/output"
+        )
+        launched = transport.run(
+            ["sh", "-c", script], stdin=b"", timeout_s=60, variables=transport.variables,
+            on_line=take,
+        )  # fmt: skip
+        ended.append(launched.code)
+
+    first = threading.Thread(target=run, daemon=True)
+    first.start()
+    assert running.wait(30)
     other = device.open()
-    try:
-        with pytest.raises(TransientDeviceError, match="another cellfarm measures on this device"):
-            other.prepare()
-        assert shell(transport, "echo mine")[1] == ["mine"]
-    finally:
-        other.close()
+    with pytest.raises(TransientDeviceError, match="another cellfarm measures on this device"):
+        other.prepare()
+    other.close()
+    assert wait_until_gone(lambda: agents(device)[1:], time.monotonic() + ORPHAN_S) == []
+    (device.work_folder / "launches/go").touch()
+    first.join(30)
+    assert (ended, lines) == ([0], ["on", "here"])
 
 
 _HOST = """
@@ -330,6 +374,15 @@ def test_a_cut_while_a_device_is_full_of_output_leaves_nothing(device, transport
     over.set()
 
 
+def agents(device: Device) -> list[psutil.Process]:
+    found = []
+    for one in device.processes():
+        with suppress(psutil.Error):
+            if any("/agents/" in part for part in one.cmdline()):
+                found.append(one)
+    return found
+
+
 def test_an_agent_that_is_killed_takes_what_it_started_with_it(device, transport):
     """The kernel may choose the agent when memory is short."""
     lines: list[str] = []
@@ -337,10 +390,7 @@ def test_an_agent_that_is_killed_takes_what_it_started_with_it(device, transport
     def stream(line: str) -> None:
         lines.append(line)
         if len(lines) == 3:
-            for one in device.processes():
-                with suppress(psutil.NoSuchProcess):
-                    if any("/agents/" in part for part in one.cmdline()):
-                        one.kill()
+            agents(device)[0].kill()
 
     with pytest.raises(TransientDeviceError):
         transport.run(

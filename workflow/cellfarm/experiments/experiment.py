@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -243,6 +245,7 @@ class _Measuring:
     def run(self) -> None:
         """Deploy, then rounds until every cell is finished."""
         self._deploy_all()
+        _import_statistics(wait=self.setting.transport.is_host)
         keys = sorted(one.key for one in self.experiment.cells)
         seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
         cold = self.protocol["cold_cache"]["launches"]
@@ -356,6 +359,18 @@ class _Measuring:
         least = int(self.protocol["launches"]["min"])
         left = (least - len(of_mode(one.launches, MEASURE)) for one in self.running.values())
         return sum(max(1, count) for count in left)
+
+
+def _import_statistics(wait: bool) -> None:
+    """Import what the first launch's series is looked at with, while that launch runs elsewhere.
+
+    Args:
+        wait: be done with it before anything is measured on this machine.
+    """
+    thread = threading.Thread(target=importlib.import_module, args=("ruptures",), daemon=True)
+    thread.start()
+    if wait:
+        thread.join()
 
 
 def _now() -> str:
