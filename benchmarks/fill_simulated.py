@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from cellfarm.configuration import load_file
@@ -22,8 +23,8 @@ from cellfarm.targets import target_of
 
 HELD_OUT = 16
 _DONE = {"status": "ok", "reason": None, "seconds": 0.0, "peak_rss_mb": 0.0}
-_INPUT = {"name": "input", "shape": [1, 3, 8, 8], "dtype": "float32"}
-_OUTPUT = {"name": "logits", "shape": [1, 10], "dtype": "float32"}
+_INPUT: dict[str, Any] = {"name": "input", "shape": [1, 3, 8, 8], "dtype": "float32"}
+_OUTPUT: dict[str, Any] = {"name": "logits", "shape": [1, 10], "dtype": "float32"}
 
 
 def main() -> None:

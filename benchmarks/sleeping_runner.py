@@ -9,6 +9,8 @@ A line of <work folder>/launches.log for each: mode, the agent's process, when i
 ended, in ns of the monotonic clock. Standard library only.
 """
 
+from __future__ import annotations
+
 import time
 
 STARTED_NS = time.monotonic_ns()
@@ -16,6 +18,10 @@ STARTED_NS = time.monotonic_ns()
 import json  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
+
+TYPE_CHECKING = False  # typing takes as long to import as all the rest
+if TYPE_CHECKING:
+    from typing import Any
 
 #: As long as those of a phone about take, in s.
 GATE_S, REFERENCE_S = 0.5, 1.0
@@ -38,7 +44,7 @@ def main() -> None:
     os.write(log, line.encode())
 
 
-def gate(request: dict) -> None:
+def gate(request: dict[str, Any]) -> None:
     if request.get("readings"):
         sleep_until(REFERENCE_S)
         emit(
@@ -51,7 +57,7 @@ def gate(request: dict) -> None:
          load_1min=0.0, idle_w=None, waited_s=0.0, looks=1, governor=None, exceeded=[])  # fmt: skip
 
 
-def work(request: dict) -> None:
+def work(request: dict[str, Any]) -> None:
     """Modes `measure`, `cold` and `quality`; the protocol asks for no other."""
     emit("page_cache", resident_share=0.0 if request["mode"] == "cold" else 1.0)
     for phase in ("import", "read", "load", "first"):

@@ -142,10 +142,10 @@ def carry(ways: list[Way], commands: IO[str]) -> None:
     while True:
         due_s = min((way.waiting[0][0] for way in ways if way.waiting), default=None)
         left_s = None if due_s is None else max(0.0, due_s - time.monotonic())
-        ready, _, _ = select.select([*sources, commands], [], [], left_s)
+        ready, _, _ = select.select([*sources, commands.fileno()], [], [], left_s)
         now_s = time.monotonic()
         for one in ready:
-            if one is commands:
+            if one == commands.fileno():
                 if not commands.readline():
                     return
                 counts = {

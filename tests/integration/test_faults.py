@@ -21,15 +21,15 @@ from pathlib import Path
 import paramiko
 import psutil
 import pytest
-from cellfarm.devices import adb, open_device, ssh
+from cellfarm.devices import adb, ssh
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.devices.transport import Interpreter
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError, UserError
+from cellfarm.errors import PermanentDeviceError, TransientDeviceError
 from cellfarm.experiments import patience
 from cellfarm.experiments.patience import Patience
 from cellfarm.processes import die_with_parent
 from cellfarm.project import PACKAGE, Project
-from cellfarm.virtual.starting import inflict, virtual_board, virtual_phone
+from cellfarm.virtual.starting import virtual_phone
 
 from benchmarks.fault_cases import ORPHAN_S, Extent
 from benchmarks.fault_matrix import BOTH, FAULTS, is_as_recorded, run_matrix, table
@@ -44,6 +44,8 @@ STREAM = "setsid sleep 600 </dev/null >/dev/null 2>&1 & while :; do echo on; sle
 
 
 def test_every_fault_of_a_connection_ends_as_recorded(monkeypatch):
+    for way in (adb, ssh):
+        monkeypatch.setattr(way, "CONNECT_TIMEOUT_S", 6.0)
     monkeypatch.setattr(adb, "STALLED_S", 20.0)
     monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1.0)
     faults = [replace(one, lasts_s=one.lasts_s and 2.0) for one in FAULTS]
@@ -67,11 +69,10 @@ def board(tmp_path_factory) -> Iterator[Device]:
 
 
 def use(device: Device) -> Iterator[RemoteTransport]:
-    transport = device.open()
-    transport.prepare()
-    yield transport
-    transport.close()
-    assert wait_until_gone(device.processes, time.monotonic() + ORPHAN_S) == []
+    """A device that is used after all that the tests before did to it; they may leave nothing."""
+    Patience(60, print)(device.transport.prepare)
+    yield device.transport
+    assert wait_until_gone(device.strays, time.monotonic() + ORPHAN_S) == []
 
 
 @pytest.fixture
@@ -226,26 +227,6 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path):
     second.close()
 
 
-def test_faults_reach_a_device_in_a_deep_folder_and_say_what_there_is(tmp_path):
-    """A socket's path has 107 bytes at most, a checkout's as many as its owner likes."""
-    root = tmp_path / ("deep" * 20) / ("deeper" * 10)
-    root.mkdir(parents=True)
-    project = Project(root)
-    with virtual_board(project, "board") as started:
-        transport = open_device(started.document, project)
-        transport.prepare()
-        inflict(project, "board", "cut")
-        with pytest.raises(TransientDeviceError):
-            transport.read("x")
-        Patience(30, print)(transport.prepare)
-        transport.close()
-        with pytest.raises(UserError, match=r"no fault 'melt'; it has .*change_key, cut"):
-            inflict(project, "board", "melt")
-    for name in ("board", "another"):
-        with pytest.raises(UserError, match=f"no virtual device {name} runs"):
-            inflict(project, name, "cut")
-
-
 # Who measures.
 
 
@@ -301,6 +282,8 @@ finally:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
 def test_a_host_that_ends_leaves_nothing_on_the_device(device, number):
+    device.transport.close()
+    assert wait_until_gone(device.processes, time.monotonic() + ORPHAN_S) == []
     host = subprocess.Popen(
         [sys.executable, "-c", _HOST, json.dumps(device.document), device.project.root, STREAM],
         env=os.environ | {
@@ -315,10 +298,8 @@ def test_a_host_that_ends_leaves_nothing_on_the_device(device, number):
         host.send_signal(number)
         host.wait(30)  # and not as long as the command would run
     assert wait_until_gone(device.processes, time.monotonic() + ORPHAN_S) == []
-    again = device.open()
-    again.prepare()
-    assert shell(again, "echo again")[1] == ["again"]
-    again.close()
+    device.transport.prepare()
+    assert shell(device.transport, "echo again")[1] == ["again"]
 
 
 def test_a_board_that_falls_silent_while_it_is_asked_is_given_up(on_board, board, monkeypatch):

@@ -297,15 +297,17 @@ class Agent:
         # The end of what is killed now is none that anybody may take for a measurement's.
         self._writing.acquire(timeout=2)  # who writes may be stuck, as nobody reads
         self._end_all()
-        with contextlib.suppress(OSError):
-            self._local.release_control()
-        self._local.remove("launches")
+        if self._is_ours:  # or all that is another host's
+            with contextlib.suppress(OSError):
+                self._local.release_control()
+            self._local.remove("launches")
         os._exit(0)
 
     def _end_all(self) -> None:
         """What was started here, and what that has started: also what is nobody's child any more."""
         kill_descendants()
-        kill_marked(SPAWNED, HOME=str(self._folder))
+        if self._is_ours:
+            kill_marked(SPAWNED, HOME=str(self._folder))
 
     def _say_alive(self) -> None:
         while True:

@@ -113,10 +113,9 @@ class SshLink:
                 part = file.read(_PART_MB << 20)
                 if number and not part:
                     return
-                # The first part makes the file anew, the others go on with it.
-                more = [f"seek={number * _PART_MB}", "conv=notrunc"] if number else []
-                argv = ["timeout", str(_PART_S), "dd", f"of={destination}", "bs=1M", *more]
-                self._push_part(part, source.name, argv)
+                # What the file held from there on is cut off.
+                place = [f"of={destination}", "bs=1M", f"seek={number * _PART_MB}"]
+                self._push_part(part, source.name, ["timeout", str(_PART_S), "dd", *place])
 
     def _push_part(self, part: bytes, name: str, argv: Sequence[str]) -> None:
         connected = SshChannel(self._start(shlex.join(argv)))
