@@ -280,6 +280,12 @@ finally:
 """
 
 
+def heed_interrupts() -> None:
+    """A shell lets its background jobs ignore Ctrl-C, and they hand that down."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    die_with_parent()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
 def test_a_host_that_ends_leaves_nothing_on_the_device(device, number):
     device.transport.close()
@@ -290,7 +296,7 @@ def test_a_host_that_ends_leaves_nothing_on_the_device(device, number):
             "PYTHONPATH": str(PACKAGE.parent),
             "CELLFARM_ENVIRONMENTS": str(device.project.environments),
         },
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=die_with_parent,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=heed_interrupts,
     )  # fmt: skip
     with host:
         assert host.stdout.readline() == b"on\n", host.stderr.read().decode()
