@@ -21,6 +21,7 @@ from cellfarm.snakemake_run import (
     lift_rate_limit,
     source_of_config,
     take_pipeline_lock,
+    tell_lost,
 )
 
 try:
@@ -95,6 +96,7 @@ onsuccess:
         except CellfarmError as error:
             # All cells are there, and the warehouse is one of an earlier version.
             print(f"cellfarm: {error}", file=sys.stderr)
+        tell_lost(PIPELINE.lost())
 
 
 onerror:

@@ -117,7 +117,7 @@ class Subject:
 def open_direct(lab: Lab, protocol: Mapping[str, Any], **axes: Any) -> Iterator[list[Subject]]:
     """The cells of a matrix, deployed, on this machine, which is ours until the block ends."""
     plan, frozen = lab.plan(protocol, **axes)
-    transport = open_device(frozen["devices"][DEVICE], lab.project.root)
+    transport = open_device(frozen["devices"][DEVICE], lab.project)
     with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
         transport.prepare()
         transport.take_control(protocol["governor"])

@@ -179,8 +179,8 @@ def open_lab(name: str) -> Iterator[Lab]:
 def _watched(launches: list[LaunchTimes]) -> Iterator[None]:
     """Every transport that an experiment opens notes its launches there."""
 
-    def watching(document: Mapping[str, Any], root: Path) -> Transport:
-        return WatchingTransport(open_device(document, root), launches=launches)
+    def watching(document: Mapping[str, Any], project: Project) -> Transport:
+        return WatchingTransport(open_device(document, project), launches=launches)
 
     with patch.object(experiments, "open_device", watching):
         yield

@@ -32,10 +32,11 @@ import numpy as np
 from cellfarm.configuration import read_protocol
 from cellfarm.core.cells import Cell
 from cellfarm.core.digests import digest
-from cellfarm.devices import Transport, open_device
+from cellfarm.devices import Interpreter, Transport, open_device
 from cellfarm.experiments.experiment import Experiment, Running, _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
+from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.payload import pack
 from cellfarm.experiments.summary import Terms
 from cellfarm.locking import file_lock, machine_lock_path
@@ -77,11 +78,14 @@ def measure(options: Options) -> list[Figure]:
         protocol["launches"] = {"min": min(4, options.runs), "max": options.runs}
     with tempfile.TemporaryDirectory(prefix="cellfarm-launch-") as folder:
         experiment = _experiment(Project(Path(folder)), protocol)
-        transport = WatchingTransport(open_device({"work_folder": "work"}, Path(folder)))
+        transport = WatchingTransport(
+            open_device({"transport": "local", "work_folder": "work"}, Project(Path(folder)))
+        )
         transport.prepare()
         facts = transport.facts()
         with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
-            measuring = _Trivial(experiment, transport, facts, {}, lock)
+            patience = Patience(0, print)
+            measuring = _Trivial(experiment, transport, facts, lock, patience)
             began = time.monotonic_ns()
             with contextlib.redirect_stderr(io.StringIO()):
                 measuring.run()
@@ -133,7 +137,7 @@ def _deploy(root: Path, transport: Transport) -> Deployed:
     (root / "work" / "artifact" / "model").write_bytes(bytes(1 << 20))
     count = int(np.prod(OUTPUT["shape"]))
     return Deployed(
-        python=Path(sys.executable),
+        python=Interpreter((sys.executable, "-s", "-E"), {}),
         payload="payload.pyz",
         artifact="artifact",
         inputs="inputs.npz",

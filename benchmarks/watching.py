@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from cellfarm.devices import Launched, Transport
+from cellfarm.devices import Interpreter, Launched, Transport
+from cellfarm.environments import Environment
 
 
 @dataclass
@@ -49,7 +52,7 @@ class WatchingTransport:
         self,
         argv: Sequence[str],
         *,
-        stdin: Callable[[int], bytes],
+        stdin: bytes,
         timeout_s: float,
         variables: Mapping[str, str],
         on_line: Callable[[str], None],
@@ -58,24 +61,37 @@ class WatchingTransport:
         times = LaunchTimes(time.monotonic_ns())
         self.launches.append(times)
 
-        def request(spawned_ns: int) -> bytes:
-            # Asked for as soon as the process has been made and has started its interpreter.
-            times.spawned = time.monotonic_ns()
-            data = stdin(spawned_ns)
-            times.mode = str(json.loads(data).get("mode"))
-            return data
+        times.mode = str(json.loads(stdin).get("mode"))
+
+        class Made(subprocess.Popen[bytes]):
+            """Notes when the process has been made and has started its interpreter."""
+
+            def __init__(self, *arguments: Any, **named: Any) -> None:
+                super().__init__(*arguments, **named)
+                times.spawned = time.monotonic_ns()
 
         def line(text: str) -> None:
             times.ended = time.monotonic_ns()
             times.first = times.first or times.ended
             on_line(text)
 
-        launched = self.inner.run(
-            argv, stdin=request, timeout_s=timeout_s, variables=variables, on_line=line,
-            keep_open=keep_open,
-        )  # fmt: skip
+        with mock.patch.object(subprocess, "Popen", Made):
+            launched = self.inner.run(
+                argv, stdin=stdin, timeout_s=timeout_s, variables=variables, on_line=line,
+                keep_open=keep_open,
+            )  # fmt: skip
         times.returned = time.monotonic_ns()
         return launched
+
+    def close(self) -> None:
+        self.inner.close()
+
+    def interpreter(self, environment: Environment) -> Interpreter:
+        return self.inner.interpreter(environment)
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        return self.inner.variables
 
     def facts(self) -> dict[str, Any]:
         return self.inner.facts()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from cellfarm.devices.local import LocalTransport
+from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import gates
 from cellfarm.experiments.gates import Gates
 from cellfarm.experiments.launch import Deployed, Setting
@@ -44,7 +45,8 @@ class Bench:
 
     def deployed(self) -> Deployed:
         return Deployed(
-            python=Path(sys.executable), payload="payload.pyz", artifact="", inputs="",
+            python=Interpreter((sys.executable, "-s", "-E"), {}), payload="payload.pyz",
+            artifact="", inputs="",
             description={}, given={}, reference={}, classes=False, variables={},
         )  # fmt: skip
 

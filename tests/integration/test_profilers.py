@@ -63,7 +63,7 @@ def profiled(tmp_path) -> Any:
         lines: list[str] = []
         launched = transport.run(
             [sys.executable, "-s", "-E", transport.resolve(payload.name)],
-            stdin=lambda spawned_ns: json.dumps(request | {"spawned_ns": spawned_ns}).encode(),
+            stdin=json.dumps(request).encode(),
             timeout_s=timeout_s,
             variables={},
             on_line=lines.append,

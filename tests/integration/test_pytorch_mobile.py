@@ -117,7 +117,7 @@ def deploy(model: Path, artifact: Path, work: Path) -> tuple[Setting, Deployed]:
     with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as more:
         reference, heldout_reference = dict(one), dict(more)
     deployed = Deployed(
-        python=environment("run").python,
+        python=transport.interpreter(environment("run")),
         payload="payload.pyz",
         artifact="artifact",
         inputs="inputs.npz",

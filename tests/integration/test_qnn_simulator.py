@@ -122,7 +122,7 @@ def test_what_compiles_for_the_htp_is_verified_there(model, tmp_path, variant, l
     with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as more:
         reference, heldout_reference = dict(one), dict(more)
     deployed = Deployed(
-        python=environment("run").python,
+        python=transport.interpreter(environment("run")),
         payload="payload.pyz",
         artifact="artifact",
         inputs="inputs.npz",

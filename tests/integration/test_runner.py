@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.devices.local import LocalTransport
+from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.payload import RUNNER, pack
 from cellfarm.experiments.verification import Comparison
@@ -89,7 +90,7 @@ def launched(tmp_path) -> Launch:
         for name in ("inputs.npz", "heldout.npz"):
             transport.put(tmp_path / name, name)
         deployed = Deployed(
-            python=Path(sys.executable),
+            python=Interpreter((sys.executable, "-s", "-E"), {}),
             payload=payload.name,
             artifact="artifact",
             inputs="inputs.npz",

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from cellfarm.core.cells import Cell
 from cellfarm.devices.local import LocalTransport
+from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import native
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.operators import read_vocabulary
@@ -72,7 +73,7 @@ class Bench:
         (artifact / "model").write_bytes(b"the model")
         self.transport.put(artifact, "artifact")
         self.deployed = Deployed(
-            python=Path(sys.executable),
+            python=Interpreter((sys.executable, "-s", "-E"), {}),
             payload="payload.pyz",
             artifact="artifact",
             inputs="unused",

@@ -134,7 +134,7 @@ class Subject:
         with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as m:
             reference, heldout_reference = dict(one), dict(m)
         deployed = Deployed(
-            python=self.environment("run").python,
+            python=transport.interpreter(self.environment("run")),
             payload="payload.pyz",
             artifact="artifact",
             inputs="inputs.npz",

@@ -112,3 +112,17 @@ def test_a_fingerprint_changes_with_the_hardware_and_system_only(tmp_path, name,
 
 def test_a_fingerprint_names_every_fact_even_unknown_ones():
     assert fingerprint({}) == dict.fromkeys(FINGERPRINT)
+
+
+@pytest.mark.parametrize(
+    ("files", "percent"),
+    [
+        ({"battery/type": "Battery\n", "battery/capacity": "83\n"}, 83.0),  # a phone's
+        ({"bms/capacity": "60\n"}, 60.0),  # a kernel that tells no type
+        ({"usb/type": "USB\n", "usb/capacity": "1\n"}, None),
+        ({"hid/type": "Battery\n", "hid/scope": "Device\n", "hid/capacity": "9\n"}, None),
+    ],
+)
+def test_the_battery_is_the_device_s_own(tmp_path, files, percent):
+    there = {f"sys/class/power_supply/{name}": text for name, text in files.items()}
+    assert facts_of(tmp_path, there)["battery_percent"] == percent

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from cellfarm import locks
 from cellfarm.debian.resolving import is_lock, read_lock
-from cellfarm.environments import library_environment, lock_of
+from cellfarm.environments import SHARED, library_environment, lock_of, shared_requirements
 from cellfarm.locks import LockError, clean_lock, compile_lock, split_lock, uv_reason
 from cellfarm.project import Project
 
@@ -185,8 +185,16 @@ def test_committed_locks_are_those_of_the_libraries(
     assert text.startswith(locks._comment(lines, exclude))
 
 
+@pytest.mark.parametrize("name", SHARED)
+def test_committed_locks_are_those_of_the_shared_environments(name: str) -> None:
+    text = lock_of(PROJECT, name).read_text(encoding="utf-8")
+    assert text.startswith(locks._comment(*shared_requirements(name)))
+
+
 @pytest.mark.parametrize(
-    "path", [*sorted(ENVS.glob("*@*.txt")), ENVS / "models.txt"], ids=lambda p: p.name
+    "path",
+    [*sorted(ENVS.glob("*@*.txt")), *(ENVS / f"{name}.txt" for name in SHARED)],
+    ids=lambda p: p.name,
 )
 def test_committed_locks_are_clean(path: Path) -> None:
     text = path.read_text(encoding="utf-8")

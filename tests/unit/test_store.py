@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 from cellfarm.core import store as store_module
-from cellfarm.core.store import Store, read_header, render, write_atomically
+from cellfarm.core.store import Store, read_header, render
+from cellfarm.files import write_atomically
 from hypothesis import given
 from hypothesis import strategies as st
 

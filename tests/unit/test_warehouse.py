@@ -9,9 +9,10 @@ from typing import Any
 
 import duckdb
 import pytest
-from cellfarm.core.store import Store, write_atomically
+from cellfarm.core.store import Store
 from cellfarm.errors import UserError
 from cellfarm.experiments.verification import Comparison
+from cellfarm.files import write_atomically
 from cellfarm.plan import PlannedCell
 from cellfarm.project import Project
 from cellfarm.warehouse import connect, load, loading, querying, rebuild

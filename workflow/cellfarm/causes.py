@@ -20,10 +20,13 @@ from .labelled import identity
 from .libraries import all_libraries
 from .locks import PURPOSES
 from .project import PACKAGE, Project
+from .targets import BROUGHT, target_of
 
 RUNNER = PACKAGE / "runner"
 #: Titles are for people; nothing measured depends on them.
 _FOR_PEOPLE = ("title",)
+#: Where a device is, how it is selected and when it is left alone; what is measured does not depend on it.
+_OF_THE_FARM = ("address", "labels", "limits", "out_of_service")
 #: Where a user's file stands; what is in it counts.
 _PLACES = ("file", "path")
 #: The scripts of cellfarm/models that only a user's own file passes through.
@@ -50,7 +53,14 @@ def gather(
             for name, version in sorted(versions)
         },
         devices={
-            name: digest([device, fingerprint(facts[name]), *tools.counted_of_device(device)])
+            name: digest(
+                [
+                    _without(device, _OF_THE_FARM),
+                    fingerprint(facts[name]),
+                    *tools.counted_of_device(device),
+                    *built_for(device, facts[name]),
+                ]
+            )
             for name, device in config.devices.items()
         },
         exporter=exporter_digest(project),
@@ -61,6 +71,18 @@ def gather(
             for variant in sorted({cell.variant for cell in cells})
         },
     )
+
+
+def built_for(device: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """What a device's environments are built for, as a list of at most one."""
+    target = None if device["transport"] == "local" else target_of(facts)
+    return [str(target)] if target else []
+
+
+def brought(device: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
+    """The environment of the Python that is put on a device which has none, as a list of at most one."""
+    target = None if device["transport"] == "local" else target_of(facts)
+    return [f"{BROUGHT}+{target}"] if target and target.brought else []
 
 
 def model_causes(project: Project, recipe: Mapping[str, Any]) -> ModelCauses:

@@ -22,6 +22,8 @@ DEFAULT_TOLERANCES: dict[str, dict[str, Any]] = {
     "int8_dynamic": {"min_cosine": 0.95, "max_relative_error": 0.5, "top1": False},
     "int8_weights": {"min_cosine": 0.98, "max_relative_error": 0.5, "top1": False},
 }
+#: What a list of devices may select them by.
+_LABEL = "label:"
 _LISTS = ("models", "libraries", "devices", "variants", "processors", "threads")
 
 
@@ -60,6 +62,7 @@ def load(project: Project, document: Mapping[str, Any], where: str) -> Configura
     tools.check(config.get("tools", {}), where)
     entries = [*config.get("include", ()), *config.get("exclude", ())]
     models = _wanted(config["models"], entries, "model")
+    config["devices"] = _with_labels(project, config["devices"], where)
     devices = _wanted(config["devices"], entries, "device")
     return Configuration(
         where=where,
@@ -134,6 +137,28 @@ def read_device(project: Project, name: str, where: str) -> dict[str, Any]:
             f"found '{device['work_folder']}'"
         )
     return device
+
+
+def _with_labels(project: Project, listed: list[str], where: str) -> list[str]:
+    """Names, with `label:x` replaced by those of all devices that carry the label x."""
+    names: list[str] = []
+    for one in listed:
+        label = one.removeprefix(_LABEL)
+        if label == one:
+            names.append(one)
+            continue
+        known = sorted(path.stem for path in project.devices.glob("*.yaml"))
+        labels = {name: read_device(project, name, where).get("labels", []) for name in known}
+        found = [name for name in known if label in labels[name]]
+        if not found:
+            there = sorted({label for own in labels.values() for label in own})
+            hint = documents.suggestion(label, there)
+            raise UserError(
+                f"{where}: no device carries the label '{label}'{hint}; there are: "
+                f"{', '.join(there) or 'none'}"
+            )
+        names += found
+    return list(dict.fromkeys(names))
 
 
 def read_protocol(project: Project, name: str, where: str) -> dict[str, Any]:

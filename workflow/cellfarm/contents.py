@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from .core.digests import file_digest
-from .core.store import read_object, write_atomically
 from .errors import UserError
+from .files import read_object, write_atomically
 from .labelled import write_list
 from .onnx_data import data_files
 from .project import Project

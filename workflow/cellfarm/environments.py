@@ -19,23 +19,28 @@ from typing import Any
 
 from . import debian, locks
 from .core.digests import digest, file_digest
-from .core.store import read_object, write_atomically
 from .debian.resolving import is_lock
-from .debian.trees import plant, python_script
+from .debian.trees import copy_lean, plant, python_script
 from .errors import PermanentHostError, TransientHostError, UserError
+from .files import read_object, write_atomically
 from .libraries import all_libraries, resolve
 from .locking import file_lock
 from .pip_options import uv_options
 from .processes import die_with_parent
 from .project import PACKAGE, Project
+from .targets import BROUGHT, Target
+from .targets import parse as parse_target
 
 MODELS_ENVIRONMENT = "models"
 #: Where a TFLite file becomes ONNX, and a model of Keras' TFLite.
 TFLITE_ENVIRONMENT = "models.tflite"
-#: The environments that belong to no library, with what they hold, in cellfarm/models.
+#: The environments that belong to no library, with the files of this package that say what they hold.
 SHARED = {
-    MODELS_ENVIRONMENT: "environment.yaml",
-    TFLITE_ENVIRONMENT: "environment.tflite.yaml",
+    MODELS_ENVIRONMENT: "models/environment.yaml",
+    TFLITE_ENVIRONMENT: "models/environment.tflite.yaml",
+    BROUGHT: "devices/environment.yaml",
+    "virtual.busybox": "virtual/environment.busybox.yaml",
+    "virtual.qemu": "virtual/environment.qemu.yaml",
 }
 READY = "ready.json"
 INSTALL_TIMEOUT_S = 3600
@@ -50,26 +55,34 @@ _TRANSIENT = re.compile(
 )
 
 
-def library_environment(library: str, version: str, purpose: str) -> str:
-    """`ncnn@1.0.run`: the name of an environment, which is its lock's name too."""
-    return f"{library}@{version}.{purpose}"
+def library_environment(library: str, version: str, purpose: str, target: str | None = None) -> str:
+    """`ncnn@1.0.run`: the name of an environment: its lock's, and for a device what it is built for."""
+    return f"{library}@{version}.{purpose}{f'+{target}' if target else ''}"
 
 
 def lock_of(project: Project, name: str) -> Path:
-    return project.locks / f"{name}.txt"
+    return project.locks / f"{parse_target(name)[0]}.txt"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment; `folder` carries the digest of the lock and the interpreter."""
+    """A virtual environment; `folder` carries the digest of the lock and the interpreter.
+
+    One with a target is for a device: its packages are in `packages`, and it has no Python.
+    """
 
     name: str
     folder: Path
     lock: Path
+    target: Target | None = None
 
     @property
     def python(self) -> Path:
         return self.folder / "bin" / "python"
+
+    @property
+    def packages(self) -> Path:
+        return self.folder / "packages"
 
     @property
     def record(self) -> Path:
@@ -82,13 +95,14 @@ class Environment:
 
 def locate(project: Project, name: str) -> Environment:
     """The environment of a lock, built or not."""
-    lock = lock_of(project, name)
-    return Environment(name, project.environments / f"{name}-{identify_lock(lock)[:12]}", lock)
+    lock, (_, target) = lock_of(project, name), parse_target(name)
+    folder = project.environments / f"{name}-{identify_lock(lock, target)[:12]}"
+    return Environment(name, folder, lock, target)
 
 
-def identify_lock(path: Path) -> str:
+def identify_lock(path: Path, target: Target | None = None) -> str:
     """A lock's digest with the interpreter's: the same lock picks other wheels elsewhere."""
-    return digest([file_digest(path), python_tag()])
+    return digest([file_digest(path), str(target) if target else python_tag()])
 
 
 def python_tag() -> str:
@@ -121,7 +135,7 @@ def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path
 
 
 def make_locks(project: Project, references: list[str]) -> list[Path]:
-    """Lock anew: the given libraries, or, for none, the models' environments and every library.
+    """Lock anew: the given libraries, or, for none, every library and what belongs to none.
 
     Raises:
         UserError: an unknown library, or a version that does not exist.
@@ -176,6 +190,9 @@ def build(environment: Environment) -> dict[str, Any]:
 
 def _install(environment: Environment) -> None:
     environment.folder.parent.mkdir(parents=True, exist_ok=True)
+    if environment.target is not None:
+        _install_for_device(environment, environment.target)
+        return
     if is_lock(environment.lock.read_text(encoding="utf-8")):
         _install_debian(environment)
         return
@@ -191,6 +208,28 @@ def _install(environment: Environment) -> None:
     _run([*install, compiled, *uv_options(), "--require-hashes", "-r", str(requirements)])
     for requirement in bare:
         _install_cpu_build([*install, compiled], requirement)
+
+
+def _install_for_device(environment: Environment, target: Target) -> None:
+    """The files that a device needs, of its architecture; nothing of them can be run here."""
+    text = environment.lock.read_text(encoding="utf-8")
+    if is_lock(text):
+        tree = plant(text, environment.folder.parent, target.architecture)
+        environment.folder.mkdir()
+        copy_lean(tree, environment.packages, target.architecture)
+        return
+    environment.folder.mkdir()
+    hashed, bare = locks.split_lock(text)
+    requirements = environment.folder / "requirements.txt"
+    requirements.write_text(hashed, encoding="utf-8")
+    install = [
+        str(uv_binary()), "pip", "install", "--quiet", "--python", sys.executable, "--no-deps",
+        "--target", str(environment.packages), "--python-platform", target.platform,
+        "--python-version", target.python, "--only-binary", ":all:",
+    ]  # fmt: skip
+    _run([*install, *uv_options(), "--require-hashes", "-r", str(requirements)])
+    for requirement in bare:
+        _install_cpu_build(install, requirement)
 
 
 def _install_debian(environment: Environment) -> None:
@@ -266,21 +305,21 @@ def clean_variables(extra: dict[str, str] | None = None) -> dict[str, str]:
     return kept | (extra or {})
 
 
-def models_requirements(name: str = MODELS_ENVIRONMENT) -> tuple[list[str], list[str]]:
-    """The requirement lines and excluded names of an environment that builds or exports models."""
+def shared_requirements(name: str = MODELS_ENVIRONMENT) -> tuple[list[str], list[str]]:
+    """The requirement lines and excluded names of an environment that belongs to no library."""
     from .documents import load_yaml
 
-    document = load_yaml(PACKAGE / "models" / SHARED[name])
+    document = load_yaml(PACKAGE / SHARED[name])
     return list(document["requirements"]), list(document.get("exclude", []))
 
 
 def make_shared_lock(project: Project, name: str) -> Path:
-    """Lock an environment of the models' anew.
+    """Lock an environment that belongs to no library anew.
 
     Raises:
         UserError: it cannot be solved, with the resolver's reason.
     """
     path = lock_of(project, name)
-    requirements, exclude = models_requirements(name)
+    requirements, exclude = shared_requirements(name)
     _compile(name, requirements, path, exclude)
     return path

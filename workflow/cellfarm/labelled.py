@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from .core.digests import digest
-from .core.store import write_atomically
 from .errors import UserError
+from .files import write_atomically
 from .project import Project
 
 #: Pictures that are run unless the recipe says another number: half the width of a 95 % interval

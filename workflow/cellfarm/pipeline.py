@@ -14,23 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from . import tools
+from .causes import brought, built_for
 from .configuration import load, load_file
 from .conversion.jobs import RECORD
 from .core.cells import Cell
 from .core.digests import code_digest, digest
 from .core.keys import export_id
 from .core.routes import EDGES, READ_IN, at_hand, previous, route
-from .core.store import Store, read_object, write_atomically
+from .core.store import Store
 from .devices import open_device
 from .environments import MODELS_ENVIRONMENT, library_environment, locate
-from .errors import PermanentDeviceError, UserError
+from .errors import PermanentDeviceError, TransientDeviceError, UserError
 from .fetching import wanted_download
+from .files import read_object, write_atomically
 from .libraries import all_libraries
 from .plan import PlannedCell, freeze, make_plan, save
 from .plan import load as load_plan
 from .project import PACKAGE, Project
 
 STATE = "state.json"
+DeviceError = TransientDeviceError | PermanentDeviceError
 
 
 class Pipeline:
@@ -48,7 +51,7 @@ class Pipeline:
         for name in sorted({planned.cell.device for planned in self.plan.stale}):
             device = self.configuration.devices[name]
             try:
-                open_device(device, self.project.root).check()
+                open_device(device, self.project).check()
             except PermanentDeviceError as error:
                 raise UserError(f"devices/{name}.yaml: {error}") from error
 
@@ -87,9 +90,23 @@ class Pipeline:
         return [] if up_to_date else [self._stamp([], "warehouse")]
 
     def is_measured(self) -> bool:
-        """Whether every cell has a result by now: not so after `snakemake converted`."""
-        store = Store(self.project.cells)
-        return all(store.has(planned.cell, planned.key) for planned in self.plan.cells)
+        """Whether every cell has a result by now, or its device dropped out: not so after
+        `snakemake converted`."""
+        store, lost = Store(self.project.cells), self.lost()
+        return all(
+            planned.cell.device in lost or store.has(planned.cell, planned.key)
+            for planned in self.plan.stale
+        )
+
+    def lost(self) -> dict[str, DeviceError]:
+        """The devices that dropped out of this run's experiments, and why."""
+        found: dict[str, DeviceError] = {}
+        for path in self.experiments():
+            record = read_object(self.project.root / path) or {}
+            if "lost" in record:
+                kind = TransientDeviceError if record["may_come_back"] else PermanentDeviceError
+                found[record["device"]] = kind(record["lost"])
+        return found
 
     def converted_targets(self) -> list[str]:
         """What the stale cells are measured with: run environments and the records of artifacts."""
@@ -173,8 +190,12 @@ class Pipeline:
 
     def _cell_inputs(self, planned: PlannedCell) -> list[str]:
         cell = planned.cell
-        environment = library_environment(cell.library, cell.library_version, "run")
+        device = self.configuration.devices[cell.device]
+        facts = self.plan.facts[cell.device]
+        target = next(iter(built_for(device, facts)), None)
+        environment = library_environment(cell.library, cell.library_version, "run", target)
         return [
+            *(self._path(locate(self.project, name).record) for name in brought(device, facts)),
             self._path(locate(self.project, environment).record),
             f"{self._artifact(planned)}/{RECORD}",
         ]
@@ -266,12 +287,15 @@ class Pipeline:
     def describe(self) -> str:
         """What will be measured and why; one line when there is nothing to do."""
         total = len(self.plan.cells)
+        skipped = [f"  {name} is left out: {why}" for name, why in self.plan.skipped.items()]
         if not self.plan.stale:
-            return (
-                f"cellfarm: nothing to measure: all {total} cells have a result "
+            there = "every cell of the other devices has" if skipped else f"all {total} cells have"
+            told = (
+                f"cellfarm: nothing to measure: {there} a result "
                 "(ranking: cellfarm summary; report: reports/index.html)."
             )
-        lines = [f"cellfarm: {len(self.plan.stale)} of {total} cells to measure:"]
+            return "\n".join([told, *skipped])
+        lines = [f"cellfarm: {len(self.plan.stale)} of {total} cells to measure:", *skipped]
         for (device, model), cells in self.plan.experiments.items():
             count = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
             lines.append(f"  experiment {model} on {device}: {count}")

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .causes import gather
+from .causes import built_for, gather
 from .configuration import Configuration
 from .core import keys
 from .core.cells import Cell
 from .core.digests import digest
 from .core.matrix import expand
 from .core.routes import at_hand, choose
-from .core.store import Store, read_header, write_atomically
-from .devices import open_device
+from .core.store import Store, read_header
+from .devices import open_device, refuse_low_battery
 from .environments import ensure_locks
-from .errors import UserError
+from .errors import PermanentDeviceError, PermanentError, TransientError, UserError
+from .files import read_object, write_atomically
 from .libraries import all_libraries, resolve
 from .project import Project
 
 NEW = "no result yet"
 #: Of a model whose recipe names none: outputs are compared as numbers, not as classes.
 TASK = "encoding"
+#: Devices that are asked for their facts at a time.
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -61,17 +65,20 @@ class PlannedCell:
 class Plan:
     """`cells` is everything wanted; `experiments` groups the stale ones by (device, model).
 
+    `skipped` are devices that this run does without, each with the reason.
+
     `models` and `exporter` are the digests that models' and exports' files are named by.
     """
 
     cells: list[PlannedCell]
     facts: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    skipped: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, keys.ModelCauses] = field(default_factory=dict)
     exporter: str = ""
 
     @property
     def stale(self) -> list[PlannedCell]:
-        return [planned for planned in self.cells if planned.stale]
+        return [one for one in self.cells if one.stale and one.cell.device not in self.skipped]
 
     @property
     def experiments(self) -> dict[tuple[str, str], list[PlannedCell]]:
@@ -92,8 +99,11 @@ def make_plan(project: Project, config: Configuration) -> Plan:
     Raises:
         UserError: an unknown library or version, an exclude entry that matches nothing.
     """
-    facts = {name: read_facts(project, device) for name, device in config.devices.items()}
-    cores = {name: int(entry["cores"]) for name, entry in facts.items()}
+    facts, skipped = read_all_facts(project, config)
+    # Of a device that nothing is known of the cells are told apart and then left out.
+    cores = dict.fromkeys(config.devices, 1) | {
+        name: int(one["cores"]) for name, one in facts.items()
+    }
     try:
         cells = expand(config.document, resolve, cores, config.where)
     except UserError as error:
@@ -102,17 +112,57 @@ def make_plan(project: Project, config: Configuration) -> Plan:
         raise UserError(
             f"{config.where}: exclude takes away every cell: there is nothing to measure"
         )
+    cells = [cell for cell in cells if cell.device in facts]
+    if not cells:
+        told = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+        raise UserError(f"{config.where}: no device can be used ({told})")
     versions = sorted({(cell.library, cell.library_version) for cell in cells})
     ensure_locks(project, versions)
     causes = gather(project, config, cells, facts)
     store = Store(project.cells)
     planned = [_plan_cell(cell, causes, store) for cell in cells]
-    return Plan(planned, facts, causes.models, causes.exporter)
+    return Plan(planned, facts, skipped, causes.models, causes.exporter)
 
 
-def read_facts(project: Project, device: Mapping[str, Any]) -> dict[str, Any]:
-    """A device's facts. A local device answers at once; a remote one is asked once and cached."""
-    return open_device(device, project.root).facts()
+def read_all_facts(
+    project: Project, config: Configuration
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """The devices' facts, asked all at once; and of those that cannot be used, why.
+
+    Of such a device the facts are those of the last time that it answered, if it ever did: its
+    results stay current.
+    """
+    facts, skipped = {}, {}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        asked = {
+            name: pool.submit(_ask, project, device) for name, device in config.devices.items()
+        }
+        for name, answer in asked.items():
+            kept = project.results / "devices" / f"{name}.facts.json"
+            try:
+                facts[name] = answer.result()
+            except (TransientError, PermanentError) as error:
+                skipped[name] = str(error)
+                last = read_object(kept)
+                if last is not None:
+                    facts[name] = last
+                continue
+            is_remote = config.devices[name]["transport"] != "local"
+            if is_remote and read_object(kept) != facts[name]:
+                write_atomically(kept, json.dumps(facts[name]) + "\n")
+    return facts, skipped
+
+
+def _ask(project: Project, device: Mapping[str, Any]) -> dict[str, Any]:
+    if "out_of_service" in device:
+        raise PermanentDeviceError(f"out of service: {device['out_of_service']}")
+    transport = open_device(device, project)
+    try:
+        facts = transport.facts()
+    finally:
+        transport.close()
+    refuse_low_battery(device, facts)
+    return facts
 
 
 def freeze(plan: Plan, config: Configuration, attempt: int = 0) -> dict[str, Any]:
@@ -123,6 +173,11 @@ def freeze(plan: Plan, config: Configuration, attempt: int = 0) -> dict[str, Any
     """
     devices = {planned.cell.device for planned in plan.stale}
     models = {planned.cell.model for planned in plan.stale}
+    targets = {
+        name: target
+        for name in sorted(devices)
+        for target in built_for(config.devices[name], plan.facts[name])
+    }
     document = {
         "attempt": attempt,
         "protocol_name": config.document["protocol"],
@@ -132,6 +187,7 @@ def freeze(plan: Plan, config: Configuration, attempt: int = 0) -> dict[str, Any
             name: config.tolerance(name) for name in {p.cell.variant for p in plan.stale}
         },
         "devices": {name: config.devices[name] for name in sorted(devices)},
+        **({"targets": targets} if targets else {}),
         "models": {name: {"task": TASK, **config.models[name]} for name in sorted(models)},
         "cells": [planned.as_dict() for planned in plan.stale],
     }

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import signal
 import sys
+import time
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -14,3 +19,61 @@ def die_with_parent() -> None:
     """For `preexec_fn`: the kernel kills the child when its parent ends, even by kill -9."""
     if _libc is not None:
         _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> None:
+    """Make this process the parent of its descendants whose own parent ends, so that it can end them."""
+    if _libc is not None:
+        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def kill_descendants(timeout_s: float = 5.0) -> bool:
+    """Kill all that this process started, and what those started, whatever group they went to.
+
+    Returns:
+        Whether none is left.
+    """
+    deadline = time.monotonic() + timeout_s
+    while True:
+        left = _descendants(os.getpid())
+        if not left:
+            return True
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+
+
+def kill_marked(name: str, **values: str) -> None:
+    """Kill every process, but this one, that was started with a variable `name` and with these values."""
+    wanted = {f"{key}={value}".encode() for key, value in values.items()}
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(folder.name)
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            is_marked = any(one.startswith(f"{name}=".encode()) for one in variables)
+            if pid != os.getpid() and is_marked and wanted <= set(variables):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(ancestor: int) -> set[int]:
+    """From /proc: a parent that dies meanwhile hands its children to `ancestor` (see `adopt_orphans`)."""
+    children: dict[int, list[int]] = {}
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            pid = int(folder.name)
+            text = (folder / "stat").read_text(encoding="utf-8", errors="replace")
+            children.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(pid)
+    found: set[int] = set()
+    reached = [ancestor]
+    while reached:
+        for pid in children.get(reached.pop(), []):
+            if pid not in found:
+                found.add(pid)
+                reached.append(pid)
+    return found

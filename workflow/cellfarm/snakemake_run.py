@@ -6,11 +6,18 @@ import contextlib
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from .documents import load_yaml
-from .errors import TransientHostError, UserError
+from .errors import (
+    PermanentDeviceError,
+    TransientDeviceError,
+    TransientError,
+    TransientHostError,
+    UserError,
+)
 from .locking import file_lock
 from .project import Project
 
@@ -72,6 +79,16 @@ def take_pipeline_lock(project: Project) -> None:
             "another run is at work in this folder; wait for it to end, or stop it "
             "(`cellfarm query` and `snakemake -n` work meanwhile)"
         ) from None
+
+
+def tell_lost(lost: Mapping[str, Exception]) -> None:
+    """End the process with a message if devices dropped out of the run, whose report is there."""
+    if not lost:
+        return
+    reasons = "; ".join(f"{name}: {why}" for name, why in lost.items())
+    may_come_back = any(isinstance(why, TransientError) for why in lost.values())
+    kind = TransientDeviceError if may_come_back else PermanentDeviceError
+    fail(kind(f"not every device finished ({reasons}); what was measured is kept: start again"))
 
 
 def fail(error: Exception) -> None:

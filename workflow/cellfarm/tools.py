@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from .core.digests import digest, file_digest
-from .core.store import read_object
 from .documents import suggestion
 from .errors import UserError
+from .files import read_object
 from .libraries import Library, all_libraries
 from .project import Project
 

@@ -98,13 +98,15 @@ def _environments(project: Project, configuration: Configuration) -> Iterator[Fi
 
 def _device(project: Project, configuration: Configuration, name: str) -> Iterator[Finding]:
     device = configuration.devices[name]
-    transport = open_device(device, project.root)
+    transport = open_device(device, project)
     try:
         transport.prepare()
         facts = transport.facts()
     except CellfarmError as error:
         yield Finding("bad", str(error), f"mend devices/{name}.yaml or the device")
         return
+    finally:
+        transport.close()
     yield Finding(
         "ok", f"{facts['cpu'] or 'unknown CPU'}, {facts['cores']} cores, {facts['architecture']}"
     )

@@ -95,7 +95,8 @@ def measure(plan: str, device: str, model: str, record: Path, log: LogOption = N
 @app.command()
 def warehouse(current: str, stamp: Path, log: LogOption = None) -> None:
     """Load what is new into the warehouse."""
-    from ..core.store import Store, write_atomically
+    from ..core.store import Store
+    from ..files import write_atomically
     from ..pipeline import load_current, warehouse_state, write_state
     from ..warehouse import load
 
@@ -117,7 +118,7 @@ def warehouse(current: str, stamp: Path, log: LogOption = None) -> None:
 @app.command()
 def report(stamp: Path, log: LogOption = None) -> None:
     """Write the report from the warehouse."""
-    from ..core.store import write_atomically
+    from ..files import write_atomically
     from ..pipeline import read_state, report_state, write_state
     from ..report import write_report
 

@@ -11,7 +11,7 @@ import typer
 
 from ..errors import CellfarmError
 from ..project import Project
-from . import jobs, models
+from . import devices, jobs, models, virtual
 
 app = typer.Typer(
     name="cellfarm",
@@ -23,6 +23,8 @@ app = typer.Typer(
 )
 app.add_typer(jobs.app, name="job", hidden=True)
 app.add_typer(models.app, name="models")
+app.add_typer(devices.app, name="devices")
+app.add_typer(virtual.app, name="virtual")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--configfile", help="The config; by default config/config.yaml.")
@@ -78,6 +80,16 @@ def doctor(configfile: ConfigOption = None) -> None:
     from .doctor import print_report
 
     raise typer.Exit(print_report(Project.here(), configfile))
+
+
+@app.command()
+def farm(
+    once: Annotated[bool, typer.Option("--once", help="Print the table once and end.")] = False,
+) -> None:
+    """Watch the farm: what every device measures, how far it is, how warm, what is wrong."""
+    from .farm import watch
+
+    watch(Project.here(), once)
 
 
 @app.command()

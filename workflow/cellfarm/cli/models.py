@@ -18,8 +18,8 @@ import yaml
 
 from ..configuration import check_model
 from ..core.routes import format_of
-from ..core.store import write_atomically
 from ..errors import CellfarmError, UserError
+from ..files import write_atomically
 from ..project import Project
 
 app = typer.Typer(help="The models in models/.", no_args_is_help=True)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..analysis.ranking import FLAG_MEANINGS, Entry, Ranking, doubts, rank, ranks
-from ..core.store import read_object
+from ..files import read_object
 from ..project import Project
 from . import accuracy
 

@@ -19,9 +19,9 @@ from typing import Any
 from ..core.digests import digest, file_digest
 from ..core.routes import FILES as FORMAT_FILES
 from ..core.routes import format_of_file, no_route
-from ..core.store import read_object, write_atomically
 from ..environments import Environment, clean_variables
 from ..errors import TransientHostError
+from ..files import read_object, write_atomically
 from ..libraries import Library
 from ..processes import die_with_parent
 from ..project import PACKAGE

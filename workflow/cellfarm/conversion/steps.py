@@ -17,10 +17,10 @@ from ..contents import named_files
 from ..core.keys import export_id as identify_export
 from ..core.keys import identify_artifact
 from ..core.routes import EDGES, FILES, READ_IN, at_hand, choose, previous
-from ..core.store import write_atomically
 from ..environments import MODELS_ENVIRONMENT, library_environment, locate
 from ..errors import InternalMismatch, PermanentHostError
 from ..fetching import fetch, wanted_download
+from ..files import write_atomically
 from ..libraries import all_libraries
 from ..project import Project
 from . import jobs

@@ -7,7 +7,6 @@ few hundred bytes of a record and not its raw samples; the whole file is one JSO
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files import write_atomically
 from .cells import Cell
 
 STATUSES = ("ok", "unsupported", "failed", "timeout", "wrong")
@@ -100,40 +100,6 @@ def read_header(path: Path) -> dict[str, Any]:
     if not isinstance(header, dict) or "key" not in header:
         raise ValueError(f"{path} is not a result")
     return header
-
-
-def read_object(path: Path) -> dict[str, Any] | None:
-    """A small JSON object; None if there is none, or something else."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write, flush to the disk, rename: a reader sees the old file, the new one, or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
-    _sync_folder(path.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _json_files(folder: Path) -> list[Path]:

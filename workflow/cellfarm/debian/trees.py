@@ -7,6 +7,7 @@ Two locks of the same packages share one folder. An environment of a library is 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -36,14 +37,17 @@ exec "$tree/{linker}" --inhibit-cache --library-path "{libraries}" \\
 """
 
 
-def plant(lock: str, environments: Path) -> Path:
+def plant(lock: str, environments: Path, machine: str | None = None) -> Path:
     """The folder of a lock's packages, made unless it is there, below the folder of environments.
+
+    Args:
+        machine: whose packages, as `uname -m` says it; None: this machine's.
 
     Raises:
         PermanentHostError: an architecture that the lock lacks, or packages that no mirror has.
         TransientHostError: no mirror answers, or the disk is full.
     """
-    packages, moment = _of_this_machine(lock)
+    packages, moment = _packages(lock, ARCHITECTURES.get(machine) if machine else architecture())
     folder = environments / f"debian-{digest([one.sha256 for one in packages])[:12]}"
     with file_lock(folder.with_name(f".{folder.name}.lock")):
         if folder.is_dir():
@@ -86,6 +90,41 @@ def python_script(tree: Path, environment: Path) -> str:
     )
 
 
+#: Of a tree, what a Python on a device needs; of its standard library what no runner imports is left out.
+_LEAN = ("lib/{triplet}", "usr/lib/{triplet}", "usr/lib/python3*", "usr/bin/python3.[0-9]*")
+_LEFT_OUT = re.compile(
+    r"/(?:test|tests|idlelib|lib2to3|ensurepip|pydoc_data|turtledemo|tkinter|distutils)(?:/|$)"
+    r"|/(?:gconv|engines-3|ossl-modules|perl5?|audit|girepository-1\.0)(?:/|$)|\.a$"
+)
+
+
+def copy_lean(tree: Path, destination: Path, machine: str) -> None:
+    """What of a tree a device's Python needs, with links resolved: not every device's storage has them."""
+    triplet = _TRIPLETS[ARCHITECTURES[machine]]
+    for pattern in _LEAN:
+        for found in sorted(tree.glob(pattern.format(triplet=triplet))):
+            for path in [found, *sorted(found.rglob("*"))]:
+                relative = path.relative_to(tree)
+                if not path.is_file() or _LEFT_OUT.search(f"/{relative.as_posix()}"):
+                    continue
+                target = destination / relative
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, target)
+                target.chmod(0o755 if os.access(path, os.X_OK) else 0o644)
+
+
+def device_python(folder: str, packages: Path, machine: str) -> list[str]:
+    """The command that starts the Python of a lean copy which stands in `folder` on a device."""
+    name = ARCHITECTURES[machine]
+    triplet = _TRIPLETS[name]
+    (python,) = (path for path in packages.glob(PYTHON) if path.suffix[1:].isdigit())
+    libraries = ":".join(f"{folder}/{one}" for one in library_folders(packages, triplet))
+    return [
+        f"{folder}/lib/{triplet}/{_LINKERS[name]}", "--inhibit-cache", "--library-path", libraries,
+        f"{folder}/{python.relative_to(packages).as_posix()}",
+    ]  # fmt: skip
+
+
 def library_folders(tree: Path, triplet: str) -> list[str]:
     """Folders of libraries: the common ones, and those whose content an installation would link there.
 
@@ -101,9 +140,8 @@ def library_folders(tree: Path, triplet: str) -> list[str]:
     return [folder for folder in common if (tree / folder).is_dir()] + below
 
 
-def _of_this_machine(lock: str) -> tuple[list[Locked], str]:
+def _packages(lock: str, name: str | None) -> tuple[list[Locked], str]:
     read = read_lock(lock)
-    name = architecture()
     if name is None or name not in read.packages:
         known = ", ".join(ARCHITECTURES)
         raise PermanentHostError(

@@ -11,10 +11,11 @@ import os
 import platform
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .control import read_siblings
+from .control import parse_cores, read_siblings
 
 FINGERPRINT = (
     "model",
@@ -56,34 +57,52 @@ _NOTED_ISA = frozenset(
 )
 
 
+@dataclass(frozen=True)
+class Machine:
+    """What no file of a machine tells: `uname -m` and `uname -r`."""
+
+    architecture: str
+    kernel: str | None
+
+
 def read_local(root: Path = Path("/")) -> dict[str, Any]:
     """The facts of this machine; what it does not tell is None.
 
     Args:
         root: where /proc, /sys and /etc stand (tests give a tree of their own).
     """
+    facts = read(root, Machine(platform.machine(), platform.release() or None))
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    cores = len(allowed) if allowed else os.cpu_count()
+    facts |= {"allowed_cores": allowed, "cores": cores, "free_mb": _free_mb()}
+    facts["cpu"] = facts["cpu"] or platform.processor() or None
+    facts["os"] = facts["os"] or platform.platform(terse=True) or None
+    return facts
+
+
+def read(root: Path, machine: Machine) -> dict[str, Any]:
+    """The facts of the machine whose /proc, /sys and /etc stand below `root`."""
     cpuinfo = _text(root / "proc/cpuinfo") or ""
+    allowed = _allowed_cores(root)
     return {
         "model": _machine_model(root),
         "soc": _text(root / "sys/devices/soc0/machine"),
         "cpu": _cpu_name(cpuinfo),
-        "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0))
-        if hasattr(os, "sched_getaffinity")
-        else os.cpu_count(),
-        "allowed_cores": _allowed_cores(),
+        "architecture": machine.architecture,
+        "cores": len(allowed) if allowed else None,
+        "allowed_cores": allowed,
         "clusters": _clusters(root),
         "siblings": read_siblings(root),
         "isa": _isa(cpuinfo),
         "memory_gb": _memory_gb(root),
         "os": _os_build(root),
-        "kernel": platform.release() or None,
+        "kernel": machine.kernel,
         "governor": _first_text(root, "sys/devices/system/cpu/cpufreq/policy*/scaling_governor"),
         "frequency_control": bool(_glob(root, "sys/devices/system/cpu/cpufreq/policy*")),
         "thermal_zones": _thermal_zones(root),
-        "battery_percent": _number(_first_text(root, "sys/class/power_supply/BAT*/capacity")),
+        "battery_percent": _battery_percent(root),
         "load_1min": _load(root),
-        "free_mb": _free_mb(),
+        "free_mb": None,
     }
 
 
@@ -92,11 +111,11 @@ def fingerprint(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {name: facts.get(name) for name in FINGERPRINT}
 
 
-def _allowed_cores() -> list[int] | None:
-    """The processors that this process may run on: fewer than there are in a container."""
-    if not hasattr(os, "sched_getaffinity"):
-        return None
-    return sorted(os.sched_getaffinity(0))
+def _allowed_cores(root: Path) -> list[int] | None:
+    """The processors that a process there may run on: fewer than there are in a container."""
+    status = _text(root / "proc/self/status") or ""
+    found = re.search(r"^Cpus_allowed_list:\s*(\S+)$", status, re.MULTILINE)
+    return parse_cores(found[1]) or None if found else None
 
 
 def _cpu_name(cpuinfo: str) -> str | None:
@@ -105,7 +124,7 @@ def _cpu_name(cpuinfo: str) -> str | None:
         if found:
             return found[1].strip()
     parts = sorted(set(re.findall(r"^CPU part\s*:\s*(\S+)$", cpuinfo, re.MULTILINE)))
-    return f"CPU parts {', '.join(parts)}" if parts else platform.processor() or None
+    return f"CPU parts {', '.join(parts)}" if parts else None
 
 
 def _isa(cpuinfo: str) -> list[str]:
@@ -139,7 +158,7 @@ def _memory_gb(root: Path) -> int | None:
 def _os_build(root: Path) -> str | None:
     release = _text(root / "etc/os-release") or ""
     fields = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', release, re.MULTILINE))
-    return fields.get("PRETTY_NAME") or platform.platform(terse=True) or None
+    return fields.get("PRETTY_NAME") or None
 
 
 def _thermal_zones(root: Path) -> dict[str, float]:
@@ -149,6 +168,16 @@ def _thermal_zones(root: Path) -> dict[str, float]:
         if value is not None:
             zones[f"{zone.name}:{_text(zone / 'type')}"] = value / 1000
     return zones
+
+
+def _battery_percent(root: Path) -> float | None:
+    for supply in _glob(root, "sys/class/power_supply/*"):
+        # A mouse's battery has the scope Device; not every kernel tells a type.
+        if _text(supply / "scope") != "Device" and _text(supply / "type") in ("Battery", None):
+            percent = _number(_text(supply / "capacity"))
+            if percent is not None:
+                return percent
+    return None
 
 
 def _load(root: Path) -> float | None:

@@ -12,14 +12,22 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import PermanentDeviceError, TransientDeviceError
 from ..processes import die_with_parent
 from . import facts as device_facts
 from .control import KEEP, GovernorControl
-from .transport import Launched
+from .transport import SPAWNED, Interpreter, Launched
 
+if TYPE_CHECKING:
+    from ..environments import Environment
+
+_KEPT_VARIABLES = (
+    "PATH", "LANG", "LC_ALL", "TMPDIR", "USER", "LD_LIBRARY_PATH",
+    # where the system's Vulkan drivers are
+    "VK_ICD_FILENAMES", "VK_DRIVER_FILES", "XDG_RUNTIME_DIR",
+)  # fmt: skip
 LOG_TAIL_BYTES = 16_384
 MAX_LINE_BYTES = 16 << 20  # a record of a million samples; more is a runner gone wild
 
@@ -66,6 +74,9 @@ class LocalTransport:
     def release_control(self) -> None:
         self._governor().restore()
 
+    def close(self) -> None:
+        pass
+
     def _governor(self) -> GovernorControl:
         return GovernorControl(Path("/"), self.work_folder / "governor.json")
 
@@ -88,6 +99,14 @@ class LocalTransport:
             ) from error
         return True
 
+    def interpreter(self, environment: Environment) -> Interpreter:
+        return Interpreter((str(environment.python), "-s", "-E"), {})
+
+    @property
+    def variables(self) -> dict[str, str]:
+        kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+        return kept | {"HOME": os.environ.get("HOME", "/nonexistent")}
+
     def resolve(self, name: str) -> str:
         return str((self.work_folder / name).resolve())
 
@@ -95,7 +114,7 @@ class LocalTransport:
         self,
         argv: Sequence[str],
         *,
-        stdin: Callable[[int], bytes],
+        stdin: bytes,
         timeout_s: float,
         variables: Mapping[str, str],
         on_line: Callable[[str], None],
@@ -109,7 +128,7 @@ class LocalTransport:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    env=dict(variables),
+                    env={**variables, SPAWNED: str(spawned_ns)},
                     pass_fds=keep_open,
                     start_new_session=True,  # a group of its own, so that all of it can be killed
                     preexec_fn=die_with_parent,  # a runner must not outlive who measures
@@ -119,7 +138,7 @@ class LocalTransport:
                     f"{argv[0]} cannot be started: {error.strerror}", argv
                 ) from error
             try:
-                timed_out = _converse(process, stdin(spawned_ns), timeout_s, on_line)
+                timed_out = _converse(process, stdin, timeout_s, on_line)
             finally:
                 _kill_group(process)
             return Launched(process.returncode, timed_out, _tail(log.fileno()), spawned_ns)

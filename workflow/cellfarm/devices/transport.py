@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from ..environments import Environment
+
+#: The variable that tells a command when it was spawned.
+SPAWNED = "CELLFARM_SPAWNED_NS"
 
 
 @dataclass(frozen=True)
@@ -20,6 +26,14 @@ class Launched:
     timed_out: bool
     log: str
     spawned_ns: int
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python on a device: the start of its command, and the variables that it needs."""
+
+    argv: tuple[str, ...]
+    variables: Mapping[str, str]
 
 
 class Transport(Protocol):
@@ -64,12 +78,22 @@ class Transport(Protocol):
     def release_control(self) -> None:
         """Put everything back as it was."""
 
+    def close(self) -> None:
+        """Give up the connection to the device, and whatever still runs there for it."""
+
     def put(self, source: Path, name: str) -> bool:
         """Put a file or a folder under a content-addressed name unless it is there already.
 
         Returns:
             Whether anything was copied.
         """
+
+    def interpreter(self, environment: Environment) -> Interpreter:
+        """The Python of an environment, put on the device with its packages unless it is there."""
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """What a command there sees of its surroundings: no setting of the user's but where things are."""
 
     def resolve(self, name: str) -> str:
         """The path of a deployed name as a command on the device must write it."""
@@ -78,7 +102,7 @@ class Transport(Protocol):
         self,
         argv: Sequence[str],
         *,
-        stdin: Callable[[int], bytes],
+        stdin: bytes,
         timeout_s: float,
         variables: Mapping[str, str],
         on_line: Callable[[str], None],
@@ -87,8 +111,9 @@ class Transport(Protocol):
         """Run a command; nothing of it is left running afterwards, whatever happens.
 
         Args:
-            stdin: called with the monotonic time (ns) at which the process was spawned; what it
-                returns is the process's whole standard input.
+            stdin: the process's whole standard input.
+            variables: all that it gets, besides SPAWNED: the device's monotonic time (ns) just
+                before it was spawned.
             on_line: called with each line of its standard output, as it comes.
             keep_open: descriptors that the process inherits (the device's lock).
         """

@@ -15,7 +15,7 @@ from ..analysis.plausibility import fastest_possible_ms
 from ..conversion import jobs
 from ..core.digests import code_digest
 from ..devices import Transport
-from ..environments import library_environment, locate
+from ..environments import Environment, library_environment, locate
 from ..plan import PlannedCell
 from ..project import Project
 from . import native
@@ -74,7 +74,7 @@ class Deployment:
         if tool is None and not library.has_backend:
             return _unsupported(f"no tool of {library.name} is given for this device")
         return Deployed(
-            python=locate(self.project, run_environment(planned)).python,
+            python=self.transport.interpreter(self._environment(planned)),
             payload=f"payloads/{payload.name}",
             artifact=f"artifacts/{content}",
             inputs=f"inputs/{planned.model_id}.npz",
@@ -131,6 +131,10 @@ class Deployment:
             labelled_samples=len(pictures.labels) if pictures and "labelled" in samples else 0,
         )
 
+    def _environment(self, planned: PlannedCell) -> Environment:
+        target = self.plan.get("targets", {}).get(planned.cell.device)
+        return locate(self.project, run_environment(planned, target))
+
     def _given(self, planned: PlannedCell) -> tuple[dict[str, str], dict[str, str]]:
         """The tools that the config and the device's file give to a cell."""
         cell = planned.cell
@@ -156,7 +160,7 @@ class Deployment:
         absent = tools.missing(library, *self._given(planned))
         if absent:
             return _unsupported(absent)
-        state = locate(self.project, run_environment(planned)).state()
+        state = self._environment(planned).state()
         if state is None or state["status"] != "ok":
             reason = state["reason"] if state else "its environment is not built"
             return {"status": "failed", "reason": f"missing library: {reason}"}
@@ -171,8 +175,8 @@ def artifact_folder(project: Project, planned: PlannedCell) -> Path:
     )
 
 
-def run_environment(planned: PlannedCell) -> str:
-    return library_environment(planned.cell.library, planned.cell.library_version, "run")
+def run_environment(planned: PlannedCell, target: str | None = None) -> str:
+    return library_environment(planned.cell.library, planned.cell.library_version, "run", target)
 
 
 def _unsupported(reason: str) -> dict[str, Any]:

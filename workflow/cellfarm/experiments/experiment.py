@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,17 @@ from ..conversion import jobs
 from ..core.digests import code_digest
 from ..core.keys import conversion_of
 from ..core.routes import native_format
-from ..core.store import Store, write_atomically
-from ..devices import Transport, open_device
-from ..errors import InternalMismatch, TransientHostError
+from ..core.store import Store
+from ..devices import Transport, open_device, patience_s, refuse_low_battery
+from ..errors import (
+    InternalMismatch,
+    PermanentDeviceError,
+    TransientDeviceError,
+    TransientError,
+    TransientHostError,
+)
+from ..farm import ATTENTION, IDLE, DeviceState
+from ..files import write_atomically
 from ..locking import file_lock, machine_lock_path
 from ..plan import PlannedCell
 from ..project import Project
@@ -27,6 +38,7 @@ from .deployment import Deployment, artifact_folder
 from .gates import Gates
 from .journal import Journal
 from .launch import Deployed, Setting, cores_of, launch
+from .patience import Patience
 from .progress import Progress
 from .rounds import MEASURE, UNTIMED, due, round_order
 from .speed import DeviceSpeed
@@ -72,28 +84,37 @@ class Experiment:
         self.cells = [
             one for one in everything if (one.cell.device, one.cell.model) == (device, model)
         ]
-        results = [self.store.path(one.cell, one.key) for one in everything]
+        results = {
+            name: [
+                self.store.path(one.cell, one.key) for one in everything if one.cell.device == name
+            ]
+            for name in {one.cell.device for one in everything}
+        }
         least = int(self.protocol["launches"]["min"])
-        self.progress = Progress(f"{model} on {device}", results, least, log)
+        state = DeviceState(project, device)
+        self.progress = Progress(model, device, results, least, state, log)
 
     def run(self, record: Path) -> None:
         """Measure what is still without a result; write the experiment's record at the end.
 
+        A device that drops out does not hold up the others: the record says so, and what was
+        finished is kept.
+
         Raises:
-            TransientHostError, TransientDeviceError, PermanentDeviceError: the device or this
-                machine cannot be used; what was finished is kept.
+            TransientHostError: this machine cannot go on.
         """
-        transport = open_device(self.plan["devices"][self.device], self.project.root)
+        description = self.plan["devices"][self.device]
+        transport = open_device(description, self.project)
+        patience = Patience(patience_s(description), self.progress.note)
         name = "host" if transport.is_host else f"device-{self.device}"
         with file_lock(machine_lock_path(name), on_wait=self.progress.waiting) as lock:
             self._check_sources()
-            transport.prepare()
-            facts = transport.facts()
-            started_at = _now()
-            control = transport.take_control(self.protocol["governor"])
+            told: dict[str, Any] = {"started_at": _now()}
             try:
-                measuring = _Measuring(self, transport, facts, control, lock)
-                orders = measuring.run()
+                self._measure(transport, lock, patience, told)
+            except (TransientDeviceError, PermanentDeviceError) as error:
+                told |= {"lost": str(error), "may_come_back": isinstance(error, TransientError)}
+                self.progress.note(f"given up: {error}")
             except OSError as error:
                 raise TransientHostError(
                     f"a result could not be written: {error.strerror} ({error.filename}); "
@@ -101,8 +122,26 @@ class Experiment:
                 ) from error
             finally:
                 transport.release_control()
-                self.progress.close()
-            self._write_record(record, started_at, facts, orders, measuring)
+                transport.close()
+                self.progress.close(ATTENTION if "lost" in told else IDLE, told.get("lost"))
+            self._write_record(record, told)
+
+    def _measure(
+        self, transport: Transport, lock: int, patience: Patience, told: dict[str, Any]
+    ) -> None:
+        """All rounds; what is found out on the way goes to `told`, which outlives an error."""
+        patience(transport.prepare)
+        facts = patience(transport.facts)
+        told["device_facts"] = dict(facts)
+        refuse_low_battery(self.plan["devices"][self.device], facts)
+        told["control"] = patience(lambda: transport.take_control(self.protocol["governor"]))
+        measuring = _Measuring(self, transport, facts, lock, patience)
+        told["rounds"] = measuring.orders
+        try:
+            measuring.run()
+        finally:
+            told["waited_s"] = measuring.gates.waited_s
+            told["speed"] = measuring.speed.as_dict(self.protocol["target_half_width"])
 
     def commit(
         self,
@@ -160,29 +199,19 @@ class Experiment:
                     "since this run was planned: start it again"
                 )
 
-    def _write_record(
-        self,
-        record: Path,
-        started_at: str,
-        facts: Mapping[str, Any],
-        orders: list[list[str]],
-        measuring: _Measuring,
-    ) -> None:
-        statuses: dict[str, str] = {}
-        for planned in self.cells:
-            statuses[planned.key] = self.store.header(planned.cell, planned.key)["status"]
+    def _write_record(self, record: Path, told: Mapping[str, Any]) -> None:
+        statuses = {
+            planned.key: self.store.header(planned.cell, planned.key)["status"]
+            for planned in self.cells
+            if self.store.has(planned.cell, planned.key)
+        }
         document = {
             "plan": self.plan["id"],
             "device": self.device,
             "model": self.model,
-            "started_at": started_at,
             "ended_at": _now(),
             "seed": self.protocol["seed"],
-            "rounds": orders,
-            "device_facts": dict(facts),
-            "control": measuring.control,
-            "waited_s": measuring.gates.waited_s,
-            "speed": measuring.speed.as_dict(self.protocol["target_half_width"]),
+            **told,
             "cells": statuses,
         }
         write_atomically(record, json.dumps(document, indent=1) + "\n")
@@ -196,14 +225,16 @@ class _Measuring:
         experiment: Experiment,
         transport: Transport,
         facts: Mapping[str, Any],
-        control: Mapping[str, Any],
         lock: int,
+        patience: Patience,
     ) -> None:
         self.experiment = experiment
         self.protocol = experiment.protocol
         self.progress = experiment.progress
+        self.patience = patience
         self.facts = facts
-        self.control = control
+        #: of each round, the cells as they came (short keys)
+        self.orders: list[list[str]] = []
         self.setting = Setting(transport, experiment.protocol, lock)
         self.speed = DeviceSpeed.open(
             experiment.project.calibration(experiment.device), experiment.name, facts
@@ -211,10 +242,10 @@ class _Measuring:
         self.gates = Gates(self.setting, self.progress.gate, self.speed.resting_c)
         self.running: dict[str, Running] = {}
 
-    def run(self) -> list[list[str]]:
-        """Deploy, then rounds until every cell is finished; the order of each round (short keys)."""
+    def run(self) -> None:
+        """Deploy, then rounds until every cell is finished."""
         self._deploy_all()
-        orders = []
+        _import_statistics(wait=self.setting.transport.is_host)
         keys = sorted(one.key for one in self.experiment.cells)
         seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
         cold = self.protocol["cold_cache"]["launches"]
@@ -223,7 +254,7 @@ class _Measuring:
         self.progress.begin(len(self.running), self._launches_left())
         while self.running:
             order = round_order(keys, seed, number)
-            orders.append([key[:8] for key in order])
+            self.orders.append([key[:8] for key in order])
             taken = {
                 key: Counter(launch["mode"] for launch in one.launches)
                 for key, one in self.running.items()
@@ -238,7 +269,6 @@ class _Measuring:
             self.speed.save()
         except OSError as error:  # the results are there; only later experiments would use this
             self.progress.note(f"the calibration could not be kept: {error.strerror}")
-        return orders
 
     def _deploy_all(self) -> None:
         """The cells to launch, by key; those that cannot run at all are committed here."""
@@ -250,7 +280,7 @@ class _Measuring:
         for planned in experiment.cells:
             if experiment.store.has(planned.cell, planned.key):
                 continue
-            deployed = deployment.deploy(planned)
+            deployed = self.patience(partial(deployment.deploy, planned))
             if isinstance(deployed, dict):
                 refusal = {"summary": {}, "flags": [], "log": "", **deployed}
                 experiment.commit(planned, refusal, [], self.facts)
@@ -269,21 +299,31 @@ class _Measuring:
         cores = cores_of(self.protocol, self.facts, cell.threads)
         # Outputs do not depend on how quiet the device is.
         timed = mode not in UNTIMED
-        gate = self.gates.pass_through(one.deployed, cell.threads, cores) if timed else {}
-        result = launch(
-            self.setting,
-            one.deployed,
-            cell,
-            mode=mode,
-            cores=cores,
-            scratch=f"launches/{one.planned.key}-{os.getpid()}",
-            idle_w=gate.get("idle_w"),
-        )
-        result = {"round": number, "session": os.getpid(), "gate": gate} | result
+
+        def attempt() -> dict[str, Any]:
+            gate = self.gates.pass_through(one.deployed, cell.threads, cores) if timed else {}
+            done = launch(
+                self.setting,
+                one.deployed,
+                cell,
+                mode=mode,
+                cores=cores,
+                scratch=f"launches/{one.planned.key}-{os.getpid()}",
+                idle_w=gate.get("idle_w"),
+            )
+            return {"gate": gate} | done
+
+        # What a device measured that was lost meanwhile does not count.
+        result = {"round": number, "session": os.getpid()} | self.patience(attempt)
+        if self.patience.lost:
+            result["lost"] = self.patience.lost
+        gate = result["gate"]
+        if self.facts.get("emulated"):
+            result["emulated"] = True
         self.speed.add(cell.threads, gate)
         one.journal.append(result)
         one.launches.append(result)
-        self.progress.launched(self._launches_left())
+        self.progress.launched(self._launches_left(), gate)
 
     def _finish(self) -> None:
         """Verify, profile and commit the cells that need no further round."""
@@ -319,6 +359,18 @@ class _Measuring:
         least = int(self.protocol["launches"]["min"])
         left = (least - len(of_mode(one.launches, MEASURE)) for one in self.running.values())
         return sum(max(1, count) for count in left)
+
+
+def _import_statistics(wait: bool) -> None:
+    """Import what the first launch's series is looked at with, while that launch runs elsewhere.
+
+    Args:
+        wait: be done with it before anything is measured on this machine.
+    """
+    thread = threading.Thread(target=importlib.import_module, args=("ruptures",), daemon=True)
+    thread.start()
+    if wait:
+        thread.join()
 
 
 def _now() -> str:

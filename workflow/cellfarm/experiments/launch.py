@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..analysis.steady import classify
 from ..core.cells import Cell
-from ..devices import Launched, Transport, choose_cores
+from ..devices import Interpreter, Launched, Transport, choose_cores
 from .accuracy import Pictures
 from .events import Record
 from .native import NativeTool
@@ -24,18 +22,12 @@ from .quality import Quality, assess
 from .rounds import ACCURACY, MEASURE, PROFILE, QUALITY
 from .verification import Comparison, compare, read_arrays
 
-_KEPT_VARIABLES = (
-    "PATH", "LANG", "LC_ALL", "TMPDIR", "USER", "LD_LIBRARY_PATH",
-    # where the system's Vulkan drivers are
-    "VK_ICD_FILENAMES", "VK_DRIVER_FILES", "XDG_RUNTIME_DIR",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Deployed:
     """What a cell's launches need, as the device names it, and what stays on the host."""
 
-    python: Path
+    python: Interpreter
     payload: str
     artifact: str
     inputs: str
@@ -130,7 +122,7 @@ def launch(
             launched = run_runner(setting, deployed, request, record.take)
             data = transport.read(outputs) if record.has_outputs else None
         else:
-            variables = _variables(deployed.variables)
+            variables = _variables(transport, deployed.variables)
             launched, data = run_tool(setting, deployed, request, record, variables, scratch)
     finally:
         transport.remove(outputs)
@@ -169,10 +161,10 @@ def run_runner(
     """Run the payload's runner with a request."""
     transport = setting.transport
     return transport.run(
-        [str(deployed.python), "-s", "-E", transport.resolve(deployed.payload)],
-        stdin=lambda spawned_ns: json.dumps({**request, "spawned_ns": spawned_ns}).encode(),
+        [*deployed.python.argv, transport.resolve(deployed.payload)],
+        stdin=json.dumps(request).encode(),
         timeout_s=timeout_s or setting.protocol["launch_timeout_s"],
-        variables=_variables(deployed.variables),
+        variables=_variables(transport, {**deployed.python.variables, **deployed.variables}),
         on_line=on_line,
         keep_open=[setting.lock],
     )
@@ -213,8 +205,6 @@ def _assess(data: bytes, deployed: Deployed) -> Quality:
         return Quality(problem=str(error))
 
 
-def _variables(extra: Mapping[str, str]) -> dict[str, str]:
+def _variables(transport: Transport, extra: Mapping[str, str]) -> dict[str, str]:
     """A launch sees only these: a stray OMP_NUM_THREADS of the user's must not change results."""
-    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    kept["HOME"] = os.environ.get("HOME", "/nonexistent")
-    return kept | {"PYTHONDONTWRITEBYTECODE": "1"} | dict(extra)
+    return {**transport.variables, "PYTHONDONTWRITEBYTECODE": "1", **extra}

@@ -131,7 +131,7 @@ class _Launch:
         )
 
     def _prepare_cache(self, deployed: Deployed, request: Mapping[str, Any]) -> None:
-        argv = [str(deployed.python), "-s", "-E", "-c", _PREPARE]
+        argv = [*deployed.python.argv, "-c", _PREPARE]
         argv += [self.transport.resolve(deployed.payload), request["artifact"], request["mode"]]
         _, text = self._run(self.transport, argv)
         try:
@@ -188,7 +188,7 @@ class _Launch:
 
         launched = transport.run(
             argv,
-            stdin=lambda _: b"",
+            stdin=b"",
             timeout_s=max(0.1, self.end_s - time.monotonic()),
             variables=self.variables if variables is None else variables,
             on_line=take,

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from ..core.cells import Cell
+from ..farm import DeviceState
 
 LOG_EVERY_S = 15.0
 LIVE_EVERY_S = 0.5
@@ -27,32 +28,45 @@ class Progress:
     """Progress of one experiment within its plan.
 
     Args:
-        title: `mobilenet_v2 on host`.
-        results: where the results of the whole plan will stand, one per cell.
+        results: device -> where the results of the plan's cells will stand, one per cell.
         least: launches that every cell takes at least.
+        state: what `cellfarm farm` shows of the device.
         log: a file that gets every line too.
     """
 
     def __init__(
-        self, title: str, results: Sequence[Path], least: int, log: Path | None = None
+        self,
+        model: str,
+        device: str,
+        results: Mapping[str, Sequence[Path]],
+        least: int,
+        state: DeviceState,
+        log: Path | None = None,
     ) -> None:
-        self._title = title
-        self._missing = list(results)
-        self._total = len(results)
+        self._title = f"{model} on {device}"
+        self._model = model
+        self._all = _Results([path for paths in results.values() for path in paths])
+        self._mine = _Results(results.get(device, ()))
         self._least = least
+        self._state = state
         self._log = log
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._live = sys.stderr.isatty()
+        # Devices at work side by side would write over one another's line.
+        self._live = sys.stderr.isatty() and len(results) < 2
         self._here = 0
         self._left = 0
         self._launches = 0
         self._started = time.monotonic()
         self._printed = 0.0
+        self._temperatures_c: Mapping[str, float] = {}
+        self._tell("starting", "")
 
     def waiting(self, who: str) -> None:
+        self._tell("waiting", f"in use by {who}")
         self._line(f"{self._title}: waiting for the device, in use by {who}")
 
     def deployed(self, name: str) -> None:
+        self._tell("deploying", name.partition("/")[0])
         self._status(f"{self._title}: deployed {name.partition('/')[0]}")
 
     def begin(self, cells: int, left: int) -> None:
@@ -62,33 +76,33 @@ class Progress:
         self._printed = self._started
 
     def note(self, text: str) -> None:
+        self._tell("lost", text)
         self._line(f"{self._title}: {text}")
 
     def gate(self, what: str, waited_s: float) -> None:
         """A launch waits for the device to be quiet, cool, charged and fast."""
-        due = time.monotonic() - self._printed >= (LIVE_EVERY_S if self._live else LOG_EVERY_S)
-        if due:
-            self._printed = time.monotonic()
+        self._tell("waiting", what)
+        if self._is_due():
             text = f"{self._title}: waiting {waited_s:.0f} s for the device: {what}"
             (self._status if self._live else self._line)(text)
 
     def measuring(self, cell: Cell, number: int, mode: str) -> None:
-        due = time.monotonic() - self._printed >= (LIVE_EVERY_S if self._live else LOG_EVERY_S)
-        if not due:
-            return
-        self._printed = time.monotonic()
         doing = _DOING.get(mode, "")
         where = f"{cell.versioned_library} t{cell.threads}, {doing}round {number + 1}"
-        done = self._done()
-        text = f"{self._title}: {where} · {done} of {self._total} cells done{self._eta(done)}"
+        self._tell("measuring", where)
+        if not self._is_due():
+            return
+        done = self._all.done()
+        text = f"{self._title}: {where} · {done} of {self._all.total} cells done{self._eta(done)}"
         if self._live:
             self._status(text)
         else:
             self._line(text)
 
-    def launched(self, left: int) -> None:
+    def launched(self, left: int, gate: Mapping[str, Any]) -> None:
         self._launches += 1
         self._left = left
+        self._temperatures_c = gate.get("temperatures_c") or self._temperatures_c
 
     def finished(self, cell: Cell, result: Mapping[str, Any]) -> None:
         self._here -= 1
@@ -99,26 +113,39 @@ class Progress:
         doubts = f" [{', '.join(result['flags'])}]" if result["flags"] else ""
         setting = f"{cell.variant} {cell.processor} t{cell.threads}"
         self._line(
-            f"[{self._done()}/{self._total}] {cell.model} · {cell.versioned_library} · {setting}"
+            f"[{self._all.done()}/{self._all.total}] {cell.model} · {cell.versioned_library} · {setting}"
             f" · {cell.device}: {what}{doubts}"
         )
 
-    def close(self) -> None:
-        if self._live:
-            self._console.file.write("\r\x1b[2K")
-            self._console.file.flush()
+    def close(self, state: str, reason: str | None) -> None:
+        """The experiment has ended, and leaves the device in a state."""
+        self._clear()
+        self._tell(state, reason or "")
 
-    def _done(self) -> int:
-        """Cells of the whole plan that have a result by now."""
-        self._missing = [path for path in self._missing if not path.exists()]
-        return self._total - len(self._missing)
+    def _tell(self, state: str, doing: str) -> None:
+        zones = self._temperatures_c.values()
+        self._state.tell(
+            state,
+            model=self._model,
+            doing=doing,
+            done=self._mine.done(),
+            total=self._mine.total,
+            temperature_c=max(zones) if zones else None,
+        )
+
+    def _is_due(self) -> bool:
+        """Whether a line about what is going on is due; then it is taken for printed."""
+        due = time.monotonic() - self._printed >= (LIVE_EVERY_S if self._live else LOG_EVERY_S)
+        if due:
+            self._printed = time.monotonic()
+        return due
 
     def _eta(self, done: int) -> str:
         """Time left for the whole plan, as if every cell cost what those so far did."""
         if not self._launches:
             return ""
         each_s = (time.monotonic() - self._started) / self._launches
-        elsewhere = max(0, self._total - done - self._here)
+        elsewhere = max(0, self._all.total - done - self._here)
         minutes, seconds = divmod(round(each_s * (self._left + elsewhere * self._least)), 60)
         return f" · about {f'{minutes} min ' if minutes else ''}{seconds} s left"
 
@@ -128,10 +155,27 @@ class Progress:
             self._console.file.write(f"\r\x1b[2K{text[:width]}")
             self._console.file.flush()
 
+    def _clear(self) -> None:
+        if self._live:
+            self._console.file.write("\r\x1b[2K")
+            self._console.file.flush()
+
     def _line(self, text: str) -> None:
-        self.close()
+        self._clear()
         self._console.print(text, markup=False)
         if self._log:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("a", encoding="utf-8") as file:
                 file.write(text + "\n")
+
+
+class _Results:
+    """Results that a plan waits for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._missing = list(paths)
+        self.total = len(self._missing)
+
+    def done(self) -> int:
+        self._missing = [path for path in self._missing if not path.exists()]
+        return self.total - len(self._missing)

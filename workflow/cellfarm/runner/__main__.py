@@ -15,6 +15,9 @@ import os  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
 
+#: By the same clock, set by who started this process.
+SPAWNED_NS = int(os.environ["CELLFARM_SPAWNED_NS"])
+
 #: mode of a request -> the module that does it
 MODES = {
     "measure": "measuring",
@@ -37,7 +40,7 @@ def main() -> int:
 
     request = json.load(sys.stdin)
     request["started_ns"] = STARTED_NS
-    emit("start", ms=(STARTED_NS - request["spawned_ns"]) / 1e6, pid=os.getpid())
+    emit("start", ms=(STARTED_NS - SPAWNED_NS) / 1e6, pid=os.getpid())
     try:
         importlib.import_module(MODES[request["mode"]]).run(request, emit)
     except BaseException as error:  # whatever it is, the host must learn of it

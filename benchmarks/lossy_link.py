@@ -1,0 +1,278 @@
+"""The default experiment on a board at the end of a slow link that loses packets.
+
+SqueezeNet 1.1 on ncnn with the config's threads, protocol `quick`, on a virtual board in a network
+namespace behind a link of 10 ms each way that loses 1 % of the packets each way (benchmarks.tun_link), and on
+the same kind of board on plain loopback, in turns. The first experiment on each puts everything there; the
+others find it there, and are what is compared: their whole time, and the latencies that they measured, which
+the link must not touch. The boards are this machine behind an sshd: they are told not to say that they are
+virtual, so that the experiments are whole ones, and what they measure is no result.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+from cellfarm.configuration import read_protocol
+from cellfarm.experiments.experiment import Experiment
+from cellfarm.locking import file_lock, machine_lock_path
+from cellfarm.virtual.starting import virtual_board
+
+from . import tun_link
+from .comparing import geometric_interval, geometric_mean, percent, percent_interval
+from .figures import Baseline, Figure, NotMeasurable, Options, keep_raw, shown, spread
+from .lab import SMOKE
+from .project_copy import ProjectCopy, open_copy
+from .results import brief, latency_ms
+from .timed_transport import CountingLink, Spent, timed_experiments
+
+DELAY_MS, LOSS = 10.0, 0.01
+MODEL, LIBRARY, PROTOCOL = "squeezenet1_1", "ncnn", "quick"
+NEAR, FAR = "bench_near", "bench_far"
+ROUNDS = 4
+CONNECTIONS = 20
+
+
+@dataclass
+class Ran:
+    """One experiment.
+
+    Attributes:
+        spent: seconds in the transport, by method.
+        planned: how many cells it had; `results` are those that it gave.
+    """
+
+    wall_s: float
+    planned: int
+    results: list[dict[str, Any]]
+    spent: Spent
+    pushed_bytes: int
+    lost: int = 0
+    dropped_out: str | None = None
+
+    @property
+    def ok(self) -> int:
+        return sum(one["status"] == "ok" for one in self.results)
+
+
+@dataclass
+class Board:
+    """A board with its experiments: the first, and those that found everything there."""
+
+    first: Ran
+    later: list[Ran] = field(default_factory=list)
+
+    @property
+    def wall_s(self) -> list[float]:
+        return [one.wall_s for one in self.later]
+
+    @property
+    def all(self) -> list[Ran]:
+        return [self.first, *self.later]
+
+    @property
+    def ok_percent(self) -> float:
+        return 100.0 * sum(one.ok for one in self.all) / sum(one.planned for one in self.all)
+
+    def spent_s(self, *methods: str) -> float:
+        """Median over the later experiments."""
+        return median(sum(one.spent.get(name, 0.0) for name in methods) for one in self.later)
+
+
+def measure(options: Options) -> list[Figure]:
+    rounds = options.runs or (1 if options.quick else ROUNDS)
+    with (
+        open_copy("lossy_link") as copy,
+        tun_link.connected(DELAY_MS, LOSS) as link,
+        virtual_board(copy.project, NEAR, emulated=False) as near,
+        virtual_board(
+            copy.project, FAR, address=link.address, prefix=link.prefix, emulated=False
+        ) as far,
+        file_lock(machine_lock_path("host"), on_wait=_waiting),
+    ):
+        for started in (near, far):
+            copy.add_device(started.document)
+        round_trip_ms = _round_trip_ms(far.document["address"])
+        found = {name: Board(_experiment(copy, name, options)) for name in (NEAR, FAR)}
+        for number in range(rounds):
+            for name in (NEAR, FAR) if number % 2 else (FAR, NEAR):
+                found[name].later.append(_experiment(copy, name, options))
+        counts = link.counted()
+        lost_percent = 100 * counts["dropped"] / (counts["carried"] + counts["dropped"])
+        plain_ms = _round_trip_ms(near.document["address"])
+    told = {
+        "round trip (median of TCP connections)": (
+            f"{shown(round_trip_ms)} ms; on loopback {shown(plain_ms)} ms"
+        ),
+        "TCP's congestion control": tun_link.CONGESTION_CONTROL,
+        "packets lost": f"{lost_percent:.2f} % of {counts['carried'] + counts['dropped']}",
+    }
+    keep_raw("lossy_link", options, {name: _raw(board) for name, board in found.items()} | told)
+    return _figures(found[NEAR], found[FAR], told)
+
+
+def _experiment(copy: ProjectCopy, name: str, options: Options) -> Ran:
+    """Measure the cells of one board anew.
+
+    Raises:
+        NotMeasurable: it was refused before anything was measured.
+    """
+    copy.forget_results()
+    protocol = read_protocol(copy.project, PROTOCOL, "benchmarks")
+    if options.quick:
+        protocol |= SMOKE | {"gates": protocol["gates"] | {"wait_s": 0.2, "budget_s": 2}}
+    plan, frozen = copy.plan(protocol, devices=[name], models=[MODEL], libraries=[LIBRARY])
+    spent: Spent = {}
+    links: list[CountingLink] = []
+    record = copy.project.results / f"experiments/{frozen['id']}/{name}/{MODEL}.json"
+    with timed_experiments(spent, links):
+        began_s = time.monotonic()
+        Experiment(copy.project, frozen, name, MODEL).run(record)
+        wall_s = time.monotonic() - began_s
+    results = copy.results()
+    if not results:
+        raise NotMeasurable(f"{name}: no cell was measured: {copy.records()[0].get('lost')}")
+    return Ran(
+        wall_s=wall_s,
+        planned=len(plan.cells),
+        results=results,
+        spent=spent,
+        pushed_bytes=sum(sum(link.pushed_bytes) for link in links),
+        lost=sum(launch.get("lost", 0) for one in results for launch in one["launches"]),
+        dropped_out=copy.records()[0].get("lost"),
+    )
+
+
+def _figures(near: Board, far: Board, told: Mapping[str, str]) -> list[Figure]:
+    lost = sum(one.lost for one in far.all)
+    dropped_out = [one.dropped_out for one in far.all if one.dropped_out]
+    return [
+        Figure(
+            what=f"cells `ok` over the link, of {sum(one.planned for one in far.all)}",
+            value=far.ok_percent,
+            unit="%",
+            least=100.0,
+            baselines=[Baseline("on loopback", near.ok_percent, "%")],
+            details={
+                **told,
+                "launches that were lost and done again": lost,
+                "experiments that were given up": "; ".join(dropped_out) or "none",
+            },
+        ),
+        Figure(
+            what="what the link adds to an experiment that finds everything there",
+            value=percent(median(far.wall_s) / median(near.wall_s)),
+            unit="%",
+            baselines=[Baseline("on loopback", median(near.wall_s), "s")],
+            details={
+                "over the link": spread(far.wall_s, "s"),
+                "on loopback": spread(near.wall_s, "s"),
+                **_where(far, near),
+                "a launch with its gate": f"{_per_launch_s(far)}; on loopback {_per_launch_s(near)}",
+            },
+        ),
+        Figure(
+            what="first experiment over the link, with everything that it puts there",
+            value=far.first.wall_s,
+            unit="s",
+            baselines=[Baseline("on loopback", near.first.wall_s, "s")],
+            details={"pushed": f"{far.first.pushed_bytes / 1e6:.0f} MB"},
+        ),
+        *_latency(near, far),
+    ]
+
+
+def _latency(near: Board, far: Board) -> list[Figure]:
+    """The same cells' latencies over the link and on loopback, experiment by experiment."""
+    try:
+        settings = _ratios(near.later, far.later)
+        alone = _ratios(near.later[::2], near.later[1::2])
+    except KeyError:
+        print("  not measured: latencies, as a cell has none", flush=True)
+        return []
+    baselines = []
+    if alone:
+        baselines.append(Baseline("loopback less itself", percent(geometric_mean(alone)), "%"))
+    return [
+        Figure(
+            what="latency over the link less that on loopback (geometric mean of the ratios)",
+            value=percent(geometric_mean(settings)),
+            unit="%",
+            baselines=baselines,
+            details={
+                "interval": percent_interval(geometric_interval(settings)),
+                "over the link": spread(_latencies_ms(far), "ms"),
+                "on loopback": spread(_latencies_ms(near), "ms"),
+            },
+        )
+    ]
+
+
+def _ratios(ones: list[Ran], others: list[Ran]) -> list[list[float]]:
+    """For each cell, latency in the second experiment of each pair over that in the first."""
+    ratios: dict[int, list[float]] = {}
+    for one, other in zip(ones, others, strict=False):
+        known = {result["cell"]["threads"]: latency_ms(result) for result in one.results}
+        for result in other.results:
+            threads = result["cell"]["threads"]
+            ratios.setdefault(threads, []).append(latency_ms(result) / known[threads])
+    return list(ratios.values())
+
+
+def _latencies_ms(board: Board) -> list[float]:
+    return [latency_ms(one) for ran in board.later for one in ran.results]
+
+
+def _where(far: Board, near: Board) -> dict[str, str]:
+    """What of the transport's work took longer."""
+    parts = {
+        "connection and agent's start": ("prepare",),
+        "facts": ("facts",),
+        "look at every file": ("put", "interpreter"),
+        "launches and gates": ("run",),
+        "outputs": ("read", "remove"),
+        "closing": ("take_control", "release_control", "close"),
+    }
+    return {
+        f"of it, {what}": (
+            f"{shown(far.spent_s(*methods))} s, on loopback {shown(near.spent_s(*methods))} s"
+        )
+        for what, methods in parts.items()
+    }
+
+
+def _per_launch_s(board: Board) -> str:
+    """A launch with its gate, and how many there were in an experiment: it stops when it knows enough."""
+    counts = [sum(len(one["launches"]) for one in ran.results) for ran in board.later]
+    return f"{shown(board.spent_s('run') / median(counts))} s, {median(counts):.0f} of them"
+
+
+def _raw(board: Board) -> list[dict[str, Any]]:
+    return [
+        {
+            "wall_s": one.wall_s,
+            "spent_s": one.spent,
+            "pushed_bytes": one.pushed_bytes,
+            "lost": one.lost,
+            "results": [brief(result) for result in one.results],
+        }
+        for one in board.all
+    ]
+
+
+def _round_trip_ms(address: Mapping[str, Any]) -> float:
+    """A TCP connection is there after one round trip, unless a packet is lost."""
+    found = []
+    for _ in range(CONNECTIONS):
+        began_s = time.monotonic()
+        with socket.create_connection((address["host"], address["port"]), 30):
+            found.append((time.monotonic() - began_s) * 1e3)
+    return median(found)
+
+
+def _waiting(who: str) -> None:
+    print(f"  waiting for this machine, being measured by {who}", flush=True)

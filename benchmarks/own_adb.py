@@ -1,0 +1,54 @@
+"""An adb server of a benchmark's own: the user's phones have no part in it, and nothing of it stays."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from unittest.mock import patch
+
+import adbutils
+
+from .figures import NotMeasurable
+
+START_TIMEOUT_S = 30.0
+
+
+@contextlib.contextmanager
+def own_adb_server() -> Iterator[None]:
+    """Let adbutils, and every process that is started in the block, talk to a server of its own.
+
+    Raises:
+        NotMeasurable: the server does not start.
+    """
+    with tempfile.TemporaryDirectory(prefix="cellfarm-adb-") as folder:
+        where = {"ANDROID_ADB_SERVER_PORT": str(free_port())}
+        # Where the server looks for keys and writes its log.
+        own = os.environ | where | {"ADB_MDNS": "0", "HOME": folder, "TMPDIR": folder}
+        with patch.dict(os.environ, where):
+            _adb("start-server", own)
+            try:
+                yield
+            finally:
+                _adb("kill-server", own)
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _adb(command: str, variables: dict[str, str]) -> None:
+    try:
+        subprocess.run(
+            [adbutils.adb_path(), command], env=variables, stdin=subprocess.DEVNULL,
+            # The server inherits them: a pipe would not end.
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            timeout=START_TIMEOUT_S, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        raise NotMeasurable(f"adb {command}: {error}") from error

@@ -1,0 +1,78 @@
+"""A transport that adds up how long each of its methods took and leaves all else to another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import patch
+
+import cellfarm.experiments.experiment as experiments
+from cellfarm.devices import Transport, open_device
+from cellfarm.devices.link import Channel, Link
+from cellfarm.project import Project
+
+#: What was done -> seconds.
+Spent = dict[str, float]
+
+
+class TimedTransport:
+    """Adds to `spent`. A method that calls another of the same transport counts as one."""
+
+    def __init__(self, inner: Transport, spent: Spent) -> None:
+        self._inner = inner
+        self._spent = spent
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inner, name)
+        return self._timed(name, found) if callable(found) else found
+
+    def _timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*arguments: Any, **named: Any) -> Any:
+            began_s = time.monotonic()
+            try:
+                return method(*arguments, **named)
+            finally:
+                self._spent[name] = self._spent.get(name, 0.0) + time.monotonic() - began_s
+
+        return timed
+
+
+class CountingLink:
+    """Notes the size of every file that is pushed."""
+
+    def __init__(self, inner: Link) -> None:
+        self._inner = inner
+        self.pushed_bytes: list[int] = []
+
+    def open(self, argv: Sequence[str]) -> Channel:
+        return self._inner.open(argv)
+
+    def push(self, source: Path, destination: str) -> None:
+        self.pushed_bytes.append(source.stat().st_size)
+        self._inner.push(source, destination)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def count_pushes(transport: Any) -> CountingLink:
+    """Let a remote transport's link note what it pushes."""
+    counting = CountingLink(transport._link)
+    transport._link = counting
+    return counting
+
+
+@contextmanager
+def timed_experiments(spent: Spent, links: list[CountingLink]) -> Iterator[None]:
+    """Every remote device that an experiment of this process opens is timed, its pushes counted."""
+
+    def timed(document: Mapping[str, Any], project: Project) -> Transport:
+        transport = open_device(document, project)
+        links.append(count_pushes(transport))
+        return cast(Transport, TimedTransport(transport, spent))
+
+    with patch.object(experiments, "open_device", timed):
+        yield

@@ -1,0 +1,186 @@
+"""A farm of a phone behind the real adb server and a board behind a real sshd: what a run makes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from cellfarm.project import Project
+from cellfarm.virtual.starting import inflict, virtual_board, virtual_phone
+
+from tests.support.farm import PROTOCOL, Farm, kill_group
+
+pytestmark = [
+    pytest.mark.pipeline,
+    pytest.mark.skipif(not shutil.which("sshd", path="/usr/sbin"), reason="no sshd is installed"),
+]
+
+#: Launches that take a while, to have something to lose. Of an emulated cell there is one, and another
+#: for the held-out inputs.
+SLOW = PROTOCOL | {"samples": {"min": 3, "max": 1000, "seconds": 2.0}}
+
+
+@pytest.fixture
+def devices(farm: Farm) -> Iterator[ExitStack]:
+    """Starts virtual devices for `farm` that end with the test."""
+    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+        patch.setenv("CELLFARM_ENVIRONMENTS", farm.variables()["CELLFARM_ENVIRONMENTS"])
+        yield stack
+
+
+def start(farm: Farm, devices: ExitStack, kind: str, name: str, **limits: float) -> None:
+    begin = {"phone": virtual_phone, "board": virtual_board}[kind]
+    document = devices.enter_context(begin(Project(farm.root), name)).document
+    farm.write(f"devices/{name}.yaml", document | ({"limits": limits} if limits else {}))
+
+
+def rows_of(farm: Farm, device: str) -> list[dict[str, object]]:
+    return farm.query(f"FROM cells WHERE device = '{device}' ORDER BY model, library")
+
+
+def journaled(farm: Farm, device: str) -> int:
+    files = (farm.root / "results/journal" / device).rglob("*.jsonl")
+    return sum(path.read_bytes().count(b"\n") for path in files)
+
+
+def on_the_device(farm: Farm, name: str) -> list[Path]:
+    """What launches left in a board's work folder."""
+    return list((farm.root / f"results/virtual/{name}/work/launches").glob("*"))
+
+
+def test_a_phone_and_a_board_measure_what_the_host_does(farm: Farm, devices: ExitStack) -> None:
+    start(farm, devices, "phone", "phone")
+    start(farm, devices, "board", "board")
+    farm.configure(devices=["host", "label:virtual"], models=["small_squeezenet"])
+    first = farm.run("measured").stdout
+    for device in ("phone", "board"):
+        rows = rows_of(farm, device)
+        assert {row["library"] for row in rows} == {"ncnn", "onnxruntime"}
+        for row in rows:
+            assert (row["status"], row["emulated"]) == ("ok", True), row["reason"]
+            assert row["latency_ms"] is None  # an emulator's time is nobody's latency
+            assert row["cosine"] > 0.99
+        assert f"experiment small_squeezenet on {device}: 2 cells" in first
+    assert {row["status"] for row in rows_of(farm, "host")} == {"ok"}
+    assert "nothing to measure: all 6 cells" in farm.run("measured").stdout
+    said = farm.cellfarm("devices")
+    assert "Virtual Phone" in said and said.count("emulated") == 2
+    assert farm.cellfarm("farm", "--once").count("idle") >= 3
+    # Where it is does not count; what it runs does.
+    farm.edit("devices/board.yaml", lambda text: text.replace("- virtual", "- virtual\n- bench"))
+    assert "nothing to measure" in farm.run("measured").stdout
+
+
+def test_a_connection_that_breaks_while_measuring_costs_no_result(
+    farm: Farm, devices: ExitStack
+) -> None:
+    start(farm, devices, "board", "board")
+    farm.write("config/protocols/slow.yaml", SLOW)
+    farm.configure(devices=["board"], models=["small_squeezenet"], protocol="slow")
+    run = farm.start("measured")
+    for launches in (0, 1, 2):
+        farm.wait_for(lambda least=launches: journaled(farm, "board") >= least)
+        time.sleep(0.3)  # in the middle of whatever comes next
+        inflict(Project(farm.root), "board", "cut")
+    assert run.wait(timeout=300) == 0, (farm.root / "started.log").read_text()[-4000:]
+    rows = rows_of(farm, "board")
+    assert [(row["status"], row["launches"]) for row in rows] == [("ok", 1), ("ok", 1)]
+    files = (farm.root / "results/cells").rglob("*.json")
+    documents = [json.loads(path.read_text()) for path in files if "board" in str(path)]
+    assert sum(one.get("lost", 0) for each in documents for one in each["launches"]) >= 1
+    assert not on_the_device(farm, "board")
+
+
+def test_a_device_that_is_lost_holds_nobody_up(farm: Farm, devices: ExitStack) -> None:
+    start(farm, devices, "board", "lost", patience_s=5)
+    start(farm, devices, "board", "other")
+    farm.write("config/protocols/slow.yaml", SLOW)
+    models = ["small_squeezenet", "small_mobilenet"]
+    farm.configure(devices=["lost", "other"], models=models, protocol="slow")
+    run = farm.start()
+    farm.wait_for(lambda: any((farm.root / "results/cells/lost").rglob("*.json")))
+    inflict(Project(farm.root), "lost", "leave")
+    log = farm.root / "started.log"
+    assert run.wait(timeout=300) == 75, log.read_text()[-4000:]
+    said = log.read_text()
+    assert "not every device finished (lost: the device cannot be reached" in said
+    assert "Traceback" not in said and "127.0.0.1" not in said
+    # The other's are there, and so are the ranking, the report and what the lost one had finished.
+    assert {row["status"] for row in rows_of(farm, "other")} == {"ok"}
+    assert (farm.root / "reports/index.html").is_file() and len(rows_of(farm, "other")) == 4
+    kept = len(rows_of(farm, "lost"))
+    assert 1 <= kept < 4
+    assert "needs attention" in farm.cellfarm("farm", "--once")
+    # While it is away it is left out; when it is back, the rest is measured.
+    assert "lost is left out: the device cannot be reached" in farm.run("measured").stdout
+    inflict(Project(farm.root), "lost", "return")
+    before = farm.result_files()
+    farm.run("measured")
+    assert [row["status"] for row in rows_of(farm, "lost")] == ["ok"] * 4
+    assert sum("lost" in path for path in set(farm.result_files()) - set(before)) == 4 - kept
+    assert "needs attention" not in farm.cellfarm("farm", "--once")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
+def test_a_run_that_ends_leaves_nothing_on_the_device(
+    farm: Farm, devices: ExitStack, number: int
+) -> None:
+    start(farm, devices, "board", "board")
+    farm.write("config/protocols/slow.yaml", SLOW)
+    farm.configure(devices=["board"], models=["small_squeezenet"], protocol="slow")
+    run = farm.start("measured")
+    farm.wait_for(lambda: journaled(farm, "board") >= 1)
+    kill_group(run, number)
+    assert run.wait(timeout=120) != 0
+    deadline = time.monotonic() + 40
+    while left := running_on(farm, "board"):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+    assert not on_the_device(farm, "board")
+    farm.run("measured")
+    assert [row["launches"] for row in rows_of(farm, "board")] == [1, 1]
+
+
+def running_on(farm: Farm, name: str) -> list[list[str]]:
+    """Commands that name a board's work folder."""
+    folder = str(farm.root / f"results/virtual/{name}/work")
+    return [
+        process.cmdline()
+        for process in farm.processes()
+        if process.pid != os.getpid() and any(folder in part for part in process.cmdline())
+    ]
+
+
+def test_two_farms_want_the_same_board(farm: Farm, devices: ExitStack, tmp_path: Path) -> None:
+    farm.write("config/protocols/slow.yaml", SLOW)
+    other = farm.copy(tmp_path / "other")
+    start(farm, devices, "board", "board")
+    farm.configure(devices=["board"], models=["small_squeezenet"], protocol="slow")
+    # Under another name, so that only the lock on the device itself keeps them apart.
+    document = (farm.root / "devices/board.yaml").read_text().replace("name: board", "name: same")
+    (other.root / "devices/same.yaml").write_text(document)
+    other.configure(devices=["same"], models=["small_squeezenet"], protocol="slow")
+    runs = [farm.start("measured"), other.start("measured")]
+    logs = [(one.root / "started.log") for one in (farm, other)]
+    ends = [run.wait(timeout=400) for run in runs]
+    assert ends == [0, 0], "".join(log.read_text()[-3000:] for log in logs)
+    assert [row["launches"] for row in rows_of(farm, "board")] == [1, 1]
+    assert [row["launches"] for row in rows_of(other, "same")] == [1, 1]
+    spans = []
+    for one in (farm, other):
+        for path in (one.root / "results/cells").rglob("*.json"):
+            document = json.loads(path.read_text())
+            if document["cell"]["device"] in ("board", "same"):
+                times = [launch["started_at"] for launch in document["launches"]]
+                spans.append((min(times), max(times), one.root))
+    spans.sort()
+    order = [root for *_, root in spans]
+    assert order in ([farm.root] * 2 + [other.root] * 2, [other.root] * 2 + [farm.root] * 2)
+    assert "another cellfarm measures on this device" in "".join(log.read_text() for log in logs)

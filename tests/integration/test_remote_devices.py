@@ -1,0 +1,140 @@
+"""The same on a virtual phone behind the real adb server, and on a board behind a real sshd."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+
+import adbutils
+import pytest
+from cellfarm.devices import Transport, open_device
+from cellfarm.environments import library_environment, locate
+from cellfarm.errors import TransientDeviceError
+from cellfarm.project import Project
+from cellfarm.targets import target_of
+from cellfarm.virtual.starting import Started, virtual_board, virtual_phone
+
+from tests.support.projects import REPOSITORY
+
+HERE = Project(REPOSITORY)
+
+
+@pytest.fixture(scope="module")
+def adb_server(tmp_path_factory) -> Iterator[None]:
+    """An adb server of the tests' own."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    folder = tmp_path_factory.mktemp("adb")
+    own = {
+        "ANDROID_ADB_SERVER_PORT": str(port), "ADB_MDNS": "0", "HOME": str(folder),
+        "TMPDIR": str(folder),
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in own.items():
+            patch.setenv(name, value)
+        subprocess.run([adbutils.adb_path(), "start-server"], check=True, capture_output=True)
+        yield
+        subprocess.run([adbutils.adb_path(), "kill-server"], check=False, capture_output=True)
+
+
+@pytest.fixture(scope="module", params=["phone", "board"])
+def started(request, tmp_path_factory, adb_server) -> Iterator[tuple[Project, Started]]:
+    if request.param == "board" and not shutil.which("/usr/sbin/sshd"):
+        pytest.skip("no sshd is installed")
+    root = tmp_path_factory.mktemp(request.param)
+    project = Project(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
+        (root / "envs").symlink_to(REPOSITORY / "envs")
+        start = {"phone": virtual_phone, "board": virtual_board}[request.param]
+        with start(project, "it") as device:
+            yield project, device
+
+
+@pytest.fixture
+def transport(started) -> Iterator[Transport]:
+    project, device = started
+    made = open_device(device.document, project)
+    made.prepare()
+    yield made
+    made.close()
+
+
+def shell(transport: Transport, script: str, timeout_s: float = 60):
+    lines: list[str] = []
+    launched = transport.run(
+        ["sh", "-c", script], stdin=b"", timeout_s=timeout_s, variables=transport.variables,
+        on_line=lines.append,
+    )  # fmt: skip
+    return launched, lines
+
+
+def test_a_command_s_end_comes_back(transport):
+    launched, lines = shell(transport, "echo a; echo oh >&2; exit 3")
+    assert lines == ["a"] and launched.code == 3 and launched.log == "oh\n"
+    started_s = time.monotonic()
+    launched, _ = shell(transport, "sleep 600 & sleep 600", timeout_s=1)
+    assert launched.timed_out and time.monotonic() - started_s < 20
+
+
+def test_files_are_there_once_they_are_put(transport, tmp_path):
+    (tmp_path / "one/below").mkdir(parents=True)
+    (tmp_path / "one/below/a b").write_bytes(os.urandom(300_000))
+    assert transport.put(tmp_path / "one", "artifacts/one")
+    assert not transport.put(tmp_path / "one", "artifacts/one")
+    assert transport.read("artifacts/one/below/a b") == (tmp_path / "one/below/a b").read_bytes()
+    transport.remove("artifacts/one")
+    assert transport.read("artifacts/one/below/a b") is None
+
+
+def test_a_library_runs_there(transport):
+    facts = transport.facts()
+    name = library_environment("ncnn", "1.0.20261020", "run", str(target_of(facts)))
+    from cellfarm.environments import build
+
+    environment = locate(HERE, name)
+    assert build(environment)["status"] == "ok"
+    python = transport.interpreter(environment)
+    lines: list[str] = []
+    launched = transport.run(
+        [*python.argv, "-c", "import ncnn, numpy, platform; print(platform.machine(), ncnn.__version__)"],
+        stdin=b"", timeout_s=300, variables={**transport.variables, **python.variables},
+        on_line=lines.append,
+    )  # fmt: skip
+    assert launched.code == 0, launched.log
+    assert lines == [f"{facts['architecture']} 1.0.20261020"]
+
+
+def test_a_lost_connection_is_taken_up_again(transport):
+    """The phone's daemon or the board's session dies while a command runs there."""
+    lines: list[str] = []
+    found: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            transport.run(
+                ["sh", "-c", "echo $$; sleep 600"], stdin=b"", timeout_s=120,
+                variables=transport.variables, on_line=lines.append,
+            )  # fmt: skip
+        except TransientDeviceError as error:
+            found.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not lines:
+        time.sleep(0.05)
+    transport._link.close()  # what the connection goes through is closed under it
+    session = transport._session
+    session._channel.close()
+    thread.join(60)
+    assert found, "the loss was not noticed"
+    deadline = time.monotonic() + 30
+    while shell(transport, f"kill -0 {lines[0]} 2>/dev/null && echo alive")[1]:
+        assert time.monotonic() < deadline, "it still runs on the device"
+        time.sleep(0.5)

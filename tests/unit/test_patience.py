@@ -1,0 +1,50 @@
+"""A device that cannot do something now is called again, for as long as its file allows."""
+
+from __future__ import annotations
+
+import pytest
+from cellfarm.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.experiments import patience
+from cellfarm.experiments.patience import Patience
+
+
+class Device:
+    """Fails with the errors given, one a call, then answers."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+        self.calls = 0
+
+    def act(self) -> str:
+        self.calls += 1
+        if self.errors:
+            raise self.errors.pop(0)
+        return "done"
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch):
+    monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.0)
+
+
+def test_a_device_that_comes_back_has_done_it():
+    told: list[str] = []
+    device = Device(TransientDeviceError("gone"), TransientDeviceError("still gone"))
+    patient = Patience(60, told.append)
+    assert patient(device.act) == "done" and device.calls == 3
+    assert patient.lost == 2 and [line.partition(";")[0] for line in told] == ["gone", "still gone"]
+    assert patient(device.act) == "done" and patient.lost == 0
+
+
+def test_what_no_attempt_changes_is_not_tried_again():
+    device = Device(PermanentDeviceError("another key"))
+    with pytest.raises(PermanentDeviceError):
+        Patience(60, lambda _: None)(device.act)
+    assert device.calls == 1
+
+
+def test_a_device_that_stays_away_is_given_up():
+    device = Device(*[TransientDeviceError("gone")] * 1000)
+    with pytest.raises(TransientDeviceError, match="gone"):
+        Patience(0.0, lambda _: None)(device.act)
+    assert device.calls == 1

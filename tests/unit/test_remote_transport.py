@@ -1,0 +1,289 @@
+"""A device at the other end of a link: the agent does there what transport `local` does here."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from cellfarm.devices import remote_facts
+from cellfarm.devices.link import Answer
+from cellfarm.devices.remote import RemoteTransport
+from cellfarm.devices.transport import Interpreter
+from cellfarm.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.project import Project
+
+from tests.support.pipe_link import PipeLink
+
+PYTHON = Interpreter((sys.executable, "-S"), {})
+
+
+@pytest.fixture
+def link() -> PipeLink:
+    return PipeLink()
+
+
+@pytest.fixture
+def transport(tmp_path, link):
+    made = RemoteTransport(link, str(tmp_path / "device"), Project(tmp_path))
+    made._base = PYTHON
+    made.prepare()
+    yield made
+    made.close()
+
+
+def run(transport, code: str, timeout_s: float = 60, stdin: bytes = b""):
+    lines: list[str] = []
+    launched = transport.run(
+        [sys.executable, "-S", "-c", code],
+        stdin=stdin, timeout_s=timeout_s, variables=transport.variables, on_line=lines.append,
+    )  # fmt: skip
+    return launched, lines
+
+
+def is_gone(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_a_command_runs_there_with_its_input_and_output(transport):
+    code = "import sys; print(sys.stdin.read()); print('b'); sys.stderr.write('oh'); sys.exit(3)"
+    launched, lines = run(transport, code, stdin="ä".encode())
+    assert lines == ["ä", "b"]
+    assert (launched.code, launched.timed_out, launched.log) == (3, False, "oh")
+
+
+def test_files_are_put_once_and_checked(transport, link, tmp_path):
+    folder = tmp_path / "source"
+    (folder / "below").mkdir(parents=True)
+    (folder / "below/a").write_bytes(b"x" * 100_000)
+    file = tmp_path / "file"
+    file.write_bytes(b"y")
+    assert transport.put(folder, "artifacts/one") and transport.put(file, "payloads/two.pyz")
+    sent = len(link.pushed)
+    assert not transport.put(folder, "artifacts/one")
+    again = RemoteTransport(link, transport.work_folder, Project(tmp_path))
+    again._base = PYTHON
+    transport.close()
+    again.prepare()
+    assert not again.put(folder, "artifacts/one") and not again.put(file, "payloads/two.pyz")
+    assert len(link.pushed) == sent
+    # What was changed there is put there again.
+    Path(again.resolve("artifacts/one/below/a")).write_bytes(b"other")
+    third = RemoteTransport(link, transport.work_folder, Project(tmp_path))
+    third._base = PYTHON
+    again.close()
+    assert third.put(folder, "artifacts/one")
+    assert Path(third.resolve("artifacts/one/below/a")).read_bytes() == b"x" * 100_000
+    third.close()
+
+
+def test_what_arrives_damaged_never_gets_its_name(transport, link, tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+
+    def damaged(source: Path, destination: str) -> None:
+        Path(destination).write_bytes(b"contend")
+
+    monkeypatch.setattr(link, "push", damaged)
+    with pytest.raises(TransientDeviceError, match="arrived damaged"):
+        transport.put(file, "payloads/x")
+    assert not Path(transport.resolve("payloads/x")).exists()
+
+
+def test_a_lost_connection_leaves_nothing_running_there(transport, link):
+    code = (
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(600)'],"
+        " start_new_session=True)\n"
+        "print(os.getpid(), child.pid, flush=True)\ntime.sleep(600)"
+    )
+    lines: list[str] = []
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            transport.run(
+                [sys.executable, "-S", "-c", code],
+                stdin=b"", timeout_s=60, variables={}, on_line=lines.append,
+            )  # fmt: skip
+        except Exception as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not lines:
+        time.sleep(0.02)
+    Path(transport.resolve("launches/left")).write_text("x")
+    link.pull()
+    thread.join(20)
+    assert [type(error) for error in errors] == [TransientDeviceError], errors
+    for pid in map(int, lines[0].split()):
+        assert is_gone(pid), pid
+    # The next call finds a device that works.
+    _, again = run(transport, "print('fine')")
+    assert again == ["fine"]
+    assert not Path(transport.resolve("launches/left")).exists()
+
+
+def test_children_that_left_the_group_end_with_the_command(transport):
+    code = (
+        "import subprocess, sys\n"
+        "child = subprocess.Popen([sys.executable, '-S', '-c', 'import time; time.sleep(600)'],"
+        " start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,"
+        " stderr=subprocess.DEVNULL)\nprint(child.pid)"
+    )
+    _, lines = run(transport, code)
+    assert is_gone(int(lines[0]))
+
+
+def test_two_hosts_do_not_measure_on_one_device(transport, link, tmp_path):
+    other = RemoteTransport(link, transport.work_folder, Project(tmp_path))
+    other._base = PYTHON
+    with pytest.raises(TransientDeviceError, match="another cellfarm"):
+        other.prepare()
+
+
+def test_a_device_that_is_gone_is_transient_and_a_folder_that_cannot_be_is_not(
+    transport, link, tmp_path
+):
+    link.is_up = False
+    link.pull()
+    for reason in ("cut", "cannot be reached"):  # the loss is told once, then why there is no more
+        with pytest.raises(TransientDeviceError, match=reason):
+            transport.put(tmp_path / "x", "payloads/x")
+    link.is_up = True
+    (tmp_path / "file").write_text("")
+    other = RemoteTransport(link, str(tmp_path / "file/work"), Project(tmp_path))
+    other._base = PYTHON
+    with pytest.raises(PermanentDeviceError, match="cannot be made"):
+        other.prepare()
+
+
+def make_device(link, folder: Path, limit_mb: int = 1000) -> RemoteTransport:
+    made = RemoteTransport(link, str(folder), Project(folder.parent), limit_mb)
+    made._base = PYTHON
+    return made
+
+
+def files_of(tmp_path: Path, *names: str) -> list[Path]:
+    made = [tmp_path / name for name in names]
+    for path in made:
+        path.write_bytes(os.urandom(400_000))
+    return made
+
+
+def test_what_was_unused_longest_makes_room(link, tmp_path):
+    """A work folder of 1 MB holds two files of 0.4 MB; what this experiment put stays."""
+    one, two, three, four = files_of(tmp_path, "1", "2", "3", "4")
+    first = make_device(link, tmp_path / "device", limit_mb=1)
+    assert first.put(one, "artifacts/1") and first.put(two, "inputs/2")
+    first.close()
+    second = make_device(link, tmp_path / "device", limit_mb=1)
+    assert not second.put(one, "artifacts/1")  # used again: younger than inputs/2 now
+    assert second.put(three, "artifacts/3")
+    there = {path.name for path in (tmp_path / "device").glob("*/[0-9]")}
+    assert there == {"1", "3"}
+    with pytest.raises(PermanentDeviceError, match="more than its limit of 1 MB"):
+        second.put(four, "artifacts/4")
+    second.close()
+
+
+def test_a_full_device_is_told_before_anything_is_sent(transport, link, tmp_path, monkeypatch):
+    (file,) = files_of(tmp_path, "1")
+    sent = len(link.pushed)
+    monkeypatch.setattr(transport, "_limit_bytes", 1 << 62)
+    huge = 1 << 60
+    with pytest.raises(PermanentDeviceError, match="storage is full"):
+        transport._call("make_room", {"needed_bytes": huge, "limit_bytes": 1 << 62, "keep": []})
+    assert len(link.pushed) == sent
+    assert transport.put(file, "artifacts/1")
+
+
+def test_what_broken_pushes_left_is_removed(transport, link, tmp_path):
+    left = Path(transport.resolve("arrivals/half"))
+    left.write_bytes(b"x")
+    transport.close()
+    transport.prepare()
+    assert not left.exists()
+
+
+def test_a_file_is_read_and_a_missing_one_is_none(transport, tmp_path):
+    Path(transport.resolve("launches/x")).write_bytes(bytes(range(256)) * 1000)
+    assert transport.read("launches/x") == bytes(range(256)) * 1000
+    assert transport.read("launches/y") is None
+    transport.remove("launches/x")
+    assert transport.read("launches/x") is None
+    with pytest.raises(PermanentDeviceError, match="not a name"):
+        transport.read("../secret")
+
+
+def test_the_facts_of_a_device_are_read_as_those_of_this_machine(transport, link, tmp_path):
+    from cellfarm.devices.facts import fingerprint, read_local
+
+    here, there = read_local(), transport.facts()
+    assert fingerprint(here) == fingerprint(there)
+    assert there["free_mb"] > 0 and there["python"] and not there["android"]
+
+
+def test_android_s_properties_are_facts(link, monkeypatch):
+    text = "\n@@cellfarm@@ uname\naarch64\n5.10.1\n@@cellfarm@@ properties\n"
+    text += "[ro.product.manufacturer]: [Google]\n[ro.product.model]: [Pixel 7]\n"
+    text += "[ro.build.version.sdk]: [34]\n[ro.product.cpu.abilist64]: [arm64-v8a]\n"
+    text += "[ro.build.fingerprint]: [google/panther:14]\n[ro.board.platform]: [gs201]\n"
+
+    def answer(script_end: str):
+        return lambda *_, **__: Answer(0, (text + script_end).encode(), "")
+
+    monkeypatch.setattr(remote_facts, "ask", answer("\n@@cellfarm@@ end\n"))
+    facts = remote_facts.read(link, "/data/local/tmp/x")
+    assert facts["model"] == "Google Pixel 7" and facts["soc"] == "gs201"
+    assert facts["os"] == "google/panther:14" and facts["architecture"] == "aarch64"
+    assert facts["memory_gb"] is None and facts["python"] is None and facts["android"]
+    monkeypatch.setattr(remote_facts, "ask", answer(""))
+    with pytest.raises(TransientDeviceError, match="broke off"):
+        remote_facts.read(link, "/data/local/tmp/x")
+    text = text.replace("[arm64-v8a]", "[]")
+    monkeypatch.setattr(remote_facts, "ask", answer("\n@@cellfarm@@ end\n"))
+    with pytest.raises(PermanentDeviceError, match="32-bit"):
+        remote_facts.read(link, "/data/local/tmp/x")
+
+
+def test_a_phone_that_hides_sys_tells_its_battery_and_temperatures_otherwise(link, monkeypatch):
+    """As Android 14 prints them (AOSP, BatteryService and ThermalManagerService)."""
+    text = """
+@@cellfarm@@ uname
+aarch64
+5.10.1
+@@cellfarm@@ battery
+Current Battery Service state:
+  AC powered: false
+  status: 3
+  level: 41
+  scale: 50
+  voltage: 4012
+  temperature: 312
+@@cellfarm@@ thermal
+IsStatusOverride: false
+Cached temperatures:
+\tTemperature{mValue=99.0, mType=0, mName=CPU0, mStatus=0}
+Current temperatures from HAL:
+\tTemperature{mValue=38.25, mType=0, mName=CPU0, mStatus=0}
+\tTemperature{mValue=-274.0, mType=1, mName=GPU, mStatus=0}
+\tTemperature{mValue=31.2, mType=2, mName=battery, mStatus=0}
+Current cooling devices from HAL:
+\tCoolingDevice{mValue=3, mType=2, mName=cpu}
+@@cellfarm@@ end
+"""
+    monkeypatch.setattr(remote_facts, "ask", lambda *_, **__: Answer(0, text.encode(), ""))
+    facts = remote_facts.read(link, "/data/local/tmp/x")
+    assert facts["battery_percent"] == 82
+    assert facts["thermal_zones"] == {"CPU0": 38.25, "battery": 31.2}

@@ -1,0 +1,175 @@
+"""`cellfarm devices`: what is known of each device, and files for those that can be found."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from ..configuration import read_device
+from ..devices import open_device, refuse_low_battery
+from ..errors import CellfarmError, UserError
+from ..farm import ATTENTION, read_state
+from ..files import write_atomically
+from ..project import Project
+
+app = typer.Typer(help="The devices in devices/.", invoke_without_command=True)
+
+_COLUMNS = ("device", "state", "model", "SoC", "cores", "system", "free", "temperature", "battery")
+_PHONE_FOLDER = "/data/local/tmp/cellfarm"
+#: Devices that are asked at a time.
+_AT_ONCE = 16
+
+
+@app.callback()
+def show(context: typer.Context) -> None:
+    """What every device says of itself, asked now."""
+    if context.invoked_subcommand is None:
+        print_devices(Project.here())
+
+
+@app.command()
+def add(
+    address: Annotated[
+        str | None,
+        typer.Argument(help="user@host[:port] of a board; without it, what `adb devices` lists."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="By default the device's model.")] = None,
+    key_file: Annotated[Path | None, typer.Option(help="The private key for a board.")] = None,
+) -> None:
+    """Write devices/<name>.yaml for a board, or for every phone that adb sees and no file names."""
+    project = Project.here()
+    documents = [_board(address, key_file)] if address else _phones(project)
+    for document in documents:
+        path = add_device(project, document, name)
+        print(f"{project.relative(path)} written: snakemake --config devices={path.stem}")
+
+
+def add_device(project: Project, document: Mapping[str, Any], name: str | None) -> Path:
+    """Ask a device for its facts, and write its file; returns where.
+
+    Raises:
+        UserError: a name that is taken.
+        CellfarmError: the device cannot be used.
+    """
+    transport = open_device(document, project)
+    try:
+        facts = transport.facts()
+    finally:
+        transport.close()
+    said = re.sub(r"[^a-z0-9]+", "_", str(facts["model"] or "device").lower()).strip("_")
+    name = name or said or "device"
+    target = project.devices / f"{name}.yaml"
+    if target.exists():
+        raise UserError(f"{project.relative(target)} is there already: give another --name")
+    text = yaml.safe_dump({"name": name, **document}, sort_keys=False)
+    write_atomically(
+        target, f"# {facts['model'] or 'not told'}, {facts['os'] or 'not told'}\n{text}"
+    )
+    try:
+        read_device(project, name, "cellfarm devices add")
+    except UserError:
+        target.unlink()
+        raise
+    return target
+
+
+def _board(address: str, key_file: Path | None) -> dict[str, Any]:
+    found = re.fullmatch(r"(?P<user>[^@\s]+)@(?P<host>[^@\s]+?)(?::(?P<port>\d+))?", address)
+    if found is None:
+        raise UserError(f"{address}: expected user@host or user@host:port")
+    where: dict[str, Any] = {"host": found["host"], "user": found["user"]}
+    if found["port"]:
+        where["port"] = int(found["port"])
+    if key_file:
+        where["key_file"] = str(key_file)
+    folder = f"/home/{found['user']}/cellfarm" if found["user"] != "root" else "/root/cellfarm"
+    return {"transport": "ssh", "address": where, "work_folder": folder, "processors": ["cpu"]}
+
+
+def _phones(project: Project) -> list[dict[str, Any]]:
+    import adbutils
+
+    from ..devices.adb import address_of
+
+    known = set()
+    for path in project.devices.glob("*.yaml"):
+        document = read_device(project, path.stem, "cellfarm devices add")
+        known.add(document.get("address", {}).get("serial"))
+    client = adbutils.AdbClient(socket_timeout=15)
+    try:
+        listed = client.list()
+    except (adbutils.AdbError, OSError) as error:
+        raise CellfarmError(f"no adb server answers: {error}") from error
+    found = []
+    for one in listed:
+        if one.serial in known:
+            continue
+        if one.state != "device":
+            print(f"left out: a phone that is {one.state}", file=sys.stderr)
+            continue
+        found.append({"transport": "adb", "address": address_of(client, one.serial),
+                      "work_folder": _PHONE_FOLDER, "processors": ["cpu"]})  # fmt: skip
+    if not found:
+        raise UserError("adb lists no phone that has no file yet (user@host adds a board)")
+    return found
+
+
+def print_devices(project: Project) -> None:
+    """A table of every file in devices/, with what the device answers, and below it what is wrong."""
+    names = sorted(path.stem for path in project.devices.glob("*.yaml"))
+    documents = [read_device(project, name, "cellfarm devices") for name in names]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        answers = list(pool.map(lambda document: _ask(project, document), documents))
+    table = Table(*_COLUMNS)
+    notes = []
+    for name, answer in zip(names, answers, strict=True):
+        known = read_state(project, name)
+        if isinstance(answer, str):
+            table.add_row(name, "cannot be used")
+            notes.append(f"{name}: {answer}")
+        else:
+            table.add_row(name, "emulated" if answer.get("emulated") else "ready", *_row(answer))
+        if known.get("state") == ATTENTION:
+            notes.append(f"{name} {ATTENTION}: it dropped out of a run ({known['doing']})")
+    # What no terminal bounds, a script reads.
+    console = Console(highlight=False)
+    wide = console if console.is_terminal else Console(highlight=False, width=160)
+    wide.print(table)
+    for note in notes:
+        console.print(escape(note), soft_wrap=True)
+
+
+def _ask(project: Project, document: Mapping[str, Any]) -> dict[str, Any] | str:
+    """A device's facts, or why there are none."""
+    if "out_of_service" in document:
+        return f"out of service: {document['out_of_service']}"
+    transport = open_device(document, project)
+    try:
+        facts = transport.facts()
+        refuse_low_battery(document, facts)
+    except CellfarmError as error:
+        return str(error)
+    finally:
+        transport.close()
+    return facts
+
+
+def _row(facts: Mapping[str, Any]) -> list[str]:
+    zones = facts["thermal_zones"]
+    battery = facts["battery_percent"]
+    return [
+        *(escape(str(facts[one] or "n/a")) for one in ("model", "soc", "cores", "os")),
+        "n/a" if facts["free_mb"] is None else f"{facts['free_mb'] / 1024:.1f} GB",
+        f"{max(zones.values()):.0f} °C" if zones else "n/a",
+        "n/a" if battery is None else f"{battery:.0f} %",
+    ]

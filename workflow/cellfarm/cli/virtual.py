@@ -1,0 +1,63 @@
+"""`cellfarm virtual`: devices on loopback, to try a farm without one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+import yaml
+
+from ..configuration import read_device
+from ..errors import UserError
+from ..files import write_atomically
+from ..project import Project
+
+app = typer.Typer(help="Virtual devices: nothing they measure is a result.", no_args_is_help=True)
+_LABEL = "virtual"
+NameOption = Annotated[str, typer.Option(help="The device's name: devices/<name>.yaml is written.")]
+PortOption = Annotated[int, typer.Option(help="On loopback; 0 takes any that is free.")]
+
+
+@app.command()
+def phone(name: NameOption = "virtual_phone", port: PortOption = 0) -> None:
+    """An arm64 phone behind the adb server, until Ctrl-C."""
+    _serve("phone", name, port)
+
+
+@app.command()
+def board(name: NameOption = "virtual_board", port: PortOption = 0) -> None:
+    """A board behind an sshd of its own, until Ctrl-C."""
+    _serve("board", name, port)
+
+
+@app.command()
+def fault(
+    name: Annotated[str, typer.Argument(help="A virtual device that runs.")],
+    what: Annotated[str, typer.Argument(help="cut, freeze, thaw, leave, return, reboot, unauthorize, "
+                                             "authorize; a phone also offline, online; a board also "
+                                             "change_key.")],
+) -> None:  # fmt: skip
+    """Let something go wrong on a virtual device."""
+    from ..virtual.starting import inflict
+
+    inflict(Project.here(), name, what)
+
+
+def _serve(kind: str, name: str, port: int) -> None:
+    from ..virtual import starting  # adbutils is not for every command
+
+    project = Project.here()
+    path = project.devices / f"{name}.yaml"
+    if path.exists():
+        known = read_device(project, name, "cellfarm virtual")
+        if _LABEL not in known.get("labels", ()):
+            raise UserError(
+                f"{project.relative(path)} is not a virtual device: give another --name"
+            )
+    start = starting.virtual_phone if kind == "phone" else starting.virtual_board
+    with start(project, name, port) as device:
+        text = yaml.safe_dump(device.document, sort_keys=False)
+        write_atomically(path, f"# Written by `cellfarm virtual`; emulated.\n{text}")
+        print(f"{name} is up: snakemake --config devices={name}  (Ctrl-C ends it)", flush=True)
+        code = device.process.wait()
+        raise UserError(f"{name} ended with {code}: see results/virtual/{name}/log")

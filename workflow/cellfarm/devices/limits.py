@@ -1,0 +1,48 @@
+"""What a device may be asked to bear. Standard library only: it goes to the device, too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import PermanentDeviceError
+
+#: What the work folder of a remote device may hold, unless its file says otherwise.
+WORK_FOLDER_MB = 8_192
+#: A battery below this is not measured on.
+BATTERY_PERCENT = 15.0
+#: How long a device that is lost is called again. A phone restarts in less.
+PATIENCE_S = 300.0
+
+
+def work_folder_mb(device: Mapping[str, Any]) -> int:
+    return int(device.get("limits", {}).get("work_folder_mb", WORK_FOLDER_MB))
+
+
+def patience_s(device: Mapping[str, Any]) -> float:
+    return float(device.get("limits", {}).get("patience_s", PATIENCE_S))
+
+
+def refuse_low_battery(device: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        PermanentDeviceError: the battery is below the device's limit; unknown is none.
+    """
+    percent = facts.get("battery_percent")
+    least = float(device.get("limits", {}).get("battery_percent", BATTERY_PERCENT))
+    if percent is not None and percent < least:
+        raise PermanentDeviceError(
+            f"its battery is at {percent:.0f} %, below its limit of {least:.0f} %: charge it"
+        )
+
+
+def refuse_full(needed_bytes: int, free_bytes: int) -> None:
+    """
+    Raises:
+        PermanentDeviceError: what is needed does not fit.
+    """
+    if free_bytes < needed_bytes:
+        raise PermanentDeviceError(
+            f"the device's storage is full: {needed_bytes / 1e6:.0f} MB are needed, "
+            f"{free_bytes / 1e6:.0f} MB are free"
+        )

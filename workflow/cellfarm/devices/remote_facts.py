@@ -1,0 +1,148 @@
+"""The facts of a remote device: its files, fetched by one shell script, read as those of this machine.
+
+The script is the same for every device, and asks of it only what Android's shell and a board's have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tempfile
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..errors import PermanentDeviceError, TransientDeviceError
+from . import facts as device_facts
+from .link import Link, ask
+
+TIMEOUT_S = 30.0
+_MARK = "@@cellfarm@@"
+_MAX_FILES = 2000
+
+# `cat` fails on some files of /sys that can be listed: such a file is as good as absent.
+_SCRIPT = r"""
+say() { echo; echo "@@cellfarm@@ $1"; }
+for file in /proc/cpuinfo /proc/meminfo /proc/loadavg /proc/self/status /proc/device-tree/model \
+    /sys/devices/soc0/machine /sys/class/dmi/id/product_name /etc/os-release \
+    /sys/devices/system/cpu/cpufreq/policy*/related_cpus \
+    /sys/devices/system/cpu/cpufreq/policy*/cpuinfo_max_freq \
+    /sys/devices/system/cpu/cpufreq/policy*/scaling_governor \
+    /sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list \
+    /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp \
+    /sys/class/power_supply/*/capacity /sys/class/power_supply/*/type /sys/class/power_supply/*/scope; do
+    [ -r "$file" ] && { say "$file"; cat "$file" 2>/dev/null; }
+done
+say uname; uname -m; uname -r
+say properties; getprop 2>/dev/null
+say battery; dumpsys battery 2>/dev/null
+say thermal; dumpsys thermalservice 2>/dev/null
+say free; df -k "$1" 2>/dev/null || df -k "${1%/*}" 2>/dev/null
+say emulated; echo "$CELLFARM_VIRTUAL"
+say glibc; getconf GNU_LIBC_VERSION 2>/dev/null
+say python; command -v python3 && python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+say end
+"""
+
+
+def read(link: Link, work_folder: str) -> dict[str, Any]:
+    """A device's facts; what it does not tell is None. See cellfarm.devices.facts.
+
+    Raises:
+        TransientDeviceError: it does not answer, or not to the end.
+        PermanentDeviceError: it is of a kind that cannot be measured.
+    """
+    answer = ask(link, ["sh", "-c", _SCRIPT, "sh", work_folder], timeout_s=TIMEOUT_S)
+    parts = _split(answer.output.decode(errors="replace"))
+    if "end" not in parts:
+        raise TransientDeviceError("the device's facts broke off", ("sh",), answer.code, answer.log)
+    machine, kernel = [*parts.get("uname", "").split(), "", ""][:2]
+    properties = _properties(parts.get("properties", ""))
+    if properties.get("ro.build.version.sdk") and not properties.get("ro.product.cpu.abilist64"):
+        raise PermanentDeviceError("a 32-bit phone: no library here has builds for it")
+    with tempfile.TemporaryDirectory(prefix="cellfarm-facts-") as folder:
+        root = Path(folder)
+        for name, text in parts.items():
+            if name.startswith("/"):
+                _write(root, name, text)
+        facts = device_facts.read(root, device_facts.Machine(machine, kernel or None))
+    facts |= _of_android(properties)
+    # Not every phone lets its shell read these in /sys.
+    if facts["battery_percent"] is None:
+        facts["battery_percent"] = _battery_percent(parts.get("battery", ""))
+    facts["thermal_zones"] = facts["thermal_zones"] or _temperatures_c(parts.get("thermal", ""))
+    facts["free_mb"] = _free_mb(parts.get("free", ""))
+    facts["python"] = _python(parts.get("python", ""))
+    facts["emulated"] = parts.get("emulated", "").strip() == "1"
+    facts["glibc"] = _glibc(parts.get("glibc", ""))
+    facts["android"] = bool(properties.get("ro.build.version.sdk"))
+    return facts
+
+
+def _split(text: str) -> dict[str, str]:
+    """Texts by what they were announced as."""
+    found = {}
+    for part in text.split(f"\n{_MARK} ")[1 : _MAX_FILES + 1]:
+        name, _, content = part.partition("\n")
+        found[name.strip()] = content.rstrip("\n")
+    return found
+
+
+def _write(root: Path, name: str, text: str) -> None:
+    """A file of the device below a folder here; a name that leads out of it is dropped."""
+    relative = PurePosixPath(name.lstrip("/"))
+    if ".." in relative.parts:
+        return
+    path = root / relative
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def _properties(text: str) -> dict[str, str]:
+    """`[name]: [value]`, as Android's getprop prints them."""
+    return dict(re.findall(r"^\[([\w.]+)\]: \[([^\]\n]*)\]", text, re.MULTILINE))
+
+
+def _of_android(properties: dict[str, str]) -> dict[str, Any]:
+    named = {
+        "model": [properties.get(f"ro.product.{name}") for name in ("manufacturer", "model")],
+        "soc": [properties.get(f"ro.soc.{name}") for name in ("manufacturer", "model")],
+        "os": [properties.get("ro.build.fingerprint")],
+    }
+    if not named["soc"][-1]:
+        named["soc"] = [properties.get("ro.board.platform")]
+    joined = {name: " ".join(part for part in parts if part) for name, parts in named.items()}
+    return {name: text for name, text in joined.items() if text}
+
+
+def _battery_percent(text: str) -> float | None:
+    """Of `dumpsys battery`: level as a share of scale."""
+    values = dict(re.findall(r"^ *(level|scale): (\d+)$", text, re.MULTILINE))
+    scale = int(values.get("scale", "100"))
+    return 100 * int(values["level"]) / scale if "level" in values and scale else None
+
+
+def _temperatures_c(text: str) -> dict[str, float]:
+    """Of `dumpsys thermalservice`: the present ones; those that it remembers stand before them."""
+    _, _, present = text.partition("Current temperatures from HAL:")
+    present, _, _ = present.partition("Current cooling devices")
+    found = re.findall(r"\{mValue=(-?\d+(?:\.\d+)?), [^}\n]*mName=([^,}\n]+)", present)
+    return {name: float(value) for value, name in found if 0.5 < float(value) < 124}
+
+
+def _free_mb(text: str) -> int | None:
+    """Of df -k: the fourth column of the last line, which may be broken after a long name."""
+    found = re.search(r"\s(\d+)\s+(\d+)\s+(\d+)\s+\d+%\s+\S+\s*$", text)
+    return int(found[3]) >> 10 if found else None
+
+
+def _glibc(text: str) -> str | None:
+    """`glibc 2.36`, as getconf prints it."""
+    found = re.fullmatch(r"glibc (\d+\.\d+)", text.strip())
+    return found[1] if found else None
+
+
+def _python(text: str) -> str | None:
+    """`3.11`: the version of the device's own Python."""
+    found = re.search(r"^(\d+\.\d+)$", text, re.MULTILINE)
+    return found[1] if found else None

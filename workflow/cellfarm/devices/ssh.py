@@ -1,0 +1,271 @@
+"""A link over SSH (paramiko): strict host keys, an agent or a key file, jump hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import paramiko
+from paramiko.pkey import UnknownKeyType
+
+from ..errors import PermanentDeviceError, TransientDeviceError
+from .link import TAIL_BYTES, Channel, refused
+
+CONNECT_TIMEOUT_S = 15.0
+#: The kernel gives a connection up whose data nobody acknowledges for so long. paramiko's keep-alive
+#: alone does not notice a cable that was pulled.
+USER_TIMEOUT_MS = 15_000
+_TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
+_CHUNK_BYTES = 1 << 18
+_WINDOW_BYTES = 8 << 20
+#: A file is sent in parts, each by a command that ends itself after so long: if the device does not
+#: learn that the connection is dead, it waits for no more than one of them.
+_PART_MB = 8
+_PART_S = 20
+#: What paramiko says, in an exception of no kind of its own, of an ssh-agent that is empty or absent.
+_NO_KEYS = "No authentication methods available"
+_LOST = (paramiko.SSHException, OSError, EOFError)
+# Its own messages name addresses and keys; what matters comes as exceptions.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)
+
+
+class SshChannel:
+    """A command on a board; see link.Channel."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self._log = b""
+
+    def send(self, data: bytes, timeout_s: float) -> None:
+        self._channel.settimeout(timeout_s)
+        try:
+            self._channel.sendall(data)
+        except _LOST as error:  # TimeoutError is an OSError
+            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+
+    def receive(self, timeout_s: float) -> bytes | None:
+        try:
+            while self._channel.recv_stderr_ready():  # or a talkative command would stand still
+                self._note(self._channel.recv_stderr(_CHUNK_BYTES))
+            self._channel.settimeout(max(0.001, timeout_s))
+            chunk = self._channel.recv(_CHUNK_BYTES)
+        except TimeoutError:
+            return None
+        except _LOST as error:
+            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+        if not chunk and not self._channel.get_transport().is_active():
+            raise TransientDeviceError("the connection is lost")
+        return chunk
+
+    def finish(self) -> None:
+        with contextlib.suppress(*_LOST):
+            self._channel.shutdown_write()
+
+    def ended(self) -> tuple[int | None, bytes]:
+        self._channel.settimeout(1.0)
+        with contextlib.suppress(OSError):
+            while chunk := self._channel.recv_stderr(_CHUNK_BYTES):
+                self._note(chunk)
+        deadline = time.monotonic() + 2
+        while not self._channel.exit_status_ready():
+            if time.monotonic() > deadline:
+                return None, self._log
+            time.sleep(0.01)
+        code = self._channel.recv_exit_status()
+        return (None if code < 0 else code), self._log
+
+    def close(self) -> None:
+        with contextlib.suppress(*_LOST):
+            self._channel.close()
+
+    def _note(self, said: bytes) -> None:
+        self._log = (self._log + said)[-TAIL_BYTES:]
+
+
+class SshLink:
+    """See link.Link.
+
+    Args:
+        address: ``host``, ``port``, ``user``, ``known_hosts`` and, as far as they are given,
+            ``key_file`` and ``jump`` (another such address), see config/schemas/device.schema.json.
+        root: what relative paths are relative to.
+    """
+
+    def __init__(self, address: Mapping[str, Any], root: Path) -> None:
+        self._address = address
+        self._root = root
+        self._clients: list[paramiko.SSHClient] = []
+
+    def open(self, argv: Sequence[str]) -> Channel:
+        return SshChannel(self._start(shlex.join(argv)))
+
+    def push(self, source: Path, destination: str) -> None:
+        with source.open("rb") as file:
+            for number in itertools.count():
+                part = file.read(_PART_MB << 20)
+                if number and not part:
+                    return
+                # What the file held from there on is cut off.
+                place = [f"of={destination}", "bs=1M", f"seek={number * _PART_MB}"]
+                self._push_part(part, source.name, ["timeout", str(_PART_S), "dd", *place])
+
+    def _push_part(self, part: bytes, name: str, argv: Sequence[str]) -> None:
+        connected = SshChannel(self._start(shlex.join(argv)))
+        lost = TransientDeviceError("the connection is lost")
+        try:
+            try:
+                for start in range(0, len(part), _CHUNK_BYTES):
+                    connected.send(part[start : start + _CHUNK_BYTES], USER_TIMEOUT_MS / 1000)
+                connected.finish()
+                if connected.receive(_PART_S + 5) is None:
+                    lost = TransientDeviceError(f"{name} did not arrive in time")
+            except TransientDeviceError as error:
+                lost = error  # or the command ended before its input did, and says why
+            code, log = connected.ended()
+        finally:
+            connected.close()
+        if code is None:
+            self.close()
+            raise lost
+        if code:
+            said = log.decode(errors="replace").splitlines()
+            # dd's counts come last; those who complain say who they are.
+            reasons = [line for line in said if line.startswith(("dd:", "timeout:"))]
+            reason = reasons[-1] if reasons else f"dd ended with {code}"
+            raise refused(name, reason[:400], argv, code)
+
+    def close(self) -> None:
+        for client in reversed(self._clients):
+            with contextlib.suppress(Exception):  # half-open connections fail in many ways
+                client.close()
+        self._clients = []
+
+    def _start(self, command: str) -> paramiko.Channel:
+        transport = self._connected()
+        # paramiko waits for the answer to `exec_command` without a limit.
+        watch = threading.Timer(CONNECT_TIMEOUT_S, transport.close)
+        watch.daemon = True
+        watch.start()
+        try:
+            channel = transport.open_session(window_size=_WINDOW_BYTES, timeout=CONNECT_TIMEOUT_S)
+            channel.settimeout(CONNECT_TIMEOUT_S)
+            channel.exec_command(command)
+        except _LOST as error:
+            self.close()
+            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+        finally:
+            watch.cancel()
+        return channel
+
+    def _connected(self) -> paramiko.Transport:
+        transport = self._clients[-1].get_transport() if self._clients else None
+        if transport is None or not transport.is_active():
+            self.close()
+            transport = self._connect(self._address)
+        return transport
+
+    def _connect(self, address: Mapping[str, Any]) -> paramiko.Transport:
+        """Connect to an address, through its jump host if it has one."""
+        host, port = str(address["host"]), int(address.get("port", 22))
+        try:
+            if "jump" in address:
+                through = self._connect(address["jump"])
+                sock: Any = through.open_channel(
+                    "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT_S
+                )
+            else:
+                sock = _socket(host, port)
+            client = self._client(address)
+            client.connect(
+                host,
+                port=port,
+                username=address.get("user"),
+                pkey=self._key(address),
+                allow_agent="key_file" not in address,
+                look_for_keys=False,
+                sock=sock,
+                timeout=CONNECT_TIMEOUT_S,
+                banner_timeout=CONNECT_TIMEOUT_S,
+                auth_timeout=CONNECT_TIMEOUT_S,
+            )
+        except (paramiko.BadHostKeyException, _UnknownHost) as error:
+            raise PermanentDeviceError(
+                "the device's host key is not the one in known_hosts: it was set up anew, or it is "
+                "another machine. If it may have changed, remove the old one (ssh-keygen -R) and "
+                "connect once by ssh; see docs/adding-a-device.md"
+                if isinstance(error, paramiko.BadHostKeyException)
+                else "the device's host key is not in known_hosts; see docs/adding-a-device.md"
+            ) from error
+        except _LOST as error:
+            if isinstance(error, paramiko.AuthenticationException) or _NO_KEYS in str(error):
+                raise PermanentDeviceError(
+                    "the device refuses the key: give key_file in the device's file, or load the "
+                    "key into your ssh-agent"
+                ) from error
+            raise TransientDeviceError(f"the device cannot be reached: {_said(error)}") from error
+        self._clients.append(client)
+        transport = client.get_transport()
+        assert transport is not None
+        transport.set_keepalive(5)
+        return transport
+
+    def _client(self, address: Mapping[str, Any]) -> paramiko.SSHClient:
+        client = paramiko.SSHClient()
+        known = self._path(address, "known_hosts") or str(Path.home() / ".ssh" / "known_hosts")
+        try:
+            client.load_host_keys(known)
+        except FileNotFoundError:
+            pass  # then no host is known, and the refusal says so
+        except (OSError, paramiko.SSHException, UnicodeError) as error:
+            raise PermanentDeviceError(f"known_hosts cannot be read: {_said(error)}") from error
+        client.set_missing_host_key_policy(_Refuse())
+        return client
+
+    def _key(self, address: Mapping[str, Any]) -> paramiko.PKey | None:
+        path = self._path(address, "key_file")
+        if path is None:
+            return None
+        try:
+            return paramiko.PKey.from_path(path)
+        except paramiko.PasswordRequiredException:
+            raise  # of a key that is encrypted: the refusal says what to do
+        except OSError as error:
+            reason = error.strerror
+        except (paramiko.SSHException, UnknownKeyType, ValueError):
+            reason = "it is no private key"
+        raise PermanentDeviceError(f"key_file cannot be read: {reason}")
+
+    def _path(self, address: Mapping[str, Any], name: str) -> str | None:
+        given = address.get(name)
+        return str(self._root / Path(given).expanduser()) if given else None
+
+
+class _UnknownHost(paramiko.SSHException):
+    """The host is in no file of known hosts."""
+
+
+class _Refuse(paramiko.MissingHostKeyPolicy):
+    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
+        raise _UnknownHost(hostname)
+
+
+def _socket(host: str, port: int) -> socket.socket:
+    made = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or reading is erratic
+    if _TCP_USER_TIMEOUT is not None:
+        made.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    return made
+
+
+def _said(error: BaseException) -> str:
+    """An error without the address that it may name."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text)[:300]

@@ -1,0 +1,166 @@
+"""A virtual board: an sshd of its own on loopback, below a process that lets things go wrong with it.
+
+That process adopts whatever is started through the sshd, so that a restart and an end reach all of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from ..errors import PermanentHostError
+from ..processes import adopt_orphans, die_with_parent, kill_descendants
+from . import control
+
+SSHD = "/usr/sbin/sshd"
+
+
+def make_key(path: Path, comment: str) -> None:
+    """A key pair: `path` and `path`.pub.
+
+    Raises:
+        PermanentHostError: ssh-keygen cannot.
+    """
+    argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    except OSError as error:
+        raise PermanentHostError(f"{argv[0]}: {error.strerror}", argv) from error
+    if done.returncode:
+        raise PermanentHostError(
+            f"{argv[0]}: {done.stderr.decode(errors='replace').strip()}", argv, done.returncode
+        )
+
+
+class Board:
+    """Runs the sshd whose configuration and keys are in a folder.
+
+    Attributes:
+        faults: what may go wrong with it.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._listener: subprocess.Popen[bytes] | None = None
+        self.faults: dict[str, Callable[[], None]] = {
+            "cut": self._cut,
+            "freeze": self._freeze,
+            "thaw": self._thaw,
+            "unauthorize": self._unauthorize,
+            "authorize": self._authorize,
+            "leave": self._leave,
+            "return": self.start,
+            "reboot": self._reboot,
+            "change_key": self._change_key,
+        }
+
+    def start(self) -> None:
+        """Let the sshd listen, unless it does."""
+        if self._listener is None:
+            argv = [SSHD, "-D", "-e", "-f", str(self._folder / "sshd_config")]
+            self._listener = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent
+            )
+
+    def is_listener(self, pid: int) -> bool:
+        return self._listener is not None and self._listener.pid == pid
+
+    def _sessions(self) -> list[psutil.Process]:
+        """The sshd's processes for connections: commands hear of their end, as of any sshd's."""
+        found = []
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                if process.name().startswith("sshd") and not self.is_listener(process.pid):
+                    found.append(process)
+        return found
+
+    def _cut(self) -> None:
+        for process in self._sessions():
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+    def _freeze(self) -> None:
+        """Stop what serves connections; what runs on the board goes on."""
+        for process in self._sessions():
+            with contextlib.suppress(psutil.Error):
+                process.suspend()
+        if self._listener is not None:
+            self._listener.send_signal(signal.SIGSTOP)
+
+    def _thaw(self) -> None:
+        # Everything: what was stopped may have become a command meanwhile.
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                process.resume()
+
+    def _unauthorize(self) -> None:
+        (self._folder / "authorized_keys").write_text("", encoding="utf-8")
+        self._cut()
+
+    def _authorize(self) -> None:
+        shutil.copyfile(self._folder / "user_key.pub", self._folder / "authorized_keys")
+
+    def _leave(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.kill()
+            listener.wait()
+        self._cut()
+
+    def _reboot(self) -> None:
+        self._listener = None
+        kill_descendants()
+        self.start()
+
+    def _change_key(self) -> None:
+        self._leave()
+        for name in ("host_key", "host_key.pub"):
+            (self._folder / name).unlink()
+        make_key(self._folder / "host_key", "another")
+        self.start()
+
+
+async def serve(board: Board, folder: Path) -> int:
+    """Until it is told to end, or the sshd ends by itself; returns the exit code."""
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[int] = loop.create_future()
+
+    def end(code: int) -> None:
+        if not ended.done():
+            ended.set_result(code)
+
+    def reap() -> None:
+        with contextlib.suppress(ChildProcessError):
+            while pid := os.waitpid(-1, os.WNOHANG)[0]:
+                if board.is_listener(pid):
+                    end(1)
+
+    loop.add_signal_handler(signal.SIGCHLD, reap)
+    loop.add_signal_handler(signal.SIGTERM, end, 0)
+    server = await control.obey(control.listen(folder), board.faults)
+    board.start()
+    async with server:
+        return await ended
+
+
+def main() -> None:
+    """`python -m cellfarm.virtual.board FOLDER`"""
+    folder = Path(sys.argv[1])
+    adopt_orphans()
+    try:
+        sys.exit(asyncio.run(serve(Board(folder), folder)))
+    finally:
+        kill_descendants()
+
+
+if __name__ == "__main__":
+    main()

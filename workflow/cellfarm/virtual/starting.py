@@ -1,0 +1,239 @@
+"""Starting and stopping virtual devices on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import adbutils
+
+from ..debian.trees import plant
+from ..devices.adb import ensure_server
+from ..errors import PermanentHostError, TransientDeviceError, TransientHostError, UserError
+from ..processes import die_with_parent
+from ..project import PACKAGE, Project
+from . import board, control, phone
+
+START_TIMEOUT_S = 30.0
+#: A device that is told to end gets so long to end what runs on it.
+END_TIMEOUT_S = 10.0
+#: Locks of Debian packages (see cellfarm.debian), so that nothing has to be installed here.
+_BUSYBOX, _QEMU = "virtual.busybox.txt", "virtual.qemu.txt"
+
+
+@dataclass(frozen=True)
+class Started:
+    """A virtual device that runs: what its file in devices/ says, and its process."""
+
+    document: dict[str, Any]
+    process: subprocess.Popen[bytes]
+
+
+@contextlib.contextmanager
+def virtual_phone(
+    project: Project,
+    name: str,
+    port: int = 0,
+    storage_mb: int = 0,
+    server_port: int | None = None,
+) -> Iterator[Started]:
+    """A phone behind this user's adb server; ends with the block.
+
+    Args:
+        storage_mb: what it holds; 0: as much as this disk.
+        server_port: of another adb server than this user's.
+
+    Raises:
+        UserError, PermanentHostError, TransientHostError: it cannot be started here.
+    """
+    folder = _folder(project, name)
+    busybox, qemu = (
+        plant((project.locks / lock).read_text(encoding="utf-8"), project.environments, machine)
+        for lock, machine in ((_BUSYBOX, "aarch64"), (_QEMU, None))
+    )
+    phone.lay_out(folder / phone.ROOT, busybox / "bin/busybox")
+    argv = [
+        sys.executable, "-m", "cellfarm.virtual.phone", str(folder),
+        str(qemu / "usr/bin/qemu-aarch64-static"), str(port), str(storage_mb),
+    ]  # fmt: skip
+    with _running(argv, folder, wait_for_port=True) as (process, found):
+        serial = f"127.0.0.1:{found}"
+        client = adbutils.AdbClient(port=server_port, socket_timeout=START_TIMEOUT_S)
+        try:
+            ensure_server(client.host, client.port)
+            client.connect(serial, timeout=START_TIMEOUT_S)
+        except (adbutils.AdbError, OSError, TransientDeviceError) as error:
+            raise TransientHostError(f"no adb server: {error}") from error
+        address = {"serial": serial}
+        if client.port != 5037:
+            address["server_port"] = client.port
+        try:
+            yield Started(_document(name, "adb", address, phone.WORK_FOLDER), process)
+        finally:
+            with contextlib.suppress(adbutils.AdbError, OSError, TransientDeviceError):
+                ensure_server(client.host, client.port)
+                client.disconnect(serial)
+
+
+@contextlib.contextmanager
+def virtual_board(
+    project: Project,
+    name: str,
+    port: int = 0,
+    *,
+    address: str = "127.0.0.1",
+    prefix: Sequence[str] = (),
+    emulated: bool = True,
+) -> Iterator[Started]:
+    """A board: an sshd of its own on loopback, which knows one key; ends with the block.
+
+    Args:
+        address: where it listens.
+        prefix: what its command begins with, such as that which leads into a network namespace.
+        emulated: whether it says of itself that it is virtual.
+
+    Raises:
+        UserError, PermanentHostError, TransientHostError: it cannot be started here.
+    """
+    if not Path(board.SSHD).is_file():
+        raise UserError("there is no sshd: on Debian or Ubuntu, apt install openssh-server")
+    folder = _folder(project, name)
+    port = port or _free_port()
+    for key in ("host_key", "user_key"):
+        if not (folder / key).is_file():
+            board.make_key(folder / key, name)
+    shutil.copyfile(folder / "user_key.pub", folder / "authorized_keys")
+    host_key = (folder / "host_key.pub").read_text(encoding="utf-8").split()[:2]
+    (folder / "known_hosts").write_text(
+        f"[{address}]:{port} {' '.join(host_key)}\n", encoding="utf-8"
+    )
+    # SHLVL: or bash reads this user's .bashrc before every command, which a fresh board has not.
+    (folder / "sshd_config").write_text(
+        f"""ListenAddress {address}
+Port {port}
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+MaxStartups 200
+Subsystem sftp internal-sftp
+SetEnv {phone.VIRTUAL}={int(emulated)} SHLVL=1
+""",
+        encoding="utf-8",
+    )
+    if os.getuid() == 0:
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists
+    argv = [*prefix, sys.executable, "-m", "cellfarm.virtual.board", str(folder)]
+    with _running(argv, folder) as (process, _):
+        _wait_for(address, port, process, folder)
+        where = {
+            "host": address,
+            "port": port,
+            "user": _user(),
+            "key_file": str(folder / "user_key"),
+            "known_hosts": str(folder / "known_hosts"),
+        }
+        yield Started(_document(name, "ssh", where, str(folder / "work")), process)
+
+
+def inflict(project: Project, name: str, fault: str) -> None:
+    """Let something go wrong on a virtual device that runs: see phone.faults_of and board.Board.
+
+    Raises:
+        UserError: there is no such device, or it has no such fault.
+    """
+    control.tell(_place(project, name), name, fault)
+
+
+def _document(
+    name: str, transport: str, address: dict[str, Any], work_folder: str
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "transport": transport,
+        "address": address,
+        "work_folder": work_folder,
+        "processors": ["cpu"],
+        "labels": ["virtual"],
+    }
+
+
+def _place(project: Project, name: str) -> Path:
+    return project.results.absolute() / "virtual" / name
+
+
+def _folder(project: Project, name: str) -> Path:
+    folder = _place(project, name)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@contextlib.contextmanager
+def _running(
+    argv: list[str], folder: Path, wait_for_port: bool = False
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    variables = os.environ | {"PYTHONPATH": str(PACKAGE.parent)}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=variables,
+            start_new_session=True, preexec_fn=die_with_parent,
+        )  # fmt: skip
+    try:
+        assert process.stdout
+        port = 0
+        if wait_for_port:
+            line = process.stdout.readline().decode().strip()
+            if not line.isdigit():
+                raise PermanentHostError(f"it ended: {_last_line(folder)}")
+            port = int(line)
+        yield process, port
+    finally:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(END_TIMEOUT_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for(address: str, port: int, process: subprocess.Popen[bytes], folder: Path) -> None:
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection((address, port), 1):
+            return
+        if process.poll() is not None:
+            raise PermanentHostError(f"sshd ended: {_last_line(folder)}")
+        if time.monotonic() > deadline:
+            raise TransientHostError("sshd does not answer")
+        time.sleep(0.05)
+
+
+def _last_line(folder: Path) -> str:
+    lines = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1].removeprefix("cellfarm.errors.PermanentHostError: ") if lines else "no message"
+
+
+def _free_port() -> int:
+
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def _user() -> str:
+    return pwd.getpwuid(os.getuid()).pw_name
