@@ -385,6 +385,6 @@ def test_an_agent_that_is_killed_takes_what_it_started_with_it(device, transport
             on_line=stream,
         )  # fmt: skip
     left = device.processes()
-    transport.prepare()
+    Patience(60, print)(transport.prepare)  # as an experiment calls a lost device again
     until_s = time.monotonic() + ORPHAN_S
     assert wait_until_gone(lambda: [one for one in left if lives(one)], until_s) == []

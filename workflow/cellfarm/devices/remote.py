@@ -160,6 +160,7 @@ class RemoteTransport:
         return None if size is None else data
 
     def remove(self, name: str) -> None:
+        self._present.discard(name)
         # The agent removes what launches left when it ends: a lost connection is no reason to fail.
         with contextlib.suppress(TransientDeviceError):
             self._call("remove", {"name": name})
