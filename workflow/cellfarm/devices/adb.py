@@ -16,7 +16,7 @@ import adbutils
 
 from ..errors import PermanentDeviceError, TransientDeviceError, TransientHostError
 from ..processes import die_with_parent
-from .link import TAIL_BYTES, Channel, refused
+from .link import TAIL_BYTES, Channel, refused, worded
 
 CONNECT_TIMEOUT_S = 15.0
 #: A push that is slower than this, or moves nothing for so long, is taken for hanging.
@@ -41,7 +41,7 @@ _STATES = {
     "bootloader": "it is in its boot loader; start Android",
 }
 
-
+#: The port of an adb server that was told none.
 USUAL_PORT = 5037
 
 
@@ -84,7 +84,7 @@ class AdbChannel:
                     return None
                 chunk = self._socket.recv(1 << 18)
             except (OSError, ValueError) as error:  # ValueError: it was closed meanwhile
-                raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+                raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
             if not chunk:
                 raise TransientDeviceError("the connection is lost")
             self._pending += chunk
@@ -114,7 +114,7 @@ class AdbChannel:
             self._socket.settimeout(timeout_s)
             self._socket.sendall(bytes([kind]) + len(content).to_bytes(4, "little") + content)
         except OSError as error:
-            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
 
     def _take(self) -> tuple[int, bytes] | None:
         if len(self._pending) < _HEAD_BYTES:
@@ -229,7 +229,7 @@ class AdbLink:
         try:
             listed = {one.serial: one.state for one in self._client.list()}
         except _ADB_ERRORS as error:
-            raise TransientDeviceError(f"no adb server answers: {_said(error)}") from error
+            raise TransientDeviceError(f"no adb server answers: {worded(error)}") from error
         state = str(listed.get(self._serial, "absent"))
         return "no permissions" if state == "no" else state  # adbutils gives its first word only
 
@@ -250,7 +250,7 @@ class AdbLink:
     def _lost(self, error: BaseException) -> TransientDeviceError:
         self.close()
         return TransientDeviceError(
-            f"the device cannot be reached: {self._without_serial(_said(error))}"
+            f"the device cannot be reached: {self._without_serial(worded(error))}"
         )
 
     def _without_serial(self, text: str) -> str:
@@ -275,7 +275,7 @@ def ensure_server(host: str, port: int) -> None:
             timeout=SERVER_START_TIMEOUT_S, check=False,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
-        raise TransientDeviceError(f"the adb server cannot be started: {_said(error)}") from error
+        raise TransientDeviceError(f"the adb server cannot be started: {worded(error)}") from error
 
 
 def _moved(pid: int) -> str:
@@ -284,9 +284,3 @@ def _moved(pid: int) -> str:
         return Path(f"/proc/{pid}/io").read_text(encoding="utf-8")
     except OSError:
         return str(time.monotonic())
-
-
-def _said(error: BaseException) -> str:
-    """An error without the address that it may name."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text)[:300]

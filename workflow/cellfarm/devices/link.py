@@ -119,3 +119,9 @@ def ask(
     if code is None:
         raise TransientDeviceError("the connection was lost before a command had ended", argv)
     return Answer(code, bytes(output), log.decode(errors="replace"))
+
+
+def worded(error: BaseException) -> str:
+    """An error without the address that it may name."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text)[:300]

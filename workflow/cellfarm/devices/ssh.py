@@ -17,7 +17,7 @@ import paramiko
 from paramiko.pkey import UnknownKeyType
 
 from ..errors import PermanentDeviceError, TransientDeviceError
-from .link import TAIL_BYTES, Channel, refused
+from .link import TAIL_BYTES, Channel, refused, worded
 
 CONNECT_TIMEOUT_S = 15.0
 #: The kernel gives a connection up whose data nobody acknowledges for so long. paramiko's keep-alive
@@ -49,7 +49,7 @@ class SshChannel:
         try:
             self._channel.sendall(data)
         except _LOST as error:  # TimeoutError is an OSError
-            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
 
     def receive(self, timeout_s: float) -> bytes | None:
         try:
@@ -60,7 +60,7 @@ class SshChannel:
         except TimeoutError:
             return None
         except _LOST as error:
-            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
         if not chunk and not self._channel.get_transport().is_active():
             raise TransientDeviceError("the connection is lost")
         return chunk
@@ -160,7 +160,7 @@ class SshLink:
             channel.exec_command(command)
         except _LOST as error:
             self.close()
-            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
         finally:
             watch.cancel()
         return channel
@@ -210,7 +210,7 @@ class SshLink:
                     "the device refuses the key: give key_file in the device's file, or load the "
                     "key into your ssh-agent"
                 ) from error
-            raise TransientDeviceError(f"the device cannot be reached: {_said(error)}") from error
+            raise TransientDeviceError(f"the device cannot be reached: {worded(error)}") from error
         self._clients.append(client)
         transport = client.get_transport()
         assert transport is not None
@@ -225,7 +225,7 @@ class SshLink:
         except FileNotFoundError:
             pass  # then no host is known, and the refusal says so
         except (OSError, paramiko.SSHException, UnicodeError) as error:
-            raise PermanentDeviceError(f"known_hosts cannot be read: {_said(error)}") from error
+            raise PermanentDeviceError(f"known_hosts cannot be read: {worded(error)}") from error
         client.set_missing_host_key_policy(_Refuse())
         return client
 
@@ -263,9 +263,3 @@ def _socket(host: str, port: int) -> socket.socket:
     if _TCP_USER_TIMEOUT is not None:
         made.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
     return made
-
-
-def _said(error: BaseException) -> str:
-    """An error without the address that it may name."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text)[:300]

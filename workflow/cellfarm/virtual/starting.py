@@ -19,7 +19,7 @@ from typing import Any
 import adbutils
 
 from ..debian.trees import plant
-from ..devices.adb import ensure_server
+from ..devices.adb import address_of, ensure_server
 from ..errors import PermanentHostError, TransientDeviceError, TransientHostError, UserError
 from ..processes import die_with_parent
 from ..project import PACKAGE, Project
@@ -75,9 +75,7 @@ def virtual_phone(
             client.connect(serial, timeout=START_TIMEOUT_S)
         except (adbutils.AdbError, OSError, TransientDeviceError) as error:
             raise TransientHostError(f"no adb server: {error}") from error
-        address = {"serial": serial}
-        if client.port != 5037:
-            address["server_port"] = client.port
+        address = address_of(client, serial)
         try:
             yield Started(_document(name, "adb", address, phone.WORK_FOLDER), process)
         finally:
@@ -229,7 +227,6 @@ def _last_line(folder: Path) -> str:
 
 
 def _free_port() -> int:
-
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
