@@ -36,6 +36,7 @@ from benchmarks.fault_matrix import BOTH, FAULTS, is_as_recorded, run_matrix, ta
 from benchmarks.faults import BOARD, Device, lives, virtual_device, wait_until_gone
 from benchmarks.own_adb import own_adb_server
 from benchmarks.project_copy import CopiedProject
+from tests.support.device_shell import shell
 from tests.support.pipe_link import PipeLink
 from tests.support.projects import REPOSITORY
 
@@ -83,15 +84,6 @@ def transport(device) -> Iterator[RemoteTransport]:
 @pytest.fixture
 def on_board(board) -> Iterator[RemoteTransport]:
     yield from use(board)
-
-
-def shell(transport: RemoteTransport, script: str, timeout_s: float = 60):
-    lines: list[str] = []
-    launched = transport.run(
-        ["sh", "-c", script], stdin=b"", timeout_s=timeout_s, variables=transport.variables,
-        on_line=lines.append,
-    )  # fmt: skip
-    return launched, lines
 
 
 # What a command may do.

@@ -67,7 +67,7 @@ class RemoteTransport:
         self._needed: set[str] = set()
 
     def facts(self) -> dict[str, Any]:
-        return remote_facts.read(self._link, self.work_folder)
+        return remote_facts.read(self._link, self.work_folder, _PATH)
 
     def check(self) -> None:
         """Nothing that a plan may ask a device for without waiting for it; `prepare` looks."""
@@ -188,7 +188,7 @@ class RemoteTransport:
     def _python(self) -> Interpreter:
         """A Python on the device: its own, or the one that is brought."""
         if self._base is None:
-            facts = remote_facts.read(self._link, self.work_folder)
+            facts = remote_facts.read(self._link, self.work_folder, _PATH)
             target = target_of(facts)
             if target is None:
                 raise PermanentDeviceError(

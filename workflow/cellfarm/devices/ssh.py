@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import logging
 import shlex
 import socket
@@ -27,8 +26,10 @@ _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 _CHUNK_BYTES = 1 << 18
 _WINDOW_BYTES = 8 << 20
 #: A file is sent in parts, each by a command that ends itself after so long: if the device does not
-#: learn that the connection is dead, it waits for no more than one of them.
-_PART_MB = 8
+#: learn that the connection is dead, it waits for no more than one of them. The first is one that a
+#: slow link brings over in time (50 kB/s); parts grow for as long as they arrive quickly.
+_FIRST_PART_MB = 1
+_MAX_PART_MB = 8
 _PART_S = 20
 #: What paramiko says, in an exception of no kind of its own, of an ssh-agent that is empty or absent.
 _NO_KEYS = "No authentication methods available"
@@ -108,14 +109,16 @@ class SshLink:
         return SshChannel(self._start(shlex.join(argv)))
 
     def push(self, source: Path, destination: str) -> None:
+        size_mb, sent_mb = _FIRST_PART_MB, 0
         with source.open("rb") as file:
-            for number in itertools.count():
-                part = file.read(_PART_MB << 20)
-                if number and not part:
-                    return
+            while (part := file.read(size_mb << 20)) or not sent_mb:
                 # What the file held from there on is cut off.
-                place = [f"of={destination}", "bs=1M", f"seek={number * _PART_MB}"]
+                place = [f"of={destination}", "bs=1M", f"seek={sent_mb}"]
+                started_s = time.monotonic()
                 self._push_part(part, source.name, ["timeout", str(_PART_S), "dd", *place])
+                sent_mb += size_mb
+                if time.monotonic() - started_s < _PART_S / 8:
+                    size_mb = min(2 * size_mb, _MAX_PART_MB)
 
     def _push_part(self, part: bytes, name: str, argv: Sequence[str]) -> None:
         connected = SshChannel(self._start(shlex.join(argv)))
