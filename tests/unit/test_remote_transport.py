@@ -301,18 +301,3 @@ def test_python_is_looked_for_where_the_agent_will(link, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{places[0]}:{os.environ['PATH']}")
     facts = remote_facts.read(link, str(tmp_path), f"{places[1]}:/usr/bin:/bin")
     assert facts["python"] == "3.9"
-
-
-def test_facts_that_were_read_serve_to_find_python(link, tmp_path, monkeypatch):
-    reads = []
-    read = remote_facts.read
-
-    def noted(*args):
-        reads.append(args)
-        return {**read(*args), "python": "3.11"}
-
-    monkeypatch.setattr(remote_facts, "read", noted)
-    transport = RemoteTransport(link, str(tmp_path / "device"), Project(tmp_path))
-    transport.facts()
-    transport._python()
-    assert len(reads) == 1
