@@ -190,7 +190,7 @@ class RemoteTransport:
     def _python(self) -> Interpreter:
         """A Python on the device: its own, or the one that is brought."""
         if self._base is None:
-            facts = remote_facts.read(self._link, self.work_folder, _PATH)
+            facts = self.facts()
             target = target_of(facts)
             if target is None:
                 raise PermanentDeviceError(
