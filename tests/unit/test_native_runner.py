@@ -295,9 +295,11 @@ class Builder:
         self.out = folder / "environment/packages"
         self.out.parent.mkdir()
         self.ran: list[list[str]] = []
+        self.sdist = "sdist = {url = 'https://example.org/ncnn.tar.gz'}"
         monkeypatch.setattr(native_building, "fetch", self.fetch)
 
     def fetch(self, download: Any, folder: Path, say: Any) -> Path:
+        assert download.url == "https://example.org/ncnn.tar.gz"
         assert download.sha256 == load_yaml(NCNN.folder / "native/source.yaml")["sha256"]
         path = folder / download.sha256
         with tarfile.open(path, "w:gz") as archive:
@@ -306,6 +308,11 @@ class Builder:
         return path
 
     def run(self, argv: list[str], program: str) -> None:
+        if program == "uv":
+            wanted, found = Path(argv[-1]).read_text(), Path(argv[argv.index("-o") + 1])
+            assert wanted == f"ncnn=={VERSION}\n"
+            found.write_text(f"[[packages]]\nname = 'ncnn'\n{self.sdist}\n")
+            return
         self.ran.append(argv)
         (source,) = (self.out.parent / "work/source").iterdir()
         assert (source / "CMakeLists.txt").is_file()
@@ -317,7 +324,7 @@ class Builder:
             build.mkdir()
 
     def build(self, version: str = VERSION) -> None:
-        build_runner(NCNN, version, self.out, Path("/cmake"), self.run)
+        build_runner(NCNN, version, self.out, Path("/uv"), Path("/cmake"), self.run)
 
 
 def test_a_runner_is_built_from_its_sources_and_nothing_else_is_left(tmp_path, monkeypatch):
@@ -340,9 +347,16 @@ def test_a_build_that_fails_leaves_no_program(tmp_path, monkeypatch):
         raise PermanentHostError(f"{program} does not")
 
     monkeypatch.setattr(builder, "run", fail)
-    with pytest.raises(PermanentHostError, match="cmake does not"):
+    with pytest.raises(PermanentHostError, match="uv does not"):
         builder.build()
     assert not list(builder.out.parent.iterdir())
+
+
+def test_sources_that_no_index_has(tmp_path, monkeypatch):
+    builder = Builder(tmp_path, monkeypatch)
+    builder.sdist = ""
+    with pytest.raises(PermanentHostError, match=f"no package index has the sources of ncnn=={VERSION}"):
+        builder.build()
 
 
 def test_another_version_has_no_native_runner(tmp_path, monkeypatch):

@@ -293,7 +293,7 @@ def _install_native(environment: Environment) -> None:
         raise PermanentHostError(f"there is no CMake: {state['reason']}")
     environment.folder.mkdir()
     program = cmake.folder / "bin" / "cmake"
-    build_runner(*_native(environment.name), environment.packages, program, _run)
+    build_runner(*_native(environment.name), environment.packages, uv_binary(), program, _run)
 
 
 def _install_cpu_build(install: list[str], requirement: str) -> None:

@@ -10,19 +10,23 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .documents import load_yaml
 from .errors import PermanentHostError
 from .fetching import Download, fetch
 from .libraries import Library
+from .pip_options import uv_options
 
 ARCHITECTURE = "aarch64"
 #: The program's name, in the folder that `build_runner` fills.
 PROGRAM = "runner"
 #: What installs the cross compiler.
 MEND = f"apt install g++-{ARCHITECTURE}-linux-gnu"
+_Run = Callable[[list[str], str], None]
 _COMPILERS = {"C": f"{ARCHITECTURE}-linux-gnu-gcc", "CXX": f"{ARCHITECTURE}-linux-gnu-g++"}
 
 
@@ -44,8 +48,9 @@ def build_runner(
     library: Library,
     version: str,
     folder: Path,
+    uv: Path,
     cmake: Path,
-    run: Callable[[list[str], str], None],
+    run: _Run,
 ) -> None:
     """Fill `folder` with the native runner of a library that has one.
 
@@ -64,7 +69,7 @@ def build_runner(
     work = folder.with_name("work")
     work.mkdir()
     try:
-        archive = fetch(Download(source["url"], source["sha256"]), work, _say)
+        archive = fetch(_find(source, work, uv, run), work, _say)
         shutil.unpack_archive(archive, work / "source", "gztar")
         (unpacked,) = (work / "source").iterdir()
         settings = {
@@ -82,6 +87,24 @@ def build_runner(
         shutil.copy2(work / "build" / PROGRAM, folder / PROGRAM)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _find(source: Mapping[str, Any], work: Path, uv: Path, run: _Run) -> Download:
+    """Where the package index has a source distribution. uv knows it without unpacking it; pip would run its
+    build to learn its name and version."""
+    requirement = f"{source['distribution']}=={source['version']}"
+    wanted, found = work / "requirements.in", work / "pylock.toml"
+    wanted.write_text(f"{requirement}\n", encoding="utf-8")
+    options = ("--quiet", "--no-deps", "--format", "pylock.toml", "--python", sys.executable)
+    run(
+        [str(uv), "pip", "compile", *options, *uv_options(), "-o", str(found), str(wanted)],
+        "uv",
+    )
+    (package,) = tomllib.loads(found.read_text(encoding="utf-8"))["packages"]
+    url = package.get("sdist", {}).get("url")
+    if url is None:
+        raise PermanentHostError(f"no package index has the sources of {requirement}")
+    return Download(url, source["sha256"])
 
 
 def _configure(source: Path, build: Path, settings: dict[str, str]) -> Sequence[str]:
