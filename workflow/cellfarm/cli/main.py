@@ -38,6 +38,12 @@ class Format(StrEnum):
     parquet = "parquet"
 
 
+class ComparisonFormat(StrEnum):
+    table = "table"
+    markdown = "markdown"
+    json = "json"
+
+
 @app.command()
 def query(
     sql: Annotated[str, typer.Argument(help='One SQL query, e.g. "FROM cells".')],
@@ -90,6 +96,35 @@ def farm(
     from .farm import watch
 
     watch(Project.here(), once)
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="library@version, a warehouse (.duckdb), a config "
+                                              "(.yaml), or a run of `cellfarm runs`.")],
+    second: Annotated[str, typer.Argument(help="What is compared with it.")],
+    threshold: Annotated[float, typer.Option(help="In percent: a slowdown that lies wholly above it "
+                                                  "is a regression.", min=0, max=1000)] = 5.0,
+    format: Annotated[ComparisonFormat, typer.Option(help="How to print it.")]
+    = ComparisonFormat.table,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write.")] = None,
+    flagged: Annotated[bool, typer.Option("--flagged", help="Compare flagged cells too.")] = False,
+) -> None:  # fmt: skip
+    """Tell which cells are slower, faster or the same on a second side; ends with 1 after a regression."""
+    from .compare import print_comparison
+
+    regressions = print_comparison(
+        Project.here(), first, second, threshold / 100, format.value, output, flagged
+    )
+    raise typer.Exit(1 if regressions else 0)
+
+
+@app.command()
+def runs() -> None:
+    """List the runs in the warehouse: their names for `cellfarm compare`, when, and of how many cells."""
+    from .compare import print_runs
+
+    print_runs(Project.here())
 
 
 @app.command()
