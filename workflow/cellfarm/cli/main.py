@@ -99,6 +99,20 @@ def farm(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where the files go.")] = Path("reports/export"),
+) -> None:
+    """Write every view of the warehouse as Parquet, with a data dictionary and a citation."""
+    from importlib.metadata import version
+
+    from ..warehouse.exporting import export as write
+
+    project = Project.here()
+    for path in write(project.warehouse, project.root / folder, version("cellfarm")):
+        print(project.relative(path))
+
+
+@app.command()
 def compare(
     first: Annotated[str, typer.Argument(help="library@version, a warehouse (.duckdb), a config "
                                               "(.yaml), or a run of `cellfarm runs`.")],

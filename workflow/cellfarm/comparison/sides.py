@@ -66,7 +66,8 @@ def open_side(project: Project, name: str) -> Side:
         where = f"{_HISTORY} AND starts_with(experiment, ?)"
         return _read(name, project.warehouse, where, [name])
     raise UserError(
-        f"{name}: expected library@version, a warehouse (.duckdb), a config (.yaml) or a run of `cellfarm runs`"
+        f"{name}: expected library@version, a warehouse (.duckdb), a config (.yaml) or a run "
+        "(`cellfarm runs` lists them)"
     )
 
 
