@@ -44,6 +44,12 @@ def export(warehouse: Path, folder: Path, version: str) -> list[Path]:
     return written
 
 
+def _write_view(connection: duckdb.DuckDBPyConnection, view: str, folder: Path) -> Path:
+    path = folder / f"{view}.parquet"
+    connection.sql(f"FROM {view}").write_parquet(str(path))
+    return path
+
+
 def dictionary(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """view -> {"about", "columns": [{"name", "type", "unit", "means"}]}; every column is described."""
     known = load_yaml(DICTIONARY)
