@@ -17,8 +17,8 @@ from ..warehouse import connect
 
 _COLOURS = {SLOWER: "red", FASTER: "green"}
 _RUNS = """
-SELECT split_part(experiment, '/', 1) AS run, min(measured_at) AS began, max(measured_at) AS ended,
-       count(*) AS cells, string_agg(DISTINCT device, ', ' ORDER BY device) AS devices,
+SELECT split_part(experiment, '/', 1) AS run, strftime(min(measured_at), '%Y-%m-%d %H:%M') AS began,
+       strftime(max(measured_at), '%Y-%m-%d %H:%M') AS ended, count(*) AS cells, string_agg(DISTINCT device, ', ' ORDER BY device) AS devices,
        string_agg(DISTINCT library || '@' || library_version, ', ') AS libraries
 FROM history WHERE NOT superseded AND experiment IS NOT NULL GROUP BY ALL ORDER BY began
 """
@@ -87,6 +87,5 @@ def print_runs(project: Project) -> None:
         "run", "began", "ended", "cells", "devices", "libraries", box=None, pad_edge=False
     )
     for run, began, ended, cells, devices, libraries in rows:
-        times = (f"{moment:%Y-%m-%d %H:%M}" for moment in (began, ended))
-        table.add_row(run[:12], *times, str(cells), escape(devices), escape(libraries))
+        table.add_row(run[:12], began, ended, str(cells), escape(devices), escape(libraries))
     Console(highlight=False, soft_wrap=True).print(table)

@@ -29,7 +29,7 @@ _RUN = re.compile(r"[0-9a-f]{6,20}")
 _COLUMNS = (
     "key", "model", "library", "library_version", "variant", "device", "processor", "threads",
     "protocol", "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms",
-    "emulated", "flags", "experiment", "measured_at", "causes",
+    "emulated", "flags", "experiment", "epoch_ms(measured_at) AS measured_at", "causes",
 )  # fmt: skip
 
 Row = Mapping[str, Any]

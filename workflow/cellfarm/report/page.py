@@ -17,6 +17,7 @@ import vl_convert
 
 from cellfarm.analysis.ranking import rank, ranks
 from cellfarm.report import charts, data, figures, matrix
+from cellfarm.report.answers import Table, answers
 from cellfarm.report.breakdowns import PHASES
 from cellfarm.report.embedding import embedded, payload
 from cellfarm.report.files import write_atomically
@@ -87,7 +88,8 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
     out_dir.mkdir(parents=True, exist_ok=True)
     written = figures.write_figures(arrangement, specs, rankings, out_dir / "charts")
     winners = [matrix.build(arrangement, found) for found in (rankings, flagged)]
-    page = render(measured, arrangement, specs, winners, written)
+    told = answers(measured.cells, rankings)
+    page = render(measured, arrangement, specs, winners, written, told)
     target = out_dir / "index.html"
     write_atomically(target, page.encode())
     return target
@@ -99,11 +101,13 @@ def render(
     specs: dict[str, dict[str, Any]],
     winners: Sequence[matrix.Matrix],
     written: Sequence[str],
+    told: Sequence[Table],
 ) -> str:
     """The page's HTML.
 
     Args:
         winners: who wins where, without and with flagged cells.
+        told: see cellfarm.report.answers.
     """
     scripts = [_bundle(), *((_HERE / name).read_text("utf-8") for name in _SCRIPTS)]
     environment = jinja2.Environment(
@@ -125,6 +129,7 @@ def render(
         cells=cells,
         statuses=_statuses(cells),
         ranked=sum(1 for cell in cells if ranks(cell)),
+        answers=told,
         devices=_devices(measured),
         libraries=_libraries(arrangement),
         colours=colours,

@@ -92,10 +92,11 @@ def _citation(
     connection: duckdb.DuckDBPyConnection, version: str, digests: dict[str, str]
 ) -> Iterator[str]:
     count, first, last = connection.execute(
-        "SELECT count(*), min(measured_at), max(measured_at) FROM cells"
+        "SELECT count(*), strftime(min(measured_at), '%Y-%m-%d'), strftime(max(measured_at), '%Y-%m-%d') "
+        "FROM cells"
     ).fetchall()[0]
     yield f"Measured with cellfarm {version}."
-    when = "" if first is None else f", {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    when = "" if first is None else f", {first} to {last}"
     yield f"{count} cells{when}."
     for title, sql in (
         ("Libraries", "SELECT DISTINCT library || ' ' || library_version FROM cells ORDER BY 1"),
