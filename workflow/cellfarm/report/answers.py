@@ -138,7 +138,7 @@ def _effects(cells: Sequence[Cell]) -> Table:
         "text": "What changing one thing does to latency: ratios between cells that differ in that alone. "
         "Above 1, the change makes it faster; of two libraries the slower stands over the faster. A "
         f"median of fewer than {_ENOUGH} is not given.",
-        "n": count(sum(len(one.ratios) for one in found), "pair of cells", "pairs of cells"),
+        "n": count(sum(len(one.ratios) for one in found), "pair"),
         "columns": [("Change", False), ("Pairs", True), ("Least", True), ("Median", True),
                     ("Most", True)],
         "rows": rows,
