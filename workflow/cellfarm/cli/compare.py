@@ -17,10 +17,13 @@ from ..warehouse import connect
 
 _COLOURS = {SLOWER: "red", FASTER: "green"}
 _RUNS = """
-SELECT split_part(experiment, '/', 1) AS run, strftime(min(measured_at), '%Y-%m-%d %H:%M') AS began,
-       strftime(max(measured_at), '%Y-%m-%d %H:%M') AS ended, count(*) AS cells, string_agg(DISTINCT device, ', ' ORDER BY device) AS devices,
+SELECT split_part(experiment, '/', 1) AS run,
+       strftime(min(measured_at), '%Y-%m-%d %H:%M') AS began,
+       strftime(max(measured_at), '%Y-%m-%d %H:%M') AS ended, count(*) AS cells,
+       string_agg(DISTINCT device, ', ' ORDER BY device) AS devices,
        string_agg(DISTINCT library || '@' || library_version, ', ') AS libraries
-FROM history WHERE NOT superseded AND experiment IS NOT NULL GROUP BY ALL ORDER BY began
+FROM history WHERE NOT superseded AND experiment IS NOT NULL
+GROUP BY split_part(experiment, '/', 1) ORDER BY began
 """
 
 
