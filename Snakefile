@@ -18,6 +18,7 @@ from cellfarm.pipeline import Pipeline
 from cellfarm.snakemake_run import (
     fail,
     forget_interrupted,
+    let_devices_work_at_once,
     lift_rate_limit,
     source_of_config,
     take_pipeline_lock,
@@ -78,6 +79,7 @@ if workflow.is_main_process:
 
 onstart:
     lift_rate_limit(workflow)
+    let_devices_work_at_once(workflow, len(PIPELINE.device_names))
     try:
         take_pipeline_lock(PIPELINE.project)
     except CellfarmError as error:

@@ -20,7 +20,8 @@ DEFAULT = ("planning", "launch_cost", "against_tool", "second_make")
 #: Many minutes, and `fresh` the network: only when they are named.
 NAMED_ONLY = (
     "fresh", "repeatability", "test_retest", "a_a", "a_b", "busy_core", "own_tools", "adaptive",
-    "sampler_cost", "conversion",
+    "sampler_cost", "conversion", "deployment", "simulated_farm", "lossy_link", "farm",
+    "fault_matrix",
 )  # fmt: skip
 
 
@@ -63,7 +64,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     listed = "\n".join(
-        f"  {name:13} {_summary(importlib.import_module(f'benchmarks.{name}'))}"
+        f"  {name:14} {_summary(importlib.import_module(f'benchmarks.{name}'))}"
         for name in (*DEFAULT, *NAMED_ONLY)
     )
     parser = argparse.ArgumentParser(

@@ -3,9 +3,10 @@
 A virtual phone behind an adb server of its own, and a virtual board behind an sshd of its own, on
 loopback: the wires are no bottleneck, what is in between is. 100 MB of random bytes are pushed in rounds
 by the transport's whole `put` (the look whether it is there, the push, SHA-256 on both ends, the stamp), by
-the link's push alone, and by the tool that a person would use: the adb that adbutils brings, and scp with a
-connection that stands already, as the link's does. Which comes first alternates; the disk is flushed
-before each; the figure is the median of the rounds' ratios. On the phone SHA-256 is worked out under qemu.
+the link's push alone, and by the tool that a person would use: the adb that adbutils brings, and scp. Which
+comes first alternates; the disk is flushed before each; the figure is the median of the rounds' ratios. scp
+makes a connection first, which the link has; scp over a connection that stands is shown, too. On the phone
+SHA-256 is worked out under qemu.
 
 The second deployment is that of a cell of SqueezeNet 1.1 on ncnn, as an experiment makes it, by a fresh
 transport: from no connection to everything being there. Its files are counted where they are pushed.
@@ -52,9 +53,10 @@ Push = Callable[[Path, str], object]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of device, and the tool that a person would push with.
+    """A kind of device.
 
     Args:
+        tool: what a person would push with.
         put_counts: whether its whole `put` is measured by its own processor, not by an emulated one.
     """
 
@@ -65,6 +67,8 @@ class Kind:
 
 PHONE = Kind("phone", "adb push", put_counts=False)
 BOARD = Kind("board", "scp", put_counts=True)
+#: What the transport pushes with, as the rounds call it.
+OWN = ("put", "link")
 
 
 def measure(options: Options) -> list[Figure]:
@@ -91,22 +95,22 @@ def _on_phone(copy: ProjectCopy, options: Options, raw: dict[str, Any]) -> list[
         def push(source: Path, destination: str) -> None:
             _run([adbutils.adb_path(), "-s", serial, "push", str(source), destination])
 
-        return _figures(PHONE, copy, started.document, push, options, raw)
+        return _figures(PHONE, copy, started.document, {PHONE.tool: push}, options, raw)
 
 
 def _on_board(copy: ProjectCopy, options: Options, raw: dict[str, Any]) -> list[Figure]:
     with (
         virtual_board(copy.project, "bench_board") as started,
-        _scp(started.document["address"]) as push,
+        _scp(started.document["address"]) as tools,
     ):
-        return _figures(BOARD, copy, started.document, push, options, raw)
+        return _figures(BOARD, copy, started.document, tools, options, raw)
 
 
 def _figures(
     kind: Kind,
     copy: ProjectCopy,
     document: Mapping[str, Any],
-    tool: Push | None,
+    tools: Mapping[str, Push],
     options: Options,
     raw: dict[str, Any],
 ) -> list[Figure]:
@@ -114,7 +118,7 @@ def _figures(
     rounds = options.runs or (2 if options.quick else ROUNDS)
     size_mb = 5 if options.quick else PUSH_MB
     deployments = _deployments(copy, document, rounds)
-    pushes = _pushes(copy, document, tool, rounds, size_mb * 1_000_000)
+    pushes = _pushes(copy, document, tools, rounds, size_mb * 1_000_000)
     raw[kind.name] = {"pushes_s": pushes, "deployments": [vars(one) for one in deployments]}
     return [
         *_push_figures(kind, pushes, size_mb),
@@ -126,18 +130,25 @@ def _figures(
 
 
 def _pushes(
-    copy: ProjectCopy, document: Mapping[str, Any], tool: Push | None, rounds: int, size: int
+    copy: ProjectCopy,
+    document: Mapping[str, Any],
+    tools: Mapping[str, Push],
+    rounds: int,
+    size: int,
 ) -> dict[str, list[float]]:
-    """Seconds of each round, by what pushed: `put`, `link`, `tool`, and `digest` on this machine."""
+    """Seconds of each round, by what pushed (`OWN` and the tools); and `digest` on this machine."""
     source = copy.root / "random"
     source.write_bytes(os.urandom(size))
     transport: Any = open_device(document, copy.project)
-    pushing: dict[str, Push] = {
-        "put": transport.put,
-        "link": lambda file, name: transport._link.push(file, transport.resolve(name)),
-    }
-    if tool is not None:
-        pushing["tool"] = lambda file, name: tool(file, transport.resolve(name))
+
+    def by_link(file: Path, name: str) -> None:
+        transport._link.push(file, transport.resolve(name))
+
+    def by_tool(tool: Push, file: Path, name: str) -> None:
+        tool(file, transport.resolve(name))
+
+    pushing: dict[str, Push] = {"put": transport.put, "link": by_link}
+    pushing |= {name: partial(by_tool, tool) for name, tool in tools.items()}
     found: dict[str, list[float]] = {name: [] for name in (*pushing, "digest")}
     try:
         transport.prepare()
@@ -145,7 +156,7 @@ def _pushes(
             order = list(pushing)
             for who in order if number % 2 else reversed(order):
                 os.sync()
-                name = f"launches/{who}{number}"
+                name = f"launches/{order.index(who)}-{number}"
                 seconds = _seconds(partial(pushing[who], source, name))
                 transport.remove(name)
                 if number >= 0:
@@ -157,21 +168,23 @@ def _pushes(
 
 
 def _push_figures(kind: Kind, found: Mapping[str, list[float]], size_mb: int) -> list[Figure]:
-    if "tool" not in found:
+    if kind.tool not in found:
         print(f"  not measured: there is no {kind.tool} here", flush=True)
         return []
+
+    tools = [name for name in found if name not in (*OWN, "digest")]
 
     def speeds(who: str) -> list[float]:
         return [size_mb / seconds for seconds in found[who]]
 
     def figure(what: str, who: str, least: float | None, details: dict[str, Any]) -> Figure:
-        ratios = [tool / own for tool, own in zip(found["tool"], found[who], strict=True)]
+        ratios = [tool / own for tool, own in zip(found[kind.tool], found[who], strict=True)]
         return Figure(
             what=f"{what} of {size_mb} MB to a {kind.name}, its speed over that of {kind.tool}",
             value=median(ratios),
             unit="x",
             least=least,
-            baselines=[Baseline(kind.tool, median(speeds("tool")), "MB/s")],
+            baselines=[Baseline(tool, median(speeds(tool)), "MB/s") for tool in tools],
             details={"ratios": spread(ratios, "x"), "speed": spread(speeds(who), "MB/s")} | details,
         )
 
@@ -187,28 +200,31 @@ def _push_figures(kind: Kind, found: Mapping[str, list[float]], size_mb: int) ->
 
 
 @contextlib.contextmanager
-def _scp(address: Mapping[str, Any]) -> Iterator[Push | None]:
-    """scp over a connection that it makes once; None where there is no scp."""
+def _scp(address: Mapping[str, Any]) -> Iterator[dict[str, Push]]:
+    """scp as it is, and over a connection that it makes once; neither where there is no scp."""
     if not shutil.which("scp"):
-        yield None
+        yield {}
         return
+    where, port = f"{address['user']}@{address['host']}", str(address["port"])
+    common = [
+        "-F", "none", "-i", address["key_file"], "-o", "IdentitiesOnly=yes",
+        "-o", f"UserKnownHostsFile={address['known_hosts']}", "-o", "StrictHostKeyChecking=yes",
+        "-o", "BatchMode=yes",
+    ]  # fmt: skip
+
+    def push(options: Sequence[str], source: Path, destination: str) -> None:
+        _run(["scp", "-q", "-P", port, *options, str(source), f"{where}:{destination}"])
+
     with tempfile.TemporaryDirectory(prefix="cellfarm-scp-") as folder:
-        common = [
-            "-F", "none", "-i", address["key_file"], "-o", f"ControlPath={folder}/socket",
-            "-o", f"UserKnownHostsFile={address['known_hosts']}", "-o", "BatchMode=yes",
-            "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes",
-            "-o", "ControlMaster=auto", "-o", "ControlPersist=yes",
-        ]  # fmt: skip
-        where = f"{address['user']}@{address['host']}"
-
-        def push(source: Path, destination: str) -> None:
-            port = ["-P", str(address["port"])]
-            _run(["scp", "-q", *port, *common, str(source), f"{where}:{destination}"])
-
+        shared = [*common, "-o", f"ControlPath={folder}/socket"]
+        standing = [*shared, "-o", "ControlMaster=auto", "-o", "ControlPersist=yes"]
         try:
-            yield push
+            yield {
+                BOARD.tool: partial(push, common),
+                f"{BOARD.tool} over a connection that stands": partial(push, standing),
+            }
         finally:
-            ended = ["ssh", "-p", str(address["port"]), *common, "-O", "exit", where]
+            ended = ["ssh", "-p", port, *shared, "-O", "exit", where]
             subprocess.run(ended, capture_output=True, timeout=TIMEOUT_S, check=False)
 
 

@@ -36,6 +36,7 @@ from cellfarm.devices import Interpreter, Transport, open_device
 from cellfarm.experiments.experiment import Experiment, Running, _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
+from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.payload import pack
 from cellfarm.experiments.summary import Terms
 from cellfarm.locking import file_lock, machine_lock_path
@@ -83,7 +84,8 @@ def measure(options: Options) -> list[Figure]:
         transport.prepare()
         facts = transport.facts()
         with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
-            measuring = _Trivial(experiment, transport, facts, {}, lock)
+            patience = Patience(0, print)
+            measuring = _Trivial(experiment, transport, facts, lock, patience)
             began = time.monotonic_ns()
             with contextlib.redirect_stderr(io.StringIO()):
                 measuring.run()

@@ -10,7 +10,6 @@ virtual, so that the experiments are whole ones, and what they measure is no res
 
 from __future__ import annotations
 
-import contextlib
 import socket
 import time
 from collections.abc import Mapping
@@ -109,6 +108,7 @@ def measure(options: Options) -> list[Figure]:
         "round trip (median of TCP connections)": (
             f"{shown(round_trip_ms)} ms; on loopback {shown(plain_ms)} ms"
         ),
+        "TCP's congestion control": tun_link.CONGESTION_CONTROL,
         "packets lost": f"{lost_percent:.2f} % of {counts['carried'] + counts['dropped']}",
     }
     keep_raw("lossy_link", options, {name: _raw(board) for name, board in found.items()} | told)
@@ -150,7 +150,7 @@ def _experiment(copy: ProjectCopy, name: str, options: Options) -> Ran:
 def _figures(near: Board, far: Board, told: Mapping[str, str]) -> list[Figure]:
     lost = sum(one.lost for one in far.all)
     dropped_out = [one.dropped_out for one in far.all if one.dropped_out]
-    figures = [
+    return [
         Figure(
             what=f"cells `ok` over the link, of {sum(one.planned for one in far.all)}",
             value=far.ok_percent,
@@ -171,8 +171,8 @@ def _figures(near: Board, far: Board, told: Mapping[str, str]) -> list[Figure]:
             details={
                 "over the link": spread(far.wall_s, "s"),
                 "on loopback": spread(near.wall_s, "s"),
-                "launches of an experiment": _launches(far, near),
                 **_where(far, near),
+                "a launch with its gate": f"{_per_launch_s(far)}; on loopback {_per_launch_s(near)}",
             },
         ),
         Figure(
@@ -182,54 +182,49 @@ def _figures(near: Board, far: Board, told: Mapping[str, str]) -> list[Figure]:
             baselines=[Baseline("on loopback", near.first.wall_s, "s")],
             details={"pushed": f"{far.first.pushed_bytes / 1e6:.0f} MB"},
         ),
+        *_latency(near, far),
     ]
-    with contextlib.suppress(KeyError, TypeError):  # a cell that is not ok has no latency
-        figures.append(_latency(near, far))
-    return figures
 
 
-def _latency(near: Board, far: Board) -> Figure:
+def _latency(near: Board, far: Board) -> list[Figure]:
     """The same cells' latencies over the link and on loopback, experiment by experiment."""
-    ratios: dict[str, list[float]] = {}
-    spans: dict[str, list[float]] = {NEAR: [], FAR: []}
-    for one, other in zip(near.later, far.later, strict=True):
-        known = {result["cell"]["threads"]: latency_ms(result) for result in one.results}
-        for result in other.results:
-            threads = result["cell"]["threads"]
-            ratios.setdefault(f"t{threads}", []).append(latency_ms(result) / known[threads])
-    for name, board in ((NEAR, near), (FAR, far)):
-        for ran in board.later:
-            spans[name] += [latency_ms(one) for one in ran.results]
-    settings = list(ratios.values())
-    odd_even = _alone(near)
-    return Figure(
-        what="latency over the link less that on loopback (geometric mean of the ratios)",
-        value=percent(geometric_mean(settings)),
-        unit="%",
-        baselines=[Baseline("loopback less itself, in turns", odd_even, "%")]
-        if odd_even is not None
-        else [],
-        details={
-            "interval": percent_interval(geometric_interval(settings)),
-            **{f"{name}, ratios": spread(values, "x") for name, values in ratios.items()},
-            "over the link": spread(spans[FAR], "ms"),
-            "on loopback": spread(spans[NEAR], "ms"),
-        },
-    )
+    try:
+        settings = _ratios(near.later, far.later)
+        alone = _ratios(near.later[::2], near.later[1::2])
+    except KeyError:
+        print("  not measured: latencies, as a cell has none", flush=True)
+        return []
+    baselines = []
+    if alone:
+        baselines.append(Baseline("loopback less itself", percent(geometric_mean(alone)), "%"))
+    return [
+        Figure(
+            what="latency over the link less that on loopback (geometric mean of the ratios)",
+            value=percent(geometric_mean(settings)),
+            unit="%",
+            baselines=baselines,
+            details={
+                "interval": percent_interval(geometric_interval(settings)),
+                "over the link": spread(_latencies_ms(far), "ms"),
+                "on loopback": spread(_latencies_ms(near), "ms"),
+            },
+        )
+    ]
 
 
-def _alone(near: Board) -> float | None:
-    """The same of pairs of experiments without the link; None if there is no pair."""
-    pairs = list(zip(near.later[::2], near.later[1::2], strict=False))
-    if not pairs:
-        return None
+def _ratios(ones: list[Ran], others: list[Ran]) -> list[list[float]]:
+    """For each cell, latency in the second experiment of each pair over that in the first."""
     ratios: dict[int, list[float]] = {}
-    for one, other in pairs:
+    for one, other in zip(ones, others, strict=False):
         known = {result["cell"]["threads"]: latency_ms(result) for result in one.results}
         for result in other.results:
             threads = result["cell"]["threads"]
             ratios.setdefault(threads, []).append(latency_ms(result) / known[threads])
-    return percent(geometric_mean(list(ratios.values())))
+    return list(ratios.values())
+
+
+def _latencies_ms(board: Board) -> list[float]:
+    return [latency_ms(one) for ran in board.later for one in ran.results]
 
 
 def _where(far: Board, near: Board) -> dict[str, str]:
@@ -250,11 +245,10 @@ def _where(far: Board, near: Board) -> dict[str, str]:
     }
 
 
-def _launches(far: Board, near: Board) -> str:
-    def count(board: Board) -> float:
-        return median(sum(len(one["launches"]) for one in ran.results) for ran in board.later)
-
-    return f"{count(far):.0f}, on loopback {count(near):.0f}"
+def _per_launch_s(board: Board) -> str:
+    """A launch with its gate, and how many there were in an experiment: it stops when it knows enough."""
+    counts = [sum(len(one["launches"]) for one in ran.results) for ran in board.later]
+    return f"{shown(board.spent_s('run') / median(counts))} s, {median(counts):.0f} of them"
 
 
 def _raw(board: Board) -> list[dict[str, Any]]:

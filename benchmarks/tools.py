@@ -55,12 +55,13 @@ def run_tool(subject: Subject, counts: Iterations) -> float:
     with tempfile.TemporaryDirectory(prefix="cellfarm-tool-") as folder:
         report = Path(folder, "report.json")
         arguments = _litert if library == LITERT else _loop
-        argv = [subject.deployed.python, "-s", "-E", *arguments(subject, counts, report)]
+        argv = [*subject.deployed.python.argv, *arguments(subject, counts, report)]
         done = subprocess.run(
             [str(part) for part in argv],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env=_variables(subject.deployed.variables), timeout=TIMEOUT_S, text=True,
-            errors="replace", check=False, preexec_fn=lambda: _settle(subject.cores),
+            env=_variables(subject.direct.transport, subject.deployed.variables),
+            timeout=TIMEOUT_S, text=True, errors="replace", check=False,
+            preexec_fn=lambda: _settle(subject.cores),
         )  # fmt: skip
         if done.returncode != 0 or not report.is_file():
             raise NotMeasurable(f"{tool_name(library)} failed: {done.stdout[-2000:]}")

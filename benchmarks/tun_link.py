@@ -37,6 +37,8 @@ _CLONE_NEWNET = 0x40000000
 _PACKET_BYTES = 1 << 16
 #: A queue of the kernel's that no packet is lost from: losses are this module's own.
 _QUEUE_PACKETS = "10000"
+#: Of TCP, on both sides: Linux's default. Others, such as bbr, hardly mind losses.
+CONGESTION_CONTROL = "cubic"
 
 
 @dataclass(frozen=True)
@@ -140,10 +142,10 @@ def carry(ways: list[Way], commands: IO[str]) -> None:
     while True:
         due_s = min((way.waiting[0][0] for way in ways if way.waiting), default=None)
         left_s = None if due_s is None else max(0.0, due_s - time.monotonic())
-        ready, _, _ = select.select([*sources, commands], [], [], left_s)
+        ready, _, _ = select.select([*sources, commands.fileno()], [], [], left_s)
         now_s = time.monotonic()
         for one in ready:
-            if one is commands:
+            if one == commands.fileno():
                 if not commands.readline():
                     return
                 counts = {
@@ -165,6 +167,8 @@ def _open_tun(own: str, peer: str) -> int:
     name = made[:16].rstrip(b"\0").decode()
     _ip("address", "add", own, "peer", peer, "dev", name)
     _ip("link", "set", name, "txqueuelen", _QUEUE_PACKETS, "up")
+    route = ["dev", name, "src", own, "congctl", CONGESTION_CONTROL]
+    _ip("route", "replace", peer, *route)
     return descriptor
 
 

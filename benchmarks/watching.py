@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from cellfarm.devices import Interpreter, Launched, Transport, local
+from cellfarm.devices import Interpreter, Launched, Transport
 from cellfarm.environments import Environment
 
 
@@ -75,7 +75,7 @@ class WatchingTransport:
             times.first = times.first or times.ended
             on_line(text)
 
-        with mock.patch.object(local.subprocess, "Popen", Made):
+        with mock.patch.object(subprocess, "Popen", Made):
             launched = self.inner.run(
                 argv, stdin=stdin, timeout_s=timeout_s, variables=variables, on_line=line,
                 keep_open=keep_open,

@@ -19,6 +19,7 @@ from cellfarm.project import Project
 from cellfarm.targets import target_of
 from cellfarm.virtual.starting import Started, virtual_board, virtual_phone
 
+from tests.support.device_shell import shell
 from tests.support.projects import REPOSITORY
 
 HERE = Project(REPOSITORY)
@@ -64,15 +65,6 @@ def transport(started) -> Iterator[Transport]:
     made.prepare()
     yield made
     made.close()
-
-
-def shell(transport: Transport, script: str, timeout_s: float = 60):
-    lines: list[str] = []
-    launched = transport.run(
-        ["sh", "-c", script], stdin=b"", timeout_s=timeout_s, variables=transport.variables,
-        on_line=lines.append,
-    )  # fmt: skip
-    return launched, lines
 
 
 def test_a_command_s_end_comes_back(transport):

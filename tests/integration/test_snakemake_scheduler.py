@@ -43,3 +43,37 @@ def test_the_scheduler_wakes_for_its_jobs_alone(tmp_path: Path):
     assert done.returncode == 0, done.stderr[-2000:]
     looked = (done.stdout + done.stderr).count("Resources before job selection")
     assert 9 <= looked <= 20, looked
+
+
+DEVICES = """
+import sys
+sys.path.insert(0, {package!r})
+from cellfarm.snakemake_run import let_devices_work_at_once
+
+rule all:
+    input: expand("measured{{n}}", n=range(12))
+
+rule measure:
+    output: "measured{{n}}"
+    threads: 0
+    # Ends once all twelve are there: one that has to wait for another keeps them all.
+    shell:
+        "touch here{{wildcards.n}}; "
+        "until [ $(ls here* | wc -l) = 12 ]; do sleep 0.1; done; touch {{output}}"
+
+onstart:
+    let_devices_work_at_once(workflow, 12)
+"""
+
+
+def test_every_device_has_its_job_at_once(tmp_path: Path):
+    (tmp_path / "Snakefile").write_text(DEVICES.format(package=str(PACKAGE.parent)))
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "1", "--scheduler", "greedy"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]

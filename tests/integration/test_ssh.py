@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from cellfarm.devices import open_device
+from cellfarm.devices.ssh import SshLink
 from cellfarm.errors import PermanentDeviceError, TransientDeviceError
 from cellfarm.project import Project
 from cellfarm.virtual.starting import virtual_board
@@ -106,3 +107,29 @@ def test_the_user_s_own_known_hosts(board, tmp_path, monkeypatch):
     shutil.copy(board[1]["address"]["known_hosts"], home / ".ssh/known_hosts")
     monkeypatch.setattr(Path, "home", lambda: home)
     assert ask(board, known_hosts=None)["cores"] >= 1
+
+
+def test_a_file_is_sent_in_parts_that_grow(board, tmp_path, monkeypatch):
+    """A slow link brings no more than the first of them over in the time it has."""
+    project, document = board
+    link = SshLink(document["address"], project.root)
+    parts = []
+    real = SshLink._push_part
+
+    def noted(self, part, name, argv):
+        parts.append(len(part))
+        real(self, part, name, argv)
+
+    monkeypatch.setattr(SshLink, "_push_part", noted)
+    for size_bytes, expected in (
+        (0, [0]),
+        (1 << 20, [1 << 20]),
+        ((16 << 20) + 5, [1 << 20, 2 << 20, 4 << 20, 8 << 20, (1 << 20) + 5]),
+    ):
+        parts.clear()
+        (tmp_path / "source").write_bytes(os.urandom(size_bytes))
+        arrived = tmp_path / "arrived"
+        link.push(tmp_path / "source", str(arrived))
+        assert arrived.read_bytes() == (tmp_path / "source").read_bytes()
+        assert parts == expected
+    link.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from cellfarm.errors import PermanentDeviceError, TransientDeviceError
 from cellfarm.experiments import patience
@@ -48,3 +50,17 @@ def test_a_device_that_stays_away_is_given_up():
     with pytest.raises(TransientDeviceError, match="gone"):
         Patience(0.0, lambda _: None)(device.act)
     assert device.calls == 1
+
+
+def test_how_long_it_had_worked_before_does_not_count():
+    """A launch that takes longer than a device is called again is done again all the same."""
+    calls: list[int] = []
+
+    def launch() -> str:
+        calls.append(1)
+        if len(calls) == 1:
+            time.sleep(0.3)
+            raise TransientDeviceError("gone")
+        return "done"
+
+    assert Patience(0.2, lambda _: None)(launch) == "done" and len(calls) == 2

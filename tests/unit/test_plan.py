@@ -169,21 +169,17 @@ def test_a_plan_that_is_not_there_is_the_users_mistake(project, text):
 
 
 def test_all_cores_are_those_of_the_device(project, monkeypatch):
-    monkeypatch.setattr(plan_module, "read_facts", lambda *_: {"cores": 6})
+    monkeypatch.setattr(plan_module, "_ask", lambda *_: {"cores": 6})
     assert {p.cell.threads for p in plan_of(project, threads=["all"]).cells} == {6}
 
 
 def test_another_device_fingerprint_makes_its_cells_stale(project, monkeypatch):
-    monkeypatch.setattr(
-        plan_module, "read_facts", lambda *_: {"cores": 2, "os": "1", "load_1min": 0}
-    )
+    monkeypatch.setattr(plan_module, "_ask", lambda *_: {"cores": 2, "os": "1", "load_1min": 0})
     for planned in plan_of(project).cells:
         commit_result(project, planned)
-    monkeypatch.setattr(
-        plan_module, "read_facts", lambda *_: {"cores": 2, "os": "1", "load_1min": 9}
-    )
+    monkeypatch.setattr(plan_module, "_ask", lambda *_: {"cores": 2, "os": "1", "load_1min": 9})
     assert plan_of(project).stale == []
-    monkeypatch.setattr(plan_module, "read_facts", lambda *_: {"cores": 2, "os": "2"})
+    monkeypatch.setattr(plan_module, "_ask", lambda *_: {"cores": 2, "os": "2"})
     assert set(reasons(plan_of(project)).values()) == {
         "the device (its description or its fingerprint) changed"
     }

@@ -157,8 +157,9 @@ def test_a_device_that_is_gone_is_transient_and_a_folder_that_cannot_be_is_not(
 ):
     link.is_up = False
     link.pull()
-    with pytest.raises(TransientDeviceError, match="cannot be reached"):
-        transport.put(tmp_path / "x", "payloads/x")
+    for reason in ("cut", "cannot be reached"):  # the loss is told once, then why there is no more
+        with pytest.raises(TransientDeviceError, match=reason):
+            transport.put(tmp_path / "x", "payloads/x")
     link.is_up = True
     (tmp_path / "file").write_text("")
     other = RemoteTransport(link, str(tmp_path / "file/work"), Project(tmp_path))
@@ -243,17 +244,17 @@ def test_android_s_properties_are_facts(link, monkeypatch):
         return lambda *_, **__: Answer(0, (text + script_end).encode(), "")
 
     monkeypatch.setattr(remote_facts, "ask", answer("\n@@cellfarm@@ end\n"))
-    facts = remote_facts.read(link, "/data/local/tmp/x")
+    facts = remote_facts.read(link, "/data/local/tmp/x", "/bin")
     assert facts["model"] == "Google Pixel 7" and facts["soc"] == "gs201"
     assert facts["os"] == "google/panther:14" and facts["architecture"] == "aarch64"
     assert facts["memory_gb"] is None and facts["python"] is None and facts["android"]
     monkeypatch.setattr(remote_facts, "ask", answer(""))
     with pytest.raises(TransientDeviceError, match="broke off"):
-        remote_facts.read(link, "/data/local/tmp/x")
+        remote_facts.read(link, "/data/local/tmp/x", "/bin")
     text = text.replace("[arm64-v8a]", "[]")
     monkeypatch.setattr(remote_facts, "ask", answer("\n@@cellfarm@@ end\n"))
     with pytest.raises(PermanentDeviceError, match="32-bit"):
-        remote_facts.read(link, "/data/local/tmp/x")
+        remote_facts.read(link, "/data/local/tmp/x", "/bin")
 
 
 def test_a_phone_that_hides_sys_tells_its_battery_and_temperatures_otherwise(link, monkeypatch):
@@ -283,6 +284,20 @@ Current cooling devices from HAL:
 @@cellfarm@@ end
 """
     monkeypatch.setattr(remote_facts, "ask", lambda *_, **__: Answer(0, text.encode(), ""))
-    facts = remote_facts.read(link, "/data/local/tmp/x")
+    facts = remote_facts.read(link, "/data/local/tmp/x", "/bin")
     assert facts["battery_percent"] == 82
     assert facts["thermal_zones"] == {"CPU0": 38.25, "battery": 31.2}
+
+
+def test_python_is_looked_for_where_the_agent_will(link, tmp_path, monkeypatch):
+    """A login shell's PATH may name another one, as pyenv does."""
+    places = []
+    for place, version in (("login", "3.99"), ("system", "3.9")):
+        python = tmp_path / place / "python3"
+        python.parent.mkdir()
+        python.write_text(f"#!/bin/sh\necho {version}\n")
+        python.chmod(0o755)
+        places.append(str(python.parent))
+    monkeypatch.setenv("PATH", f"{places[0]}:{os.environ['PATH']}")
+    facts = remote_facts.read(link, str(tmp_path), f"{places[1]}:/usr/bin:/bin")
+    assert facts["python"] == "3.9"

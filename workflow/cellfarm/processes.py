@@ -34,7 +34,7 @@ def kill_descendants(timeout_s: float = 5.0) -> bool:
         Whether none is left.
     """
     deadline = time.monotonic() + timeout_s
-    while True:
+    while _has_children():  # who adopts orphans and has no child has no descendant either
         left = _descendants(os.getpid())
         if not left:
             return True
@@ -47,6 +47,27 @@ def kill_descendants(timeout_s: float = 5.0) -> bool:
         if time.monotonic() > deadline:
             return False
         time.sleep(0.01)
+    return True
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def kill_marked(name: str, **values: str) -> None:
+    """Kill every process, but this one, that was started with a variable `name` and with these values."""
+    wanted = {f"{key}={value}".encode() for key, value in values.items()}
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(folder.name)
+            variables = (folder / "environ").read_bytes().split(b"\0")
+            is_marked = any(one.startswith(f"{name}=".encode()) for one in variables)
+            if pid != os.getpid() and is_marked and wanted <= set(variables):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _descendants(ancestor: int) -> set[int]:

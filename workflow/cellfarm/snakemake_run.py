@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,19 @@ def lift_rate_limit(workflow: Any) -> None:
     core, beside what is being measured.
     """
     workflow.scheduler.job_rate_limiter = None
+
+
+def let_devices_work_at_once(workflow: Any, devices: int) -> None:
+    """Give Snakemake a thread for each device, once it has a scheduler (`onstart`).
+
+    An experiment on another device asks for no core of this machine. Snakemake (9.27) starts such jobs,
+    and then lets no more of them run than it has cores, and five: the others wait inside it.
+    """
+    scheduler = workflow.scheduler
+    executor = scheduler._local_executor or scheduler._executor
+    if hasattr(executor, "pool"):  # a dry run has none
+        executor.workers += devices
+        executor.pool = ThreadPoolExecutor(executor.workers)
 
 
 #: Keeps the pipeline's lock for as long as the process lives.

@@ -18,7 +18,7 @@ rule experiment:
         "results/experiments/{plan}/{device}/{model}.json",
     log:
         "results/logs/experiments/{plan}/{device}-{model}.log",
-    threads: lambda wildcards: workflow.cores if PIPELINE.is_host(wildcards.device) else 0
+    threads: 0
     resources:
         **{
             f"device_{device}": (

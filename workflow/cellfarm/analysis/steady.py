@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import ruptures
 
 Kind = Literal["flat", "warm-up", "slowdown", "no steady state"]
 
@@ -146,6 +145,8 @@ def _segments(relative: np.ndarray) -> list[Segment]:
     points = _without_spikes(points)
     scaled = points / _noise(points)
     # With the linear kernel the cost is the sum of squared deviations from the segment's mean.
+    import ruptures  # takes a second: not for the start of every command
+
     search = ruptures.KernelCPD("linear", min_size=SHORTEST_SEGMENT).fit(scaled.reshape(-1, 1))
     stops = [int(stop) * block for stop in search.predict(pen=PENALTY * math.log(len(points)))]
     stops[-1] = len(relative)  # the last block takes what is left over

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import ruptures
 
 #: Fewer windows tell no level.
 LEAST_WINDOWS = 4
@@ -55,6 +54,8 @@ def settle(samples_ms: Sequence[float], window_s: float) -> Sustained | None:
     noise = float(np.median(np.abs(np.diff(rates)))) / 0.6745 / np.sqrt(2)
     # Shifts below half a percent are nobody's concern.
     scaled = rates / max(noise, 0.005 * float(np.median(rates)))
+    import ruptures  # takes a second: not for the start of every command
+
     fit = ruptures.KernelCPD(kernel="linear", min_size=2).fit(scaled.reshape(-1, 1))
     ends = fit.predict(pen=3 * np.log(len(rates)))
     start = ends[-2] if len(ends) > 1 else 0

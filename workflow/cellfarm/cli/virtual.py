@@ -54,7 +54,7 @@ def _serve(kind: str, name: str, port: int) -> None:
             raise UserError(
                 f"{project.relative(path)} is not a virtual device: give another --name"
             )
-    start = {"phone": starting.virtual_phone, "board": starting.virtual_board}[kind]
+    start = starting.virtual_phone if kind == "phone" else starting.virtual_board
     with start(project, name, port) as device:
         text = yaml.safe_dump(device.document, sort_keys=False)
         write_atomically(path, f"# Written by `cellfarm virtual`; emulated.\n{text}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import shlex
 import socket
 import subprocess
@@ -14,16 +15,22 @@ from typing import Any
 import adbutils
 
 from ..errors import PermanentDeviceError, TransientDeviceError, TransientHostError
-from .link import TAIL_BYTES, Channel
+from ..processes import die_with_parent
+from .link import TAIL_BYTES, Channel, refused, worded
 
 CONNECT_TIMEOUT_S = 15.0
-#: A push that is slower than this is taken for hanging.
+#: A push that is slower than this, or moves nothing for so long, is taken for hanging.
 LEAST_BYTES_PER_S = 500_000
+STALLED_S = 40.0
+SERVER_START_TIMEOUT_S = 20.0
 # Ids of packets of the protocol shell_v2 (AOSP, packages/modules/adb/shell_protocol.h).
 _STDIN, _STDOUT, _STDERR, _EXIT, _CLOSE_STDIN = 0, 1, 2, 3, 4
 _HEAD_BYTES = 5
 _MAX_PACKET_BYTES = 16 << 20
 _SEND_BYTES = 1 << 16
+
+#: What adbutils raises of a server that goes away in mid-answer, too.
+_ADB_ERRORS = (adbutils.AdbError, OSError, ValueError, subprocess.SubprocessError)
 
 #: A state that is not `device` -> what to do.
 _STATES = {
@@ -34,7 +41,7 @@ _STATES = {
     "bootloader": "it is in its boot loader; start Android",
 }
 
-
+#: The port of an adb server that was told none.
 USUAL_PORT = 5037
 
 
@@ -71,19 +78,23 @@ class AdbChannel:
                     self._code = content[0] if content else None
                     return b""
                 continue
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return None
             try:
-                self._socket.settimeout(left)
+                # Another thread may be sending: the socket's own timeout is for that.
+                if not self._is_ready(deadline - time.monotonic()):
+                    return None
                 chunk = self._socket.recv(1 << 18)
-            except TimeoutError:
-                return None
-            except OSError as error:
-                raise TransientDeviceError(f"the connection is lost: {error.strerror}") from error
+            except (OSError, ValueError) as error:  # ValueError: it was closed meanwhile
+                raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
             if not chunk:
                 raise TransientDeviceError("the connection is lost")
             self._pending += chunk
+
+    def _is_ready(self, timeout_s: float) -> bool:
+        if timeout_s <= 0:
+            return False
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(timeout_s * 1000))
 
     def finish(self) -> None:
         with contextlib.suppress(TransientDeviceError):
@@ -94,6 +105,8 @@ class AdbChannel:
 
     def close(self) -> None:
         with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)  # who waits for it wakes up
+        with contextlib.suppress(OSError):
             self._socket.close()
 
     def _packet(self, kind: int, content: bytes, timeout_s: float) -> None:
@@ -101,7 +114,7 @@ class AdbChannel:
             self._socket.settimeout(timeout_s)
             self._socket.sendall(bytes([kind]) + len(content).to_bytes(4, "little") + content)
         except OSError as error:
-            raise TransientDeviceError(f"the connection is lost: {error.strerror}") from error
+            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
 
     def _take(self) -> tuple[int, bytes] | None:
         if len(self._pending) < _HEAD_BYTES:
@@ -140,7 +153,7 @@ class AdbLink:
         try:
             connection.send_command(f"shell,v2,raw:{command}")
             connection.check_okay()
-        except (adbutils.AdbError, OSError) as error:
+        except _ADB_ERRORS as error:
             connection.close()
             raise self._lost(error) from error
         return AdbChannel(connection.conn)
@@ -151,39 +164,52 @@ class AdbLink:
             adbutils.adb_path(), "-H", self._client.host, "-P", str(self._client.port),
             "-s", self._serial, "push", str(source), destination,
         ]  # fmt: skip
-        timeout_s = 30 + source.stat().st_size / LEAST_BYTES_PER_S
-        try:
-            done = subprocess.run(
-                argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False
-            )
-        except subprocess.TimeoutExpired as error:
+        code, said = self._push(argv, source)
+        if code:
             self.close()
-            raise TransientDeviceError(
-                f"{source.name} did not arrive within {timeout_s:.0f} s"
-            ) from error
+            reason = self._without_serial(said[-1][:400]) if said else "no reason given"
+            raise refused(source.name, reason, ("adb", "push"), code)
+
+    def _push(self, argv: Sequence[str], source: Path) -> tuple[int, list[str]]:
+        """Exit code and lines of an `adb push`, which is ended once it moves nothing any more."""
+        deadline = time.monotonic() + 30 + source.stat().st_size / LEAST_BYTES_PER_S
+        try:
+            process = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent,
+            )  # fmt: skip
         except OSError as error:
             raise TransientHostError(f"adb cannot be started: {error.strerror}") from error
-        if done.returncode:
-            self.close()
-            said = (done.stderr + done.stdout).decode(errors="replace").strip().splitlines()
-            reason = self._without_serial(said[-1][:400]) if said else "no reason given"
-            raise TransientDeviceError(
-                f"{source.name} cannot be put on the device: {reason}", ("adb", "push"),
-                done.returncode,
-            )  # fmt: skip
+        with process:
+            try:
+                moved, moved_s = "", time.monotonic()
+                while True:
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        said, _ = process.communicate(timeout=1)
+                        lines = said.decode(errors="replace").strip().splitlines()
+                        return process.returncode, lines
+                    now_s = time.monotonic()
+                    if (now := _moved(process.pid)) != moved:
+                        moved, moved_s = now, now_s
+                    if now_s > min(deadline, moved_s + STALLED_S):
+                        self.close()
+                        raise TransientDeviceError(f"{source.name} did not arrive in time")
+            finally:
+                process.kill()
 
     def close(self) -> None:
         self._checked = False
 
     def _check(self) -> None:
         """Look at the device's state once, and after every loss; connect to one on the network."""
+        ensure_server(self._client.host, self._client.port)
         if self._checked:
             return
         state = self._state()
         if state in ("offline", "absent") and ":" in self._serial:
             # A server that was started anew forgets these; of one that is offline it says that it
             # is connected already.
-            with contextlib.suppress(adbutils.AdbError, OSError):
+            with contextlib.suppress(*_ADB_ERRORS):
                 self._client.disconnect(self._serial)
                 self._client.connect(self._serial, timeout=CONNECT_TIMEOUT_S)
             state = self._state()
@@ -202,14 +228,15 @@ class AdbLink:
     def _state(self) -> str:
         try:
             listed = {one.serial: one.state for one in self._client.list()}
-        except (adbutils.AdbError, OSError, subprocess.SubprocessError) as error:
-            raise TransientHostError(f"no adb server answers: {_said(error)}") from error
-        return str(listed.get(self._serial, "absent"))
+        except _ADB_ERRORS as error:
+            raise TransientDeviceError(f"no adb server answers: {worded(error)}") from error
+        state = str(listed.get(self._serial, "absent"))
+        return "no permissions" if state == "no" else state  # adbutils gives its first word only
 
     def _features(self) -> list[str]:
         try:
             return str(self._client.device(serial=self._serial).get_features()).split(",")
-        except (adbutils.AdbError, OSError) as error:
+        except _ADB_ERRORS as error:
             raise self._lost(error) from error
 
     def _transport(self) -> Any:
@@ -217,18 +244,43 @@ class AdbLink:
             return self._client.device(serial=self._serial).open_transport(
                 timeout=CONNECT_TIMEOUT_S
             )
-        except (adbutils.AdbError, OSError, subprocess.SubprocessError) as error:
+        except _ADB_ERRORS as error:
             raise self._lost(error) from error
 
     def _lost(self, error: BaseException) -> TransientDeviceError:
         self.close()
         return TransientDeviceError(
-            f"the device cannot be reached: {self._without_serial(_said(error))}"
+            f"the device cannot be reached: {self._without_serial(worded(error))}"
         )
 
     def _without_serial(self, text: str) -> str:
         return text.replace(self._serial, "it")
 
 
-def _said(error: BaseException) -> str:
-    return (str(error) or type(error).__name__)[:300]
+def ensure_server(host: str, port: int) -> None:
+    """Start this machine's adb server if none answers. adbutils would start one at the usual port,
+    wherever it was asked for, and let it write between our own lines.
+
+    Raises:
+        TransientDeviceError: it cannot be started.
+    """
+    with contextlib.suppress(OSError), socket.create_connection((host, port), CONNECT_TIMEOUT_S):
+        return
+    if host not in ("127.0.0.1", "localhost", "::1"):
+        return  # another machine's; who calls it finds out
+    try:
+        subprocess.run(
+            [adbutils.adb_path(), "-P", str(port), "start-server"], stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,  # the server keeps them open
+            timeout=SERVER_START_TIMEOUT_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        raise TransientDeviceError(f"the adb server cannot be started: {worded(error)}") from error
+
+
+def _moved(pid: int) -> str:
+    """What a process has read and written so far; where that is not known, never the same."""
+    try:
+        return Path(f"/proc/{pid}/io").read_text(encoding="utf-8")
+    except OSError:
+        return str(time.monotonic())

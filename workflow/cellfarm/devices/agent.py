@@ -18,19 +18,22 @@ import os
 import queue
 import select
 import shutil
+import signal
 import sys
 import tarfile
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import PermanentDeviceError, TransientDeviceError
-from ..processes import adopt_orphans, kill_descendants
+from ..processes import adopt_orphans, kill_descendants, kill_marked
 from .framing import ALIVE, CALL, DATA, ERROR, HEAD_BYTES, OUTPUT, RESULT, frame, head
 from .limits import refuse_full
 from .local import LocalTransport
+from .transport import SPAWNED
 
 #: Both ends say this often that they live; silence for `SILENCE_S` is a lost connection.
 ALIVE_EVERY_S = 3.0
@@ -61,6 +64,7 @@ class Agent:
         self._source = source
         self._sink = sink
         self._writing = threading.Lock()
+        self._ending = threading.Lock()
         self._is_ours = False
         self._frames: queue.SimpleQueue[tuple[bytes, bytes]] = queue.SimpleQueue()
         self._calls: dict[str, Callable[..., Any]] = {
@@ -80,10 +84,16 @@ class Agent:
         adopt_orphans()
         for work in (self._listen, self._say_alive):
             threading.Thread(target=work, daemon=True).start()
-        while True:
-            kind, content = self._frames.get()
-            if kind == CALL:
-                self._answer(json.loads(content))
+        try:
+            while True:
+                kind, content = self._frames.get()
+                if kind == CALL:
+                    self._answer(json.loads(content))
+        except BaseException:
+            # Nobody takes what is written any more, which may be seen before the input ends; or
+            # worse, and then the last line is what the host tells.
+            traceback.print_exc()
+            self._abandon()
 
     def _answer(self, call: dict[str, Any]) -> None:
         try:
@@ -103,6 +113,7 @@ class Agent:
     def _prepare(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._take_lock()
+        self._end_all()  # that an agent left which was itself killed; nothing of this one runs yet
         self._local.prepare()
         self._local.remove(ARRIVALS)  # of pushes that were broken off
         (self._folder / ARRIVALS).mkdir()
@@ -176,7 +187,7 @@ class Agent:
                 on_line=lambda line: self._send(OUTPUT, line),
             )
         finally:
-            kill_descendants()
+            self._end_all()
         return {
             "code": launched.code,
             "timed_out": launched.timed_out,
@@ -256,6 +267,12 @@ class Agent:
 
     def _listen(self) -> None:
         """Take in frames; when they end, or nothing comes for too long, leave nothing behind."""
+        try:
+            self._take_frames()
+        finally:  # also when they are none
+            self._abandon()
+
+    def _take_frames(self) -> None:
         waiting = b""
         heard = time.monotonic()
         while time.monotonic() - heard < SILENCE_S:
@@ -274,16 +291,23 @@ class Agent:
                 if kind != ALIVE:
                     self._frames.put((kind, waiting[HEAD_BYTES:end]))
                 waiting = waiting[end:]
-        self._abandon()
 
     def _abandon(self) -> None:
+        self._ending.acquire()  # once is enough
         # The end of what is killed now is none that anybody may take for a measurement's.
         self._writing.acquire(timeout=2)  # who writes may be stuck, as nobody reads
-        kill_descendants()
-        with contextlib.suppress(OSError):
-            self._local.release_control()
-        self._local.remove("launches")
+        self._end_all()
+        if self._is_ours:  # or all that is another host's
+            with contextlib.suppress(OSError):
+                self._local.release_control()
+            self._local.remove("launches")
         os._exit(0)
+
+    def _end_all(self) -> None:
+        """What was started here, and what that has started: also what is nobody's child any more."""
+        kill_descendants()
+        if self._is_ours:
+            kill_marked(SPAWNED, HOME=str(self._folder))
 
     def _say_alive(self) -> None:
         while True:
@@ -327,4 +351,7 @@ def main() -> None:
     """`agent.pyz WORK_FOLDER`: frames on standard input and output."""
     source, sink = os.dup(0), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # nothing else gets among the frames
+    # adbd sends it when the connection is lost. The end of the input says so, too, and then there is
+    # still something to do. It is not ignored, as what is started here would inherit that.
+    signal.signal(signal.SIGHUP, lambda *_: None)
     Agent(Path(sys.argv[1]), source, sink).serve()

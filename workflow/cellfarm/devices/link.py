@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +14,10 @@ from ..errors import PermanentDeviceError, TransientDeviceError
 
 #: The ends of outputs that are kept.
 TAIL_BYTES = 16_384
+#: Reasons that no attempt will change, in the words of every C library.
+_PERMANENT = tuple(
+    os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+)
 
 
 class Channel(Protocol):
@@ -52,6 +58,15 @@ class Link(Protocol):
 
     def close(self) -> None:
         """Give the connection up; the next call makes a new one. Never raises."""
+
+
+def refused(
+    name: str, reason: str, argv: Sequence[str], code: int
+) -> TransientDeviceError | PermanentDeviceError:
+    """The error of a file that a device did not take."""
+    is_permanent = any(one in reason for one in _PERMANENT)
+    kind = PermanentDeviceError if is_permanent else TransientDeviceError
+    return kind(f"{name} cannot be put on the device: {reason}", argv, code)
 
 
 @dataclass(frozen=True)
@@ -104,3 +119,9 @@ def ask(
     if code is None:
         raise TransientDeviceError("the connection was lost before a command had ended", argv)
     return Answer(code, bytes(output), log.decode(errors="replace"))
+
+
+def worded(error: BaseException) -> str:
+    """An error without the address that it may name."""
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text)[:300]

@@ -67,7 +67,7 @@ class RemoteTransport:
         self._needed: set[str] = set()
 
     def facts(self) -> dict[str, Any]:
-        return remote_facts.read(self._link, self.work_folder)
+        return remote_facts.read(self._link, self.work_folder, _PATH)
 
     def check(self) -> None:
         """Nothing that a plan may ask a device for without waiting for it; `prepare` looks."""
@@ -160,6 +160,7 @@ class RemoteTransport:
         return None if size is None else data
 
     def remove(self, name: str) -> None:
+        self._present.discard(name)
         # The agent removes what launches left when it ends: a lost connection is no reason to fail.
         with contextlib.suppress(TransientDeviceError):
             self._call("remove", {"name": name})
@@ -187,7 +188,7 @@ class RemoteTransport:
     def _python(self) -> Interpreter:
         """A Python on the device: its own, or the one that is brought."""
         if self._base is None:
-            facts = remote_facts.read(self._link, self.work_folder)
+            facts = remote_facts.read(self._link, self.work_folder, _PATH)
             target = target_of(facts)
             if target is None:
                 raise PermanentDeviceError(

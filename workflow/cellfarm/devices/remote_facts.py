@@ -39,19 +39,24 @@ say thermal; dumpsys thermalservice 2>/dev/null
 say free; df -k "$1" 2>/dev/null || df -k "${1%/*}" 2>/dev/null
 say emulated; echo "$CELLFARM_VIRTUAL"
 say glibc; getconf GNU_LIBC_VERSION 2>/dev/null
+PATH=$2
 say python; command -v python3 && python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])'
 say end
 """
 
 
-def read(link: Link, work_folder: str) -> dict[str, Any]:
+def read(link: Link, work_folder: str, search_path: str) -> dict[str, Any]:
     """A device's facts; what it does not tell is None. See cellfarm.devices.facts.
+
+    Args:
+        search_path: where the agent will look for Python; a login shell may know others.
 
     Raises:
         TransientDeviceError: it does not answer, or not to the end.
         PermanentDeviceError: it is of a kind that cannot be measured.
     """
-    answer = ask(link, ["sh", "-c", _SCRIPT, "sh", work_folder], timeout_s=TIMEOUT_S)
+    argv = ["sh", "-c", _SCRIPT, "sh", work_folder, search_path]
+    answer = ask(link, argv, timeout_s=TIMEOUT_S)
     parts = _split(answer.output.decode(errors="replace"))
     if "end" not in parts:
         raise TransientDeviceError("the device's facts broke off", ("sh",), answer.code, answer.log)

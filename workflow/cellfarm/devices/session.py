@@ -18,13 +18,18 @@ _ERRORS = {"transient": TransientDeviceError, "permanent": PermanentDeviceError}
 
 
 class Session:
-    """Calls to an agent, one after the other. Lost once a call raises TransientDeviceError `lost`.
+    """Calls to an agent, one after the other.
+
+    Attributes:
+        lost: nothing more can be called; a new session has to be made.
 
     Args:
+        link: given up with a session that is lost: what is left of it may be half dead.
         argv: what starts the agent on the device.
     """
 
     def __init__(self, link: Link, argv: Sequence[str]) -> None:
+        self._link = link
         self._channel = link.open(argv)
         self._argv = argv
         self._pending = bytearray()
@@ -53,9 +58,22 @@ class Session:
             PermanentDeviceError: of the device.
         """
         deadline = time.monotonic() + timeout_s
-        self._send(frame(CALL, json.dumps({"name": name, "arguments": arguments}).encode()))
-        if data is not None:
-            self._send(frame(DATA, data))
+        try:
+            self._send(frame(CALL, json.dumps({"name": name, "arguments": arguments}).encode()))
+            if data is not None:
+                self._send(frame(DATA, data))
+            return self._answer(name, deadline, on_output)
+        except (TransientDeviceError, PermanentDeviceError):
+            raise
+        except BaseException:
+            # Ctrl-C, or `on_output` raises: what the agent still says would be taken for the
+            # answer to the next call.
+            self._lose(f"'{name}' was broken off")
+            raise
+
+    def _answer(
+        self, name: str, deadline: float, on_output: Callable[[str], None] | None
+    ) -> tuple[Any, bytes]:
         received = b""
         while True:
             kind, content = self._next(deadline, name)
@@ -117,6 +135,7 @@ class Session:
         self.lost = True
         self._closed.set()
         self._channel.close()
+        self._link.close()
         return TransientDeviceError(reason, self._argv)
 
     def _send(self, data: bytes) -> None:
@@ -128,9 +147,14 @@ class Session:
 
     def _say_alive(self) -> None:
         while not self._closed.wait(ALIVE_EVERY_S):
-            # Who calls learns of a lost connection; this thread only keeps it.
-            with contextlib.suppress(TransientDeviceError), self._writing:
-                self._channel.send(frame(ALIVE), SILENCE_S)
+            try:
+                with self._writing:
+                    self._channel.send(frame(ALIVE), SILENCE_S)
+            except TransientDeviceError:
+                # A frame of which a part was sent cannot be followed by another. Who calls
+                # learns of it as of any loss.
+                self._channel.close()
+                return
 
 
 def _document(content: bytes) -> Any:

@@ -6,15 +6,17 @@ import contextlib
 import logging
 import shlex
 import socket
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import paramiko
+from paramiko.pkey import UnknownKeyType
 
 from ..errors import PermanentDeviceError, TransientDeviceError
-from .link import TAIL_BYTES, Channel
+from .link import TAIL_BYTES, Channel, refused, worded
 
 CONNECT_TIMEOUT_S = 15.0
 #: The kernel gives a connection up whose data nobody acknowledges for so long. paramiko's keep-alive
@@ -23,6 +25,15 @@ USER_TIMEOUT_MS = 15_000
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 _CHUNK_BYTES = 1 << 18
 _WINDOW_BYTES = 8 << 20
+#: A file is sent in parts, each by a command that ends itself after so long: if the device does not
+#: learn that the connection is dead, it waits for no more than one of them. The first is one that a
+#: slow link brings over in time (50 kB/s); parts grow for as long as they arrive quickly.
+_FIRST_PART_MB = 1
+_MAX_PART_MB = 8
+_PART_S = 20
+#: What paramiko says, in an exception of no kind of its own, of an ssh-agent that is empty or absent.
+_NO_KEYS = "No authentication methods available"
+_LOST = (paramiko.SSHException, OSError, EOFError)
 # Its own messages name addresses and keys; what matters comes as exceptions.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
@@ -32,47 +43,52 @@ class SshChannel:
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
+        self._log = b""
 
     def send(self, data: bytes, timeout_s: float) -> None:
         self._channel.settimeout(timeout_s)
         try:
             self._channel.sendall(data)
-        except OSError as error:  # TimeoutError is one
-            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+        except _LOST as error:  # TimeoutError is an OSError
+            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
 
     def receive(self, timeout_s: float) -> bytes | None:
-        self._channel.settimeout(max(0.001, timeout_s))
         try:
+            while self._channel.recv_stderr_ready():  # or a talkative command would stand still
+                self._note(self._channel.recv_stderr(_CHUNK_BYTES))
+            self._channel.settimeout(max(0.001, timeout_s))
             chunk = self._channel.recv(_CHUNK_BYTES)
         except TimeoutError:
             return None
-        except OSError as error:
-            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+        except _LOST as error:
+            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
         if not chunk and not self._channel.get_transport().is_active():
             raise TransientDeviceError("the connection is lost")
         return chunk
 
     def finish(self) -> None:
-        with contextlib.suppress(OSError, EOFError):
+        with contextlib.suppress(*_LOST):
             self._channel.shutdown_write()
 
     def ended(self) -> tuple[int | None, bytes]:
-        log = b""
         self._channel.settimeout(1.0)
         with contextlib.suppress(OSError):
             while chunk := self._channel.recv_stderr(_CHUNK_BYTES):
-                log = (log + chunk)[-TAIL_BYTES:]
+                self._note(chunk)
         deadline = time.monotonic() + 2
         while not self._channel.exit_status_ready():
             if time.monotonic() > deadline:
-                return None, log
+                return None, self._log
             time.sleep(0.01)
         code = self._channel.recv_exit_status()
-        return (None if code < 0 else code), log
+        return (None if code < 0 else code), self._log
 
     def close(self) -> None:
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        with contextlib.suppress(*_LOST):
             self._channel.close()
+
+    def _note(self, said: bytes) -> None:
+        self._log = (self._log + said)[-TAIL_BYTES:]
 
 
 class SshLink:
@@ -93,24 +109,41 @@ class SshLink:
         return SshChannel(self._start(shlex.join(argv)))
 
     def push(self, source: Path, destination: str) -> None:
-        channel = self._start(shlex.join(["dd", f"of={destination}", "bs=1M"]))
-        connected = SshChannel(channel)
+        size_mb, sent_mb = _FIRST_PART_MB, 0
+        with source.open("rb") as file:
+            while (part := file.read(size_mb << 20)) or not sent_mb:
+                # What the file held from there on is cut off.
+                place = [f"of={destination}", "bs=1M", f"seek={sent_mb}"]
+                started_s = time.monotonic()
+                self._push_part(part, source.name, ["timeout", str(_PART_S), "dd", *place])
+                sent_mb += size_mb
+                if time.monotonic() - started_s < _PART_S / 8:
+                    size_mb = min(2 * size_mb, _MAX_PART_MB)
+
+    def _push_part(self, part: bytes, name: str, argv: Sequence[str]) -> None:
+        connected = SshChannel(self._start(shlex.join(argv)))
+        lost = TransientDeviceError("the connection is lost")
         try:
-            with source.open("rb") as file:
-                while chunk := file.read(_CHUNK_BYTES):
-                    connected.send(chunk, USER_TIMEOUT_MS / 1000)
-            connected.finish()
-            deadline = time.monotonic() + 60
-            while (answer := connected.receive(deadline - time.monotonic())) != b"":
-                if answer is None:
-                    raise TransientDeviceError(f"{source.name} did not arrive in time")
+            try:
+                for start in range(0, len(part), _CHUNK_BYTES):
+                    connected.send(part[start : start + _CHUNK_BYTES], USER_TIMEOUT_MS / 1000)
+                connected.finish()
+                if connected.receive(_PART_S + 5) is None:
+                    lost = TransientDeviceError(f"{name} did not arrive in time")
+            except TransientDeviceError as error:
+                lost = error  # or the command ended before its input did, and says why
             code, log = connected.ended()
         finally:
             connected.close()
-        if code != 0:
-            said = log.decode(errors="replace").strip().splitlines()
-            reason = said[-1][:400] if said else "the connection was lost"
-            raise TransientDeviceError(f"{source.name} cannot be put on the device: {reason}")
+        if code is None:
+            self.close()
+            raise lost
+        if code:
+            said = log.decode(errors="replace").splitlines()
+            # dd's counts come last; those who complain say who they are.
+            reasons = [line for line in said if line.startswith(("dd:", "timeout:"))]
+            reason = reasons[-1] if reasons else f"dd ended with {code}"
+            raise refused(name, reason[:400], argv, code)
 
     def close(self) -> None:
         for client in reversed(self._clients):
@@ -120,13 +153,19 @@ class SshLink:
 
     def _start(self, command: str) -> paramiko.Channel:
         transport = self._connected()
+        # paramiko waits for the answer to `exec_command` without a limit.
+        watch = threading.Timer(CONNECT_TIMEOUT_S, transport.close)
+        watch.daemon = True
+        watch.start()
         try:
             channel = transport.open_session(window_size=_WINDOW_BYTES, timeout=CONNECT_TIMEOUT_S)
             channel.settimeout(CONNECT_TIMEOUT_S)
             channel.exec_command(command)
-        except (paramiko.SSHException, OSError, EOFError) as error:
+        except _LOST as error:
             self.close()
-            raise TransientDeviceError(f"the connection is lost: {_said(error)}") from error
+            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
+        finally:
+            watch.cancel()
         return channel
 
     def _connected(self) -> paramiko.Transport:
@@ -163,17 +202,18 @@ class SshLink:
         except (paramiko.BadHostKeyException, _UnknownHost) as error:
             raise PermanentDeviceError(
                 "the device's host key is not the one in known_hosts: it was set up anew, or it is "
-                "another machine; see docs/adding-a-device.md"
+                "another machine. If it may have changed, remove the old one (ssh-keygen -R) and "
+                "connect once by ssh; see docs/adding-a-device.md"
                 if isinstance(error, paramiko.BadHostKeyException)
                 else "the device's host key is not in known_hosts; see docs/adding-a-device.md"
             ) from error
-        except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
-            raise PermanentDeviceError(
-                "the device refuses the key: give key_file in the device's file, or load the key "
-                "into your ssh-agent"
-            ) from error
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise TransientDeviceError(f"the device cannot be reached: {_said(error)}") from error
+        except _LOST as error:
+            if isinstance(error, paramiko.AuthenticationException) or _NO_KEYS in str(error):
+                raise PermanentDeviceError(
+                    "the device refuses the key: give key_file in the device's file, or load the "
+                    "key into your ssh-agent"
+                ) from error
+            raise TransientDeviceError(f"the device cannot be reached: {worded(error)}") from error
         self._clients.append(client)
         transport = client.get_transport()
         assert transport is not None
@@ -187,8 +227,8 @@ class SshLink:
             client.load_host_keys(known)
         except FileNotFoundError:
             pass  # then no host is known, and the refusal says so
-        except (OSError, paramiko.SSHException) as error:
-            raise PermanentDeviceError(f"known_hosts cannot be read: {_said(error)}") from error
+        except (OSError, paramiko.SSHException, UnicodeError) as error:
+            raise PermanentDeviceError(f"known_hosts cannot be read: {worded(error)}") from error
         client.set_missing_host_key_policy(_Refuse())
         return client
 
@@ -202,7 +242,7 @@ class SshLink:
             raise  # of a key that is encrypted: the refusal says what to do
         except OSError as error:
             reason = error.strerror
-        except (paramiko.SSHException, paramiko.UnknownKeyType, ValueError):
+        except (paramiko.SSHException, UnknownKeyType, ValueError):
             reason = "it is no private key"
         raise PermanentDeviceError(f"key_file cannot be read: {reason}")
 
@@ -226,9 +266,3 @@ def _socket(host: str, port: int) -> socket.socket:
     if _TCP_USER_TIMEOUT is not None:
         made.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
     return made
-
-
-def _said(error: BaseException) -> str:
-    """An error without the address that it may name."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text)[:300]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import importlib
 import json
 import os
+import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,7 +93,6 @@ class Experiment:
         least = int(self.protocol["launches"]["min"])
         state = DeviceState(project, device)
         self.progress = Progress(model, device, results, least, state, log)
-        self.patience = Patience(patience_s(plan["devices"][device]), self.progress.note)
 
     def run(self, record: Path) -> None:
         """Measure what is still without a result; write the experiment's record at the end.
@@ -102,13 +103,15 @@ class Experiment:
         Raises:
             TransientHostError: this machine cannot go on.
         """
-        transport = open_device(self.plan["devices"][self.device], self.project)
+        description = self.plan["devices"][self.device]
+        transport = open_device(description, self.project)
+        patience = Patience(patience_s(description), self.progress.note)
         name = "host" if transport.is_host else f"device-{self.device}"
         with file_lock(machine_lock_path(name), on_wait=self.progress.waiting) as lock:
             self._check_sources()
             told: dict[str, Any] = {"started_at": _now()}
             try:
-                self._measure(transport, lock, told)
+                self._measure(transport, lock, patience, told)
             except (TransientDeviceError, PermanentDeviceError) as error:
                 told |= {"lost": str(error), "may_come_back": isinstance(error, TransientError)}
                 self.progress.note(f"given up: {error}")
@@ -123,14 +126,16 @@ class Experiment:
                 self.progress.close(ATTENTION if "lost" in told else IDLE, told.get("lost"))
             self._write_record(record, told)
 
-    def _measure(self, transport: Transport, lock: int, told: dict[str, Any]) -> None:
+    def _measure(
+        self, transport: Transport, lock: int, patience: Patience, told: dict[str, Any]
+    ) -> None:
         """All rounds; what is found out on the way goes to `told`, which outlives an error."""
-        self.patience(transport.prepare)
-        facts = self.patience(transport.facts)
+        patience(transport.prepare)
+        facts = patience(transport.facts)
         told["device_facts"] = dict(facts)
         refuse_low_battery(self.plan["devices"][self.device], facts)
-        told["control"] = self.patience(lambda: transport.take_control(self.protocol["governor"]))
-        measuring = _Measuring(self, transport, facts, lock)
+        told["control"] = patience(lambda: transport.take_control(self.protocol["governor"]))
+        measuring = _Measuring(self, transport, facts, lock, patience)
         told["rounds"] = measuring.orders
         try:
             measuring.run()
@@ -221,11 +226,12 @@ class _Measuring:
         transport: Transport,
         facts: Mapping[str, Any],
         lock: int,
+        patience: Patience,
     ) -> None:
         self.experiment = experiment
         self.protocol = experiment.protocol
         self.progress = experiment.progress
-        self.patience = experiment.patience
+        self.patience = patience
         self.facts = facts
         #: of each round, the cells as they came (short keys)
         self.orders: list[list[str]] = []
@@ -239,6 +245,7 @@ class _Measuring:
     def run(self) -> None:
         """Deploy, then rounds until every cell is finished."""
         self._deploy_all()
+        _import_statistics(wait=self.setting.transport.is_host)
         keys = sorted(one.key for one in self.experiment.cells)
         seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
         cold = self.protocol["cold_cache"]["launches"]
@@ -352,6 +359,18 @@ class _Measuring:
         least = int(self.protocol["launches"]["min"])
         left = (least - len(of_mode(one.launches, MEASURE)) for one in self.running.values())
         return sum(max(1, count) for count in left)
+
+
+def _import_statistics(wait: bool) -> None:
+    """Import what the first launch's series is looked at with, while that launch runs elsewhere.
+
+    Args:
+        wait: be done with it before anything is measured on this machine.
+    """
+    thread = threading.Thread(target=importlib.import_module, args=("ruptures",), daemon=True)
+    thread.start()
+    if wait:
+        thread.join()
 
 
 def _now() -> str:

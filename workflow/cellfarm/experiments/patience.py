@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -9,7 +10,6 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
-    stop_after_delay,
     wait_random_exponential,
 )
 
@@ -24,7 +24,8 @@ class Patience:
     """Does something that a device may be unable to do for a while, again with pauses that grow.
 
     Args:
-        longest_s: after which it is given up.
+        longest_s: after which it is given up, counted from when it first failed: how long it had
+            worked before says nothing of the device.
         tell: told why, each time.
 
     Attributes:
@@ -34,6 +35,7 @@ class Patience:
     def __init__(self, longest_s: float, tell: Callable[[str], None]) -> None:
         self._longest_s = longest_s
         self._tell = tell
+        self._failed_s: float | None = None
         self.lost = 0
 
     def __call__(self, act: Callable[[], T]) -> T:
@@ -42,14 +44,20 @@ class Patience:
             TransientDeviceError: the device could not do it for so long.
             PermanentDeviceError: at once; no attempt would change it.
         """
-        self.lost = 0
+        self.lost, self._failed_s = 0, None
         return Retrying(
             retry=retry_if_exception_type(TransientDeviceError),
-            stop=stop_after_delay(self._longest_s),
+            stop=self._is_spent,
             wait=wait_random_exponential(multiplier=1, max=LONGEST_PAUSE_S),
             before_sleep=self._failed,
             reraise=True,
         )(act)
+
+    def _is_spent(self, _: RetryCallState) -> bool:
+        now_s = time.monotonic()
+        if self._failed_s is None:
+            self._failed_s = now_s
+        return now_s - self._failed_s >= self._longest_s
 
     def _failed(self, state: RetryCallState) -> None:
         self.lost += 1

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..core.digests import code_digest
 from ..project import PACKAGE
+from ..zip_applications import write_zip_application
 
 RUNNER = PACKAGE / "runner"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # the same sources make the same bytes
 
 
 def pack(modules: Sequence[Path], folder: Path) -> Path:
@@ -24,12 +22,5 @@ def pack(modules: Sequence[Path], folder: Path) -> Path:
         folder/<digest>.pyz
     """
     path = folder / f"{code_digest(RUNNER, *modules)}.pyz"
-    if path.exists():
-        return path
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
-        for source in [*sorted(RUNNER.glob("*.py")), *sorted(modules)]:
-            archive.writestr(zipfile.ZipInfo(source.name, _EPOCH), source.read_bytes())
-    os.replace(temporary, path)
-    return path
+    sources = [*sorted(RUNNER.glob("*.py")), *sorted(modules)]
+    return write_zip_application(path, ((one.name, one.read_bytes()) for one in sources))

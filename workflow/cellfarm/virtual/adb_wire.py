@@ -103,14 +103,12 @@ class Faults:
         awake: cleared while the device is frozen: it takes in what comes, and answers nothing.
         authorised: False: as a phone on which nobody has allowed debugging.
         silent: it takes connections and does not greet: its adb server calls it offline.
-        away: no connection is taken.
         wires: the connections there are.
     """
 
     awake: asyncio.Event = field(default_factory=asyncio.Event)
     authorised: bool = True
     silent: bool = False
-    away: bool = False
     wires: set[Wire] = field(default_factory=set)
 
     def __post_init__(self) -> None:

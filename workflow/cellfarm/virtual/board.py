@@ -53,8 +53,8 @@ class Board:
         self._listener: subprocess.Popen[bytes] | None = None
         self.faults: dict[str, Callable[[], None]] = {
             "cut": self._cut,
-            "freeze": lambda: self._signal_all(signal.SIGSTOP),
-            "thaw": lambda: self._signal_all(signal.SIGCONT),
+            "freeze": self._freeze,
+            "thaw": self._thaw,
             "unauthorize": self._unauthorize,
             "authorize": self._authorize,
             "leave": self._leave,
@@ -88,14 +88,19 @@ class Board:
             with contextlib.suppress(psutil.Error):
                 process.kill()
 
-    def _signal_all(self, number: signal.Signals) -> None:
-        """To what serves connections; what runs on the board goes on."""
-        everything = self._sessions()
-        if self._listener is not None:
-            everything.append(psutil.Process(self._listener.pid))
-        for process in everything:
+    def _freeze(self) -> None:
+        """Stop what serves connections; what runs on the board goes on."""
+        for process in self._sessions():
             with contextlib.suppress(psutil.Error):
-                process.send_signal(number)
+                process.suspend()
+        if self._listener is not None:
+            self._listener.send_signal(signal.SIGSTOP)
+
+    def _thaw(self) -> None:
+        # Everything: what was stopped may have become a command meanwhile.
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                process.resume()
 
     def _unauthorize(self) -> None:
         (self._folder / "authorized_keys").write_text("", encoding="utf-8")

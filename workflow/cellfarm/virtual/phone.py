@@ -16,7 +16,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from ..errors import PermanentHostError
@@ -26,6 +26,7 @@ from .adb_wire import Faults, Wire
 
 #: A variable that every command on a virtual device sees.
 VIRTUAL = "CELLFARM_VIRTUAL"
+Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 WORK_FOLDER = "/data/local/tmp/cellfarm"
 #: Its file system, in its folder.
 ROOT = "root"
@@ -157,7 +158,7 @@ def _write(path: str, text: str) -> None:
 
 
 def faults_of(state: Faults) -> dict[str, Callable[[], None]]:
-    """What may go wrong with a phone."""
+    """What may go wrong with a phone that is there."""
 
     def set_to(name: str, value: bool) -> Callable[[], None]:
         def inflict() -> None:
@@ -178,8 +179,6 @@ def faults_of(state: Faults) -> dict[str, Callable[[], None]]:
         "authorize": set_to("authorised", True),
         "offline": set_to("silent", True),
         "online": set_to("silent", False),
-        "leave": set_to("away", True),
-        "return": set_to("away", False),
         "reboot": reboot,
     }
 
@@ -201,19 +200,45 @@ async def serve(
     state = Faults()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if state.away:
-            writer.transport.abort()
-            return
         wire = Wire(
             reader, writer, banner, lambda name: adb_services.service(name, variables), state
         )
         await wire.serve()
 
-    server = await asyncio.start_server(connected, "127.0.0.1", port)
-    told_here = await control.obey(listening, faults_of(state))
-    os.write(ready, f"{server.sockets[0].getsockname()[1]}\n".encode())
-    async with server, told_here:
-        await server.serve_forever()
+    door = _Door(connected)
+    port = await door.open(port)
+
+    def leave() -> None:
+        door.close()
+        state.cut()
+
+    def come_back() -> None:
+        door.opening = asyncio.create_task(door.open(port))
+
+    faults = faults_of(state) | {"leave": leave, "return": come_back}
+    async with await control.obey(listening, faults):
+        os.write(ready, f"{port}\n".encode())
+        await asyncio.Event().wait()
+
+
+class _Door:
+    """Where connections are taken while it is open."""
+
+    def __init__(self, connected: Connected) -> None:
+        self._connected = connected
+        self._server: asyncio.Server | None = None
+        self.opening: asyncio.Task[int] | None = None
+
+    async def open(self, port: int) -> int:
+        """Returns the port: 0 takes any that is free."""
+        if self._server is None:
+            self._server = await asyncio.start_server(self._connected, "127.0.0.1", port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def close(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
 
 
 def main() -> None:

@@ -19,8 +19,8 @@ from typing import Any
 import adbutils
 
 from ..debian.trees import plant
-from ..devices.adb import ensure_server
-from ..errors import PermanentHostError, TransientHostError, UserError
+from ..devices.adb import address_of, ensure_server
+from ..errors import PermanentHostError, TransientDeviceError, TransientHostError, UserError
 from ..processes import die_with_parent
 from ..project import PACKAGE, Project
 from . import board, control, phone
@@ -73,15 +73,13 @@ def virtual_phone(
         try:
             ensure_server(client.host, client.port)
             client.connect(serial, timeout=START_TIMEOUT_S)
-        except (adbutils.AdbError, OSError) as error:
+        except (adbutils.AdbError, OSError, TransientDeviceError) as error:
             raise TransientHostError(f"no adb server: {error}") from error
-        address = {"serial": serial}
-        if client.port != 5037:
-            address["server_port"] = client.port
+        address = address_of(client, serial)
         try:
             yield Started(_document(name, "adb", address, phone.WORK_FOLDER), process)
         finally:
-            with contextlib.suppress(adbutils.AdbError, OSError, TransientHostError):
+            with contextlib.suppress(adbutils.AdbError, OSError, TransientDeviceError):
                 ensure_server(client.host, client.port)
                 client.disconnect(serial)
 
@@ -118,6 +116,7 @@ def virtual_board(
     (folder / "known_hosts").write_text(
         f"[{address}]:{port} {' '.join(host_key)}\n", encoding="utf-8"
     )
+    # SHLVL: or bash reads this user's .bashrc before every command, which a fresh board has not.
     (folder / "sshd_config").write_text(
         f"""ListenAddress {address}
 Port {port}
@@ -131,7 +130,7 @@ KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 200
 Subsystem sftp internal-sftp
-SetEnv {phone.VIRTUAL}={int(emulated)}
+SetEnv {phone.VIRTUAL}={int(emulated)} SHLVL=1
 """,
         encoding="utf-8",
     )
@@ -228,7 +227,6 @@ def _last_line(folder: Path) -> str:
 
 
 def _free_port() -> int:
-
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

@@ -1,0 +1,154 @@
+"""A farm of two virtual phones, a virtual board and this machine: the whole pipeline on all of them.
+
+`snakemake measured` in a copy of the checkout with results of its own: the config's models, FP32, one
+thread, the libraries that have builds for arm64 Linux, protocol `verify`, with a longer limit to a launch
+and fewer samples: the phones run arm64 programs under qemu, where an inference may take minutes. So their
+cells and the board's are marked `emulated` and have no latency: the figures are which of them ran and whether
+their outputs are the reference's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
+
+from cellfarm.virtual.starting import virtual_board, virtual_phone
+
+from .figures import Baseline, Figure, NotMeasurable, Options, keep_raw, shown
+from .own_adb import own_adb_server
+from .project_copy import open_copy
+
+HOST = "host"
+PHONES, BOARD = ("bench_phone_1", "bench_phone_2"), "bench_board"
+LIBRARIES = ("litert", "ncnn", "mnn", "onnxruntime")
+SMALLEST = "squeezenet1_1"
+PROTOCOL = "verify_emulated"
+PATIENT = {"samples": {"min": 1, "max": 3, "seconds": 0.1}, "launch_timeout_s": 1200}
+
+Result = Mapping[str, Any]
+
+
+def measure(options: Options) -> list[Figure]:
+    phones = PHONES[:1] if options.quick else PHONES
+    libraries = LIBRARIES[1:2] if options.quick else LIBRARIES
+    with open_copy("farm") as copy, own_adb_server(), ExitStack() as devices:
+        started = [
+            *(devices.enter_context(virtual_phone(copy.project, name)) for name in phones),
+            devices.enter_context(virtual_board(copy.project, BOARD)),
+        ]
+        for one in started:
+            copy.add_device(one.document)
+        protocol = copy.read("config/protocols/verify.yaml")
+        copy.write(f"config/protocols/{PROTOCOL}.yaml", protocol | PATIENT)
+        names = [*(one.document["name"] for one in started), HOST]
+        config = [
+            "--config", f"devices={','.join(names)}", f"libraries={','.join(libraries)}",
+            "variants=fp32", "processors=cpu", "threads=1", f"protocol={PROTOCOL}",
+        ]  # fmt: skip
+        models = [SMALLEST] if options.quick else list(copy.read("config/config.yaml")["models"])
+        config.append(f"models={','.join(models)}")
+        wanted = len(names) * len(libraries) * len(models)
+        print("  making environments and artifacts ...", flush=True)
+        prepared = copy.snakemake("converted", *config)
+        print(f"  made in {prepared.wall_s:.0f} s; measuring {wanted} cells ...", flush=True)
+        measured = copy.snakemake("measured", *config)
+        results, records = copy.results(), copy.records()
+    if not results:
+        raise NotMeasurable(f"no cell was measured:\n{measured.output[-3000:]}")
+    keep_raw("farm", options, {"results": [_brief(one) for one in results], "records": records})
+    return _figures(results, records, wanted, measured.wall_s)
+
+
+def _figures(
+    results: Sequence[Result], records: Sequence[Result], wanted: int, wall_s: float
+) -> list[Figure]:
+    here = [one for one in results if one["cell"]["device"] == HOST]
+    remote = [one for one in results if one["cell"]["device"] != HOST]
+    lost = [f"{one['device']}: {one['lost']}" for one in records if "lost" in one]
+    spans_s = times_s(records)
+    return [
+        Figure(
+            what=f"cells `ok`, of {wanted}",
+            value=share(results, is_ok, wanted),
+            unit="%",
+            least=100.0,
+            baselines=[Baseline("this machine's", share(here, is_ok), "%")],
+            details={
+                **_by_device(results),
+                "not ok": "; ".join(_told(one) for one in results if not is_ok(one)) or "none",
+                "devices that dropped out": "; ".join(lost) or "none",
+            },
+        ),
+        Figure(
+            what="cells whose outputs were compared with the reference's and are within tolerance",
+            value=share(results, is_verified, wanted),
+            unit="%",
+            least=100.0,
+            baselines=[Baseline("this machine's", share(here, is_verified), "%")],
+        ),
+        Figure(
+            what="remote cells that are marked as emulated",
+            value=share(remote, lambda one: bool(one["emulated"])),
+            unit="%",
+            least=100.0,
+        ),
+        Figure(
+            what="wall time of `snakemake measured`, all devices at once",
+            value=wall_s / 60,
+            unit="min",
+            baselines=[
+                Baseline("the devices' own times, added up", sum(spans_s.values()) / 60, "min")
+            ],
+            details={name: f"{shown(seconds / 60)} min" for name, seconds in spans_s.items()},
+        ),
+    ]
+
+
+def share(results: Sequence[Result], holds: Callable[[Result], bool], wanted: int = 0) -> float:
+    """In percent of `wanted`, or of the results themselves; 0 of none."""
+    whole = wanted or len(results)
+    return 100.0 * sum(holds(one) for one in results) / whole if whole else 0.0
+
+
+def is_ok(result: Result) -> bool:
+    return bool(result["status"] == "ok")
+
+
+def is_verified(result: Result) -> bool:
+    """Whether the outputs for the given input and for the held-out ones were compared and are right."""
+    summary = result["summary"]
+    compared = all(summary.get(name) is not None for name in ("cosine", "heldout_cosine"))
+    return is_ok(result) and compared
+
+
+def times_s(records: Sequence[Result]) -> dict[str, float]:
+    """How long each device was in experiments, their waiting for it not counted."""
+    found: dict[str, float] = {}
+    for one in records:
+        began, ended = (datetime.fromisoformat(one[name]) for name in ("started_at", "ended_at"))
+        found[one["device"]] = found.get(one["device"], 0.0) + (ended - began).total_seconds()
+    return found
+
+
+def _by_device(results: Sequence[Result]) -> dict[str, str]:
+    names = sorted({one["cell"]["device"] for one in results})
+    counts = {
+        name: Counter(one["status"] for one in results if one["cell"]["device"] == name)
+        for name in names
+    }
+    return {
+        name: ", ".join(f"{n} {one}" for one, n in found.items()) for name, found in counts.items()
+    }
+
+
+def _told(result: Result) -> str:
+    cell = result["cell"]
+    return f"{cell['device']} {cell['model']} {cell['library']}: {result['status']}: {result['reason']}"
+
+
+def _brief(result: Result) -> dict[str, Any]:
+    kept = ("cell", "status", "reason", "flags", "emulated", "summary")
+    return {name: result[name] for name in kept}

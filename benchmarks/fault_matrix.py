@@ -1,0 +1,198 @@
+"""Everything that may go wrong with a device's connection, in every phase of its use.
+
+A virtual phone behind a real adb server and a virtual board behind a real sshd. In each phase - a push of
+128 MB, the launch of an agent, a command that measures, a pull of 48 MB - each fault strikes once, and the
+use goes on as in an experiment, which calls a lost device again. FAULTS says what every case has to come
+to; the benchmark shows whether it does, how soon, and what is left on the device. Time limits are the
+product's own, but that a device which stays away is given up after 30 s, as its file may say.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from unittest.mock import patch
+
+from cellfarm.errors import PermanentError, TransientError
+from cellfarm.virtual.board import SSHD
+
+from .fault_cases import ORPHAN_S, Case, Ended, Extent, Files, make_ready
+from .faults import (
+    BOARD,
+    HANGS,
+    KILL_SERVER,
+    PERMANENT,
+    PHASES,
+    PHONE,
+    RECOVERED,
+    TRANSIENT,
+    TRUST,
+    UNNOTICED,
+    Fault,
+    virtual_device,
+    wait_until_gone,
+)
+from .figures import Figure, NotMeasurable, Options, keep_raw
+
+BOTH = (PHONE, BOARD)
+EXTENT = Extent(patience_s=30.0, deadline_s=120.0, pushed_mb=128, pulled_mb=48, lines=60)
+
+_RECOVERED = (RECOVERED,) * 4
+_UNNOTICED = (UNNOTICED,) * 4
+_TRANSIENT = (TRANSIENT,) * 4
+_PERMANENT = (PERMANENT,) * 4
+_LOST = "connection is lost|cannot be reached|not connected|is (offline|connecting)"
+
+#: What each fault comes to in the phases push, launch, measure, pull. A launch that was lost counts for
+#: nothing and is done again; a device that is given up is left out, and what was finished is kept.
+FAULTS = (
+    Fault("connection cut", BOTH, "cut", _RECOVERED),
+    Fault("restarted", BOTH, "reboot", _RECOVERED),
+    Fault("adb server killed", (PHONE,), KILL_SERVER, _RECOVERED),
+    Fault("frozen for a while", BOTH, "freeze", _UNNOTICED, undo="thaw", lasts_s=5.0),
+    Fault("away for a while", BOTH, "leave", _RECOVERED, undo="return", lasts_s=5.0),
+    Fault(
+        "frozen", BOTH, "freeze", _TRANSIENT, undo="thaw",
+        words=f"{_LOST}|said nothing for|did not (answer|arrive|finish)",
+    ),
+    Fault("away", BOTH, "leave", _TRANSIENT, undo="return", words=_LOST),
+    Fault("offline", (PHONE,), "offline", _TRANSIENT, undo="online", words=_LOST),
+    Fault(
+        "unauthorized", (PHONE,), "unauthorize", _PERMANENT, undo="authorize",
+        words="unauthorized: unlock it and allow debugging",
+    ),
+    Fault(
+        "key refused", (BOARD,), "unauthorize", _PERMANENT, undo="authorize",
+        words="refuses the key: give key_file",
+    ),
+    Fault(
+        "another host key", (BOARD,), "change_key", _PERMANENT, undo=TRUST,
+        words=r"not the one in known_hosts.*ssh-keygen -R.*docs/adding-a-device\.md",
+    ),
+)  # fmt: skip
+
+
+def measure(options: Options) -> list[Figure]:
+    kinds = BOTH if Path(SSHD).is_file() else (PHONE,)
+    faults = FAULTS[:2] if options.quick else FAULTS
+    try:
+        ended = run_matrix(faults, kinds, EXTENT)
+    except (TransientError, PermanentError) as error:
+        raise NotMeasurable(f"no virtual devices here: {error}") from error
+    print("\n".join(table(ended)), flush=True)
+    keep_raw("fault_matrix", options, [asdict(one) for one in ended])
+    wrong = [one for one in ended if not is_as_recorded(one)]
+    orphans = [command for one in ended for command in one.orphans]
+    slowest = max(ended, key=lambda one: one.seconds)
+    return [
+        Figure(
+            f"cases that end in the recorded outcome, of {len(ended)}",
+            len(ended) - len(wrong), "cases", least=len(ended),
+            details={
+                "others": ", ".join(f"{one.fault} in {one.phase} ({one.kind})" for one in wrong)
+                or "none",
+                "slowest": f"{slowest.fault} in {slowest.phase} ({slowest.kind})",
+                "slowest, s": slowest.seconds,
+            },
+        ),
+        Figure(
+            "processes left on a device after 25 s", len(orphans), "processes", target=0,
+            details={"commands": "; ".join(orphans)} if orphans else {},
+        ),
+        Figure(
+            f"hangs past the deadline of {EXTENT.deadline_s:.0f} s",
+            sum(one.outcome == HANGS for one in ended), "cases", target=0,
+        ),
+        Figure(
+            f"devices that can be used again afterwards, of {len(ended)}",
+            sum(one.works_again for one in ended), "cases", least=len(ended),
+        ),
+    ]  # fmt: skip
+
+
+def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) -> list[Ended]:
+    """Every fault in every phase, each phase on devices of its own, all of them at once.
+
+    Most of the time they wait for each other's time limits.
+    """
+    with tempfile.TemporaryDirectory(prefix="cellfarm-faults-") as folder:
+        own = {"ADB_MDNS": "0", "HOME": folder}  # adb servers keep keys and listen there
+        with patch.dict(os.environ, own):
+            root = Path(folder)
+            files = Files.make(root, extent)
+            queues = [(kind, phase) for phase in PHASES for kind in kinds]
+            like = {kind: _seed(kind, root, files) for kind in kinds}
+            with ThreadPoolExecutor(len(queues)) as pool:
+                done = []
+                for number, (kind, phase) in enumerate(queues):
+                    turned = _turned([one for one in faults if kind in one.kinds], number)
+                    queue = _Queue(kind, phase, turned, files, extent, like[kind])
+                    done.append(pool.submit(queue.run, root))
+                return [ended for one in done for ended in one.result()]
+
+
+def _seed(kind: str, root: Path, files: Files) -> Path:
+    """The work folder of a device with everything that a use finds there."""
+    with virtual_device(kind, f"{kind}-seed", root) as device:
+        make_ready(device, files)
+        device.transport.close()
+        return device.work_folder
+
+
+def _turned(faults: Sequence[Fault], number: int) -> list[Fault]:
+    """From another one on for each device: they do not all work, and then all wait, together."""
+    start = number * 2 % len(faults)
+    return [*faults[start:], *faults[:start]]
+
+
+@dataclass(frozen=True)
+class _Queue:
+    """The cases of one phase, on a device of their own that begins with what `like` holds."""
+
+    kind: str
+    phase: str
+    faults: Sequence[Fault]
+    files: Files
+    extent: Extent
+    like: Path
+
+    def run(self, root: Path) -> list[Ended]:
+        with virtual_device(self.kind, f"{self.kind}-{self.phase}", root, self.like) as device:
+            make_ready(device, self.files)
+            ended = [
+                Case(device, fault, self.phase, self.files, self.extent).run()
+                for fault in self.faults
+            ]
+            device.transport.close()
+            ended[-1].orphans += wait_until_gone(device.processes, time.monotonic() + ORPHAN_S)
+        return ended
+
+
+def is_as_recorded(ended: Ended) -> bool:
+    """Whether a case came to what FAULTS says of it, in words that help."""
+    words = next(fault.words for fault in FAULTS if fault.name == ended.fault)
+    is_told = not words or re.search(words, ended.said) is not None
+    return ended.outcome == ended.expected and is_told
+
+
+def table(ended: Sequence[Ended]) -> list[str]:
+    """A line for each case; what is not as it should be is marked."""
+    lines = [
+        f"  {'device':7} {'fault':18} {'phase':8} {'outcome':10} {'s':>6} {'lost':>4}"
+        f" {'left':>4}  again"
+    ]
+    order = [fault.name for fault in FAULTS]
+    for one in sorted(ended, key=lambda one: (one.kind, order.index(one.fault))):
+        good = is_as_recorded(one) and not one.orphans and one.works_again
+        note = "" if good else f"   <- expected {one.expected}; {one.said[:160]}"
+        lines.append(
+            f"  {one.kind:7} {one.fault:18} {one.phase:8} {one.outcome:10} {one.seconds:6.1f}"
+            f" {one.attempts_lost:4d} {len(one.orphans):4d}  {'yes' if one.works_again else 'NO'}{note}"
+        )
+    return lines

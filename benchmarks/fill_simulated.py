@@ -1,0 +1,88 @@
+"""Give the working directory's farm what its cells are measured with: made-up models and artifacts.
+
+A script, run with the farm's own copy of the package on the path (see benchmarks.simulated_farm). Planning
+asks the devices, so they have to be there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from cellfarm.configuration import load_file
+from cellfarm.conversion import jobs
+from cellfarm.environments import locate
+from cellfarm.experiments.deployment import artifact_folder, run_environment
+from cellfarm.files import write_atomically
+from cellfarm.plan import freeze, make_plan
+from cellfarm.project import Project
+from cellfarm.targets import target_of
+
+HELD_OUT = 16
+_DONE = {"status": "ok", "reason": None, "seconds": 0.0, "peak_rss_mb": 0.0}
+_INPUT: dict[str, Any] = {"name": "input", "shape": [1, 3, 8, 8], "dtype": "float32"}
+_OUTPUT: dict[str, Any] = {"name": "logits", "shape": [1, 10], "dtype": "float32"}
+
+
+def main() -> None:
+    project = Project.here()
+    config = load_file(project)
+    plan = make_plan(project, config)
+    targets = freeze(plan, config).get("targets", {})
+    for planned in plan.cells:
+        target = targets.get(planned.cell.device)
+        environment = locate(project, run_environment(planned, target))
+        on_device = target_of(plan.facts[planned.cell.device])
+        if on_device is None or on_device.brought:
+            sys.exit("a board of this machine has no Python 3.11 or later of its own")
+        if environment.state() is None:
+            environment.packages.mkdir(parents=True)
+            (environment.packages / "README").write_text("simulated\n", encoding="utf-8")
+            ready = {"status": "ok", "reason": None, "name": environment.name, "seconds": 0.0}
+            write_atomically(environment.record, json.dumps(ready) + "\n")
+        model = project.model_folder(planned.cell.model, planned.model_id)
+        if jobs.read_record(model) is None:
+            _fill_model(model)
+        artifact = artifact_folder(project, planned)
+        if jobs.read_record(artifact) is None:
+            _fill_artifact(artifact, planned.artifact_id)
+
+
+def _fill_model(folder: Path) -> None:
+    out = _scratch(folder)
+    description = {"inputs": [_INPUT], "outputs": [_OUTPUT], "parameters": 1, "flops": 1000}
+    (out / "model.json").write_text(json.dumps(description), encoding="utf-8")
+    (out / "model.pt2").write_bytes(b"simulated")
+    np.savez(out / "inputs.npz", input=np.zeros(_INPUT["shape"], "float32"))
+    np.savez(out / "heldout.npz", input=np.zeros((HELD_OUT, *_INPUT["shape"]), "float32"))
+    np.savez(out / "reference.npz", logits=_logits(1)[0])
+    np.savez(out / "heldout_reference.npz", logits=_logits(HELD_OUT))
+    jobs._commit(folder, dict(_DONE), out)
+
+
+def _fill_artifact(folder: Path, name: str) -> None:
+    """What the sleeping runner gives for its outputs, by mode."""
+    out = _scratch(folder)
+    (out / "model").write_text(name, encoding="utf-8")
+    for mode in ("measure", "cold"):
+        np.savez(out / f"{mode}.npz", logits=_logits(1)[0])
+    np.savez(out / "quality.npz", logits=_logits(HELD_OUT))
+    jobs._commit(folder, dict(_DONE), out)
+
+
+def _logits(samples: int) -> np.ndarray:
+    shape = (samples, *_OUTPUT["shape"])
+    return np.arange(1, 1 + np.prod(shape), dtype="float32").reshape(shape)
+
+
+def _scratch(folder: Path) -> Path:
+    out = folder.with_name(f".{folder.name}.filling")
+    out.mkdir(parents=True)
+    return out
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What the processes below one of ours take of this machine while something runs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+EVERY_S = 10.0
+
+
+@dataclass
+class Usage:
+    """Peaks.
+
+    Attributes:
+        memory_mb: proportional set size: what processes share counts once.
+    """
+
+    processes: int = 0
+    memory_mb: float = 0.0
+
+
+@contextlib.contextmanager
+def watched(besides: int) -> Iterator[Usage]:
+    """Look at this process's descendants every now and then until the block ends.
+
+    Args:
+        besides: a descendant that does not count, nor what is below it.
+    """
+    usage, ended = Usage(), threading.Event()
+    thread = threading.Thread(target=_watch, args=(usage, besides, ended), daemon=True)
+    thread.start()
+    try:
+        yield usage
+    finally:
+        ended.set()
+        thread.join()
+
+
+def cpu_s(pid: int) -> float:
+    """Of a process and all below it so far, those that have ended too."""
+    total = 0.0
+    for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+        with contextlib.suppress(psutil.Error):
+            # Of its children only those that have ended and were waited for: none counts twice.
+            total += sum(process.cpu_times()[:4])
+    return total
+
+
+def _watch(usage: Usage, besides: int, ended: threading.Event) -> None:
+    own = psutil.Process(os.getpid())
+    while not ended.wait(EVERY_S):
+        with contextlib.suppress(psutil.Error):
+            others = _tree(psutil.Process(besides))
+            counted = {one.pid for one in own.children(recursive=True)} - others
+            usage.processes = max(usage.processes, len(counted))
+            usage.memory_mb = max(usage.memory_mb, sum(map(_memory_mb, counted)))
+
+
+def _tree(process: psutil.Process) -> set[int]:
+    return {process.pid, *(one.pid for one in process.children(recursive=True))}
+
+
+def _memory_mb(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def monotonic_of(path: Path) -> float:
+    """When a file was written, by the monotonic clock, in s."""
+    return path.stat().st_mtime - time.time() + time.monotonic()

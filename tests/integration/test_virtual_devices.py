@@ -1,0 +1,36 @@
+"""Virtual devices: what `cellfarm virtual` starts, and how something goes wrong with it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+from cellfarm.devices import open_device
+from cellfarm.errors import TransientDeviceError, UserError
+from cellfarm.experiments.patience import Patience
+from cellfarm.project import Project
+from cellfarm.virtual.starting import inflict, virtual_board
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("sshd", path="/usr/sbin"), reason="no sshd is installed"
+)
+
+
+def test_faults_reach_a_device_in_a_deep_folder_and_say_what_there_is(tmp_path):
+    """A socket's path has 107 bytes at most, a checkout's as many as its owner likes."""
+    root = tmp_path / ("deep" * 20) / ("deeper" * 10)
+    root.mkdir(parents=True)
+    project = Project(root)
+    with virtual_board(project, "board") as started:
+        transport = open_device(started.document, project)
+        transport.prepare()
+        inflict(project, "board", "cut")
+        with pytest.raises(TransientDeviceError):
+            transport.read("x")
+        Patience(30, print)(transport.prepare)
+        transport.close()
+        with pytest.raises(UserError, match=r"no fault 'melt'; it has .*change_key, cut"):
+            inflict(project, "board", "melt")
+    for name in ("board", "another"):
+        with pytest.raises(UserError, match=f"no virtual device {name} runs"):
+            inflict(project, name, "cut")

@@ -1,0 +1,142 @@
+"""The ways to a device, without one: what a broken connection, a state or a refusal is taken for."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from types import SimpleNamespace
+
+import psutil
+import pytest
+from cellfarm.devices.adb import AdbChannel, AdbLink
+from cellfarm.devices.link import refused
+from cellfarm.devices.remote import RemoteTransport
+from cellfarm.devices.transport import Interpreter
+from cellfarm.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.project import Project
+
+from tests.support.pipe_link import PipeLink
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("remote couldn't create file: No space left on device", PermanentDeviceError),
+        ("dd: /x: Read-only file system", PermanentDeviceError),
+        ("dd: /x: Permission denied", PermanentDeviceError),
+        ("protocol fault (couldn't read status)", TransientDeviceError),
+    ],
+)
+def test_what_no_attempt_changes_is_permanent(reason, kind):
+    error = refused("file", reason, ("dd",), 1)
+    assert type(error) is kind and reason in str(error) and error.code == 1
+
+
+def test_who_waits_for_a_channel_hears_that_it_is_closed():
+    here, there = socket.socketpair()
+    channel = AdbChannel(here)
+    ended: list[BaseException | bytes | None] = []
+
+    def wait() -> None:
+        try:
+            ended.append(channel.receive(60))
+        except TransientDeviceError as error:
+            ended.append(error)
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    waiting.start()
+    time.sleep(0.2)
+    channel.close()
+    waiting.join(10)
+    assert [type(one) for one in ended] == [TransientDeviceError]
+    with pytest.raises(TransientDeviceError):
+        channel.receive(60)
+    there.close()
+
+
+def test_a_channel_waits_as_long_as_it_is_told_whatever_is_sent_meanwhile():
+    here, there = socket.socketpair()
+    channel = AdbChannel(here)
+    channel.send(b"x", 0.05)  # the socket's own time limit is short now
+    answer = bytes([1]) + (2).to_bytes(4, "little") + b"ok"
+    threading.Timer(0.5, there.sendall, [answer]).start()
+    assert channel.receive(30) == b"ok"
+    assert channel.receive(0.05) is None
+    there.close()
+    channel.close()
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "words"),
+    [
+        ("no", PermanentDeviceError, "udev"),  # of "no permissions"
+        ("unauthorized", PermanentDeviceError, "allow debugging"),
+        ("offline", TransientDeviceError, "is offline"),
+        ("authorizing", TransientDeviceError, "is authorizing"),
+    ],
+)
+def test_a_phone_s_state_says_what_to_do(monkeypatch, state, kind, words):
+    monkeypatch.setattr("cellfarm.devices.adb.ensure_server", lambda *_: None)
+    link = AdbLink({"serial": "ABC", "server_port": 1})
+    monkeypatch.setattr(link._client, "list", lambda: [SimpleNamespace(serial="ABC", state=state)])
+    with pytest.raises(kind, match=words):
+        link.open(["true"])
+
+
+class ClosingLink(PipeLink):
+    def __init__(self) -> None:
+        super().__init__()
+        self.closed = 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def transport(tmp_path):
+    made = RemoteTransport(ClosingLink(), str(tmp_path / "device"), Project(tmp_path))
+    made._base = Interpreter((sys.executable, "-S"), {})
+    made.prepare()
+    yield made
+    made.close()
+
+
+def run(transport, code: str, on_line):
+    return transport.run(
+        [sys.executable, "-S", "-c", code],
+        stdin=b"", timeout_s=60, variables=transport.variables, on_line=on_line,
+    )  # fmt: skip
+
+
+def test_a_call_that_is_broken_off_spoils_no_other(transport):
+    """Ctrl-C while a command runs: what it still says is not the answer to what is called next."""
+    pids: list[int] = []
+
+    def interrupt(line: str) -> None:
+        pids.append(int(line))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(
+            transport, "import os, time; print(os.getpid(), flush=True); time.sleep(600)", interrupt
+        )
+    started_s = time.monotonic()
+    transport.release_control()  # as an experiment does then
+    assert time.monotonic() - started_s < 30
+    lines: list[str] = []
+    assert run(transport, "print('fine')", lines.append).code == 0 and lines == ["fine"]
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pids[0]):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_lost_session_gives_its_link_up(transport):
+    link = transport._link
+    before = link.closed
+    link.pull()
+    with pytest.raises(TransientDeviceError):
+        transport.read("x")
+    assert link.closed > before
