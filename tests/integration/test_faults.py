@@ -29,11 +29,12 @@ from cellfarm.experiments import patience
 from cellfarm.experiments.patience import Patience
 from cellfarm.processes import die_with_parent
 from cellfarm.project import PACKAGE, Project
+from cellfarm.virtual.phone import WORK_FOLDER
 from cellfarm.virtual.starting import virtual_phone
 
 from benchmarks.fault_cases import ORPHAN_S, Extent
 from benchmarks.fault_matrix import BOTH, FAULTS, is_as_recorded, run_matrix, table
-from benchmarks.faults import BOARD, Device, lives, virtual_device, wait_until_gone
+from benchmarks.faults import BOARD, PHONE, Device, lives, virtual_device, wait_until_gone
 from benchmarks.own_adb import own_adb_server
 from benchmarks.project_copy import CopiedProject
 from tests.support.device_shell import shell
@@ -66,6 +67,12 @@ def device(request, tmp_path_factory) -> Iterator[Device]:
 @pytest.fixture(scope="module")
 def board(tmp_path_factory) -> Iterator[Device]:
     with virtual_device(BOARD, "it", tmp_path_factory.mktemp("board")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def phone(tmp_path_factory) -> Iterator[Device]:
+    with virtual_device(PHONE, "it", tmp_path_factory.mktemp("phone")) as made:
         yield made
 
 
@@ -380,3 +387,22 @@ def test_an_agent_that_is_killed_takes_what_it_started_with_it(device, transport
     Patience(60, print)(transport.prepare)  # as an experiment calls a lost device again
     until_s = time.monotonic() + ORPHAN_S
     assert wait_until_gone(lambda: [one for one in left if lives(one)], until_s) == []
+
+
+@pytest.mark.parametrize("fault", ["cut", "reboot", "agent killed"])
+def test_a_governor_is_put_back_whatever_happens(phone, fault):
+    Patience(60, print)(phone.transport.prepare)
+    root = Path(str(phone.work_folder).removesuffix(WORK_FOLDER))
+    governor = root / "sys/devices/system/cpu/cpufreq/policy0/scaling_governor"
+    assert governor.read_text().strip() == "schedutil"
+    assert phone.transport.take_control("performance")["governor"] == "performance"
+    assert governor.read_text().strip() == "performance"
+    if fault == "agent killed":
+        agents(phone)[0].kill()
+    else:
+        phone.suffer(fault)
+    assert wait_until_gone(phone.processes, time.monotonic() + ORPHAN_S) == []
+    if fault != "cut":  # then the agent has done it
+        phone.transport.release_control()
+        Patience(60, print)(phone.transport.prepare)
+    assert governor.read_text().strip() == "schedutil"

@@ -16,6 +16,8 @@ from typing import Literal
 
 import numpy as np
 
+from .changepoints import changepoints
+
 Kind = Literal["flat", "warm-up", "slowdown", "no steady state"]
 
 #: Fewest iterations of a segment. Shorter departures are outliers, not episodes.
@@ -136,7 +138,7 @@ def outliers(samples_ms: Sequence[float], warm_from: int = 0) -> list[bool]:
 
 
 def _segments(relative: np.ndarray) -> list[Segment]:
-    """Changepoints by PELT (Killick, Fearnhead & Eckley, JASA 107, 2012) on squared deviations."""
+    """Segments of one level; a long series is looked at in blocks."""
     block = math.ceil(len(relative) / MOST_POINTS)
     points = relative
     if block > 1:
@@ -144,11 +146,8 @@ def _segments(relative: np.ndarray) -> list[Segment]:
         points = np.median(relative[:whole].reshape(-1, block), axis=1)
     points = _without_spikes(points)
     scaled = points / _noise(points)
-    # With the linear kernel the cost is the sum of squared deviations from the segment's mean.
-    import ruptures  # takes a second: not for the start of every command
-
-    search = ruptures.KernelCPD("linear", min_size=SHORTEST_SEGMENT).fit(scaled.reshape(-1, 1))
-    stops = [int(stop) * block for stop in search.predict(pen=PENALTY * math.log(len(points)))]
+    ends = changepoints(scaled, PENALTY * math.log(len(points)), SHORTEST_SEGMENT)
+    stops = [end * block for end in ends]
     stops[-1] = len(relative)  # the last block takes what is left over
     return [
         Segment(start, stop, float(np.median(relative[start:stop])))

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .changepoints import changepoints
+
 #: Fewer windows tell no level.
 LEAST_WINDOWS = 4
 
@@ -41,8 +43,7 @@ def throughput(samples_ms: Sequence[float], window_s: float) -> np.ndarray:
 def settle(samples_ms: Sequence[float], window_s: float) -> Sustained | None:
     """Where throughput settles: the last segment of a piecewise-constant fit.
 
-    Changepoints by PELT with a least-squares cost (Killick, Fearnhead & Eckley, JASA 107(500),
-    2012), at a penalty of 3 log(n) variances; the variance is taken from differences of
+    Changepoints at a penalty of 3 log(n) variances; the variance is taken from differences of
     neighbouring windows, which a step does not widen.
 
     Returns:
@@ -54,9 +55,6 @@ def settle(samples_ms: Sequence[float], window_s: float) -> Sustained | None:
     noise = float(np.median(np.abs(np.diff(rates)))) / 0.6745 / np.sqrt(2)
     # Shifts below half a percent are nobody's concern.
     scaled = rates / max(noise, 0.005 * float(np.median(rates)))
-    import ruptures  # takes a second: not for the start of every command
-
-    fit = ruptures.KernelCPD(kernel="linear", min_size=2).fit(scaled.reshape(-1, 1))
-    ends = fit.predict(pen=3 * np.log(len(rates)))
+    ends = changepoints(scaled, 3 * float(np.log(len(rates))), shortest=2)
     start = ends[-2] if len(ends) > 1 else 0
     return Sustained(float(rates[0]), float(np.mean(rates[start:])), float(start * window_s))

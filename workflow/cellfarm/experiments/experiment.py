@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import importlib
 import json
 import os
-import threading
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -130,10 +128,10 @@ class Experiment:
         self, transport: Transport, lock: int, patience: Patience, told: dict[str, Any]
     ) -> None:
         """All rounds; what is found out on the way goes to `told`, which outlives an error."""
-        patience(transport.prepare)
         facts = patience(transport.facts)
         told["device_facts"] = dict(facts)
         refuse_low_battery(self.plan["devices"][self.device], facts)
+        patience(transport.prepare)
         told["control"] = patience(lambda: transport.take_control(self.protocol["governor"]))
         measuring = _Measuring(self, transport, facts, lock, patience)
         told["rounds"] = measuring.orders
@@ -245,7 +243,6 @@ class _Measuring:
     def run(self) -> None:
         """Deploy, then rounds until every cell is finished."""
         self._deploy_all()
-        _import_statistics(wait=self.setting.transport.is_host)
         keys = sorted(one.key for one in self.experiment.cells)
         seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
         cold = self.protocol["cold_cache"]["launches"]
@@ -359,18 +356,6 @@ class _Measuring:
         least = int(self.protocol["launches"]["min"])
         left = (least - len(of_mode(one.launches, MEASURE)) for one in self.running.values())
         return sum(max(1, count) for count in left)
-
-
-def _import_statistics(wait: bool) -> None:
-    """Import what the first launch's series is looked at with, while that launch runs elsewhere.
-
-    Args:
-        wait: be done with it before anything is measured on this machine.
-    """
-    thread = threading.Thread(target=importlib.import_module, args=("ruptures",), daemon=True)
-    thread.start()
-    if wait:
-        thread.join()
 
 
 def _now() -> str:

@@ -63,6 +63,15 @@ PROPERTIES = {
     "ro.build.fingerprint": "cellfarm/virtual/virtual:14/CF1A.000001.001/1:user/release-keys",
 }
 
+#: One frequency domain, of which a governor can be set: plain files, which change nothing.
+_POLICY = "sys/devices/system/cpu/cpufreq/policy0"
+_POLICY_FILES = {
+    "related_cpus": " ".join(map(str, range(os.cpu_count() or 1))),
+    "cpuinfo_max_freq": "2400000",
+    "scaling_available_governors": "schedutil performance powersave",
+    "scaling_governor": "schedutil",
+}
+
 #: A phone's commands, of those that busybox has.
 _APPLETS = """
     cat chmod chown cp date dd df du echo env false find grep gunzip gzip head id kill ln ls mkdir mv
@@ -86,8 +95,10 @@ def lay_out(root: Path, busybox: Path, properties: Mapping[str, str] = PROPERTIE
         busybox: an arm64 program without libraries.
     """
     shutil.rmtree(root / "system", ignore_errors=True)
-    for name in ("system/bin", "data/local/tmp", "proc", "sys", "dev"):
+    for name in ("system/bin", "data/local/tmp", "proc", _POLICY, "dev"):
         (root / name).mkdir(parents=True, exist_ok=True)
+    for name, text in _POLICY_FILES.items():
+        (root / _POLICY / name).write_text(f"{text}\n", encoding="utf-8")
     binaries = root / "system/bin"
     shutil.copyfile(busybox, binaries / "busybox")
     (binaries / "busybox").chmod(0o755)

@@ -1,0 +1,60 @@
+"""Changepoints against every possible segmentation, and against the library ruptures."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import ruptures
+from cellfarm.analysis.changepoints import changepoints
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+
+def cost(values: np.ndarray, ends: list[int], penalty: float) -> float:
+    segments = [values[start:end] for start, end in itertools.pairwise([0, *ends])]
+    return sum(float(((one - one.mean()) ** 2).sum()) + penalty for one in segments)
+
+
+@given(
+    values=st.lists(st.integers(-20, 20), min_size=2, max_size=10),
+    penalty=st.integers(1, 100),
+    shortest=st.integers(1, 3),
+)
+def test_no_segmentation_costs_less(values, penalty, shortest):
+    series = np.array(values, dtype=float)
+    count = len(series)
+    possible = [
+        [*inner, count]
+        for size in range(count)
+        for inner in itertools.combinations(range(1, count), size)
+        if all(b - a >= shortest for a, b in itertools.pairwise([0, *inner, count]))
+    ]
+    if not possible:
+        return
+    found = changepoints(series, penalty, shortest)
+    assert found in possible
+    least = min(cost(series, ends, penalty) for ends in possible)
+    assert cost(series, found, penalty) == pytest.approx(least, abs=1e-6)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(20, 400), steps=st.integers(0, 4))
+def test_what_ruptures_finds(seed, count, steps):
+    """The same cost: where two segmentations are as good, either may be found."""
+    random = np.random.default_rng(seed)
+    series = random.normal(1000, 1, count)
+    for start in random.integers(0, count, steps):
+        series[start:] += random.normal(0, 6)
+    penalty = 3 * np.log(count)
+    search = ruptures.KernelCPD("linear", min_size=5).fit(series.reshape(-1, 1))
+    theirs = [int(end) for end in search.predict(pen=penalty)]
+    ours = changepoints(series, penalty, 5)
+    assert cost(series, ours, penalty) <= cost(series, theirs, penalty) + 1e-3
+
+
+def test_a_step_is_found_where_it_is():
+    series = np.array([1.0] * 30 + [5.0] * 20)
+    assert changepoints(series, 3.0, 5) == [30, 50]
+    assert changepoints(series[:30], 3.0, 5) == [30]

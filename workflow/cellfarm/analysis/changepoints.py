@@ -1,0 +1,33 @@
+"""Changepoints of a series: where its mean changes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def changepoints(values: np.ndarray, penalty: float, shortest: int) -> list[int]:
+    """Where segments end, the end of the series last, so that the squared deviations from the segments'
+    means, with a penalty for each segment, are least: exactly, by dynamic programming (optimal
+    partitioning: Jackson et al., "An algorithm for optimal partitioning of data on an interval", 2005).
+
+    Args:
+        shortest: no segment has fewer values.
+    """
+    count = len(values)
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    squares = np.concatenate([[0.0], np.cumsum(values * values)])
+    positions = np.arange(count + 1)
+    least = np.full(count + 1, np.inf)
+    least[0] = 0.0
+    best_start = np.zeros(count + 1, dtype=int)
+    for end in range(shortest, count + 1):
+        stop = end - shortest + 1
+        spread = sums[end] - sums[:stop]
+        costs = least[:stop] + squares[end] - squares[:stop]
+        costs -= spread * spread / (end - positions[:stop])
+        best_start[end] = np.argmin(costs)
+        least[end] = costs[best_start[end]] + penalty
+    ends = [count]
+    while best_start[ends[0]] > 0:
+        ends.insert(0, int(best_start[ends[0]]))
+    return ends
