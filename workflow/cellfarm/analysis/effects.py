@@ -14,6 +14,7 @@ from itertools import combinations
 from typing import Any
 
 from .ranking import ranks
+from .versions import newest
 
 Row = Mapping[str, Any]
 _SETTING = ("model", "device", "variant", "processor", "threads", "protocol")
@@ -45,11 +46,7 @@ def effects(rows: Iterable[Row]) -> list[Effect]:
 def _of_libraries(rows: Sequence[Row]) -> list[Effect]:
     ratios = []
     for group in _groups(rows, _SETTING).values():
-        newest = {
-            row["library"]: row
-            for row in sorted(group, key=lambda row: str(row["library_version"]))
-        }
-        for one, two in combinations(newest.values(), 2):
+        for one, two in combinations(newest(group), 2):
             times = sorted((one["latency_ms"], two["latency_ms"]))
             ratios.append(times[1] / times[0])
     return [Effect("library, the slower over the faster", ratios)] if ratios else []

@@ -134,6 +134,27 @@ def compare(
 
 
 @app.command()
+def series(
+    library: Annotated[str | None, typer.Option(help="Only this library.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    flagged: Annotated[bool, typer.Option("--flagged", help="Take flagged cells too.")] = False,
+    points: Annotated[bool, typer.Option("--points", help="Print every version.")] = False,
+) -> None:
+    """Tell where libraries became slower or faster over their versions, and for how long."""
+    from .series import print_series
+
+    print_series(Project.here(), library, model, flagged, points)
+
+
+@app.command()
+def operators(model: Annotated[str, typer.Argument(help="A model of the last run.")]) -> None:
+    """Print the same operators of a model in each library, and what the best of each would give."""
+    from .operators import print_operators
+
+    print_operators(Project.here(), model)
+
+
+@app.command()
 def runs() -> None:
     """List the runs in the warehouse: their names for `cellfarm compare`, when, and of how many cells."""
     from .compare import print_runs
@@ -147,11 +168,14 @@ def rebuild() -> None:
     from ..core.store import Store
     from ..pipeline import latest_current
     from ..warehouse import rebuild as rebuild_warehouse
+    from ..warehouse import surroundings
 
     project = Project.here()
     current = latest_current(project)
+    devices = surroundings.devices(project, current["devices"])
+    models = surroundings.models(project)
     loaded = rebuild_warehouse(
-        project.warehouse, Store(project.cells), current["keys"], current["devices"]
+        project.warehouse, Store(project.cells), current["keys"], devices, models
     )
     print(f"{project.relative(project.warehouse)}: rebuilt from {loaded.added} results")
 

@@ -71,9 +71,9 @@ def write_figures(
                 subtitle = f"{title} · {figure.pop('note')}"
                 heading = {"text": figure.pop("heading"), "subtitle": subtitle, "offset": 14}
                 figure["title"] = heading
-                _save(figure, folder, f"{chart}{suffix}", arrangement)
+                save(figure, folder, f"{chart}{suffix}", arrangement)
                 written.append(f"{chart}{suffix}")
-    _remove_stale(folder, {*TITLES, "winners"}, written)
+    remove_stale(folder, {*TITLES, "winners"}, written)
     return written
 
 
@@ -233,7 +233,8 @@ def _winners(rankings: Sequence[Ranking], labels: list[str]) -> dict[str, Any] |
     return spec
 
 
-def _save(figure: dict[str, Any], folder: Path, name: str, arrangement: Arrangement) -> None:
+def save(figure: dict[str, Any], folder: Path, name: str, arrangement: Arrangement) -> None:
+    """Write a Vega-Lite specification as `<name>.svg` and `<name>.png`, in the light theme."""
     spec = copy.deepcopy(figure)
     spec["config"] = configuration(LIGHT, arrangement) | {"background": LIGHT.ground, "aria": False}
     spec["padding"] = 20
@@ -248,7 +249,8 @@ def vega_lite_version() -> str:
     return ".".join(str(alt.SCHEMA_VERSION).lstrip("v").split(".")[:2])
 
 
-def _remove_stale(folder: Path, charts: set[str], written: Sequence[str]) -> None:
+def remove_stale(folder: Path, charts: set[str], written: Sequence[str]) -> None:
+    """Remove the figures of these charts (`<chart>` or `<chart>--...`) that were not written now."""
     for path in folder.iterdir():
         ours = path.stem.split("--")[0] in charts and path.suffix in (".svg", ".png")
         if ours and path.stem not in written:

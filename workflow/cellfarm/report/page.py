@@ -16,7 +16,7 @@ import jinja2
 import vl_convert
 
 from cellfarm.analysis.ranking import rank, ranks
-from cellfarm.report import charts, data, figures, matrix
+from cellfarm.report import charts, data, figures, further, matrix
 from cellfarm.report.answers import Table, answers
 from cellfarm.report.breakdowns import PHASES
 from cellfarm.report.embedding import embedded, payload
@@ -89,6 +89,7 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
     written = figures.write_figures(arrangement, specs, rankings, out_dir / "charts")
     winners = [matrix.build(arrangement, found) for found in (rankings, flagged)]
     told = answers(measured.cells, rankings)
+    told += further.write(warehouse, arrangement, out_dir / "charts")
     page = render(measured, arrangement, specs, winners, written, told)
     target = out_dir / "index.html"
     write_atomically(target, page.encode())

@@ -16,7 +16,7 @@ from .querying import connect
 
 DICTIONARY = Path(__file__).with_name("dictionary.yaml")
 VIEWS = ("cells", "history", "samples", "launches", "cold_starts", "operators", "conditions",
-         "ratios", "devices")  # fmt: skip
+         "ratios", "devices", "models")  # fmt: skip
 
 
 def export(warehouse: Path, folder: Path, version: str) -> list[Path]:

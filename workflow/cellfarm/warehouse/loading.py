@@ -53,13 +53,18 @@ class Loaded:
 
 
 def load(
-    warehouse: Path, store: Store, current: Iterable[str], devices: Mapping[str, Any]
+    warehouse: Path,
+    store: Store,
+    current: Iterable[str],
+    devices: Mapping[str, Any],
+    models: Iterable[Mapping[str, Any]] = (),
 ) -> Loaded:
     """Bring the warehouse up to date with the store, in one transaction.
 
     Args:
         current: the keys of the cells that are wanted now: they make the view `cells`.
         devices: device -> facts, for the view `devices`.
+        models: the rows of the view `models`.
 
     Raises:
         TransientHostError: another process keeps the warehouse open.
@@ -69,19 +74,25 @@ def load(
         connection.begin()
         loaded = _synchronise(connection, store)
         _replace_current(connection, current, devices)
+        connection.execute("DELETE FROM models_now")
+        _insert_rows(connection, "models_now", models)
         _add_ratios(connection)
         connection.commit()
         return loaded
 
 
 def rebuild(
-    warehouse: Path, store: Store, current: Iterable[str], devices: Mapping[str, Any]
+    warehouse: Path,
+    store: Store,
+    current: Iterable[str],
+    devices: Mapping[str, Any],
+    models: Iterable[Mapping[str, Any]] = (),
 ) -> Loaded:
     """Make the warehouse anew from the store; the old one stays until the new one is whole."""
     fresh = warehouse.with_name(f".{warehouse.name}.{os.getpid()}.tmp")
     fresh.unlink(missing_ok=True)
     try:
-        loaded = load(fresh, store, current, devices)
+        loaded = load(fresh, store, current, devices, models)
         os.replace(fresh, warehouse)
     finally:
         for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
