@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import CellfarmError
+from ..errors import CellfarmError, UserError
 from ..project import Project
 from . import devices, jobs, models, virtual
 
@@ -42,6 +42,17 @@ class ComparisonFormat(StrEnum):
     table = "table"
     markdown = "markdown"
     json = "json"
+
+
+class AnswerFormat(StrEnum):
+    table = "table"
+    json = "json"
+
+
+class Processor(StrEnum):
+    cpu = "cpu"
+    gpu = "gpu"
+    npu = "npu"
 
 
 @app.command()
@@ -160,6 +171,40 @@ def runs() -> None:
     from .compare import print_runs
 
     print_runs(Project.here())
+
+
+@app.command()
+def recommend(
+    model: Annotated[str | None, typer.Option(help="A name in models/, or an ONNX file.")] = None,
+    device: Annotated[str | None, typer.Option(help="A name in devices/.")] = None,
+    variant: Annotated[str | None, typer.Option(help="By default any of them.")] = None,
+    processor: Annotated[Processor, typer.Option(help="Where it is to run.")] = Processor.cpu,
+    threads: Annotated[int | None, typer.Option(help="By default the most measured.", min=1)] = None,
+    size_limit: Annotated[float | None, typer.Option(help="Of the artifact, in MB.", min=0)] = None,
+    error_limit: Annotated[float | None, typer.Option(help="Of 1 - cosine with FP32.", min=0)] = None,
+    flagged: Annotated[bool, typer.Option("--flagged", help="Take flagged cells, too.")] = False,
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="What choosing costs, by leaving each "
+                                           "model and each device out.")] = False,
+    format: Annotated[AnswerFormat, typer.Option(help="How to print it.")] = AnswerFormat.table,
+) -> None:  # fmt: skip
+    """Name the library for a model on a device: as measured, or predicted with its expected regret."""
+    from ..selection.questions import Question
+    from .recommend import print_evaluation, print_recommendation
+
+    if not evaluate and not (model and device):
+        raise UserError("recommend needs --model and --device, or --evaluate")
+    question = Question(
+        model or "",
+        device or "",
+        variant,
+        processor.value,
+        threads,
+        size_limit,
+        error_limit,
+        flagged,
+    )
+    act = print_evaluation if evaluate else print_recommendation
+    act(Project.here(), question, format.value)
 
 
 @app.command()
