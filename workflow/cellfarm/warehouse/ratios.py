@@ -21,7 +21,8 @@ from ..analysis.ratios import Ratio, paired_ratio, unpaired_ratio
 
 @dataclass
 class Measured:
-    """The measuring launches of a cell: warm samples and calibration reading by round."""
+    """The measuring launches of a cell, by round: the median of each one's warm samples in ms, as the
+    one value of its series, and the calibration readings."""
 
     experiment: str
     by_round: dict[int, list[float]] = field(default_factory=dict)
@@ -86,16 +87,16 @@ def measured_launches(
     if not keys:
         return found
     relation = connection.execute(
-        """SELECT r.key, r.experiment, l.round, l.calibration_compute_ms, s.ms
+        """SELECT r.key, r.experiment, l.round, l.calibration_compute_ms, l.median_ms
            FROM results r JOIN launch_facts l USING (path)
-           JOIN series s ON s.path = r.path AND s.launch = l.launch AND s.phase = 'warm'
-           WHERE NOT r.superseded AND list_contains(?, r.key)
+           WHERE NOT r.superseded AND l.median_ms IS NOT NULL
+                 AND r.key IN (SELECT unnest(?::VARCHAR[]))
            ORDER BY r.key, l.launch""",
         [keys],
     )
-    for key, experiment, number, calibration_ms, samples in relation.fetchall():
+    for key, experiment, number, calibration_ms, median_ms in relation.fetchall():
         one = found.setdefault(key, Measured(experiment))
-        one.by_round[number] = samples
+        one.by_round[number] = [median_ms]
         if calibration_ms:
             one.calibration_ms.append(calibration_ms)
     return found
