@@ -60,6 +60,10 @@ class Warehouse:
     def ratios(self, where: str = "true", frame: Frame = "pandas") -> Any:
         return self._view("ratios", where, frame)
 
+    def models(self, where: str = "true", frame: Frame = "pandas") -> Any:
+        """Parameters and operations of every model that was built."""
+        return self._view("models", where, frame)
+
     def devices(self, where: str = "true", frame: Frame = "pandas") -> Any:
         return self._view("devices", where, frame)
 
