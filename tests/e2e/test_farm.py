@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import adbutils
+import psutil
 import pytest
 from cellfarm.project import Project
 from cellfarm.virtual.starting import inflict, virtual_board, virtual_phone
@@ -159,11 +160,12 @@ def test_a_run_that_ends_leaves_nothing_on_the_device(
 def running_on(farm: Farm, name: str) -> list[list[str]]:
     """Commands that name a board's work folder."""
     folder = str(farm.root / f"results/virtual/{name}/work")
-    return [
-        process.cmdline()
-        for process in farm.processes()
-        if process.pid != os.getpid() and any(folder in part for part in process.cmdline())
-    ]
+    commands = []
+    for process in farm.processes():
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            if process.pid != os.getpid():
+                commands.append(process.cmdline())
+    return [command for command in commands if any(folder in part for part in command)]
 
 
 def test_two_farms_want_the_same_board(farm: Farm, devices: ExitStack, tmp_path: Path) -> None:

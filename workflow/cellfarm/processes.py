@@ -15,10 +15,14 @@ _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-def die_with_parent() -> None:
-    """For `preexec_fn`: the kernel kills the child when its parent ends, even by kill -9."""
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """For `preexec_fn`: the kernel kills the child when its parent ends, even by kill -9.
+
+    Args:
+        number: the signal that the child gets: one that it handles lets it end its own children.
+    """
     if _libc is not None:
-        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        _libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
 def adopt_orphans() -> None:

@@ -1,33 +1,54 @@
-"""`cellfarm virtual`: devices on loopback, to try a farm without one."""
+"""`cellfarm virtual`: devices on this machine, to try a farm without one."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from contextlib import ExitStack
+from typing import Annotated, Any
 
 import typer
 import yaml
 
 from ..configuration import read_device
-from ..errors import UserError
+from ..errors import PermanentHostError, UserError
 from ..files import write_atomically
 from ..project import Project
 
 app = typer.Typer(help="Virtual devices: nothing they measure is a result.", no_args_is_help=True)
 _LABEL = "virtual"
 NameOption = Annotated[str, typer.Option(help="The device's name: devices/<name>.yaml is written.")]
-PortOption = Annotated[int, typer.Option(help="On loopback; 0 takes any that is free.")]
+PortOption = Annotated[int, typer.Option(help="0 takes any that is free.")]
+_ON_LOOPBACK = "on a loopback port"
 
 
 @app.command()
 def phone(name: NameOption = "virtual_phone", port: PortOption = 0) -> None:
     """An arm64 phone behind the adb server, until Ctrl-C."""
-    _serve("phone", name, port)
+    _serve("phone", name, port, _ON_LOOPBACK)
 
 
 @app.command()
-def board(name: NameOption = "virtual_board", port: PortOption = 0) -> None:
-    """A board behind an sshd of its own, until Ctrl-C."""
-    _serve("board", name, port)
+def board(
+    name: NameOption = "virtual_board",
+    port: PortOption = 0,
+    loopback: Annotated[
+        bool, typer.Option("--loopback", help="No address of its own: a port on loopback.")
+    ] = False,
+) -> None:
+    """A board behind an sshd of its own, until Ctrl-C. It has an address of its own, in a network
+    namespace, where this user may make one (root), else a port on loopback."""
+    from ..virtual.network import own_network
+
+    with ExitStack() as stack:
+        where = _ON_LOOPBACK
+        network: dict[str, Any] = {}
+        if not loopback:
+            try:
+                own = stack.enter_context(own_network())
+                where = f"in a network namespace, at {own.address}"
+                network = {"address": own.address, "prefix": own.prefix}
+            except PermanentHostError as error:
+                print(f"{name} gets no network namespace: {error}", flush=True)
+        _serve("board", name, port, where, **network)
 
 
 @app.command()
@@ -43,7 +64,7 @@ def fault(
     inflict(Project.here(), name, what)
 
 
-def _serve(kind: str, name: str, port: int) -> None:
+def _serve(kind: str, name: str, port: int, where: str, **network: Any) -> None:
     from ..virtual import starting  # adbutils is not for every command
 
     project = Project.here()
@@ -55,9 +76,11 @@ def _serve(kind: str, name: str, port: int) -> None:
                 f"{project.relative(path)} is not a virtual device: give another --name"
             )
     start = starting.virtual_phone if kind == "phone" else starting.virtual_board
-    with start(project, name, port) as device:
+    with start(project, name, port, **network) as device:
         text = yaml.safe_dump(device.document, sort_keys=False)
         write_atomically(path, f"# Written by `cellfarm virtual`; emulated.\n{text}")
-        print(f"{name} is up: snakemake --config devices={name}  (Ctrl-C ends it)", flush=True)
+        print(
+            f"{name} is up {where}: snakemake --config devices={name}  (Ctrl-C ends it)", flush=True
+        )
         code = device.process.wait()
         raise UserError(f"{name} ended with {code}: see results/virtual/{name}/log")

@@ -1,4 +1,4 @@
-"""A virtual board: an sshd of its own on loopback, below a process that lets things go wrong with it.
+"""A virtual board: an sshd of its own, below a process that lets things go wrong with it.
 
 That process adopts whatever is started through the sshd, so that a restart and an end reach all of it.
 """
@@ -156,6 +156,8 @@ def main() -> None:
     """`python -m cellfarm.virtual.board FOLDER`"""
     folder = Path(sys.argv[1])
     adopt_orphans()
+    # What is connected to the sshd would outlive a board that is killed with its starter.
+    die_with_parent(signal.SIGTERM)
     try:
         sys.exit(asyncio.run(serve(Board(folder), folder)))
     finally:

@@ -94,11 +94,11 @@ def virtual_board(
     prefix: Sequence[str] = (),
     emulated: bool = True,
 ) -> Iterator[Started]:
-    """A board: an sshd of its own on loopback, which knows one key; ends with the block.
+    """A board: an sshd of its own, which knows one key; ends with the block.
 
     Args:
         address: where it listens.
-        prefix: what its command begins with, such as that which leads into a network namespace.
+        prefix: what its command begins with, such as that which leads into a network namespace (see network).
         emulated: whether it says of itself that it is virtual.
 
     Raises:

@@ -1,0 +1,182 @@
+"""A virtual board with an address of its own, in a network namespace; and what is left of it afterwards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from cellfarm.configuration import read_device
+from cellfarm.devices import Transport, open_device
+from cellfarm.errors import PermanentHostError
+from cellfarm.project import Project
+from cellfarm.virtual.network import own_network
+from cellfarm.virtual.starting import virtual_board
+
+from tests.support.device_shell import shell
+from tests.support.projects import REPOSITORY
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("sshd", path="/usr/sbin"), reason="no sshd is installed"
+)
+GONE_S = 30
+
+
+@pytest.fixture
+def privileges() -> None:
+    """Skips where this user may not make a network namespace."""
+    try:
+        with own_network():
+            pass
+    except PermanentHostError as error:
+        pytest.skip(f"no network namespace: {error}")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A folder that `cellfarm` takes for a project."""
+    (tmp_path / "Snakefile").touch()
+    (tmp_path / "workflow/cellfarm").mkdir(parents=True)
+    (tmp_path / "devices").mkdir()
+    shutil.copytree(REPOSITORY / "config/schemas", tmp_path / "config/schemas")
+    return Project(tmp_path)
+
+
+@contextmanager
+def opened(document: dict[str, Any], project: Project) -> Iterator[Transport]:
+    transport = open_device(document, project)
+    try:
+        yield transport
+    finally:
+        transport.close()
+
+
+@contextmanager
+def started(project: Project, *options: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """`cellfarm virtual board` as a user starts it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cellfarm", "virtual", "board", "--name", "it", *options],
+        cwd=project.root, stdout=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(REPOSITORY / "workflow")} | variables,
+    )  # fmt: skip
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def said_until_up(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    said = ""
+    for line in process.stdout:
+        said += line
+        if "is up" in line:
+            return said
+    raise AssertionError(said)
+
+
+def interfaces() -> set[str]:
+    """This machine's network devices, by numbers that the kernel never gives again."""
+    found = set()
+    for path in Path("/sys/class/net").glob("*/ifindex"):
+        with suppress(OSError):
+            found.add(path.read_text())
+    return found
+
+
+def interface_of(document: dict[str, Any]) -> str:
+    """This machine's end of the link to a board."""
+    number = document["address"]["host"].rpartition(".")[2]
+    return Path(f"/sys/class/net/cellfarm{number}/ifindex").read_text()
+
+
+def processes_of(project: Project) -> list[str]:
+    """Commands that name the project's folder, but for this process."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            command = " ".join(process.cmdline())
+            if str(project.root) in command and process.pid != os.getpid():
+                found.append(command)
+    return found
+
+
+def assert_soon(holds: Callable[[], bool], what: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + GONE_S
+    while not holds():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.1)
+
+
+def test_a_board_has_an_address_and_a_network_of_its_own(project, privileges):
+    with (
+        own_network() as own,
+        own_network() as other,
+        virtual_board(project, "it", address=own.address, prefix=own.prefix) as board,
+        virtual_board(project, "other", address=other.address, prefix=other.prefix) as another,
+    ):
+        links = {interface_of(one.document) for one in (board, another)}
+        assert len(links) == 2 and links <= interfaces()
+        for device, network in ((board, own), (another, other)):
+            assert device.document["address"]["host"] == network.address != "127.0.0.1"
+            with opened(device.document, project) as transport:
+                assert transport.facts()["cores"] >= 1
+                transport.prepare()
+                _, lines = shell(transport, "cat /proc/net/dev")
+            there = {line.partition(":")[0].strip() for line in lines[2:]}
+            assert {"lo", "eth0"} <= there and not any(one.startswith("cellfarm") for one in there)
+    assert_soon(lambda: links.isdisjoint(interfaces()), interfaces)
+    assert not processes_of(project)
+
+
+def test_nothing_is_left_of_a_board_whose_starter_is_killed(project, privileges):
+    with started(project) as process:
+        assert "in a network namespace, at 198.18." in said_until_up(process)
+        document = read_device(project, "it", "test")
+        link = interface_of(document)
+        with opened(document, project) as transport:
+            transport.prepare()  # an agent runs there, at the end of a connection
+            assert len(processes_of(project)) >= 3
+            process.kill()
+            assert_soon(lambda: not processes_of(project), lambda: processes_of(project))
+            assert_soon(lambda: link not in interfaces(), interfaces)
+
+
+def test_a_board_on_loopback_where_that_is_wanted(project):
+    with started(project, "--loopback") as process:
+        assert "is up on a loopback port" in said_until_up(process)
+        document = read_device(project, "it", "test")
+        assert document["address"]["host"] == "127.0.0.1"
+        with opened(document, project) as transport:
+            assert transport.facts()["cores"] >= 1
+
+
+def test_a_board_on_loopback_where_no_namespace_can_be_made(project, tmp_path):
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    keygen = shutil.which("ssh-keygen")
+    assert keygen
+    (programs / "ssh-keygen").symlink_to(keygen)
+    with started(project, PATH=str(programs)) as process:
+        said = said_until_up(process)
+        assert "it gets no network namespace: unshare: No such file or directory\n" in said
+        assert "is up on a loopback port" in said
+
+
+def test_what_ip_refuses_is_said_and_nothing_is_left(privileges, tmp_path, monkeypatch):
+    program = tmp_path / "ip"
+    program.write_text("#!/bin/sh\ncat >/dev/null\necho 'RTNETLINK answers: No' >&2\nexit 2\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(PermanentHostError, match=r"^ip: RTNETLINK answers: No$"), own_network():
+        raise AssertionError("there is a network")
+    assert "cat" not in {one.name() for one in psutil.Process().children(recursive=True)}
