@@ -6,18 +6,17 @@ import json
 import os
 import shutil
 import signal
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
-import adbutils
 import psutil
 import pytest
 from cellfarm.project import Project
 from cellfarm.virtual.starting import inflict, virtual_board, virtual_phone
 
+from benchmarks.own_adb import own_adb_server
 from tests.support.farm import PROTOCOL, Farm, kill_group
 
 pytestmark = [
@@ -33,15 +32,9 @@ SLOW = PROTOCOL | {"samples": {"min": 3, "max": 1000, "seconds": 2.0}}
 @pytest.fixture
 def devices(farm: Farm) -> Iterator[ExitStack]:
     """Starts virtual devices for `farm` that end with the test, phones behind an adb server of their own."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.MonkeyPatch.context() as patch, ExitStack() as stack:
+    with pytest.MonkeyPatch.context() as patch, own_adb_server(), ExitStack() as stack:
         patch.setenv("CELLFARM_ENVIRONMENTS", farm.variables()["CELLFARM_ENVIRONMENTS"])
-        patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
         yield stack
-    with suppress(adbutils.AdbError, OSError):  # there was no phone, or it has ended
-        adbutils.AdbClient(port=port).server_kill()
 
 
 def start(farm: Farm, devices: ExitStack, kind: str, name: str, **limits: float) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from cellfarm.devices.control import GovernorControl, choose_cores, parse_cores, read_siblings
+from cellfarm.errors import PermanentDeviceError
+from cellfarm.experiments.experiment import Experiment
 from cellfarm.project import PACKAGE
 from hypothesis import given
 from hypothesis import strategies as st
@@ -273,3 +275,20 @@ def refuse(monkeypatch, *policies: str) -> None:
         return opened(path, mode, *args, **kwargs)
 
     monkeypatch.setattr(Path, "open", open_)
+
+
+def test_an_experiment_reads_the_facts_after_governors_were_put_back():
+    """Else the governor that a killed run has left would be recorded as the device's own."""
+    calls = []
+
+    class Device:
+        def prepare(self):
+            calls.append("prepare")
+
+        def facts(self):
+            calls.append("facts")
+            raise PermanentDeviceError("enough")
+
+    with pytest.raises(PermanentDeviceError, match="enough"):
+        Experiment._measure(None, Device(), 0, lambda act: act(), {})
+    assert calls == ["prepare", "facts"]

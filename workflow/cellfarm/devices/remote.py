@@ -60,7 +60,6 @@ class RemoteTransport:
         self._project = project
         self._session: Session | None = None
         self._base: Interpreter | None = None
-        self._facts: dict[str, Any] | None = None
         #: What an agent that takes the place of a lost one has to do first; see `_agent`.
         self._first: list[tuple[str, dict[str, Any]]] = []
         #: What this connection has seen there, and what was ever put.
@@ -68,8 +67,7 @@ class RemoteTransport:
         self._needed: set[str] = set()
 
     def facts(self) -> dict[str, Any]:
-        self._facts = remote_facts.read(self._link, self.work_folder, _PATH)
-        return self._facts
+        return remote_facts.read(self._link, self.work_folder, _PATH)
 
     def check(self) -> None:
         """Nothing that a plan may ask a device for without waiting for it; `prepare` looks."""
@@ -190,7 +188,7 @@ class RemoteTransport:
     def _python(self) -> Interpreter:
         """A Python on the device: its own, or the one that is brought."""
         if self._base is None:
-            facts = self._facts or self.facts()
+            facts = self.facts()
             target = target_of(facts)
             if target is None:
                 raise PermanentDeviceError(

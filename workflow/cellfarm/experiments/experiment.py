@@ -129,10 +129,10 @@ class Experiment:
         self, transport: Transport, lock: int, patience: Patience, told: dict[str, Any]
     ) -> None:
         """All rounds; what is found out on the way goes to `told`, which outlives an error."""
+        patience(transport.prepare)  # which puts a governor back that a killed run has left
         facts = patience(transport.facts)
         told["device_facts"] = dict(facts)
         refuse_low_battery(self.plan["devices"][self.device], facts)
-        patience(transport.prepare)
         told["control"] = patience(lambda: transport.take_control(self.protocol["governor"]))
         measuring = _Measuring(self, transport, facts, lock, patience)
         told["rounds"] = measuring.orders
