@@ -6,9 +6,10 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from .changepoints import changepoints
 
 #: A step that is smaller, as a share, is none: nobody would look for its cause.
 LEAST_STEP = 0.02
@@ -35,8 +36,7 @@ class Level:
 def boundaries(logs: np.ndarray, sigmas: np.ndarray) -> list[int]:
     """The positions at which a new level begins; none in a flat series.
 
-    Changepoints by PELT (Killick, Fearnhead & Eckley, JASA 107, 2012) on squared deviations, each divided by
-    its point's variance. A level may be one point long: a release may be alone with a mistake. Then the
+    Changepoints of squared deviations, each divided by its point's variance. A level may be one point long: a release may be alone with a mistake. Then the
     steps whose interval includes none, or that are smaller than LEAST_STEP, are taken out, the least
     one first, and the levels beside it joined.
 
@@ -44,7 +44,8 @@ def boundaries(logs: np.ndarray, sigmas: np.ndarray) -> list[int]:
         logs: logarithms of the latencies, in the order of versions, shape (points,).
         sigmas: their standard deviations, shape (points,); LEAST_NOISE is the least that counts.
     """
-    found = _search(logs, _noise(sigmas))
+    penalty = PENALTY * math.log(len(logs))
+    found = changepoints(logs, penalty, shortest=1, weights=_noise(sigmas) ** -2)[:-1]
     while found:
         changes = list(itertools.pairwise(levels(logs, sigmas, found)))
         weak = [
@@ -88,25 +89,3 @@ def _is_clear(one: Level, two: Level) -> bool:
 
 def _noise(sigmas: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum(sigmas, LEAST_NOISE))
-
-
-def _search(logs: np.ndarray, sigmas: np.ndarray) -> list[int]:
-    import ruptures  # takes a second: not for the start of every command
-
-    class Weighted(ruptures.base.BaseCost):  # type: ignore[misc]
-        """Squared deviations from the weighted mean, over each point's variance."""
-
-        model = "weighted"
-        min_size = 1
-
-        def fit(self, signal: np.ndarray) -> Any:
-            self.signal = signal
-            return self
-
-        def error(self, start: int, end: int) -> float:
-            part, weights = logs[start:end], sigmas[start:end] ** -2
-            mean = np.average(part, weights=weights)
-            return float(np.sum(weights * (part - mean) ** 2))
-
-    search = ruptures.Pelt(custom_cost=Weighted(), min_size=1, jump=1).fit(logs)
-    return [int(stop) for stop in search.predict(pen=PENALTY * math.log(len(logs)))[:-1]]
