@@ -36,9 +36,9 @@ class Level:
 def boundaries(logs: np.ndarray, sigmas: np.ndarray) -> list[int]:
     """The positions at which a new level begins; none in a flat series.
 
-    Changepoints of squared deviations, each divided by its point's variance. A level may be one point long: a release may be alone with a mistake. Then the
-    steps whose interval includes none, or that are smaller than LEAST_STEP, are taken out, the least
-    one first, and the levels beside it joined.
+    Changepoints of squared deviations, each divided by its point's variance. A level may be one point long:
+    a release may be alone with a mistake. Then the steps whose interval includes none, or that are smaller
+    than LEAST_STEP, are taken out, the least one first, and the levels beside it joined.
 
     Args:
         logs: logarithms of the latencies, in the order of versions, shape (points,).
