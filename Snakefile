@@ -11,15 +11,20 @@ min_version("9.0")
 configfile: "config/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from cellfarm.errors import CellfarmError
 from cellfarm.pipeline import Pipeline
 from cellfarm.snakemake_run import (
+    asks_for_report,
     fail,
     forget_interrupted,
     let_devices_work_at_once,
     lift_rate_limit,
+    report_files,
     source_of_config,
     take_pipeline_lock,
     tell_lost,
@@ -27,7 +32,8 @@ from cellfarm.snakemake_run import (
 
 try:
     PIPELINE = Pipeline(config, source_of_config(workflow))
-    TARGETS = PIPELINE.targets()
+    reported = asks_for_report(sys.argv)
+    TARGETS = report_files(PIPELINE.project) if reported else PIPELINE.targets()
     MEASURED = PIPELINE.measured_targets()
 except (CellfarmError, OSError) as error:
     fail(error)

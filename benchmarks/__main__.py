@@ -21,7 +21,7 @@ DEFAULT = ("planning", "launch_cost", "against_tool", "second_make")
 NAMED_ONLY = (
     "fresh", "repeatability", "test_retest", "a_a", "a_b", "busy_core", "own_tools", "adaptive",
     "sampler_cost", "conversion", "deployment", "simulated_farm", "lossy_link", "farm",
-    "fault_matrix",
+    "fault_matrix", "loading", "report_size",
 )  # fmt: skip
 
 

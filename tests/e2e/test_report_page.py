@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
 from pathlib import Path
 
 import duckdb
 import pytest
 from cellfarm.report import write_report
 
+from tests.support import browser as chromium
 from tests.support import synthetic_warehouse
+from tests.support.browser import By, Keys, complaints, drawn, emulate, rows, until
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.common.keys import Keys  # noqa: E402
-from selenium.webdriver.support.wait import WebDriverWait  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and DRIVER), reason="needs chromium and chromedriver (chromium-driver)"
-)
+pytestmark = chromium.needs_chromium
 HOSTILE = "</script><img src=x onerror=\"document.title='pwned'\"><svg onload=alert(1)>"
-WAIT_S = 20
 #: Plots of the page: four charts of 3 models at 2 numbers of threads, operators at one, calibration.
 EVERY_PLOT = 4 * 3 * 2 + 3 + 1
 
@@ -38,57 +27,16 @@ def page(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-dev-shm-usage",
-        "--no-first-run",
-        f"--user-data-dir={tmp_path_factory.mktemp('profile')}",
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # Selenium looks for a driver of its own on the network where it is not told of one.
-    os.environ["SE_OFFLINE"] = "true"
-    driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    driver = chromium.start(tmp_path_factory.mktemp("profile"))
     yield driver
     driver.quit()
 
 
 @pytest.fixture
 def opened(browser, page):
-    """The page at 1400 px in light, freshly loaded, its logs before then dropped."""
-    _emulate(browser, 1400)
-    browser.get("about:blank")
-    browser.get_log("browser"), browser.get_log("performance")
-    browser.get(page.as_uri())
-    browser.execute_script("try { localStorage.clear() } catch (e) {}")
-    _until(browser, lambda d: _drawn(d) > 0)
+    chromium.open_page(browser, page)
+    until(browser, rows)
     return browser
-
-
-def _emulate(browser, width: int, theme: str = "light") -> None:
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
-    )
-    features = [{"name": "prefers-color-scheme", "value": theme}]
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
-
-
-def _until(browser, condition):
-    return WebDriverWait(browser, WAIT_S).until(condition)
-
-
-def _drawn(browser) -> int:
-    return len(browser.find_elements(By.CSS_SELECTOR, ".plot[data-drawn] svg"))
-
-
-def _rows(browser) -> list:
-    return browser.find_elements(By.CSS_SELECTOR, "#cell-table tr.row")
 
 
 def _scroll_through(browser) -> None:
@@ -98,16 +46,9 @@ def _scroll_through(browser) -> None:
 
 def test_every_chart_is_drawn_quietly_and_nothing_is_loaded(opened):
     _scroll_through(opened)
-    _until(opened, lambda d: _drawn(d) == EVERY_PLOT)
-    bad = [entry for entry in opened.get_log("browser") if entry["level"] != "INFO"]
-    assert bad == []
-    urls = [
-        message["params"]["request"]["url"]
-        for entry in opened.get_log("performance")
-        if (message := json.loads(entry["message"])["message"])["method"]
-        == "Network.requestWillBeSent"
-    ]
-    assert [url for url in urls if not url.startswith(("file:", "data:", "about:"))] == []
+    until(opened, lambda d: drawn(d) == EVERY_PLOT)
+    assert complaints(opened) == []
+    assert chromium.asked_of_the_network(opened) == []
 
 
 def test_the_header_says_what_was_measured(opened):
@@ -122,28 +63,30 @@ def test_hostile_text_is_shown_and_does_nothing(opened):
     assert opened.title == "cellfarm report"
     assert opened.find_elements(By.CSS_SELECTOR, "img, svg[onload]") == []
     row = opened.find_element(By.XPATH, "//tr[contains(@class,'row')][.//*[text()='failed']]")
-    row.find_element(By.CSS_SELECTOR, ".open").click()
-    shown = opened.find_elements(By.CSS_SELECTOR, ".detail pre")
-    assert [pre.text for pre in shown] == [HOSTILE, HOSTILE]
-    assert opened.title == "cellfarm report"
+    row.find_element(By.TAG_NAME, "a").send_keys(Keys.ENTER)
+    until(opened, lambda d: d.find_elements(By.CSS_SELECTOR, "#cell[data-shown]"))
+    shown = [pre.text for pre in opened.find_elements(By.CSS_SELECTOR, "#cell pre")]
+    assert shown.count(HOSTILE) == 2, "the reason and the log"
+    assert opened.find_elements(By.CSS_SELECTOR, "img, svg[onload]") == []
+    assert "pwned" not in opened.title
 
 
 def test_filters_change_the_rows_and_clear_brings_them_back(opened):
-    assert len(_rows(opened)) == 30
+    assert len(rows(opened)) == 30
     opened.find_element(By.ID, "filter").send_keys("mobilenet ncnn")
-    assert len(_rows(opened)) == 2
+    assert len(rows(opened)) == 2
     opened.find_element(By.ID, "clear").click()
     select = opened.find_element(By.CSS_SELECTOR, "#filters select[data-column=status]")
     select.send_keys("unsupported")
-    _until(opened, lambda d: len(_rows(d)) == 2)
+    until(opened, lambda d: len(rows(d)) == 2)
     assert opened.find_element(By.ID, "shown").text == "2 of 30 cells"
     opened.find_element(By.ID, "clear").click()
-    assert len(_rows(opened)) == 30
+    assert len(rows(opened)) == 30
 
 
 def test_a_heading_sorts_by_keyboard_with_the_unknown_last(opened):
     def latencies():
-        cells = opened.find_elements(By.CSS_SELECTOR, "#cell-table tr.row td:nth-child(6)")
+        cells = opened.find_elements(By.CSS_SELECTOR, "#cell-table tr.row td:nth-child(5)")
         return [cell.text.split(" ")[0] for cell in cells]
 
     heading = opened.find_element(By.CSS_SELECTOR, "th[data-column=latency_ms]")
@@ -156,26 +99,19 @@ def test_a_heading_sorts_by_keyboard_with_the_unknown_last(opened):
         assert latencies()[26:] == ["n/a"] * 4
 
 
-def test_a_row_opens_by_keyboard_and_shows_its_samples(opened):
-    button = opened.find_element(By.CSS_SELECTOR, "#cell-table .open")
-    button.send_keys(Keys.ENTER)
-    assert button.get_attribute("aria-expanded") == "true"
-    assert len(opened.find_elements(By.CSS_SELECTOR, ".samples circle, .samples .over")) == 180
-    button.send_keys(Keys.ENTER)
-    assert opened.find_elements(By.CSS_SELECTOR, "tr.detail") == []
-
-
 def test_the_theme_follows_the_system_and_its_button(opened):
     def ground():
         return opened.execute_script("return getComputedStyle(document.body).backgroundColor")
 
     light = ground()
+    _scroll_through(opened)
+    until(opened, drawn)
     opened.find_element(By.ID, "theme").click()
     assert ground() != light
-    _until(opened, lambda d: d.find_elements(By.CSS_SELECTOR, ".plot[data-drawn=dark]"))
+    until(opened, lambda d: d.find_elements(By.CSS_SELECTOR, ".plot[data-drawn=dark]"))
     dark = ground()
     opened.execute_script("localStorage.clear(); delete document.documentElement.dataset.theme")
-    _emulate(opened, 1400, "dark")
+    emulate(opened, 1400, "dark")
     assert ground() == dark
 
 
@@ -184,22 +120,31 @@ def test_the_logarithmic_axis_and_one_number_of_threads_are_drawn(opened):
     opened.find_element(By.ID, "threads").send_keys("2")
     _scroll_through(opened)
     # Operators were timed at one thread: they stay.
-    _until(opened, lambda d: _drawn(d) == 4 * 3 + 3 + 1)
-    assert [e for e in opened.get_log("browser") if e["level"] != "INFO"] == []
+    until(opened, lambda d: drawn(d) == 4 * 3 + 3 + 1)
+    assert complaints(opened) == []
 
 
 @pytest.mark.parametrize("width", [360, 800, 1400])
 def test_the_page_never_scrolls_sideways(opened, width):
-    _emulate(opened, width)
+    emulate(opened, width)
     _scroll_through(opened)
-    opened.execute_script("document.querySelector('#cell-table tr.row').click()")
-    inner, outer = opened.execute_script(
-        "for (const d of document.querySelectorAll('details')) d.open = true;"
-        "const d = document.documentElement; return [d.scrollWidth, d.clientWidth]"
-    )
-    assert inner <= outer
-    opened.execute_script("window.scrollTo(500, 0)")
-    assert opened.execute_script("return window.scrollX") == 0
+    for address in ("", "#model/resnet50", "#device/host", f"#cell/{_key(opened)}"):
+        opened.execute_script("location.hash = arguments[0]", address)
+        if address.startswith("#cell"):
+            until(opened, lambda d: d.find_elements(By.CSS_SELECTOR, "#cell[data-shown]"))
+        inner, outer = opened.execute_script(
+            "for (const d of document.querySelectorAll('details')) d.open = true;"
+            "const d = document.documentElement; return [d.scrollWidth, d.clientWidth]"
+        )
+        assert inner <= outer, address
+        opened.execute_script("window.scrollTo(500, 0)")
+        assert opened.execute_script("return window.scrollX") == 0, address
+
+
+def _key(browser) -> str:
+    """The key of the first cell in the table."""
+    link = browser.find_element(By.CSS_SELECTOR, "#cell-table tr.row a")
+    return link.get_attribute("href").rpartition("/")[2]
 
 
 def _table(browser, name: str) -> list[list[str]]:
@@ -249,7 +194,7 @@ def test_cold_starts_stand_with_both_page_caches_and_intervals(opened):
     assert len(rows) == 26
     assert all(" to " in row[3] and " to " in row[4] for row in rows)
     _scroll_through(opened)
-    _until(opened, lambda d: _drawn(d) == EVERY_PLOT)
+    until(opened, lambda d: drawn(d) == EVERY_PLOT)
     bars = opened.find_elements(
         By.CSS_SELECTOR, "[data-chart=cold-start] .plot .mark-rect path[aria-label]"
     )
@@ -268,7 +213,7 @@ def test_operators_that_do_not_add_up_say_so(opened):
     (unsupported,) = [row for row in rows if row[7] == "unsupported"]
     assert unsupported[3:6] == ["not available"] * 3
     _scroll_through(opened)
-    _until(opened, lambda d: _drawn(d) == EVERY_PLOT)
+    until(opened, lambda d: drawn(d) == EVERY_PLOT)
     texts = opened.find_element(By.CSS_SELECTOR, "[data-chart=operators] .cards").text
     assert texts.count(" % off") == 1
 
@@ -291,14 +236,15 @@ def test_conditions_are_listed_and_flags_explained(opened):
 def test_continuous_load_has_its_section_where_there_is_any(browser, opened, tmp_path):
     assert opened.find_elements(By.CSS_SELECTOR, "[data-chart=sustained]") == []
     warehouse = synthetic_warehouse.create(tmp_path / "w.duckdb", models=1, sustained=True)
-    browser.get(write_report(warehouse, tmp_path / "out").as_uri())
-    browser.find_element(By.ID, "setting").send_keys("host · cpu · fp32 · sustained")
+    chromium.open_page(browser, write_report(warehouse, tmp_path / "out"))
+    until(browser, rows)
+    browser.find_element(By.ID, "protocol").send_keys("sustained")
     _scroll_through(browser)
-    _until(browser, lambda d: d.find_elements(By.CSS_SELECTOR, "[data-chart=sustained] svg"))
-    head, *rows = _table(browser, "sustained")
+    until(browser, lambda d: d.find_elements(By.CSS_SELECTOR, "[data-chart=sustained] svg"))
+    head, *lines = _table(browser, "sustained")
     assert head[3:] == ["Burst, per s", "Settled, per s", "Settled / burst", "Settles after, s"]
-    assert [row[5] for row in rows] == ["75.0 %"] * 5
-    assert [e for e in browser.get_log("browser") if e["level"] != "INFO"] == []
+    assert [row[5] for row in lines] == ["75.0 %"] * 5
+    assert complaints(browser) == []
 
 
 def test_what_was_not_measured_is_not_available(browser, tmp_path):
@@ -308,7 +254,8 @@ def test_what_was_not_measured_is_not_available(browser, tmp_path):
         connection.execute("DELETE FROM condition_series")
         for column in ("operators_sum_ms", "cold_cache_total_ms", "drift_ratio", "cpu_utilisation"):
             connection.execute(f"UPDATE results SET {column} = NULL")
-    browser.get(write_report(warehouse, tmp_path / "out").as_uri())
+    chromium.open_page(browser, write_report(warehouse, tmp_path / "out"))
+    until(browser, rows)
     head, first, *_ = _table(browser, "conditions")
     row = dict(zip(head, first, strict=True))
     for name in ("CPU use, cores", "Temperature, °C", "Calibration against baseline", "Waited, s"):
@@ -318,8 +265,8 @@ def test_what_was_not_measured_is_not_available(browser, tmp_path):
     assert "No operators were timed here" in operators
     assert {row[-1] for row in _table(browser, "operators")[1:]} == {"not profiled"}
     _scroll_through(browser)
-    _until(browser, lambda d: _drawn(d) == 4 * 2)
-    assert [e for e in browser.get_log("browser") if e["level"] != "INFO"] == []
+    until(browser, lambda d: drawn(d) == 4 * 2)
+    assert complaints(browser) == []
 
 
 def test_ten_thousand_cells_open_in_seconds(browser, tmp_path):
@@ -333,12 +280,15 @@ def test_ten_thousand_cells_open_in_seconds(browser, tmp_path):
         iterations=5,
     )
     page = write_report(warehouse, tmp_path / "out")
-    assert page.stat().st_size < 12_000_000
-    _emulate(browser, 1400)
-    browser.get(page.as_uri())
-    _until(browser, lambda d: len(_rows(d)) == 150)
+    assert page.stat().st_size < 6_000_000
+    chromium.open_page(browser, page)
+    until(browser, lambda d: len(rows(d)) == 150)
     assert "10,000 of 10,000" in browser.find_element(By.ID, "shown").text
     browser.find_element(By.ID, "filter").send_keys("phone7 model_11 ncnn")
-    _until(browser, lambda d: len(_rows(d)) == 4)
-    browser.find_element(By.ID, "setting").send_keys("phone3")
-    _until(browser, lambda d: _drawn(d) > 0)
+    until(browser, lambda d: len(rows(d)) == 4)
+    _scroll_through(browser)
+    until(browser, drawn)
+    browser.find_element(By.ID, "clear").click()
+    browser.find_element(By.ID, "device").send_keys("phone3")
+    until(browser, lambda d: "1,000 of 10,000" in d.find_element(By.ID, "shown").text)
+    assert complaints(browser) == []

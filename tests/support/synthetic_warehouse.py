@@ -199,6 +199,8 @@ def _cell(
         "cosine": 1.0 if exact else 1 - 10 ** random_.uniform(-9, -5),
         "max_abs_error": 0.0 if exact else 10 ** random_.uniform(-7, -3.5),
         "top1_match": True,
+        "device_facts": {"cpu": "Synthetic CPU @ 2.50GHz", "cores": 2, "load_1min": 0.25},
+        "causes": {"model": f"model of {model}", "library": f"{library} {version}"},
     }
     cell["path"] = f"{cell['key']}.json"
     cell["superseded"] = False

@@ -12,18 +12,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
-def cost(values: np.ndarray, ends: list[int], penalty: float) -> float:
-    segments = [values[start:end] for start, end in itertools.pairwise([0, *ends])]
-    return sum(float(((one - one.mean()) ** 2).sum()) + penalty for one in segments)
+def cost(
+    values: np.ndarray, ends: list[int], penalty: float, weights: np.ndarray | None = None
+) -> float:
+    weights = np.ones(len(values)) if weights is None else weights
+    total = 0.0
+    for start, end in itertools.pairwise([0, *ends]):
+        one, mass = values[start:end], weights[start:end]
+        total += float((mass * (one - np.average(one, weights=mass)) ** 2).sum()) + penalty
+    return total
 
 
 @given(
-    values=st.lists(st.integers(-20, 20), min_size=2, max_size=10),
+    points=st.lists(st.tuples(st.integers(-20, 20), st.integers(1, 9)), min_size=2, max_size=10),
+    weighted=st.booleans(),
     penalty=st.integers(1, 100),
     shortest=st.integers(1, 3),
 )
-def test_no_segmentation_costs_less(values, penalty, shortest):
-    series = np.array(values, dtype=float)
+def test_no_segmentation_costs_less(points, weighted, penalty, shortest):
+    series, weights = np.array(points, dtype=float).T
+    weights = weights if weighted else None
     count = len(series)
     possible = [
         [*inner, count]
@@ -33,10 +41,10 @@ def test_no_segmentation_costs_less(values, penalty, shortest):
     ]
     if not possible:
         return
-    found = changepoints(series, penalty, shortest)
+    found = changepoints(series, penalty, shortest, weights)
     assert found in possible
-    least = min(cost(series, ends, penalty) for ends in possible)
-    assert cost(series, found, penalty) == pytest.approx(least, abs=1e-6)
+    least = min(cost(series, ends, penalty, weights) for ends in possible)
+    assert cost(series, found, penalty, weights) == pytest.approx(least, abs=1e-6)
 
 
 @settings(deadline=None)

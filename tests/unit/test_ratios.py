@@ -123,6 +123,16 @@ def test_it_holds_its_estimate_and_has_no_unit(pairs, factor):
     assert math.log(scaled.high or 0) == pytest.approx(math.log(ratio.high), rel=1e-6, abs=1e-6)
 
 
+@settings(max_examples=60)
+@given(st.lists(st.lists(st.floats(0.1, 100.0), min_size=1, max_size=9), min_size=4, max_size=12))
+def test_a_launchs_median_tells_as_much_as_its_samples(launches):
+    """The warehouse compares cells by the medians alone."""
+    half = len(launches) // 2
+    a, b = (dict(enumerate(part)) for part in (launches[:half], launches[half:]))
+    medians = [{n: [float(np.median(ms))] for n, ms in one.items()} for one in (a, b)]
+    assert paired_ratio(*medians) == paired_ratio(a, b)
+
+
 def test_across_experiments_it_is_welchs_interval():
     a, b = drawn(7)
     expected = stats.ttest_ind(np.log(b), np.log(a[:5]), equal_var=False).confidence_interval()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from itertools import combinations
 
 import duckdb
 import pytest
 from cellfarm.analysis.ranking import rank
-from cellfarm.report import ReportError, data, matrix, wording, write_report
-from cellfarm.report.embedding import embedded
+from cellfarm.report import ReportError, data, figures, matrix, wording, write_report
 from cellfarm.report.palette import LIBRARY_COLOURS, library_colours, operator_colours
 from cellfarm.report.panels import MAX_OPERATOR_TYPES, arrange, error_floor, operator_types
 from cellfarm.report.readings import MAX_POINTS
@@ -17,8 +15,6 @@ from cellfarm.report.wording import count, milliseconds, percent, scientific, si
 
 from tests.support import synthetic_warehouse
 from tests.support.synthetic_warehouse import row
-
-HOSTILE = "</script><img src=x onerror=\"document.title='pwned'\"><!--\u2028&amp;"
 
 
 @pytest.fixture(scope="module")
@@ -60,13 +56,6 @@ def test_units_and_counts():
 def test_an_error_of_zero_has_a_place_on_a_logarithmic_axis():
     assert error_floor([{"max_abs_error": 0.0}, {"max_abs_error": 3e-6}]) == pytest.approx(1e-7)
     assert error_floor([{"max_abs_error": 0.0}, {"max_abs_error": None}]) > 0
-
-
-def test_embedded_json_cannot_end_its_element_and_reads_back():
-    text = embedded({"reason": HOSTILE, "broken": "\ud800"})
-    assert "<" not in text
-    assert "\u2028" not in text
-    assert json.loads(text)["reason"] == HOSTILE
 
 
 def test_colours_stay_with_their_library_and_apart_for_the_colour_blind():
@@ -124,23 +113,6 @@ def test_reading_keeps_unknown_unknown(tmp_path):
     assert measured.cells[0]["measured_at"].startswith("2026-11-2")
 
 
-def test_samples_are_thinned_and_left_out_when_they_are_too_many(tmp_path, monkeypatch):
-    path = synthetic_warehouse.create(tmp_path / "w.duckdb", launches=10, iterations=70)
-    samples = data.read(path).samples
-    assert samples.left_out is None
-    one = next(iter(samples.by_key.values()))
-    points = sum(len(ms) for _, _, ms in one["launches"])
-    assert one["step"] == 3
-    assert 200 < points <= data.MAX_POINTS_PER_CELL
-    for _, phases, _ in one["launches"]:
-        # In the order of time, and without what is no inference.
-        assert phases == "".join(sorted(phases, key="fuw".index))
-    monkeypatch.setattr(data, "MAX_SAMPLES_BYTES", 1_000)
-    samples = data.read(path).samples
-    assert samples.by_key == {}
-    assert "18,200" in samples.left_out
-
-
 def test_launches_are_summed_up_for_their_cell_and_unknown_stays_unknown(tmp_path):
     path = synthetic_warehouse.create(tmp_path / "w.duckdb", devices=("host", "pi"))
     for cell in data.read(path).cells:
@@ -167,7 +139,8 @@ def test_a_result_that_was_set_aside_is_in_no_figure(tmp_path):
         connection.execute("UPDATE results SET superseded = true WHERE path LIKE 'old-%'")
     after = data.read(path)
     assert after.cells == before.cells
-    assert after.samples == before.samples
+    assert after.details.as_dict() == before.details.as_dict()
+    assert (after.details.ms == before.details.ms).all()
     assert after.calibration == before.calibration
 
 
@@ -299,6 +272,17 @@ def test_figures_are_written_whole_and_stale_ones_removed(tmp_path):
     names = {file.name for file in charts.iterdir()}
     assert {"latency.svg", "latency.png", "winners.svg", "mine.svg"} <= names
     assert not any("--" in name or name.startswith(".") for name in names)
+
+
+def test_a_large_report_has_figures_of_the_winners_only(tmp_path, monkeypatch):
+    path = synthetic_warehouse.create(tmp_path / "w.duckdb", models=2)
+    plots = 4 * 2 * 2 + 2  # four charts of two models at two numbers of threads, operators at one
+    for most, charts in ((plots, True), (plots - 1, False)):
+        monkeypatch.setattr(figures, "MAX_PLOTS_IN_ALL", most)
+        write_report(path, tmp_path / "out")
+        names = {file.stem for file in (tmp_path / "out/charts").iterdir()}
+        assert ("latency" in names) is charts
+        assert "winners" in names
 
 
 def test_two_versions_of_a_library_stand_side_by_side(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from cellfarm.analysis.steady import Steady, classify, outliers
+from cellfarm.analysis.steady import Steady, _quartiles, classify, outliers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -174,3 +174,9 @@ def test_outliers_are_labelled_against_the_steady_part():
 def test_outliers_of_a_timer_with_steps_are_not_all_else():
     assert not any(outliers([10.0] * 30 + [10.1]))
     assert outliers([10.0] * 30 + [11.0])[-1]
+
+
+@given(st.lists(st.floats(0.001, 1e6), min_size=1, max_size=60))
+def test_quartiles_are_numpys(samples):
+    expected = np.quantile(samples, [0.25, 0.5, 0.75])
+    assert _quartiles(np.array(samples)) == pytest.approx(tuple(expected), rel=1e-12)

@@ -81,6 +81,10 @@ class Project:
         """How fast a device was in each experiment."""
         return self.results / "devices" / f"{device}.calibration.jsonl"
 
+    def peak(self, device: str) -> Path:
+        """What a device reaches at most (see cellfarm.experiments.peak)."""
+        return self.results / "devices" / f"{device}.peak.json"
+
     def relative(self, path: Path) -> str:
         """A path as a person in the project's root would write it."""
         try:

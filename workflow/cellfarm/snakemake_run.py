@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,38 @@ def source_of_config(workflow: Any) -> str:
     files = [os.path.relpath(path) for path in workflow.configfiles]
     given = bool(workflow.config_settings.config)
     return " + ".join([*files, *(["--config"] if given else [])])
+
+
+def asks_for_report(arguments: Sequence[str]) -> bool:
+    """Whether Snakemake is to make its own report of what is there (`--report`) and to run nothing."""
+    asked = any(word.partition("=")[0] == "--report" for word in arguments)
+    return asked and "--report-after-run" not in arguments
+
+
+def report_files(project: Project) -> list[Any]:
+    """The files of the last report, flagged for Snakemake's own with caption, category and labels.
+
+    They are no rule's output: the page and its figures are replaced whole, and Snakemake removes
+    outputs before it makes them.
+
+    Raises:
+        UserError: there is no report yet.
+    """
+    from snakemake.io import report
+
+    def flagged(path: Path, caption: str, category: str, labels: dict[str, str]) -> Any:
+        text = f"workflow/report/{caption}.rst"
+        return report(project.relative(path), caption=text, category=category, labels=labels)
+
+    page = project.reports / "index.html"
+    if not page.is_file():
+        raise UserError("there is no report yet: run `snakemake` first, without --report")
+    found = [flagged(page, "page", "Report", {"figure": "everything", "setting": "all"})]
+    for path in sorted((project.reports / "charts").glob("*.svg")):
+        chart, _, setting = path.stem.partition("--")
+        kind, category = ("winners", "Ranking") if chart == "winners" else ("chart", "Charts")
+        found.append(flagged(path, kind, category, {"figure": chart, "setting": setting or "all"}))
+    return found
 
 
 def lift_rate_limit(workflow: Any) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 
-def changepoints(values: np.ndarray, penalty: float, shortest: int) -> list[int]:
+def changepoints(
+    values: np.ndarray, penalty: float, shortest: int, weights: np.ndarray | None = None
+) -> list[int]:
     """Where segments end, the end of the series last, so that the squared deviations from the segments'
     means, with a penalty for each segment, are least: exactly, by dynamic programming (optimal
     partitioning: Jackson et al., "An algorithm for optimal partitioning of data on an interval", 2005).
 
     Args:
         shortest: no segment has fewer values.
+        weights: of the values in means and in deviations, such as the inverses of their variances.
     """
     count = len(values)
-    sums = np.concatenate([[0.0], np.cumsum(values)])
-    squares = np.concatenate([[0.0], np.cumsum(values * values)])
-    positions = np.arange(count + 1)
+    weights = np.ones(count) if weights is None else weights
+    sums, squares, masses = (
+        np.concatenate([[0.0], np.cumsum(weights * power)])
+        for power in (values, values * values, np.ones(count))
+    )
     least = np.full(count + 1, np.inf)
     least[0] = 0.0
     best_start = np.zeros(count + 1, dtype=int)
@@ -24,7 +29,7 @@ def changepoints(values: np.ndarray, penalty: float, shortest: int) -> list[int]
         stop = end - shortest + 1
         spread = sums[end] - sums[:stop]
         costs = least[:stop] + squares[end] - squares[:stop]
-        costs -= spread * spread / (end - positions[:stop])
+        costs -= spread * spread / (masses[end] - masses[:stop])
         best_start[end] = np.argmin(costs)
         least[end] = costs[best_start[end]] + penalty
     ends = [count]

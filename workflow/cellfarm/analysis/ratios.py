@@ -15,6 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import median
 
 import numpy as np
 from scipy.special import stdtrit
@@ -75,9 +76,10 @@ def paired_ratio(a: Mapping[int, Sequence[float]], b: Mapping[int, Sequence[floa
     if not rounds:
         return Ratio(None, None, None, 0)
     logarithms = _log_medians([b[n] for n in rounds]) - _log_medians([a[n] for n in rounds])
-    first, second = np.triu_indices(len(rounds))
+    first, second = _pairs(len(rounds))
     averages = np.sort((logarithms[first] + logarithms[second]) / 2)
-    estimate = float(np.median(averages))
+    middle = len(averages) // 2
+    estimate = float(averages[middle] + averages[-1 - middle]) / 2  # the median, as they are sorted
     if len(rounds) < 2:
         return Ratio(math.exp(estimate), None, None, len(rounds))
     if len(rounds) < RANKS_FROM:
@@ -143,7 +145,7 @@ def unpaired_ratio(
 def _log_medians(launches: Sequence[Sequence[float]]) -> np.ndarray:
     if any(len(samples) == 0 for samples in launches):
         raise ValueError("every launch needs at least one sample")
-    medians = np.asarray([np.median(samples) for samples in launches], dtype=float)
+    medians = np.asarray([median(samples) for samples in launches], dtype=float)
     if np.any(medians <= 0):
         raise ValueError("a ratio needs positive medians")
     return np.asarray(np.log(medians))
@@ -156,6 +158,13 @@ def _student_half(values: np.ndarray) -> float:
 
 def _between(outer: float, inner: float, share: float) -> float:
     return float(outer + share * (inner - outer))
+
+
+@cache
+def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """All pairs of `count` positions, each with itself included."""
+    first, second = np.triu_indices(count)
+    return first, second
 
 
 @cache

@@ -98,11 +98,13 @@ def warehouse(current: str, stamp: Path, log: LogOption = None) -> None:
     from ..core.store import Store
     from ..files import write_atomically
     from ..pipeline import load_current, warehouse_state, write_state
-    from ..warehouse import load
+    from ..warehouse import load, surroundings
 
     project = Project.here()
     wanted = load_current(project, current)
-    loaded = load(project.warehouse, Store(project.cells), wanted["keys"], wanted["devices"])
+    devices = surroundings.devices(project, wanted["devices"])
+    models = surroundings.models(project)
+    loaded = load(project.warehouse, Store(project.cells), wanted["keys"], devices, models)
     text = f"warehouse: {loaded.added} results added, {loaded.removed} removed"
     if loaded.unreadable:
         raise TransientHostError(

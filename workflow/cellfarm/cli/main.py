@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import CellfarmError
+from ..errors import CellfarmError, UserError
 from ..project import Project
 from . import devices, jobs, models, virtual
 
@@ -36,6 +36,23 @@ class Format(StrEnum):
     csv = "csv"
     json = "json"
     parquet = "parquet"
+
+
+class ComparisonFormat(StrEnum):
+    table = "table"
+    markdown = "markdown"
+    json = "json"
+
+
+class AnswerFormat(StrEnum):
+    table = "table"
+    json = "json"
+
+
+class Processor(StrEnum):
+    cpu = "cpu"
+    gpu = "gpu"
+    npu = "npu"
 
 
 @app.command()
@@ -93,16 +110,117 @@ def farm(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where the files go.")] = Path("reports/export"),
+) -> None:
+    """Write every view of the warehouse as Parquet, with a data dictionary and a citation."""
+    from importlib.metadata import version
+
+    from ..warehouse.exporting import export as write
+
+    project = Project.here()
+    for path in write(project.warehouse, project.root / folder, version("cellfarm")):
+        print(project.relative(path))
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(help="library@version, a warehouse (.duckdb), a config "
+                                              "(.yaml), or a run of `cellfarm runs`.")],
+    second: Annotated[str, typer.Argument(help="What is compared with it.")],
+    threshold: Annotated[float, typer.Option(help="In percent: a slowdown that lies wholly above it "
+                                                  "is a regression.", min=0, max=1000)] = 5.0,
+    format: Annotated[ComparisonFormat, typer.Option(help="How to print it.")]
+    = ComparisonFormat.table,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file to write.")] = None,
+    flagged: Annotated[bool, typer.Option("--flagged", help="Compare flagged cells too.")] = False,
+) -> None:  # fmt: skip
+    """Tell which cells are slower, faster or the same on a second side; ends with 1 after a regression."""
+    from .compare import print_comparison
+
+    regressions = print_comparison(
+        Project.here(), first, second, threshold / 100, format.value, output, flagged
+    )
+    raise typer.Exit(1 if regressions else 0)
+
+
+@app.command()
+def series(
+    library: Annotated[str | None, typer.Option(help="Only this library.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
+    flagged: Annotated[bool, typer.Option("--flagged", help="Take flagged cells too.")] = False,
+    points: Annotated[bool, typer.Option("--points", help="Print every version.")] = False,
+) -> None:
+    """Tell where libraries became slower or faster over their versions, and for how long."""
+    from .series import print_series
+
+    print_series(Project.here(), library, model, flagged, points)
+
+
+@app.command()
+def operators(model: Annotated[str, typer.Argument(help="A model of the last run.")]) -> None:
+    """Print the same operators of a model in each library, and what the best of each would give."""
+    from .operators import print_operators
+
+    print_operators(Project.here(), model)
+
+
+@app.command()
+def runs() -> None:
+    """List the runs in the warehouse: their names for `cellfarm compare`, when, and of how many cells."""
+    from .compare import print_runs
+
+    print_runs(Project.here())
+
+
+@app.command()
+def recommend(
+    model: Annotated[str | None, typer.Option(help="A name in models/, or an ONNX file.")] = None,
+    device: Annotated[str | None, typer.Option(help="A name in devices/.")] = None,
+    variant: Annotated[str | None, typer.Option(help="By default any of them.")] = None,
+    processor: Annotated[Processor, typer.Option(help="Where it is to run.")] = Processor.cpu,
+    threads: Annotated[int | None, typer.Option(help="By default the most measured.", min=1)] = None,
+    size_limit: Annotated[float | None, typer.Option(help="Of the artifact, in MB.", min=0)] = None,
+    error_limit: Annotated[float | None, typer.Option(help="Of 1 - cosine with FP32.", min=0)] = None,
+    flagged: Annotated[bool, typer.Option("--flagged", help="Take flagged cells, too.")] = False,
+    evaluate: Annotated[bool, typer.Option("--evaluate", help="What choosing costs, by leaving each "
+                                           "model and each device out.")] = False,
+    format: Annotated[AnswerFormat, typer.Option(help="How to print it.")] = AnswerFormat.table,
+) -> None:  # fmt: skip
+    """Name the library for a model on a device: as measured, or predicted with its expected regret."""
+    from ..selection.questions import Question
+    from .recommend import print_evaluation, print_recommendation
+
+    if not evaluate and not (model and device):
+        raise UserError("recommend needs --model and --device, or --evaluate")
+    question = Question(
+        model or "",
+        device or "",
+        variant,
+        processor.value,
+        threads,
+        size_limit,
+        error_limit,
+        flagged,
+    )
+    act = print_evaluation if evaluate else print_recommendation
+    act(Project.here(), question, format.value)
+
+
+@app.command()
 def rebuild() -> None:
     """Make the warehouse anew from the store, with the same content."""
     from ..core.store import Store
     from ..pipeline import latest_current
     from ..warehouse import rebuild as rebuild_warehouse
+    from ..warehouse import surroundings
 
     project = Project.here()
     current = latest_current(project)
+    devices = surroundings.devices(project, current["devices"])
+    models = surroundings.models(project)
     loaded = rebuild_warehouse(
-        project.warehouse, Store(project.cells), current["keys"], current["devices"]
+        project.warehouse, Store(project.cells), current["keys"], devices, models
     )
     print(f"{project.relative(project.warehouse)}: rebuilt from {loaded.added} results")
 

@@ -72,6 +72,14 @@ def describe(environment: Environment, file: Path, folder: Path) -> dict[str, An
     return _fill(folder, environment, [str(_MODELS_WORKER), "describe"], request, {})
 
 
+def describe_graph(
+    environment: Environment, worker: Path, file: Path, folder: Path
+) -> dict[str, Any]:
+    """What the graph in an ONNX file is made of: folder/files/graph.json (see
+    cellfarm.selection.graph_worker)."""
+    return _fill(folder, environment, [str(worker)], {"file": str(file.absolute())}, {})
+
+
 def export(
     environment: Environment,
     model: Path,

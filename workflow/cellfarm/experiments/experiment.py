@@ -32,6 +32,7 @@ from ..files import write_atomically
 from ..locking import file_lock, machine_lock_path
 from ..plan import PlannedCell
 from ..project import Project
+from . import peak
 from .deployment import Deployment, artifact_folder
 from .gates import Gates
 from .journal import Journal
@@ -243,6 +244,7 @@ class _Measuring:
     def run(self) -> None:
         """Deploy, then rounds until every cell is finished."""
         self._deploy_all()
+        self._measure_peak()
         keys = sorted(one.key for one in self.experiment.cells)
         seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
         cold = self.protocol["cold_cache"]["launches"]
@@ -289,6 +291,17 @@ class _Measuring:
             for launched in launches:
                 self.speed.add(planned.cell.threads, launched.get("gate") or {})
             self.running[planned.key] = Running(planned, deployed, terms, journal, launches)
+
+    def _measure_peak(self) -> None:
+        """What bounds the device; of each number of threads a few times in its life."""
+        deployed = {
+            one.planned.cell.threads: one.deployed
+            for one in self.running.values()
+            if one.planned.cell.processor == "cpu" and one.deployed.tool is None
+        }
+        path = self.experiment.project.peak(self.experiment.device)
+        note = self.progress.note
+        peak.measure_missing(path, self.setting, self.facts, deployed, self.patience, note)
 
     def _launch(self, one: Running, mode: str, number: int) -> None:
         cell = one.planned.cell

@@ -61,6 +61,11 @@ class Library:
         return dict(self.document.get("variables", {}))
 
     @property
+    def released(self) -> dict[str, str]:
+        """Version -> the day of its release, ISO 8601, for those that are measured as a series."""
+        return dict(self.document.get("released", {}))
+
+    @property
     def converter(self) -> Path:
         return self.folder / "convert.py"
 

@@ -1,11 +1,10 @@
-// The charts: for each model a card, in it one plot for each number of threads, on one axis.
-(() => {
+// The charts: for each model in a setting a card, in it one plot for each number of threads, on one axis.
+window.cellfarm.then((shared) => {
   "use strict";
-  const { report, cells, el, theme, onTheme, onFlagged } = window.cellfarm;
+  const { report, el, theme, onTheme, onFlagged, onView, matching, narrowing } = shared;
   const sections = [...document.querySelectorAll("section[data-chart]")];
-  if (!sections.length) return;
-  const setting = document.getElementById("setting");
-  const threads = document.getElementById("threads");
+  if (!sections.length || !onView) return;
+  const CARDS = 12; // of a chart, before more are asked for
   const log = document.getElementById("log");
   document.getElementById("chart-controls").hidden = false;
 
@@ -17,17 +16,15 @@
   const textWidth = (chart) => TEXT_WIDTHS[chart] ?? 66;
   const plots = new Map(); // element -> what it shows, and its view once it was drawn
 
-  // What else depends on the chosen setting and threads: called with both at every change.
-  const listeners = [];
-  window.cellfarm.onChoice = (listener) => { listeners.push(listener); build(); };
-  window.cellfarm.addPlot = (element, plot) => plots.set(element, plot);
-
-  const byPlace = new Map();
-  for (const cell of cells) {
-    const place = JSON.stringify([cell.setting, cell.model, cell.threads]);
-    if (!byPlace.has(place)) byPlace.set(place, []);
-    byPlace.get(place).push(cell);
-  }
+  const placed = (cells) => {
+    const byPlace = new Map();
+    for (const cell of cells) {
+      const place = JSON.stringify([cell.setting, cell.model, cell.threads]);
+      if (!byPlace.has(place)) byPlace.set(place, []);
+      byPlace.get(place).push(cell);
+    }
+    return byPlace;
+  };
 
   const onLogAxis = (node) => {
     if (Array.isArray(node)) return node.forEach(onLogAxis);
@@ -62,15 +59,15 @@
     return spec;
   };
 
-  const specification = (element, { chart, panel, number }) => {
+  const specification = (element, { chart, panel, values }) => {
     const spec = structuredClone(report.specs[chart]);
     if (chart === "latency" && log.checked) onLogAxis(spec);
     setParameters(spec, chart, panel.extents[chart], element.clientWidth);
-    spec.data = { values: byPlace.get(JSON.stringify([panel.setting, panel.model, number])) ?? [] };
+    spec.data = { values };
     // A number: with a step, Vega-Lite warns of every plot that its height does not fit.
     if (spec.height.step) spec.height = spec.height.step * new Set(spec.data.values.map((cell) => cell.label)).size;
     const heading = document.getElementById(`${chart}-h`).textContent;
-    spec.description = `${heading} of ${panel.model} by library, ${number} threads`;
+    spec.description = `${heading} of ${panel.model} by library, ${values[0].threads} threads`;
     return spec;
   };
 
@@ -81,7 +78,8 @@
     plot.wanted = true;
     const result = await window.vegaEmbed(element, plot.specification(element, plot), {
       renderer: "svg",
-      actions: false,
+      actions: { export: true, source: false, compiled: false, editor: false },
+      downloadFileName: plot.name,
       config: report.configs[theme()],
       tooltip: { theme: theme(), formatTooltip },
     });
@@ -89,6 +87,7 @@
     if (plot.turn !== turn || !plots.has(element)) return result.finalize();
     plot.result?.finalize();
     plot.result = result;
+    result.view.addEventListener("click", (event, item) => { if (item?.datum?.key) shared.open(item.datum); });
     element.dataset.drawn = theme();
     return undefined;
   };
@@ -104,55 +103,88 @@
     { rootMargin: "600px" },
   );
 
-  const build = () => {
-    near.disconnect();
-    for (const plot of plots.values()) plot.result?.finalize();
-    plots.clear();
-    const chosen = Number(setting?.value ?? 0);
-    const wanted = threads?.value ? Number(threads.value) : null;
-    for (const section of sections) {
-      const chart = section.dataset.chart;
-      const cards = report.panels
-        .filter((panel) => panel.setting === chosen && panel.extents[chart])
-        .map((panel) => {
-          const card = el("article", { class: "card" }, el("h3", {}, panel.model));
-          // Operators were timed at one number of threads: the choice of another leaves them.
-          const numbers = chart === "operators" ? panel.profiled_threads : panel.threads;
-          for (const number of numbers) {
-            if (chart !== "operators" && wanted !== null && number !== wanted) continue;
-            const element = el("div", { class: "plot" });
-            const text = `${number} ${number === 1 ? "thread" : "threads"}`;
-            card.append(el("h4", {}, text), element);
-            plots.set(element, { chart, panel, number, specification });
-          }
-          return card;
-        });
-      const missing = chart === "operators"
-        ? "No operators were timed here: the protocol asks for no profile (profile.runs is 0), or the profiling launches failed; the table says why."
-        : "Nothing of this was measured here.";
-      const none = el("p", { class: "note" }, missing);
-      section.querySelector(".cards").replaceChildren(...(cards.length ? cards : [none]));
+  const release = (within) => {
+    for (const [element, plot] of plots) {
+      if (!within.contains(element)) continue;
+      near.unobserve(element);
+      plot.result?.finalize();
+      plots.delete(element);
     }
-    listeners.forEach((listener) => listener(chosen, wanted));
-    for (const element of plots.keys()) near.observe(element);
+  };
+  shared.addPlot = (element, plot) => { plots.set(element, plot); near.observe(element); };
+
+  // The card of a panel: its plots of those numbers of threads that cells are left of.
+  const cardOf = (chart, panel, byPlace, several) => {
+    const card = el("article", { class: "card" }, el("h3", {}, narrowing({ model: panel.model }, panel.model)));
+    if (several) card.append(el("p", { class: "setting" }, report.settings[panel.setting]));
+    for (const number of chart === "operators" ? panel.profiled_threads : panel.threads) {
+      const values = byPlace.get(JSON.stringify([panel.setting, panel.model, number]));
+      if (!values) continue;
+      card.append(el("h4", {}, `${number} ${number === 1 ? "thread" : "threads"}`));
+      // An axis without a single value would have no ends.
+      if (!values.some((cell) => cell[report.chart_values[chart]] !== null)) {
+        card.append(el("p", { class: "muted" }, values.map((cell) => `${cell.label}: ${cell.cell_text}`).join(", ")));
+        continue;
+      }
+      const element = el("div", { class: "plot" });
+      card.append(element);
+      const setting = report.settings[panel.setting].replaceAll(" · ", "-");
+      shared.addPlot(element, { chart, panel, values, specification, name: `${chart}--${panel.model}--${setting}-t${number}` });
+    }
+    return card;
+  };
+
+  const fill = (section, byPlace, limit = CARDS) => {
+    const chart = section.dataset.chart;
+    const cards = section.querySelector(".cards");
+    release(cards);
+    const numbers = (panel) => (chart === "operators" ? panel.profiled_threads : panel.threads);
+    const panels = report.panels.filter((panel) => panel.extents[chart] &&
+      numbers(panel).some((number) => byPlace.has(JSON.stringify([panel.setting, panel.model, number]))));
+    const several = new Set(panels.map((panel) => panel.setting)).size > 1;
+    const missing = chart === "operators"
+      ? "No operators were timed here: the protocol asks for no profile (profile.runs is 0), or the profiling launches failed; the table says why."
+      : "Nothing of this was measured here.";
+    cards.replaceChildren(...panels.slice(0, limit).map((panel) => cardOf(chart, panel, byPlace, several)));
+    if (!panels.length) cards.append(el("p", { class: "note" }, missing));
+    if (panels.length <= limit) return;
+    const more = el("button", { type: "button" }, `Show more (${panels.length - limit} left)`);
+    more.addEventListener("click", () => fill(section, byPlace, limit + 2 * CARDS));
+    cards.append(more);
+  };
+
+  // The figures beside the page are of one setting each.
+  const offerFiles = (found) => {
+    const settings = [...new Set(found.map((cell) => cell.setting))];
     for (const files of document.querySelectorAll(".files")) {
-      const name = `${files.dataset.chart}${report.figure_suffixes[chosen]}`;
-      files.hidden = !report.figures.includes(name);
+      const name = `${files.dataset.chart}${report.figure_suffixes[settings[0]]}`;
+      files.hidden = settings.length !== 1 || !report.figures.includes(name);
       for (const link of files.children) link.href = `charts/${encodeURIComponent(name)}.${link.dataset.type}`;
     }
   };
 
-  // What was drawn is drawn again; what was not yet looked at waits.
-  const redraw = (which = () => true) => {
-    for (const [element, plot] of plots) if (plot.wanted && which(plot)) draw(element);
+  let built = null; // the cells that the charts are of
+  const build = () => {
+    const { found } = built;
+    const byPlace = placed(found);
+    // Operators were timed at one number of threads: the choice of another leaves them.
+    const anyThreads = placed(matching("threads"));
+    for (const section of sections) fill(section, section.dataset.chart === "operators" ? anyThreads : byPlace);
+    offerFiles(found);
   };
 
-  setting?.addEventListener("change", build);
-  threads?.addEventListener("change", build);
+  // What was drawn is drawn again; what was not yet looked at waits.
+  const redraw = (which = () => true) => {
+    for (const [element, plot] of plots) {
+      if (!plot.wanted || !which(plot)) continue;
+      if (element.clientWidth) draw(element);
+      else near.observe(element); // it has no width behind an open cell
+    }
+  };
+
   log.addEventListener("change", () => redraw((plot) => plot.chart === "latency"));
   onTheme(() => redraw());
   onFlagged(() => redraw());
-  // Paper cannot be scrolled: a page about to be printed draws the rest.
   // The room for the numbers depends on the width: a phone that is turned is drawn anew.
   let width = innerWidth;
   let settled;
@@ -163,9 +195,20 @@
       width = innerWidth;
     }, 250);
   });
+  // Paper cannot be scrolled: a page about to be printed draws the rest.
   addEventListener("beforeprint", () => {
     for (const [element, plot] of plots) if (!plot.wanted) draw(element);
   });
-  window.cellfarm.setParameters = setParameters;
-  build();
-})();
+  Object.assign(shared, { setParameters, release });
+  let soon;
+  onView((view) => {
+    const same = built && built.found.length === view.found.length && built.found.every((cell, i) => cell === view.found[i]);
+    if (view.cell || same) return;
+    // Letters that are typed one after the other draw once.
+    clearTimeout(soon);
+    const wait = built ? 150 : 0;
+    built = view;
+    if (wait) soon = setTimeout(build, wait);
+    else build();
+  });
+});

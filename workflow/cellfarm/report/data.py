@@ -13,6 +13,8 @@ import duckdb
 
 from cellfarm.errors import UserError
 from cellfarm.report import readings
+from cellfarm.report.details import Details
+from cellfarm.report.details import read as read_details
 
 Cell = dict[str, Any]
 
@@ -30,7 +32,8 @@ CELL_COLUMNS = (
     *("cpu_utilisation", "other_cpu_utilisation", "sampler_cpu_share", "energy_mj"),
     *("throughput_burst_per_s", "throughput_settled_per_s", "throughput_ratio", "settled_after_s"),
     *("operators_sum_ms", "operators_gap", "operators_reason"),
-    *("cosine", "max_abs_error", "top1_match", "heldout_samples", "sqnr_db", "top1_agreement"),
+    *("cosine", "max_abs_error", "top1_match"),
+    *("heldout_samples", "heldout_cosine", "sqnr_db", "top1_agreement"),
     *("labelled_images", "top1_accuracy", "top1_accuracy_low", "top1_accuracy_high"),
     *("top5_accuracy", "reference_top1_accuracy", "accuracy_reason"),
     *("artifact_bytes", "payload_bytes", "emulated"),
@@ -39,14 +42,6 @@ CELL_COLUMNS = (
 
 #: A log is shown to say what went wrong, and that stands at its end.
 MAX_LOG_CHARS = 4_000
-#: Raw samples are a convenience of the page: the warehouse holds all of them.
-MAX_POINTS_PER_CELL = 300
-MAX_SAMPLES_BYTES = 2_000_000
-#: What one embedded sample takes in the page, rounded up: "123.456," and its phase letter.
-_BYTES_PER_POINT = 9
-
-#: Phases that the page shows, in the order of time.
-PHASE_LETTERS = {"first": "f", "warmup": "u", "warm": "w"}
 
 
 class ReportError(UserError):
@@ -54,28 +49,17 @@ class ReportError(UserError):
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
-    """Raw samples by cell key: {key: {"step": n, "launches": [[launch, phases, [ms, ...]]]}}.
-
-    `phases` has one letter a sample (f first, u warm-up, w warm); `step` n means that
-    every nth sample is here. `left_out` says why there are none, None where there are.
-    """
-
-    by_key: dict[str, dict[str, Any]] = field(default_factory=dict)
-    left_out: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Measurements:
     """Everything the report reads. `devices` maps a device to its facts, possibly empty.
 
-    A cell carries what was read of its launches, too (see cellfarm.report.readings). `ratios` are
-    the rows of that view, `calibration` the calibration load over time by device.
+    A cell carries what was read of its launches, too (see cellfarm.report.readings); `details` are of
+    the cells in their order. `ratios` are the rows of that view, `calibration` the calibration load
+    over time by device.
     """
 
     cells: list[Cell]
     devices: dict[str, dict[str, Any]]
-    samples: Samples
+    details: Details
     ratios: list[dict[str, Any]] = field(default_factory=list)
     calibration: dict[str, readings.Calibration] = field(default_factory=dict)
 
@@ -95,7 +79,7 @@ def read(warehouse: Path) -> Measurements:
             return Measurements(
                 cells,
                 _read_devices(connection),
-                _read_samples(connection),
+                read_details(connection, cells),
                 readings.ratios(connection),
                 readings.calibration(connection),
             )
@@ -147,41 +131,6 @@ def _read_devices(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, 
         facts = json.loads(text) if text else None
         devices[device] = facts if isinstance(facts, dict) else {}
     return devices
-
-
-def _read_samples(connection: duckdb.DuckDBPyConnection) -> Samples:
-    if not _columns(connection, "series"):
-        return Samples(left_out="The warehouse holds no raw samples.")
-    phases = ", ".join(f"'{phase}'" for phase in PHASE_LETTERS)
-    current = f"({readings.SERIES} AND s.phase IN ({phases}))"
-    counts = dict(_fetch(connection, f"SELECT key, count(*) FROM {current} GROUP BY key"))
-    if not counts:
-        return Samples(left_out="The warehouse holds no raw samples.")
-    points = sum(min(number, MAX_POINTS_PER_CELL) for number in counts.values())
-    if points * _BYTES_PER_POINT > MAX_SAMPLES_BYTES:
-        return Samples(
-            left_out=f"The {sum(counts.values()):,} raw samples are too many to travel with this "
-            "page. Ask the warehouse: cellfarm query \"SELECT * FROM samples WHERE key = '…'\""
-        )
-    # Iterations are counted anew in each phase.
-    order = f"launch, list_position([{phases}], phase), iteration"
-    query = f"""
-        SELECT key, launch, phase, ms,
-               ceil(count(*) OVER (PARTITION BY key) / {MAX_POINTS_PER_CELL})::INTEGER AS step
-        FROM {current}
-        QUALIFY (row_number() OVER (PARTITION BY key ORDER BY {order}) - 1) % step = 0
-        ORDER BY key, {order}
-    """
-    by_key: dict[str, dict[str, Any]] = {}
-    for key, launch, phase, ms, step in _fetch(connection, query):
-        if ms is None or not math.isfinite(ms):
-            continue
-        launches = by_key.setdefault(key, {"step": step, "launches": []})["launches"]
-        if not launches or launches[-1][0] != launch:
-            launches.append([launch, "", []])
-        launches[-1][1] += PHASE_LETTERS[phase]
-        launches[-1][2].append(rounded(ms))
-    return Samples(by_key)
 
 
 def rounded(value: float, digits: int = 5) -> float:

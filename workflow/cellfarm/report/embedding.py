@@ -1,16 +1,20 @@
-"""What the page's scripts are given: the data, as JSON that is safe inside the page."""
+"""What the page's scripts are given: the data, compressed, in letters that are safe inside the page."""
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from cellfarm.analysis.ranking import FLAG_MEANINGS
 from cellfarm.experiments.flags import OPERATORS_GAP
 from cellfarm.report import charts, data, figures, readings
 from cellfarm.report.palette import THEMES
-from cellfarm.report.panels import Arrangement
+from cellfarm.report.panels import CHART_VALUES, Arrangement
 
 #: What the scripts need of a cell; the rest of a cell stays in the warehouse.
 _EMBEDDED = (
@@ -25,15 +29,20 @@ _EMBEDDED = (
 )
 
 
-def embedded(value: Any) -> str:
-    """JSON that is safe inside a <script> element, whatever text it carries."""
+def packed(value: Any) -> str:
+    """JSON as gzip in base64: a tenth of its size, and no text in it can end its element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    escapes = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
-    escapes |= {"\u2028": "\\u2028", "\u2029": "\\u2029"}
-    for character, escape in escapes.items():
-        text = text.replace(character, escape)
     # A lone surrogate from a broken log cannot be written as UTF-8.
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return _packed(text.encode("utf-8", "replace"))
+
+
+def packed_numbers(values: np.ndarray) -> str:
+    """Numbers [n] as little-endian float32, gzip, base64."""
+    return _packed(values.astype("<f4").tobytes())
+
+
+def _packed(content: bytes) -> str:
+    return base64.b64encode(gzip.compress(content, compresslevel=6, mtime=0)).decode()
 
 
 def payload(
@@ -41,9 +50,14 @@ def payload(
     arrangement: Arrangement,
     specs: dict[str, dict[str, Any]],
     written: Sequence[str],
+    subjects: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What the page's scripts read: cells by column, panels, specifications, colours."""
-    columns = {name: [_short(cell[name]) for cell in arrangement.cells] for name in _EMBEDDED}
+    """What the page's scripts read: cells by column, panels, specifications, colours.
+
+    Args:
+        subjects: HTML of a model's or a device's own panel (see cellfarm.report.subjects).
+    """
+    columns = {name: _column([cell[name] for cell in arrangement.cells]) for name in _EMBEDDED}
     panels = [
         {
             "setting": panel.setting,
@@ -56,10 +70,14 @@ def payload(
     ]
     return {
         "columns": columns,
+        "cell_columns": [name for name in data.CELL_COLUMNS if name != "log"],
         "panels": panels,
         "specs": specs,
         "configs": {t.name: charts.configuration(t, arrangement) for t in THEMES},
+        "chart_values": CHART_VALUES,
         "labels": arrangement.labels,
+        "settings": arrangement.settings,
+        "subjects": subjects,
         "calibration": _calibration(measured.calibration),
         "calibration_spec": charts.calibration(),
         "flag_meanings": FLAG_MEANINGS,
@@ -83,6 +101,13 @@ def _calibration(found: dict[str, readings.Calibration]) -> dict[str, Any]:
         }
         for device, one in found.items()
     }
+
+
+def _column(values: list[Any]) -> list[Any]:
+    """Most columns are of texts and whole numbers, which stay as they are."""
+    if not {type(value) for value in values} & {float, list}:
+        return values
+    return [_short(value) for value in values]
 
 
 def _short(value: Any) -> Any:

@@ -30,6 +30,9 @@ from cellfarm.report.wording import count, percent
 MAX_SETTINGS = 3
 #: A figure with more plots than this is a poster; its subtitle says what it leaves out.
 MAX_PLOTS = 36
+#: A plot takes a tenth of a second. A report of more has figures of the winners only: the charts are in
+#: the page, which saves each of its plots as a file.
+MAX_PLOTS_IN_ALL = 300
 TITLES = {
     "latency": "Warm latency, median with its 95 % interval",
     "cold-start": "Cold start by phase; below it with the artifact out of the page cache",
@@ -56,14 +59,19 @@ def write_figures(
     """Write `<name>.svg` and `<name>.png` for every chart and setting; return the names.
 
     With one setting the names are the charts' (`latency`), with more `latency--host-cpu-fp32`.
-    Figures of an earlier report that no longer exist are removed.
+    A large report has the winners of its first settings only. Figures of an earlier report that no
+    longer exist are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    plots = sum(
+        len(panel.threads_of(chart)) for panel in arrangement.panels for chart in panel.extents
+    )
+    drawn = specs if plots <= MAX_PLOTS_IN_ALL else {}
     written = []
     for setting, title in enumerate(arrangement.settings[:MAX_SETTINGS]):
         suffix = suffixes(arrangement)[setting]
         panels = [p for p in arrangement.panels if p.setting == setting]
-        figures = {chart: _figure(chart, arrangement, specs, panels) for chart in specs}
+        figures = {chart: _figure(chart, arrangement, specs, panels) for chart in drawn}
         here = arrangement.rankings_of(setting, rankings)
         figures["winners"] = _winners(here, arrangement.labels)
         for chart, figure in figures.items():
@@ -71,9 +79,9 @@ def write_figures(
                 subtitle = f"{title} · {figure.pop('note')}"
                 heading = {"text": figure.pop("heading"), "subtitle": subtitle, "offset": 14}
                 figure["title"] = heading
-                _save(figure, folder, f"{chart}{suffix}", arrangement)
+                save(figure, folder, f"{chart}{suffix}", arrangement)
                 written.append(f"{chart}{suffix}")
-    _remove_stale(folder, {*TITLES, "winners"}, written)
+    remove_stale(folder, {*TITLES, "winners"}, written)
     return written
 
 
@@ -233,7 +241,8 @@ def _winners(rankings: Sequence[Ranking], labels: list[str]) -> dict[str, Any] |
     return spec
 
 
-def _save(figure: dict[str, Any], folder: Path, name: str, arrangement: Arrangement) -> None:
+def save(figure: dict[str, Any], folder: Path, name: str, arrangement: Arrangement) -> None:
+    """Write a Vega-Lite specification as `<name>.svg` and `<name>.png`, in the light theme."""
     spec = copy.deepcopy(figure)
     spec["config"] = configuration(LIGHT, arrangement) | {"background": LIGHT.ground, "aria": False}
     spec["padding"] = 20
@@ -248,7 +257,8 @@ def vega_lite_version() -> str:
     return ".".join(str(alt.SCHEMA_VERSION).lstrip("v").split(".")[:2])
 
 
-def _remove_stale(folder: Path, charts: set[str], written: Sequence[str]) -> None:
+def remove_stale(folder: Path, charts: set[str], written: Sequence[str]) -> None:
+    """Remove the figures of these charts (`<chart>` or `<chart>--...`) that were not written now."""
     for path in folder.iterdir():
         ours = path.stem.split("--")[0] in charts and path.suffix in (".svg", ".png")
         if ours and path.stem not in written:

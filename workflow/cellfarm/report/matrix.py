@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cellfarm.analysis.ranking import Entry, Ranking
-from cellfarm.report.panels import Arrangement
+from cellfarm.report.panels import SETTING_COLUMNS, Arrangement
 from cellfarm.report.wording import count, milliseconds, percent, times
 
 #: The mark of a comparison of results that were not measured together.
@@ -29,10 +29,14 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """`groups` is the upper header: (setting, columns below it); `rows` (model, verdicts)."""
+    """`groups` is the upper header: (setting, columns below it); `rows` (model, verdicts).
+
+    `places` says of each column its setting's position and its number of threads.
+    """
 
     groups: list[tuple[str, int]]
     columns: list[str]
+    places: list[tuple[int, int]]
     rows: list[tuple[str, list[Verdict]]]
     comparisons: int
 
@@ -45,11 +49,14 @@ class Matrix:
 def build(arrangement: Arrangement, rankings: Sequence[Ranking]) -> Matrix:
     """Arrange the rankings; a square without any result that ranks says so."""
     places = sorted({(cell["setting"], cell["threads"]) for cell in arrangement.cells})
-    verdicts = {
-        (ranking.model, setting, ranking.threads): verdict(ranking)
-        for setting in range(len(arrangement.settings))
-        for ranking in arrangement.rankings_of(setting, rankings)
+    settings = {
+        tuple(cell[column] for column in SETTING_COLUMNS): cell["setting"]
+        for cell in arrangement.cells
     }
+    verdicts = {}
+    for ranking in rankings:
+        setting = settings[tuple(getattr(ranking, column) for column in SETTING_COLUMNS)]
+        verdicts[ranking.model, setting, ranking.threads] = verdict(ranking)
     measured = {(c["model"], c["setting"], c["threads"]) for c in arrangement.cells}
     rows = []
     for model in sorted({cell["model"] for cell in arrangement.cells}):
@@ -65,6 +72,7 @@ def build(arrangement: Arrangement, rankings: Sequence[Ranking]) -> Matrix:
     return Matrix(
         groups=groups,
         columns=[count(threads, "thread") for _, threads in places],
+        places=places,
         rows=rows,
         comparisons=sum(1 for ranking in rankings if ranking.is_comparison),
     )

@@ -1,12 +1,7 @@
-// The page's shared state: the cells, the theme, and how numbers read.
-(() => {
+// The page's shared state: the cells, the theme, and how numbers read. `window.cellfarm` is a promise of
+// it: the data are unpacked first, and the other scripts go on in their order.
+window.cellfarm = (() => {
   "use strict";
-  const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const report = read("report-data");
-  const rows = (columns, names = Object.keys(columns)) =>
-    columns[names[0]].map((_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]])));
-  const cells = rows(report.columns);
-
   const UNKNOWN = "n/a";
   const significant = (value, digits = 3) => {
     if (value === null || value === undefined) return UNKNOWN;
@@ -17,7 +12,7 @@
   const el = (tag, attributes = {}, ...children) => {
     const node = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
-      if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
+      if (value !== null && value !== undefined && value !== false) node.setAttribute(name, value === true ? "" : value);
     }
     node.append(...children.filter((child) => child !== null && child !== undefined));
     return node;
@@ -31,8 +26,8 @@
   const system = matchMedia("(prefers-color-scheme: dark)");
   const root = document.documentElement;
   const theme = () => root.dataset.theme || (system.matches ? "dark" : "light");
-  const listeners = [];
-  const announce = () => listeners.forEach((listener) => listener(theme()));
+  const onTheme = [];
+  const announce = () => onTheme.forEach((listener) => listener(theme()));
   const known = stored.get();
   if (known === "light" || known === "dark") root.dataset.theme = known;
   const button = document.getElementById("theme");
@@ -44,24 +39,64 @@
   });
   system.addEventListener("change", () => { if (!root.dataset.theme) announce(); });
 
-  // With the switch on, flagged cells are drawn and listed as those that rank.
-  for (const cell of cells) Object.assign(cell, { ranks_unasked: cell.ranks, winner_unasked: cell.winner });
-  const flagged = document.getElementById("flagged");
-  const onFlagged = [];
-  const applyFlagged = () => {
-    for (const cell of cells) {
-      cell.ranks = flagged.checked ? cell.ranks_flagged : cell.ranks_unasked;
-      cell.winner = flagged.checked ? cell.winner_flagged : cell.winner_unasked;
-    }
-    onFlagged.forEach((listener) => listener());
+  const unpack = (name) => {
+    const text = atob(document.getElementById(`${name}-data`).textContent);
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i += 1) bytes[i] = text.charCodeAt(i);
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip")));
   };
-  flagged?.addEventListener("change", applyFlagged);
-  if (flagged?.checked) applyFlagged(); // a reloaded page keeps its boxes
+  const rows = (columns, names = Object.keys(columns)) =>
+    columns[names[0]].map((_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]])));
 
-  window.cellfarm = {
-    onFlagged: (listener) => onFlagged.push(listener),
-    report, cells, rows, samples: read("samples-data"), el, significant, UNKNOWN, theme,
-    onTheme: (listener) => listeners.push(listener),
-    libraryClass: (label) => `lib-${report.labels.indexOf(label)}`,
+  // What only a cell's own page needs is unpacked when the first one is opened.
+  let details;
+  const readDetails = () => {
+    details ??= Promise.all([unpack("details").json(), unpack("samples").arrayBuffer()])
+      .then(([found, buffer]) => {
+        let at = 0; // a cell's samples begin where those of the one before end
+        const starts = found.series.map((series) => {
+          const start = at;
+          for (const [, ...counts] of series) at += counts.reduce((a, b) => a + b, 0);
+          return start;
+        });
+        return { ...found, starts, ms: new Float32Array(buffer) };
+      });
+    return details;
   };
+
+  // With the switch on, flagged cells are drawn and listed as those that rank.
+  const followSwitch = (cells, listeners) => {
+    for (const cell of cells) Object.assign(cell, { ranks_unasked: cell.ranks, winner_unasked: cell.winner });
+    const flagged = document.getElementById("flagged");
+    const apply = () => {
+      for (const cell of cells) {
+        cell.ranks = flagged.checked ? cell.ranks_flagged : cell.ranks_unasked;
+        cell.winner = flagged.checked ? cell.winner_flagged : cell.winner_unasked;
+      }
+      listeners.forEach((listener) => listener());
+    };
+    flagged?.addEventListener("change", apply);
+    if (flagged?.checked) apply(); // a reloaded page keeps its boxes
+  };
+
+  const start = async () => {
+    const report = await unpack("report").json();
+    const cells = rows(report.columns);
+    cells.forEach((cell, i) => { cell.index = i; }); // the place of its details
+    // Until it is sorted, every table stands as the charts do: by model, setting, threads, latency.
+    cells.sort((a, b) => a.model.localeCompare(b.model) || a.setting - b.setting ||
+      a.threads - b.threads || a.order_latency - b.order_latency);
+    const onFlagged = [];
+    followSwitch(cells, onFlagged);
+    return {
+      report, cells, rows, readDetails, el, significant, UNKNOWN, theme,
+      onTheme: (listener) => onTheme.push(listener),
+      onFlagged: (listener) => onFlagged.push(listener),
+      libraryClass: (label) => `lib-${report.labels.indexOf(label)}`,
+    };
+  };
+  return start().catch((error) => {
+    document.getElementById("unreadable").hidden = false;
+    throw error;
+  });
 })();

@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import vl_convert
 
-from cellfarm.analysis.ranking import rank, ranks
-from cellfarm.report import charts, data, figures, matrix
+from cellfarm.analysis.ranking import Ranking, rank, ranks
+from cellfarm.report import charts, data, facts, figures, further, matrix
+from cellfarm.report.answers import Table, answers
 from cellfarm.report.breakdowns import PHASES
-from cellfarm.report.embedding import embedded, payload
+from cellfarm.report.embedding import packed, packed_numbers, payload
 from cellfarm.report.files import write_atomically
-from cellfarm.report.findings import findings
+from cellfarm.report.findings import told
 from cellfarm.report.palette import PHASE_COLOURS, library_colours, operator_colours
 from cellfarm.report.panels import CHART_VALUES, Arrangement, arrange
-from cellfarm.report.wording import count, significant
+from cellfarm.report.subjects import subjects
+from cellfarm.report.wording import count
+from cellfarm.warehouse.exporting import VIEWS, export
 
 _HERE = Path(__file__).parent
-_SCRIPTS = ("page.js", "chart.js", "sections.js", "table.js", "samples.js")
-STATUSES = ("ok", "wrong", "failed", "timeout", "unsupported")
+_SCRIPTS = (
+    *("page.js", "filters.js", "tables.js", "views.js", "chart.js", "sections.js", "table.js"),
+    *("samples.js", "cell.js"),
+)
+#: What a reader narrows the page by; those that are always offered, and others where they vary.
+FILTERS = ("device", "library", "model", "variant", "processor", "protocol", "threads", "status")
+ALWAYS_FILTERS = frozenset(FILTERS[:5])
 #: The charts' text beside them: heading, what it shows, what the mark's ends mean.
 CHART_TEXTS = {
     "latency": (
@@ -68,15 +75,16 @@ CHART_TEXTS = {
 
 
 def write_report(warehouse: Path, out_dir: Path) -> Path:
-    """Write `out_dir/index.html` and `out_dir/charts/<name>.svg|png` from a warehouse.
+    """Write `out_dir/index.html`, `out_dir/charts/<name>.svg|png` and `out_dir/data/<view>.parquet`.
 
-    Files are replaced whole, so that a reader never sees half a report.
+    The page and the charts are replaced whole, so that a reader never sees half of one.
 
     Returns:
         The path of the page.
 
     Raises:
         ReportError: the warehouse is missing or unreadable.
+        UserError: another version made it, or the folder of the data cannot be written.
         OSError: `out_dir` cannot be written.
     """
     measured = data.read(warehouse)
@@ -86,9 +94,10 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
     specs = charts.specifications(arrangement)
     out_dir.mkdir(parents=True, exist_ok=True)
     written = figures.write_figures(arrangement, specs, rankings, out_dir / "charts")
-    winners = [matrix.build(arrangement, found) for found in (rankings, flagged)]
-    page = render(measured, arrangement, specs, winners, written)
+    tables = further.write(warehouse, arrangement, out_dir / "charts")
+    export(warehouse, out_dir / "data", version("cellfarm"))
     target = out_dir / "index.html"
+    page = render(measured, arrangement, specs, (rankings, flagged), written, tables)
     write_atomically(target, page.encode())
     return target
 
@@ -97,13 +106,15 @@ def render(
     measured: data.Measurements,
     arrangement: Arrangement,
     specs: dict[str, dict[str, Any]],
-    winners: Sequence[matrix.Matrix],
+    rankings: tuple[Sequence[Ranking], Sequence[Ranking]],
     written: Sequence[str],
+    further_tables: Sequence[Table] = (),
 ) -> str:
     """The page's HTML.
 
     Args:
-        winners: who wins where, without and with flagged cells.
+        rankings: without and with flagged cells.
+        further_tables: see cellfarm.report.further.
     """
     scripts = [_bundle(), *((_HERE / name).read_text("utf-8") for name in _SCRIPTS)]
     environment = jinja2.Environment(
@@ -114,8 +125,9 @@ def render(
         lstrip_blocks=True,
     )
     cells = arrangement.cells
-    sentences = findings(measured.cells, measured.ratios)
+    sentences = told(measured.cells, rankings[0])
     colours = library_colours(arrangement.labels)
+    panels = subjects(measured, rankings[0], environment)
     return environment.get_template("template.html.j2").render(
         scripts=scripts,
         csp=_content_security_policy(scripts),
@@ -123,26 +135,30 @@ def render(
         lead=sentences[0],
         more=sentences[1:],
         cells=cells,
-        statuses=_statuses(cells),
+        statuses=facts.statuses(cells),
         ranked=sum(1 for cell in cells if ranks(cell)),
-        devices=_devices(measured),
-        libraries=_libraries(arrangement),
+        answers=[*answers(measured.cells, rankings[0]), *further_tables],
+        devices=facts.devices(measured),
+        libraries=facts.libraries(arrangement),
         colours=colours,
         class_of={label: position for position, label in enumerate(colours)},
         protocols=sorted({cell["protocol"] for cell in cells if cell["protocol"]}),
-        dates=_dates(cells),
-        matrices=_different(winners),
+        dates=facts.dates(cells),
+        matrices=_different([matrix.build(arrangement, found) for found in rankings]),
         settings=arrangement.settings,
-        threads=sorted({cell["threads"] for cell in cells}),
-        varying=[c for c in ("device", "processor", "variant") if _several(cells, c)],
+        filters=[name for name in FILTERS if name in ALWAYS_FILTERS or _several(cells, name)],
         charts={name: text for name, text in CHART_TEXTS.items() if name in specs},
         chart_cells={name: _shown(cells, name) for name in CHART_TEXTS},
         legends=_legends(arrangement),
         calibrated=sum(one.launches for one in measured.calibration.values()),
         count=count,
         made=datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        report_json=embedded(payload(measured, arrangement, specs, written)),
-        samples_json=embedded(asdict(measured.samples)),
+        files=VIEWS,
+        packed={
+            "report": packed(payload(measured, arrangement, specs, written, panels)),
+            "details": packed(measured.details.as_dict()),
+            "samples": packed_numbers(measured.details.ms),
+        },
     )
 
 
@@ -199,48 +215,6 @@ def _legends(arrangement: Arrangement) -> dict[str, list[tuple[str, str, tuple[s
         "operators": operators,
         "sustained": [(name, f"lib-{i}", pair) for i, (name, pair) in enumerate(libraries)],
     }
-
-
-def _statuses(cells: Sequence[data.Cell]) -> list[tuple[str, int]]:
-    found = Counter(str(cell["status"]) for cell in cells)
-    known = [(status, found.pop(status)) for status in STATUSES if status in found]
-    return known + sorted(found.items())
-
-
-def _libraries(arrangement: Arrangement) -> list[tuple[str, list[str]]]:
-    versions: dict[str, set[str]] = {label: set() for label in arrangement.labels}
-    for cell in arrangement.cells:
-        if cell["library_version"]:
-            versions[cell["label"]].add(cell["library_version"])
-    return [(label, sorted(found)) for label, found in versions.items()]
-
-
-def _devices(measured: data.Measurements) -> list[tuple[str, list[tuple[str, str]]]]:
-    """(device, its facts as text), those with cells first; nested facts as `a.b`."""
-    used = {cell["device"] for cell in measured.cells}
-    names = sorted(used | set(measured.devices), key=lambda name: (name not in used, name))
-    return [(name, list(_flat(measured.devices.get(name, {})))) for name in names]
-
-
-def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    pairs: list[tuple[str, str]] = []
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            pairs += _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            pairs.append((f"{prefix}{name}", ", ".join(map(str, value))))
-        elif isinstance(value, float):
-            pairs.append((f"{prefix}{name}", significant(value)))
-        elif value is not None:
-            pairs.append((f"{prefix}{name}", str(value)))
-    return pairs
-
-
-def _dates(cells: Sequence[data.Cell]) -> str | None:
-    moments = sorted(cell["measured_at"][:10] for cell in cells if cell["measured_at"])
-    if not moments:
-        return None
-    return moments[0] if moments[0] == moments[-1] else f"{moments[0]} to {moments[-1]}"
 
 
 def _several(cells: Sequence[data.Cell], column: str) -> bool:

@@ -1,7 +1,7 @@
 // The raw samples of one cell as a strip: launch after launch, warm-up hollow, warm solid.
-(() => {
+window.cellfarm.then((shared) => {
   "use strict";
-  const { significant, libraryClass } = window.cellfarm;
+  const { significant, libraryClass } = shared;
   const SVG = "http://www.w3.org/2000/svg";
   const [HEIGHT, LEFT, RIGHT, TOP, BOTTOM] = [190, 52, 12, 14, 24];
   const svg = (tag, attributes, text) => {
@@ -17,14 +17,26 @@
     const all = launches.flatMap(([, , ms]) => ms);
     const values = (warm.length ? warm : all).concat(
       [cell.latency_ci_low_ms, cell.latency_ci_high_ms].filter((v) => v !== null),
-    );
+    ).filter(Number.isFinite);
     let [low, high] = [Infinity, -Infinity];
     for (const value of values) [low, high] = [Math.min(low, value), Math.max(high, value)];
     const pad = (high - low) * 0.12 || high * 0.05 || 1;
     return [Math.max(0, low - pad), high + pad];
   };
 
-  window.cellfarm.drawSamples = (cell, { step, launches }, width) => {
+  // From a cell's [launch, how many samples of each phase] and all samples from its first on.
+  const unfold = (series, ms) => {
+    let at = 0;
+    return series.map(([launch, ...counts]) => {
+      const phases = counts.map((count, i) => "fuw"[i].repeat(count)).join("");
+      const values = Array.from(ms.subarray(at, at + phases.length));
+      at += phases.length;
+      return [launch, phases, values];
+    });
+  };
+
+  shared.drawSamples = (cell, { series, ms, step, count }, width) => {
+    const launches = unfold(series, ms);
     const total = launches.reduce((sum, [, , ms]) => sum + ms.length, 0);
     const [low, high] = axis(launches, cell);
     const x = (i) => LEFT + ((i + 0.5) / total) * (width - LEFT - RIGHT);
@@ -68,8 +80,9 @@
       picture.append(svg("text", { x: LEFT - 7, y: y(value) + 4, "text-anchor": "end" }, significant(value)));
     }
     picture.append(svg("text", { x: LEFT - 7, y: HEIGHT - 8, "text-anchor": "end" }, "launch"));
-    const every = step > 1 ? `, every ${step}th shown` : "";
-    return [picture, `Milliseconds by launch (${total} samples in ${launches.length} launches${every}). ` +
+    const every = step > 1 ? `, of which the page has one in ${step} of each launch's phase, ${total.toLocaleString("en")}` : "";
+    return [picture, `Milliseconds by launch: ${count.toLocaleString("en")} samples in ${launches.length} launches${every}. ` +
+      "Rounded to 1 part in 16,000; data/samples.parquet beside the page has them all as they were read. " +
       "Solid: warm; hollow: first inference and warm-up; △: above the axis. Line and band: the median and its 95 % interval."];
   };
-})();
+});

@@ -1,8 +1,8 @@
 // The tables beside the charts, and the device's own speed over time.
-(() => {
+window.cellfarm.then((shared) => {
   "use strict";
-  const { report, cells, rows, el, significant, libraryClass, onChoice, onFlagged, addPlot, setParameters } = window.cellfarm;
-  if (!onChoice) return;
+  const { report, rows, el, significant, libraryClass, onFlagged, onView, matching, narrowing, order, sortable, csvButton } = shared;
+  if (!shared.addPlot) return;
   const PAGE = 100;
   const NONE = () => el("span", { class: "muted" }, "not available");
   const known = (value) => value !== null && value !== undefined;
@@ -22,7 +22,7 @@
   const library = (cell) => el("span", { class: "lib-name" },
     el("i", { class: `swatch ${libraryClass(cell.label)}`, "aria-hidden": "true" }), cell.label);
   const first = [
-    ["Model", (c) => c.model],
+    ["Model", (c) => narrowing({ cell: c.key }, c.model)],
     ["Library", library],
     ["Threads", (c) => String(c.threads), true],
   ];
@@ -88,41 +88,56 @@
     ]],
   };
 
-  const choice = { setting: 0, threads: null };
-  const limits = {};
+  const states = {}; // table -> how it is sorted, and how many rows are drawn
+  let view = null;
   const profiled = new Map(report.panels.map((p) => [`${p.setting} ${p.model}`, p.profiled_threads[0] ?? p.threads[0]]));
+  const setting = ["Setting", (c) => report.settings[c.setting]];
+  const text = (node) => (typeof node === "string" ? node : node.textContent);
 
   const fill = (box) => {
     const name = box.dataset.table;
-    const [wanted, columns] = tables[name];
-    const found = cells.filter((c) => c.setting === choice.setting
-      && (name === "operators" || choice.threads === null || c.threads === choice.threads)
-      && wanted(c, { profiled: profiled.get(`${c.setting} ${c.model}`) }));
+    const [wanted, listed] = tables[name];
+    const state = (states[name] ??= { limit: PAGE });
+    const among = name === "operators" ? matching("threads") : view.found;
+    const found = among.filter((c) => wanted(c, { profiled: profiled.get(`${c.setting} ${c.model}`) }));
     if (!found.length) return box.replaceChildren(el("p", { class: "note" }, "Nothing of this was measured here."));
-    const limit = limits[name] ?? PAGE;
-    const head = el("tr", {}, ...columns.map(([text, , number]) => el("th", { scope: "col", class: number ? "num" : null }, text)));
-    const lines = found.slice(0, limit).map((c) => el("tr", { class: c.ranks ? null : "unranked" },
-      ...columns.map(([, show, number]) => el("td", { class: number ? "num" : null }, show(c)))));
+    const several = found.some((c) => c.setting !== found[0].setting);
+    const columns = several ? [listed[0], setting, ...listed.slice(1)] : listed;
+    const show = columns[state.column]?.[1];
+    if (show) {
+      const texts = new Map(found.map((c) => [c, text(show(c))]));
+      found.sort((a, b) => order(texts.get(a), texts.get(b), state.direction));
+    }
+    const head = el("tr", {}, ...columns.map(([heading, , number]) => el("th", { scope: "col", class: number ? "num" : null }, heading)));
+    const lines = found.slice(0, state.limit).map((c) => el("tr", { class: c.ranks ? null : "unranked" },
+      ...columns.map(([, content, number]) => el("td", { class: number ? "num" : null }, content(c)))));
     const label = box.closest("section").querySelector("h2").textContent;
-    const table = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${label} in numbers` },
-      el("table", { class: "facts-table" }, el("thead", {}, head), el("tbody", {}, ...lines)));
-    const more = el("button", { type: "button" }, `Show more (${found.length - limit} left)`);
-    more.addEventListener("click", () => { limits[name] = limit + 4 * PAGE; fill(box); });
-    return box.replaceChildren(table, ...(found.length > limit ? [el("p", {}, more)] : []));
+    const table = el("table", { class: "facts-table" }, el("thead", {}, head), el("tbody", {}, ...lines));
+    const scroll = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${label} in numbers` }, table);
+    sortable(table, (column, direction) => {
+      Object.assign(state, { column, direction });
+      fill(box);
+      box.querySelectorAll("th button")[column].focus();
+    }, state);
+    const more = el("button", { type: "button" }, `Show more (${found.length - state.limit} left)`);
+    more.addEventListener("click", () => { state.limit += 4 * PAGE; fill(box); });
+    const csv = csvButton(name, () => [columns.map(([heading]) => heading),
+      ...found.map((c) => columns.map(([, content]) => text(content(c))))]);
+    return box.replaceChildren(scroll, ...(found.length > state.limit ? [more, " "] : []), csv);
   };
 
   const meanings = () => {
-    const here = new Set(cells.filter((c) => c.setting === choice.setting).flatMap((c) => c.flags));
+    const here = new Set(view.found.flatMap((c) => c.flags));
     const list = [...here].sort().map((flag) => el("div", {}, el("dt", {}, flag),
       el("dd", {}, report.flag_meanings[flag] ?? "see docs/troubleshooting.md")));
     document.getElementById("flag-meanings").replaceChildren(...list);
   };
 
-  const drawCalibration = () => {
-    const device = cells.find((c) => c.setting === choice.setting)?.device;
+  const drawCalibration = (device) => {
     const seen = report.calibration[device];
     const plot = el("div", { class: "plot" });
     const box = document.getElementById("calibration");
+    shared.release(box);
     if (!seen) {
       return box.replaceChildren(el("p", { class: "muted" }, "No launch has a reading of the calibration load: not available."));
     }
@@ -131,12 +146,13 @@
     const caption = `${device}: ${seen.launches.toLocaleString("en")} launches, each against the median of those with as many threads. ` +
       "An upright line begins a run of the pipeline. Above 1: the device was slower.";
     box.replaceChildren(plot, el("p", { class: "muted" }, caption));
-    return addPlot(plot, {
+    return shared.addPlot(plot, {
       chart: "calibration",
+      name: `calibration--${device}`,
       specification: (element) => {
         const spec = structuredClone(report.calibration_spec);
         const [least, most] = spec.params.filter((p) => p.name.startsWith("y_")).map((p) => p.value);
-        setParameters(spec, "calibration", [0, Math.max(1, seen.launches - 1)], element.clientWidth);
+        shared.setParameters(spec, "calibration", [0, Math.max(1, seen.launches - 1)], element.clientWidth);
         spec.params.push(
           { name: "y_min", value: seen.columns.factor.reduce((a, b) => Math.min(a, b), least) },
           // Room for the times above the points.
@@ -150,14 +166,15 @@
   };
 
   const boxes = [...document.querySelectorAll("[data-table]")];
-  onFlagged(() => boxes.forEach(fill));
-  // The same order as that of the table of cells.
-  cells.sort((a, b) => a.model.localeCompare(b.model) || a.setting - b.setting ||
-    a.threads - b.threads || a.order_latency - b.order_latency);
-  onChoice((setting, threads) => {
-    Object.assign(choice, { setting, threads });
+  onFlagged(() => { if (view) boxes.forEach(fill); });
+  let drawn; // the device whose speed is drawn
+  onView((now) => {
+    if (now.cell) return;
+    view = now;
     boxes.forEach(fill);
     meanings();
-    drawCalibration();
+    const device = view.found[0]?.device ?? null;
+    if (device !== drawn) drawCalibration(device);
+    drawn = device;
   });
-})();
+});

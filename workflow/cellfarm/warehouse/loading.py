@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import contextlib
 import json
 import os
@@ -53,13 +52,18 @@ class Loaded:
 
 
 def load(
-    warehouse: Path, store: Store, current: Iterable[str], devices: Mapping[str, Any]
+    warehouse: Path,
+    store: Store,
+    current: Iterable[str],
+    devices: Mapping[str, Any],
+    models: Iterable[Mapping[str, Any]] = (),
 ) -> Loaded:
     """Bring the warehouse up to date with the store, in one transaction.
 
     Args:
         current: the keys of the cells that are wanted now: they make the view `cells`.
         devices: device -> facts, for the view `devices`.
+        models: the rows of the view `models`.
 
     Raises:
         TransientHostError: another process keeps the warehouse open.
@@ -69,19 +73,25 @@ def load(
         connection.begin()
         loaded = _synchronise(connection, store)
         _replace_current(connection, current, devices)
+        connection.execute("DELETE FROM models_now")
+        _insert_rows(connection, "models_now", models)
         _add_ratios(connection)
         connection.commit()
         return loaded
 
 
 def rebuild(
-    warehouse: Path, store: Store, current: Iterable[str], devices: Mapping[str, Any]
+    warehouse: Path,
+    store: Store,
+    current: Iterable[str],
+    devices: Mapping[str, Any],
+    models: Iterable[Mapping[str, Any]] = (),
 ) -> Loaded:
     """Make the warehouse anew from the store; the old one stays until the new one is whole."""
     fresh = warehouse.with_name(f".{warehouse.name}.{os.getpid()}.tmp")
     fresh.unlink(missing_ok=True)
     try:
-        loaded = load(fresh, store, current, devices)
+        loaded = load(fresh, store, current, devices, models)
         os.replace(fresh, warehouse)
     finally:
         for leftover in (fresh, fresh.with_name(f"{fresh.name}.wal")):
@@ -145,21 +155,21 @@ def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:
             connection.execute(f"DELETE FROM {table} WHERE list_contains(?, path)", [gone])
     for start in range(0, len(new), BATCH):
         batch = new[start : start + BATCH]
-        documents = list(_read(store.root, batch, loaded))
-        loaded.added += len(documents)
-        _insert(connection, documents, found)
+        _insert(connection, list(_read(store.root, batch, found, loaded)))
     return loaded
 
 
-def _read(root: Path, paths: Iterable[str], loaded: Loaded) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read(
+    root: Path, paths: Iterable[str], found: Mapping[str, tuple[int, int]], loaded: Loaded
+) -> Iterator[dict[str, Any]]:
+    """Of each result {"path", "key", table: its rows}; what is no result is set aside."""
     for path in paths:
         try:
             text = (root / path).read_text(encoding="utf-8")
             document = json.loads(text, parse_constant=_refuse)
-            result_row(path, (0, 0), document)  # everything that the rows need is there
-            for rows in _TABLES.values():
-                collections.deque(rows(path, document), maxlen=0)
-            yield path, document
+            own = {table: list(rows(document)) for table, rows in _TABLES.items()}
+            own["results"] = [result_row(path, found[path], document)]
+            read = {"path": path, "key": document["key"], **own}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             # Out of the way, so that its cell is measured again; kept, as nothing is thrown away.
             (root / path).rename(root / f"{path}.unreadable")
@@ -168,20 +178,13 @@ def _read(root: Path, paths: Iterable[str], loaded: Loaded) -> Iterator[tuple[st
                 f"cellfarm: {root / path} is not a result ({error}): renamed to *.unreadable",
                 file=sys.stderr,
             )
+            continue
+        loaded.added += 1
+        yield read
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no value")
-
-
-def _insert(
-    connection: duckdb.DuckDBPyConnection,
-    documents: list[tuple[str, dict[str, Any]]],
-    found: Mapping[str, tuple[int, int]],
-) -> None:
-    _insert_rows(connection, "results", (result_row(p, found[p], d) for p, d in documents))
-    for table, rows in _TABLES.items():
-        _insert_rows(connection, table, (row for p, d in documents for row in rows(p, d)))
 
 
 def _add_ratios(connection: duckdb.DuckDBPyConnection) -> None:
@@ -190,31 +193,62 @@ def _add_ratios(connection: duckdb.DuckDBPyConnection) -> None:
     _insert_rows(connection, "cell_ratios", ratio_rows(connection, set(known)))
 
 
+_encode = json.JSONEncoder(allow_nan=False).encode
+
+
+def _insert(connection: duckdb.DuckDBPyConnection, read: Iterable[Mapping[str, Any]]) -> None:
+    """Insert all rows of some results (see `_read`)."""
+    shared = {"path": "VARCHAR", "key": "VARCHAR"}
+    tables = {table: _types(connection, table) for table in ("results", *_TABLES)}
+    own = {
+        table: {n: t for n, t in kinds.items() if n not in shared}
+        for table, kinds in tables.items()
+    }
+    nested = {table: f"STRUCT({_listed(kinds, '{} {}')})[]" for table, kinds in own.items()}
+    with _json_lines(read, shared | nested) as lines:
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE batch AS SELECT * FROM {lines}")
+    for table, kinds in own.items():
+        connection.execute(
+            f"INSERT INTO {table} (path, key, {', '.join(kinds)})"
+            f" SELECT path, key, {_listed(kinds, 'r.{}')}"
+            f" FROM (SELECT path, key, unnest({table}) AS r FROM batch)"
+        )
+    connection.execute("DROP TABLE batch")
+
+
 def _insert_rows(
     connection: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Mapping[str, Any]]
 ) -> None:
-    """Bulk insert through a file of JSON lines: row by row would take minutes for a million."""
-    types: dict[str, str] = dict(
-        connection.execute(
-            "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?"
-            " ORDER BY column_index",
-            [table],
-        ).fetchall()
-    )
+    """Insert rows that have a table's columns."""
+    with _json_lines(rows, _types(connection, table)) as lines:
+        connection.execute(f"INSERT INTO {table} SELECT * FROM {lines}")
+
+
+@contextlib.contextmanager
+def _json_lines(rows: Iterable[Mapping[str, Any]], types: Mapping[str, str]) -> Iterator[str]:
+    """SQL that reads rows from a file: as values of a statement, a million would take minutes."""
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        count = 0
-        for row in rows:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
-            count += 1
-        if not count:
-            return
+        file.writelines(f"{_encode(row)}\n" for row in rows)
         file.flush()
-        columns = "{" + ", ".join(f"'{name}': '{kind}'" for name, kind in types.items()) + "}"
-        connection.execute(
-            f"INSERT INTO {table} SELECT * FROM read_json(?, format='newline_delimited',"
-            f" columns={columns}, maximum_object_size=268435456)",
-            [file.name],
+        columns = _listed(types, "'{}': '{}'")
+        yield (
+            f"read_json('{file.name}', format='newline_delimited', columns={{{columns}}},"
+            " maximum_object_size=268435456)"
         )
+
+
+def _types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
+    """Column -> type, in the table's order."""
+    rows = connection.execute(
+        "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?"
+        " ORDER BY column_index",
+        [table],
+    )
+    return dict(rows.fetchall())
+
+
+def _listed(types: Mapping[str, str], form: str) -> str:
+    return ", ".join(form.format(name, kind) for name, kind in types.items())
 
 
 def _replace_current(

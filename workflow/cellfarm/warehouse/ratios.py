@@ -20,8 +20,9 @@ from ..analysis.ratios import Ratio, paired_ratio, unpaired_ratio
 
 
 @dataclass
-class _Measured:
-    """The measuring launches of a cell: warm samples and calibration reading by round."""
+class Measured:
+    """The measuring launches of a cell, by round: the median of each one's warm samples in ms, as the
+    one value of its series, and the calibration readings."""
 
     experiment: str
     by_round: dict[int, list[float]] = field(default_factory=dict)
@@ -36,12 +37,11 @@ def ratio_rows(
     `ratio` is the latency of `other_key` over that of `key`.
     """
     pairs = [pair for pair in _pairs(connection) if pair not in known]
-    measured = _measured(connection, sorted({key for pair in pairs for key in pair}))
+    measured = measured_launches(connection, sorted({key for pair in pairs for key in pair}))
     for key, other in pairs:
         if key in measured and other in measured:
             one, two = measured[key], measured[other]
-            paired = one.experiment == two.experiment
-            ratio = _ratio(one, two, paired)
+            ratio, paired = ratio_of(one, two)
             if ratio.ratio is None:
                 continue
             yield {"key": key, "other_key": other, "ratio": ratio.ratio, "ratio_ci_low": ratio.low,
@@ -49,16 +49,22 @@ def ratio_rows(
                    "crosses_experiments": not paired}  # fmt: skip
 
 
-def _ratio(one: _Measured, two: _Measured, paired: bool) -> Ratio:
-    if paired:
-        return paired_ratio(one.by_round, two.by_round)
+def ratio_of(one: Measured, two: Measured, same_store: bool = True) -> tuple[Ratio, bool]:
+    """The latency of the second over that of the first, and whether they were measured together.
+
+    Args:
+        same_store: both are of one store. In two of them experiments of one name are two.
+    """
+    if same_store and one.experiment == two.experiment:
+        return paired_ratio(one.by_round, two.by_round), True
     scaled = bool(one.calibration_ms and two.calibration_ms)
-    return unpaired_ratio(
+    ratio = unpaired_ratio(
         list(one.by_round.values()),
         list(two.by_round.values()),
         one.calibration_ms if scaled else None,
         two.calibration_ms if scaled else None,
     )
+    return ratio, False
 
 
 def _pairs(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
@@ -73,21 +79,24 @@ def _pairs(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
         yield from combinations(sorted(keys), 2)
 
 
-def _measured(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> Mapping[str, _Measured]:
-    found: dict[str, _Measured] = {}
+def measured_launches(
+    connection: duckdb.DuckDBPyConnection, keys: list[str]
+) -> Mapping[str, Measured]:
+    """The measuring launches of the results with these keys, as far as there are any."""
+    found: dict[str, Measured] = {}
     if not keys:
         return found
     relation = connection.execute(
-        """SELECT r.key, r.experiment, l.round, l.calibration_compute_ms, s.ms
+        """SELECT r.key, r.experiment, l.round, l.calibration_compute_ms, l.median_ms
            FROM results r JOIN launch_facts l USING (path)
-           JOIN series s ON s.path = r.path AND s.launch = l.launch AND s.phase = 'warm'
-           WHERE NOT r.superseded AND list_contains(?, r.key)
+           WHERE NOT r.superseded AND l.median_ms IS NOT NULL
+                 AND r.key IN (SELECT unnest(?::VARCHAR[]))
            ORDER BY r.key, l.launch""",
         [keys],
     )
-    for key, experiment, number, calibration_ms, samples in relation.fetchall():
-        one = found.setdefault(key, _Measured(experiment))
-        one.by_round[number] = samples
+    for key, experiment, number, calibration_ms, median_ms in relation.fetchall():
+        one = found.setdefault(key, Measured(experiment))
+        one.by_round[number] = [median_ms]
         if calibration_ms:
             one.calibration_ms.append(calibration_ms)
     return found

@@ -1,8 +1,12 @@
-"""From a result's document to rows of the warehouse's tables. Pure."""
+"""From a result's document to rows of the warehouse's tables. Pure.
+
+Rows of all tables but `results` go without the columns `path` and `key`, which a result's rows share.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -31,6 +35,7 @@ def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -
     """One row of `results`.
 
     Args:
+        path: of its file, below the store's folder.
         state: (size in bytes, modification time in ns) of the file.
 
     Raises:
@@ -61,7 +66,7 @@ def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -
     }
 
 
-def launch_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def launch_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `launch_facts`: one per launch, with its flags and the readings of its gate."""
     for number, launch in enumerate(document["launches"]):
         gate = launch.get("gate") or {}
@@ -69,8 +74,6 @@ def launch_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, An
         seen = launch.get("conditions") or {}
         warm = launch.get("warm_ms") or []
         yield {
-            "path": path,
-            "key": document["key"],
             "launch": number,
             "mode": _mode(launch),
             "round": launch["round"],
@@ -97,13 +100,13 @@ def _mode(launch: Mapping[str, Any]) -> str:
     return str(launch.get("mode", MEASURE))
 
 
-def cold_phase_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def cold_phase_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `cold_phases`: each phase of the start by page cache, with its interval."""
     for row in document["summary"].get("cold_phases", ()):
-        yield {"path": path, "key": document["key"], **row}
+        yield {**row}
 
 
-def series_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def series_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `series`: the phases of the start (one sample each), warm-up and warm samples.
 
     The phases of launches with a cold page cache are named `cold-cache load` and so on.
@@ -119,18 +122,18 @@ def series_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, An
         for phase, values in series.items():
             if values:
                 labels = outliers(values) if phase == "warm" else []
-                yield {"path": path, "key": document["key"], "launch": number, "phase": phase,
-                       "ms": values, "outliers": [n for n, label in enumerate(labels) if label]}  # fmt: skip
+                yield {"launch": number, "phase": phase, "ms": values,
+                       "outliers": [n for n, label in enumerate(labels) if label]}  # fmt: skip
 
 
-def operator_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def operator_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `operator_times`, of results that were profiled."""
     for launch in document["launches"]:
         for operator in (launch.get("profile") or {}).get("operators", ()):
-            yield {"path": path, "key": document["key"], **operator}
+            yield {**operator}
 
 
-def condition_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def condition_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `condition_series`: t is in seconds since the first launch began.
 
     The sampler's series, one per launch and metric, and what was read once per launch: by the gate
@@ -147,8 +150,8 @@ def condition_rows(path: str, document: Mapping[str, Any]) -> Iterator[dict[str,
         }
         series |= {name: ([began], [value]) for name, value in _once(launch)}
         for metric, (times, values) in series.items():
-            yield {"path": path, "key": document["key"], "launch": number, "metric": metric,
-                   "unit": _unit(metric), "t": times, "value": values}  # fmt: skip
+            yield {"launch": number, "metric": metric, "unit": _unit(metric), "t": times,
+                   "value": values}  # fmt: skip
 
 
 def _once(launch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -179,5 +182,6 @@ _UNITS = {"_ms": "ms", "_mb": "MB", "_mhz": "MHz", "_c": "°C", "_w": "W", "_per
           "share": "share", "load_1min": "tasks"}  # fmt: skip
 
 
+@cache
 def _unit(metric: str) -> str | None:
     return next((unit for end, unit in _UNITS.items() if metric.endswith(end)), None)

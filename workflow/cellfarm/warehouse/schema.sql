@@ -2,6 +2,7 @@
 CREATE TABLE meta (name VARCHAR PRIMARY KEY, value VARCHAR);
 CREATE TABLE current_keys (key VARCHAR PRIMARY KEY);
 CREATE TABLE devices_now (device VARCHAR PRIMARY KEY, facts JSON);
+CREATE TABLE models_now (id VARCHAR, model VARCHAR, parameters BIGINT, flops BIGINT);
 CREATE TABLE results (
     path VARCHAR PRIMARY KEY,   -- below results/cells
     size_bytes BIGINT,
@@ -108,3 +109,5 @@ WITH both_ways AS (
 SELECT b.* FROM both_ways b JOIN cells USING (key) JOIN cells AS other ON other.key = b.other_key;
 
 CREATE VIEW devices AS SELECT device, facts FROM devices_now;
+
+CREATE VIEW models AS SELECT model, id, parameters, flops FROM models_now;

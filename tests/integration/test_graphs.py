@@ -1,0 +1,84 @@
+"""ONNX files as they are: what their graphs are made of, and what is said of those that do not tell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cellfarm.conversion import jobs
+from cellfarm.errors import UserError
+from cellfarm.project import Project
+from cellfarm.selection.graphs import Graphs
+
+from tests.support.models_python import HERE, python
+from tests.support.projects import REPOSITORY
+
+#: Batch free, weights turned before use, attention's product, a constant that is no operator.
+MODEL = """
+import numpy as np, onnx
+from onnx import TensorProto, helper, numpy_helper
+def weights(name, *shape):
+    return numpy_helper.from_array(np.zeros(shape, np.float32), name)
+nodes = [
+    helper.make_node("Conv", ["x", "filters"], ["c"], pads=[1, 1, 1, 1]),
+    helper.make_node("Relu", ["c"], ["r"]),
+    helper.make_node("Reshape", ["r", "shape"], ["rows"]),
+    helper.make_node("Transpose", ["matrix"], ["turned"]),
+    helper.make_node("MatMul", ["rows", "turned"], ["m"]),
+    helper.make_node("Constant", [], ["two"], value=weights("value", 7)),
+    helper.make_node("Add", ["m", "two"], ["sum"]),
+    helper.make_node("Transpose", ["sum"], ["other"], perm=[0, 2, 1]),
+    helper.make_node("MatMul", ["sum", "other"], ["y"]),
+]
+graph = helper.make_graph(
+    nodes, "g", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3, sys.argv[2], 8])],
+    [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+    [weights("filters", 4, 3, 3, 3), weights("matrix", 7, 64),
+     numpy_helper.from_array(np.array([-1, 4, 64]), "shape")])
+if sys.argv[2].isdigit():
+    graph.input[0].type.tensor_type.shape.dim[2].dim_value = int(sys.argv[2])
+onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), sys.argv[1])
+"""
+
+
+def write(file: Path, height: str = "8") -> Path:
+    done = python("models", MODEL, str(file), height)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return file
+
+
+def test_a_graph_by_hand(tmp_path):
+    found = Graphs(HERE).of_file(write(tmp_path / "my.onnx"))
+    assert found["operators"] == {"Conv": 1, "Relu": 1, "Reshape": 1, "MatMul": 2, "Add": 1,
+                                  "Transpose": 1}  # fmt: skip
+    assert found["macs_by_kind"] == {
+        "convolution": 4 * 64 * 27, "linear": 4 * 7 * 64, "attention": 4 * 4 * 7
+    }  # fmt: skip
+    assert found["macs"] == sum(found["macs_by_kind"].values())
+    assert (found["nodes"], found["depth"], found["input_elements"]) == (7, 7, 3 * 64)
+    assert found["parameters"] == 4 * 27 + 7 * 64 + 3 + 7
+    assert (found["largest_activation"], found["activations"]) == (256, 3 * 256 + 3 * 28 + 16)
+
+
+def test_sizes_left_free_are_said(tmp_path):
+    with pytest.raises(UserError, match="input 'x' leaves sizes free"):
+        Graphs(HERE).of_file(write(tmp_path / "free.onnx", "height"))
+    with pytest.raises(UserError, match="leaves sizes free"):
+        Graphs(HERE).of_file(REPOSITORY / "tests/data/user_files/hand.onnx")
+    (tmp_path / "none.onnx").write_bytes(b"no model")
+    with pytest.raises(UserError, match=r"none\.onnx: DecodeError"):
+        Graphs(HERE).of_file(tmp_path / "none.onnx")
+
+
+def test_an_export_is_described_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
+    (tmp_path / "envs").symlink_to(HERE.locks)
+    project = Project(tmp_path)
+    export = project.export_folder("mine", "onnx", "0123")
+    (export / jobs.FILES).mkdir(parents=True)
+    write(export / jobs.FILES / "model.onnx")
+    (export / jobs.RECORD).write_text(json.dumps({"status": "ok", "content": "abc"}))
+    first = Graphs(project).of_model("mine")
+    monkeypatch.setattr(jobs, "describe_graph", None)
+    assert Graphs(project).of_models(["mine", "other"]) == {"mine": first}

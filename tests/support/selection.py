@@ -1,0 +1,53 @@
+"""Invented results for tests of choosing: two kinds of model, two kinds of library, answers by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cellfarm.selection.comparisons import Results
+
+from tests.support.synthetic_warehouse import row
+
+#: Half of the models have depthwise convolutions, on which `light` is twice as fast as `heavy`; on the
+#: others it takes three times as long. `even` is never first.
+DEPTHWISE = tuple(f"deep{number}" for number in range(4))
+DENSE = tuple(f"wide{number}" for number in range(4))
+TIMES = {"deep": {"light": 1.0, "heavy": 2.0, "even": 1.5},
+         "wide": {"light": 3.0, "heavy": 1.0, "even": 1.5}}  # fmt: skip
+FACTS = {"cores": 4, "architecture": "aarch64", "isa": ["asimd"], "memory_gb": 8}
+
+
+def graph(model: str) -> dict[str, Any]:
+    """Of a model that is called after its kind, with sizes of its own."""
+    size = 1 + int(model[-1])
+    kind = "depthwise" if model.startswith("deep") else "convolution"
+    return {
+        "parameters": 1000 * size, "macs": 10**6 * size, "nodes": 10 * size, "depth": 10 * size,
+        "input_elements": 3 * 32 * 32, "largest_activation": 5000 * size,
+        "activations": 50_000 * size, "operators": {"Conv": 5 * size, "Relu": 5 * size},
+        "macs_by_kind": {"pointwise": 10**5 * size, kind: 9 * 10**5 * size},
+    }  # fmt: skip
+
+
+def cell(
+    model: str, library: str, ms: float | None, half_ms: float = 0.01, **more: Any
+) -> dict[str, Any]:
+    """A row of the view `history`, as cellfarm.selection.comparisons reads it."""
+    key = f"{model}/{library}/{sorted(more.items())}"
+    known = {"artifact_bytes": 4_000_000, "cosine": 0.999, "heldout_cosine": None,
+             "measured_at": 1_795_000_000_000, "device_facts": None}  # fmt: skip
+    return row(library, ms, half_ms, model=model, key=key, **known) | more
+
+
+def cells(models: tuple[str, ...] = (*DEPTHWISE, *DENSE), **more: Any) -> list[dict[str, Any]]:
+    """Every library on every model, as TIMES has it."""
+    return [
+        cell(model, library, times * (2 + number), **more)
+        for number, model in enumerate(models)
+        for library, times in TIMES[model[:4]].items()
+    ]
+
+
+def results(rows: list[dict[str, Any]], devices: Mapping[str, Any] | None = None) -> Results:
+    return Results(rows, [], {"host": FACTS} if devices is None else devices)

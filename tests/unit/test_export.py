@@ -1,0 +1,79 @@
+"""The warehouse as files and data frames for other programs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import cellfarm
+import duckdb
+import pytest
+from cellfarm.errors import UserError
+from cellfarm.warehouse.exporting import VIEWS, export
+
+from tests.support import synthetic_warehouse
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory):
+    return synthetic_warehouse.create(tmp_path_factory.mktemp("warehouse") / "cellfarm.duckdb")
+
+
+def test_every_view_is_there_with_every_row_and_every_column_described(warehouse, tmp_path):
+    written = {path.name for path in export(warehouse, tmp_path / "out", "9.9")}
+    assert written == {f"{view}.parquet" for view in VIEWS} | {
+        "dictionary.json", "DICTIONARY.md", "CITATION.txt"
+    }  # fmt: skip
+    described = json.loads((tmp_path / "out/dictionary.json").read_text())
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        views = {name for (name,) in connection.execute(
+            "SELECT view_name FROM duckdb_views() WHERE NOT internal").fetchall()}  # fmt: skip
+        assert views == set(VIEWS), "a view that is not exported"
+        for view in VIEWS:
+            file = tmp_path / f"out/{view}.parquet"
+            original = connection.execute(f"SELECT count(*) FROM {view}").fetchone()
+            assert duckdb.execute(f"SELECT count(*) FROM '{file}'").fetchall() == [original]
+            columns = [row[0] for row in connection.execute(f"DESCRIBE {view}").fetchall()]
+            assert [one["name"] for one in described[view]["columns"]] == columns
+            assert all(one["means"] for one in described[view]["columns"])
+
+
+def test_nothing_is_described_that_is_not_there(warehouse):
+    from cellfarm.documents import load_yaml
+    from cellfarm.warehouse.exporting import DICTIONARY
+
+    known = load_yaml(DICTIONARY)
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        for view in VIEWS:
+            there = {row[0] for row in connection.execute(f"DESCRIBE {view}").fetchall()}
+            assert set(known[view].get("columns", {})) <= there, view
+
+
+def test_a_citation_names_what_a_reader_needs(warehouse, tmp_path):
+    export(warehouse, tmp_path, "9.9")
+    text = (tmp_path / "CITATION.txt").read_text()
+    for part in ("cellfarm 9.9", "ncnn 1.0.20261020", "bert_mini", "standard", "Debian"):
+        assert part in text
+    digest = hashlib.sha256((tmp_path / "samples.parquet").read_bytes()).hexdigest()
+    assert f"samples.parquet: {digest}" in text
+
+
+def test_a_folder_that_cannot_be(warehouse, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        export(warehouse, tmp_path / "file/out", "9.9")
+
+
+def test_data_frames(warehouse):
+    with cellfarm.open(warehouse) as farm:
+        cells = farm.cells()
+        assert len(cells) == 30 and {"library", "latency_ms"} <= set(cells.columns)
+        assert set(farm.cells("library = 'ncnn'")["library"]) == {"ncnn"}
+        for view in VIEWS:
+            assert len(getattr(farm, view)("true")) >= 0
+        with pytest.raises(UserError, match="the query failed"):
+            farm.cells("no such column")
+        with pytest.raises(UserError, match="expected pandas"):
+            farm.cells(frame="numpy")
+    with pytest.raises(UserError, match="no warehouse yet"):
+        cellfarm.open("/nowhere.duckdb")

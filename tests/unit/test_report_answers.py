@@ -1,0 +1,54 @@
+"""The report's tables on what a choice is worth."""
+
+from __future__ import annotations
+
+import pytest
+from cellfarm.analysis.ranking import rank
+from cellfarm.report import data, write_report
+from cellfarm.report.answers import MOST_ROWS, answers
+
+from tests.support import synthetic_warehouse
+from tests.support.synthetic_warehouse import row
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory):
+    path = tmp_path_factory.mktemp("warehouse") / "w.duckdb"
+    return synthetic_warehouse.create(path, models=30, devices=("host", "pixel"))
+
+
+@pytest.fixture(scope="module")
+def tables(warehouse):
+    measured = data.read(warehouse)
+    found = answers(measured.cells, rank(measured.cells, measured.ratios))
+    return {table["id"]: table for table in found}
+
+
+def test_every_row_has_every_column_and_every_table_says_how_many(tables):
+    assert set(tables) == {"wins", "changes", "gap", "regret", "effects", "front"}
+    for table in tables.values():
+        assert table["n"] and table["text"]
+        assert len(table["rows"]) <= MOST_ROWS
+        for one in table["rows"]:
+            assert len(one) == len(table["columns"]) and all(isinstance(v, str) for v in one)
+
+
+def test_the_gap_is_told_for_each_device_and_model(tables):
+    names = [one[0] for one in tables["gap"]["rows"]]
+    assert names[0] == "all" and {"device host", "device pixel", "bert_mini"} <= set(names)
+
+
+def test_a_long_front_says_that_it_is_cut(tables):
+    assert "The first 60 of" in tables["front"]["text"]
+
+
+def test_what_the_data_do_not_support_is_not_there():
+    assert answers([], []) == []
+    cells = [row("ncnn", 10.0, key="a", artifact_bytes=None, peak_rss_mb=1, cosine=1)]
+    assert answers(cells, rank(cells)) == []
+
+
+def test_the_page_has_them(warehouse, tmp_path):
+    page = write_report(warehouse, tmp_path).read_text()
+    for name in ("wins", "changes", "gap", "regret", "effects", "front"):
+        assert f'id="answer-{name}"' in page

@@ -1,0 +1,153 @@
+"""Versions over time and the roofline as a reader meets them: tables, figures, `cellfarm series`."""
+
+from __future__ import annotations
+
+import json
+
+import duckdb
+import pytest
+from cellfarm.analysis.longitudinal import all_series
+from cellfarm.cli.operators import print_operators
+from cellfarm.cli.series import print_series
+from cellfarm.errors import UserError
+from cellfarm.project import Project
+from cellfarm.report import data, further, versions, write_report
+from cellfarm.report.answers import MOST_ROWS
+from cellfarm.warehouse import connect
+from cellfarm.warehouse.reading import history, operators
+
+from tests.support import synthetic_warehouse
+
+SLOWER = 1.5
+FACTS = {"cpu": "Synthetic", "peak": {"1": {"gflops": 80.0, "gb_s": 12.0, "method": "numpy"}}}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Project:
+    """litert in two versions, the newer one slower at everything; a device and models with their sizes."""
+    project = Project(tmp_path_factory.mktemp("project"))
+    project.results.mkdir()
+    synthetic_warehouse.create(project.warehouse)
+    with duckdb.connect(str(project.warehouse)) as connection:
+        connection.execute(
+            "INSERT INTO results SELECT * REPLACE ('2.10.0' AS library_version, key || 'n' AS key,"
+            f" path || 'n' AS path, latency_ms * {SLOWER} AS latency_ms,"
+            f" latency_ci_low_ms * {SLOWER} AS latency_ci_low_ms,"
+            f" latency_ci_high_ms * {SLOWER} AS latency_ci_high_ms)"
+            " FROM results WHERE library = 'litert'"
+        )
+        connection.execute(
+            "INSERT INTO operator_times SELECT * REPLACE (key || 'n' AS key, path || 'n' AS path,"
+            " CASE WHEN type = 'Conv' THEN ms + 1 ELSE ms END AS ms) FROM operator_times"
+            " SEMI JOIN (SELECT key FROM results WHERE library_version = '2.1.0') USING (key)"
+        )
+        connection.execute("INSERT INTO current_keys SELECT key FROM results WHERE key LIKE '%n'")
+        connection.execute("UPDATE results SET causes = json_object('model', model)")
+        connection.execute(
+            "INSERT INTO models_now SELECT DISTINCT model, model, 3500000, 600000000 FROM results"
+        )
+        connection.execute("UPDATE devices_now SET facts = ?", [json.dumps(FACTS)])
+    return project
+
+
+@pytest.fixture(scope="module")
+def found(project):
+    with connect(project.warehouse) as connection:
+        series = all_series(history(connection), {"litert": {"2.10.0": "2026-01-02"}})
+        keys = [point.key for one in series for point in one.points]
+        return series, operators(connection, keys)
+
+
+def test_the_warehouse_gives_a_series_for_each_setting(found):
+    series, profiles = found
+    assert {one.setting["library"] for one in series} == {"litert"} and len(series) == 6
+    for one in series:
+        assert [point.version for point in one.points] == ["2.1.0", "2.10.0"]
+        assert [step.ratio for step in one.steps] == pytest.approx([SLOWER])
+        assert one.points[1].released == "2026-01-02"
+    assert profiles and all(one.ms > 0 for rows in profiles.values() for one in rows)
+
+
+def test_steps_are_told_with_interval_rerun_and_operators(found):
+    series, profiles = found
+    steps, slow = versions.tables(series, profiles)
+    for table in (steps, slow):
+        assert 0 < len(table["rows"]) <= MOST_ROWS
+        assert all(len(line) == len(table["columns"]) for line in table["rows"])
+    first = dict(zip([name for name, _ in steps["columns"]], steps["rows"][0], strict=True))
+    assert first["Versions"] == "2.1.0 → 2.10.0" and first["Ratio"] == "1.50×"
+    assert first["Rerun"] == "not confirmed"
+    told = {line[-1] for line in steps["rows"]}
+    assert any(text.startswith("Conv +") for text in told)  # the cells with the fewest threads
+    assert "n/a" in told  # the others have no profile
+    assert [line[5:8] for line in slow["rows"]] == [["not yet", "1", "n/a"]] * 6
+    assert versions.tables([], {}) == []
+
+
+def test_a_figure_marks_steps_and_says_what_is_not_confirmed(found):
+    series, _ = found
+    (figure,) = versions.figures(series).values()
+    values = [row for rows in figure["datasets"].values() for row in rows]
+    assert {row["step"] for row in values if row["step"]} == {"+50 % ?"}
+    assert all(row["low_ms"] < row["latency_ms"] < row["high_ms"] for row in values)
+    assert "not confirmed by a rerun" in figure["title"]["subtitle"]
+
+
+def test_the_page_and_its_folder_have_them(project, tmp_path):
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts/series--gone.svg").write_text("of an earlier report")
+    page = write_report(project.warehouse, tmp_path).read_text()
+    for name in ("operator-types", "compute", "steps", "slowdowns"):
+        assert f'id="answer-{name}"' in page
+    drawn = {path.stem for path in (tmp_path / "charts").glob("*.svg")}
+    assert {"series--litert", "roofline--host-t1"} <= drawn and "series--gone" not in drawn
+
+
+def test_a_warehouse_of_one_version_and_no_sizes_has_neither(tmp_path):
+    warehouse = synthetic_warehouse.create(tmp_path / "w.duckdb")
+    page = write_report(warehouse, tmp_path / "out").read_text()
+    assert 'id="answer-steps"' not in page and 'id="answer-compute"' not in page
+    assert not list((tmp_path / "out/charts").glob("series--*"))
+
+
+def test_a_warehouse_without_models_is_an_older_one(tmp_path):
+    warehouse = synthetic_warehouse.create(tmp_path / "w.duckdb")
+    with duckdb.connect(str(warehouse)) as connection:
+        connection.execute("DROP VIEW models")
+    assert further.write(warehouse, None, tmp_path) == []
+    assert data.read(warehouse).cells
+
+
+def test_the_command_prints_steps_and_how_to_confirm_one(project, capsys):
+    print_series(project, "litert", "resnet50", flagged=False, points=True)
+    text = capsys.readouterr().out
+    assert "2 series of 4 versions, 2 steps" in text
+    assert "2.1.0 → 2.10.0" in text and "1.50×" in text and "level, ms" in text
+    assert "libraries=litert@2.1.0,litert@2.10.0" in text and "protocol=quick" in text
+
+
+@pytest.mark.parametrize(
+    ("library", "model", "says"),
+    [("litter", None, "did you mean 'litert'"), (None, "vgg16", "--model vgg16"),
+     ("ncnn", None, "there are: litert")],
+)  # fmt: skip
+def test_a_series_that_is_not_there_is_the_user_s_mistake(project, library, model, says):
+    with pytest.raises(UserError, match=says):
+        print_series(project, library, model, flagged=False, points=False)
+
+
+def test_the_operators_of_each_library_are_printed_side_by_side(project, capsys):
+    print_operators(project, "resnet50")
+    text = capsys.readouterr().out
+    assert "resnet50 (fp32, cpu, 1 thread, host), ms" in text and "depthwise" in text
+    assert "times as fast at most" in text
+    with pytest.raises(UserError, match="vgg16: no two libraries"):
+        print_operators(project, "vgg16")
+
+
+def test_one_version_is_no_series(tmp_path):
+    project = Project(tmp_path)
+    project.results.mkdir()
+    synthetic_warehouse.create(project.warehouse)
+    with pytest.raises(UserError, match=r"config/longitudinal\.yaml"):
+        print_series(project, None, None, flagged=False, points=False)

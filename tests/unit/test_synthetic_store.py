@@ -1,0 +1,36 @@
+"""The made-up results of the benchmarks are results to the product."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cellfarm.core.store import Store, read_header
+from cellfarm.warehouse import connect, load
+
+from benchmarks.synthetic_store import TINY, Size, SyntheticStore
+
+
+def test_they_load_with_as_many_cells_and_samples_as_their_size_says(tmp_path: Path) -> None:
+    made = SyntheticStore(tmp_path / "cells", TINY)
+    assert {read_header(path)["key"] for path in made.store.files()} == set(made.keys)
+    warehouse = tmp_path / "w.duckdb"
+    loaded = load(warehouse, Store(tmp_path / "cells"), made.keys, made.devices)
+    assert (loaded.added, loaded.unreadable) == (TINY.cells, [])
+    with connect(warehouse) as connection:
+        counts = connection.sql(
+            "SELECT (SELECT count(*) FROM cells), (SELECT count(*) FROM samples WHERE phase = 'warm'), "
+            "(SELECT count(*) FROM ratios WHERE NOT crosses_experiments)"
+        ).fetchall()
+    assert counts == [(TINY.cells, TINY.samples, TINY.cells)]
+    made.add_one()
+    assert load(warehouse, made.store, made.keys, made.devices).added == 1
+
+
+def test_what_cannot_run_has_no_samples(tmp_path: Path) -> None:
+    made = SyntheticStore(tmp_path / "cells", Size(models=4, libraries=10, devices=1, launches=2))
+    load(tmp_path / "w.duckdb", made.store, made.keys, made.devices)
+    with connect(tmp_path / "w.duckdb") as connection:
+        rows = connection.sql(
+            "SELECT status, count(*), count(samples) FROM cells GROUP BY 1 ORDER BY 1"
+        )
+        assert rows.fetchall() == [("ok", 39, 39), ("unsupported", 1, 0)]

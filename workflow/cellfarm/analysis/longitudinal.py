@@ -1,0 +1,261 @@
+"""The versions of a library as a series: where its latency steps, and what takes a slowdown back. Pure.
+
+A series holds one library, model and setting, measured under the same conditions, its versions in
+order. Steps are found as steady states are (see cellfarm.analysis.steady), by changepoints; here each point
+has an interval of its own, which weighs it.
+"""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .ranking import Row, ranks
+from .steps import LEAST_STEP, Level, Z, boundaries, levels
+from .versions import order
+
+#: What a series is of.
+SETTING = ("library", "model", "variant", "device", "processor", "threads", "protocol")
+#: A rerun may use another protocol.
+_RERUN = tuple(name for name in SETTING if name != "protocol")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A version's latency with its 95 % interval, in ms; `released` is a day, ISO 8601, if it is known."""
+
+    version: str
+    key: str
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    experiment: str | None
+    released: str | None = None
+
+    @property
+    def sigma(self) -> float:
+        """The standard deviation of the latency's logarithm."""
+        return math.log(self.high_ms / self.low_ms) / (2 * Z)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A new level, from the version `after` on; `before` is the last one at the old level.
+
+    `ratio` is the new level over the old one (1.2: 20 % slower), `low` and `high` its 95 % interval.
+    `confirmed` says whether another experiment, in which both versions were launched in the same rounds,
+    shows it too: one's interval lies wholly above the other's, the same way round.
+    """
+
+    position: int  # of `after` among the points
+    before: Point
+    after: Point
+    ratio: float
+    low: float
+    high: float
+    confirmed: bool
+
+    @property
+    def is_slowdown(self) -> bool:
+        return self.ratio > 1
+
+    @property
+    def crosses_experiments(self) -> bool:
+        """Whether the two versions were measured apart, so that the device may have changed."""
+        return self.before.experiment != self.after.experiment
+
+
+@dataclass(frozen=True)
+class Series:
+    """The versions of a library under one setting, in order.
+
+    `levels_ms` has one value for each point: the level that it belongs to. `left_out` are versions without
+    a latency that counts (unsupported, wrong, failed, flagged, without an interval), with why.
+    """
+
+    setting: Mapping[str, Any]
+    points: tuple[Point, ...]
+    levels_ms: tuple[float, ...]
+    steps: tuple[Step, ...]
+    left_out: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """A step up, and the step that took it back; `fixed` is None while the newest version has it.
+
+    `versions` are those measured that have it. `days` is how long the newest release had it; None
+    where a date is not known, or there is no fix.
+    """
+
+    step: Step
+    fixed: Step | None
+    versions: tuple[str, ...]
+    days: int | None
+
+
+def all_series(
+    rows: Iterable[Row],
+    released: Mapping[str, Mapping[str, str]] | None = None,
+    flagged: bool = False,
+) -> list[Series]:
+    """Every series that at least two versions make up.
+
+    Of several results of a version the newest that was not set aside counts; all others serve to confirm.
+    Where the model, the device, the protocol or the runner changed meanwhile, the series is of the
+    conditions that most versions were measured under, of several as common ones the latest.
+
+    Args:
+        rows: of the view `history`, with `conditions`: what must agree for two to be compared.
+        released: library -> version -> the day of its release.
+        flagged: take flagged results too.
+    """
+    rows = sorted(rows, key=lambda row: row["measured_at"])
+    by_setting, reruns = _grouped(rows, SETTING), _grouped(rows, _RERUN)
+    found = []
+    for place, group in by_setting.items():
+        setting = dict(zip(SETTING, place, strict=True))
+        dates = (released or {}).get(setting["library"], {})
+        chosen = _of_one_condition([row for row in group if not row["superseded"]])
+        points, left_out = _points(chosen, dates, flagged)
+        if len(points) > 1:
+            others = reruns[tuple(setting[name] for name in _RERUN)]
+            known = [row for row in others if ranks(row, flagged)]
+            found.append(_series(setting, points, left_out, known))
+    return sorted(found, key=lambda one: [str(one.setting[name]) for name in SETTING])
+
+
+def slowdowns(series: Series) -> list[Slowdown]:
+    """Every step up, with what became of it.
+
+    It is taken back by the first later level that is not above the one before it by more than LEAST_STEP.
+    """
+    return [_slowdown(series, step) for step in series.steps if step.is_slowdown]
+
+
+def _grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[name] for name in names)].append(row)
+    return groups
+
+
+def _of_one_condition(rows: Sequence[Row]) -> list[Row]:
+    """The newest result of each version, oldest measured first."""
+    groups: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
+    for row in rows:
+        groups[tuple(row["conditions"])][row["library_version"]] = row
+
+    def versions_and_time(one: Mapping[str, Row]) -> tuple[int, Any]:
+        return len(one), max(row["measured_at"] for row in one.values())
+
+    return list(max(groups.values(), key=versions_and_time, default={}).values())
+
+
+def _points(
+    rows: Sequence[Row], released: Mapping[str, str], flagged: bool
+) -> tuple[list[Point], dict[str, str]]:
+    points, left_out = [], {}
+    for row in sorted(rows, key=lambda row: order(row["library_version"])):
+        version = row["library_version"]
+        low_ms, high_ms = row["latency_ci_low_ms"], row["latency_ci_high_ms"]
+        if not ranks(row, flagged):
+            left_out[version] = _why(row)
+        elif low_ms is None or high_ms is None or not 0 < low_ms <= high_ms:
+            left_out[version] = "no interval"
+        else:
+            points.append(
+                Point(version, row["key"], row["latency_ms"], low_ms, high_ms, row["experiment"],
+                      released.get(version))
+            )  # fmt: skip
+    return points, left_out
+
+
+def _why(row: Row) -> str:
+    if row["status"] != "ok":
+        return str(row["status"])
+    return "emulated" if row["emulated"] else ", ".join(row["flags"] or ()) or "no latency"
+
+
+def _series(
+    setting: Mapping[str, Any],
+    points: Sequence[Point],
+    left_out: Mapping[str, str],
+    known: Sequence[Row],
+) -> Series:
+    logs = np.log([point.latency_ms for point in points])
+    sigmas = np.asarray([point.sigma for point in points])
+    starts = boundaries(logs, sigmas)
+    found = levels(logs, sigmas, starts)
+    steps = [
+        _step(points, start, one, two, known)
+        for start, (one, two) in zip(starts, itertools.pairwise(found), strict=True)
+    ]
+    flat = [math.exp(one.mean) for one in found for _ in range(one.count)]
+    return Series(setting, tuple(points), tuple(flat), tuple(steps), left_out)
+
+
+def _step(
+    points: Sequence[Point], start: int, one: Level, two: Level, known: Sequence[Row]
+) -> Step:
+    change = two.mean - one.mean
+    half = Z * math.hypot(one.error, two.error)
+    before, after = points[start - 1], points[start]
+    return Step(
+        position=start,
+        before=before,
+        after=after,
+        ratio=math.exp(change),
+        low=math.exp(change - half),
+        high=math.exp(change + half),
+        confirmed=_is_confirmed(before, after, change > 0, known),
+    )
+
+
+def _is_confirmed(before: Point, after: Point, slower: bool, known: Sequence[Row]) -> bool:
+    used = {before.experiment, after.experiment, None}
+    by_experiment: dict[str, dict[str, Row]] = defaultdict(dict)
+    for row in known:
+        if row["experiment"] not in used:
+            by_experiment[row["experiment"]][row["library_version"]] = row
+    pairs = [
+        (one, two)
+        for rows in by_experiment.values()
+        if (one := rows.get(before.version)) and (two := rows.get(after.version))
+    ]
+    return any(_is_above(two, one) if slower else _is_above(one, two) for one, two in pairs)
+
+
+def _is_above(one: Row, two: Row) -> bool:
+    low_ms, high_ms = one["latency_ci_low_ms"], two["latency_ci_high_ms"]
+    return low_ms is not None and high_ms is not None and low_ms > high_ms
+
+
+def _slowdown(series: Series, step: Step) -> Slowdown:
+    was_ms = series.levels_ms[step.position - 1]
+    fixed = next(
+        (
+            other
+            for other in series.steps
+            if other.position > step.position
+            and series.levels_ms[other.position] <= was_ms * (1 + LEAST_STEP)
+        ),
+        None,
+    )
+    end = fixed.position if fixed else len(series.points)
+    versions = tuple(point.version for point in series.points[step.position : end])
+    return Slowdown(step, fixed, versions, _days(step.after, fixed.after) if fixed else None)
+
+
+def _days(first: Point, last: Point) -> int | None:
+    if first.released is None or last.released is None:
+        return None
+    days = datetime.date.fromisoformat(last.released) - datetime.date.fromisoformat(first.released)
+    return days.days

@@ -1,0 +1,208 @@
+"""`cellfarm recommend`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .. import documents
+from ..configuration import DEFAULT_TOLERANCES
+from ..errors import UserError
+from ..project import Project
+from ..selection.comparisons import Results, read_results
+from ..selection.evaluation import Axis, Score, evaluate
+from ..selection.graphs import Graphs
+from ..selection.material import LEAST_MODELS, Graph, compared, examples_of, nothing_ranks, too_few
+from ..selection.questions import Choice, Question, Recommendation
+from ..selection.recommending import recommend
+from ..warehouse import connect
+
+SCHEMA = 1
+_UNKNOWN = "n/a"
+
+
+def print_recommendation(project: Project, question: Question, form: str) -> None:
+    """Answer a question as a table or as JSON.
+
+    Args:
+        question: its model is a name in models/ or the warehouse, or the path of an ONNX file.
+
+    Raises:
+        UserError: an unknown model, device or variant, or nothing to choose by.
+    """
+    results = _results(project, question)
+    _check_device(project, results, question.device)
+    graphs = Graphs(project)
+    model, graph = _model(project, results, graphs, question.model)
+    question = dataclasses.replace(question, model=model)
+    answer = recommend(results, question, graphs.of_models, graph)
+    if form == "json":
+        print(json.dumps({"schema": SCHEMA, **dataclasses.asdict(answer)}, indent=1))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(_table(answer))
+    for line in _told(answer):
+        console.print(f"  [dim]{escape(line)}[/]")
+
+
+def print_evaluation(project: Project, question: Question, form: str) -> None:
+    """What each way of choosing costs, as a table or as JSON.
+
+    Args:
+        question: its variant, processor and `flagged` alone count.
+
+    Raises:
+        UserError: an unknown variant, or too few data.
+    """
+    results = _results(project, question)
+    known = compared(results, question)
+    if not known:
+        raise UserError(nothing_ranks(results, question))
+    graphs = Graphs(project).of_models(sorted({one.ranking.model for one in known}))
+    examples = examples_of(results, known, graphs)
+    if len(graphs) < LEAST_MODELS:
+        raise UserError(too_few(known, len(graphs)))
+    axes: tuple[Axis, ...] = ("model", "device")
+    scores = {axis: evaluate(examples, axis) for axis in axes}
+    if form == "json":
+        told = {axis: [dataclasses.asdict(one) for one in found] for axis, found in scores.items()}
+        print(json.dumps({"schema": SCHEMA, **told}, indent=1))
+        return
+    console = Console(highlight=False, soft_wrap=True)
+    for axis, found in scores.items():
+        if found[0].mean is None:
+            console.print(f"Leave one {axis} out: not available, {found[0].left_out} {axis}")
+        else:
+            console.print(_scores(axis, found))
+
+
+def _results(project: Project, question: Question) -> Results:
+    if question.variant not in (None, *DEFAULT_TOLERANCES):
+        raise UserError(
+            f"--variant {question.variant}: expected one of {', '.join(DEFAULT_TOLERANCES)}"
+        )
+    with connect(project.warehouse) as connection:
+        return read_results(connection)
+
+
+def _check_device(project: Project, results: Results, device: str) -> None:
+    known = sorted({*results.devices, *(path.stem for path in project.devices.glob("*.yaml"))})
+    if device not in known:
+        raise UserError(
+            f"--device: unknown device '{device}'{documents.suggestion(device, known)}; there are: "
+            f"{', '.join(known)}"
+        )
+
+
+def _model(
+    project: Project, results: Results, graphs: Graphs, given: str
+) -> tuple[str, Callable[[], Graph]]:
+    """The name that a model has in the warehouse, and what reads its graph."""
+    path = Path(given)
+    if path.suffix.lower() == ".onnx":
+        if not path.is_file():
+            raise UserError(f"--model: there is no file {path}")
+        recipe = _recipe_of(project, path)
+        if recipe is None:
+            return given, lambda: graphs.of_file(path)
+        given = recipe
+    known = sorted({*results.models, *(file.stem for file in project.models.glob("*.yaml"))})
+    if given not in known:
+        raise UserError(
+            f"--model: unknown model '{given}'{documents.suggestion(given, known)}; there are: "
+            f"{', '.join(known)}, or the path of an ONNX file"
+        )
+    return given, lambda: graphs.of_model(given)
+
+
+def _recipe_of(project: Project, path: Path) -> str | None:
+    """The model that a file is, if it has been added."""
+    for recipe in sorted(project.models.glob("*.yaml")):
+        document = documents.load_yaml(recipe)
+        file = document.get("file") if isinstance(document, Mapping) else None
+        if file and (project.root / str(file)).resolve() == path.resolve():
+            return recipe.stem
+    return None
+
+
+def _table(answer: Recommendation) -> Table:
+    asked, first = answer.question, answer.choices[0]
+    threads = "1 thread" if answer.threads == 1 else f"{answer.threads} threads"
+    table = Table(
+        title=f"{asked.model} on {asked.device} ({asked.processor}, {threads}): "
+        f"{first.library} {first.library_version}, {first.variant}; {answer.source}",
+        title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim",
+    )  # fmt: skip
+    for name, side in (("", "right"), ("library", "left"), ("variant", "left"), ("ms", "right"),
+                       ("× best", "right"), ("95 % interval", "left"), ("MB", "right"),
+                       ("error", "right"), ("ran", "right")):  # fmt: skip
+        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    for place, choice in enumerate(answer.choices, start=1):
+        tied = bool(answer.ties) and (choice is first or choice.candidate in answer.ties)
+        table.add_row("1=" if tied else str(place), *_cells(choice, choice is first))
+    return table
+
+
+def _cells(choice: Choice, is_first: bool) -> list[str]:
+    interval = _UNKNOWN
+    if choice.low is not None and choice.high is not None:
+        interval = f"{choice.low:.2f} to {choice.high:.2f}"
+    return [
+        escape(f"{choice.library} {choice.library_version or ''}".strip()),
+        choice.variant,
+        _number(choice.latency_ms, ".2f"),
+        f"{choice.times_best:.2f}",
+        "" if is_first else interval,
+        _number(choice.size_mb, ".1f"),
+        _number(choice.error, ".1e"),
+        _UNKNOWN if choice.tried is None else f"{choice.ran} of {choice.tried}",
+    ]
+
+
+def _told(answer: Recommendation) -> list[str]:
+    """What stands below the table."""
+    lines = [f"{answer.source}: {'; '.join(answer.notes)}"]
+    if answer.ties:
+        lines.append(f"{answer.choices[0].candidate} cannot be told from {', '.join(answer.ties)}")
+    if answer.regret:
+        lines.append(f"expected regret: {_regret(answer.regret)}")
+    if answer.question.flagged:
+        lines.append("flagged results were taken for what they say: their latencies are in doubt")
+    return lines
+
+
+def _regret(score: Score) -> str:
+    axis = score.axis
+    if score.mean is None:
+        return f"not available, {score.left_out} {axis}"
+    return (
+        f"{_percent(score.mean)} (mean of {score.comparisons} comparisons, each of {score.left_out} "
+        f"{axis}s left out in turn; worst {_percent(score.worst)})"
+    )
+
+
+def _scores(axis: str, found: Sequence[Score]) -> Table:
+    table = Table(
+        title=f"Leave one {axis} out: {found[0].comparisons} comparisons, {found[0].left_out} {axis}s",
+        title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim",
+    )  # fmt: skip
+    table.add_column("chosen by")
+    for name in ("mean regret", "worst", "first does not run"):
+        table.add_column(name, justify="right")
+    for one in found:
+        table.add_row(one.strategy, _percent(one.mean), _percent(one.worst), str(one.refused))
+    return table
+
+
+def _percent(share: float | None) -> str:
+    return _UNKNOWN if share is None else f"{100 * share:.1f} %"
+
+
+def _number(value: float | None, form: str) -> str:
+    return _UNKNOWN if value is None else format(value, form)

@@ -1,0 +1,94 @@
+"""A side of a comparison: the results that a name on the command line stands for.
+
+ncnn@1.0.20261020       the newest results of that version in this project's warehouse
+other/cellfarm.duckdb   the current results of a warehouse
+config/mine.yaml        the results of that config's cells, as they are planned now
+3f9c2a...               the results of a run (`cellfarm runs` lists them)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ..configuration import load_file
+from ..errors import UserError
+from ..libraries import resolve
+from ..plan import make_plan
+from ..project import Project
+from ..warehouse import connect
+from ..warehouse.ratios import Measured, measured_launches
+
+_RUN = re.compile(r"[0-9a-f]{6,20}")
+_COLUMNS = (
+    "key", "model", "library", "library_version", "variant", "device", "processor", "threads",
+    "protocol", "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms",
+    "emulated", "flags", "experiment", "epoch_ms(measured_at) AS measured_at", "causes",
+)  # fmt: skip
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Side:
+    """The results of one side; `launches` are their samples by key, for those that have a latency."""
+
+    name: str
+    warehouse: Path
+    rows: list[Row]
+    launches: Mapping[str, Measured]
+
+
+def open_side(project: Project, name: str) -> Side:
+    """Find out what a name stands for, and read its results.
+
+    Raises:
+        UserError: it stands for nothing, or there are no results.
+    """
+    path = Path(name)
+    if path.suffix == ".duckdb":
+        return _read(name, path, "SELECT {columns} FROM cells", [])
+    if path.suffix in (".yaml", ".yml"):
+        plan = make_plan(project, load_file(project, path))
+        keys = [planned.key for planned in plan.cells]
+        return _read(name, project.warehouse, f"{_HISTORY} AND list_contains(?, key)", [keys])
+    if "@" in name:
+        library, version = resolve(name)
+        where = f"{_HISTORY} AND library = ? AND library_version = ? {_NEWEST}"
+        return _read(name, project.warehouse, where, [library, version])
+    if _RUN.fullmatch(name):
+        where = f"{_HISTORY} AND starts_with(experiment, ?)"
+        return _read(name, project.warehouse, where, [name])
+    raise UserError(
+        f"{name}: expected library@version, a warehouse (.duckdb), a config (.yaml) or a run "
+        "(`cellfarm runs` lists them)"
+    )
+
+
+_HISTORY = "SELECT {columns} FROM history WHERE NOT superseded"
+#: Of several results of a cell, as it was measured again after a change, the last one.
+_NEWEST = (
+    "QUALIFY row_number() OVER (PARTITION BY model, variant, device, processor, threads, protocol "
+    "ORDER BY measured_at DESC) = 1"
+)
+
+
+def _read(name: str, warehouse: Path, select: str, values: list[Any]) -> Side:
+    with connect(warehouse) as connection:
+        rows = _rows(connection.execute(select.format(columns=", ".join(_COLUMNS)), values))
+        if not rows:
+            raise UserError(f"{name}: no results in {warehouse}")
+        keys = sorted(row["key"] for row in rows if row["latency_ms"] is not None)
+        return Side(name, warehouse.resolve(), rows, measured_launches(connection, keys))
+
+
+def _rows(relation: duckdb.DuckDBPyConnection) -> list[Row]:
+    columns = [one[0] for one in relation.description or ()]
+    found = [dict(zip(columns, row, strict=True)) for row in relation.fetchall()]
+    return [{**row, "causes": json.loads(row["causes"] or "{}")} for row in found]

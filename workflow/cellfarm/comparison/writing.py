@@ -1,0 +1,120 @@
+"""A comparison as a table for a terminal, as Markdown for a pull request, as JSON for a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .verdicts import FASTER, NOT_COMPARABLE, SAME, SLOWER, Comparison, Verdict
+
+SCHEMA = 1
+_ORDER = (SLOWER, FASTER, SAME, NOT_COMPARABLE)
+
+
+def as_json(comparison: Comparison) -> str:
+    document = {
+        "schema": SCHEMA,
+        "first": comparison.first,
+        "second": comparison.second,
+        "threshold": comparison.threshold,
+        "counts": comparison.counts,
+        "regressions": len(comparison.regressions),
+        "cells": [
+            {
+                **one.cell,
+                "verdict": one.verdict,
+                "reason": one.reason,
+                "is_regression": one.is_regression(comparison.threshold),
+                "first_ms": one.first_ms,
+                "second_ms": one.second_ms,
+                "ratio": one.ratio,
+                "ratio_ci_low": one.low,
+                "ratio_ci_high": one.high,
+                "same_experiment": one.is_paired,
+            }
+            for one in comparison.verdicts
+        ],
+        "only_first": [_named(row) for row in comparison.only_first],
+        "only_second": [_named(row) for row in comparison.only_second],
+    }
+    return json.dumps(document, indent=1, ensure_ascii=False) + "\n"
+
+
+def as_markdown(comparison: Comparison) -> str:
+    lines = [
+        f"**{_escaped(comparison.second)}** against **{_escaped(comparison.first)}**: {summary(comparison)}",
+        "",
+        "| cell | first, ms | second, ms | ratio | 95 % interval | verdict |",
+        "|---|---:|---:|---:|---|---|",
+    ]
+    for one in sorted_verdicts(comparison):
+        verdict = f"**{one.verdict}**" if one.is_regression(comparison.threshold) else one.verdict
+        reason = f": {one.reason}" if one.reason else ""
+        cells = (label(one.cell), _ms(one.first_ms), _ms(one.second_ms), _times(one.ratio),
+                 interval(one), f"{verdict}{reason}")  # fmt: skip
+        lines.append(f"| {' | '.join(_escaped(cell, '**' in cell) for cell in cells)} |")
+    for side, rows in ((comparison.first, comparison.only_first),
+                       (comparison.second, comparison.only_second)):  # fmt: skip
+        if rows:
+            lines += ["", f"Only in {_escaped(side)}: {len(rows)} cells."]
+    lines += ["", _METHOD]
+    return "\n".join(lines) + "\n"
+
+
+_METHOD = (
+    "The ratio is the second's median warm latency over the first's: round by round where both were "
+    "measured in one experiment (Hodges-Lehmann, Wilcoxon), otherwise of the launches' medians through "
+    "the calibration load (Welch). Slower and faster: the whole interval is on one side of 1."
+)
+
+
+def summary(comparison: Comparison) -> str:
+    """`2 slower, 1 faster, 12 same, 3 not comparable; 1 regression of more than 5 %`."""
+    counts = ", ".join(f"{count} {name}" for name, count in comparison.counts.items() if count)
+    number = len(comparison.regressions)
+    regressions = "no regression" if not number else f"{number} regression{'s' * (number > 1)}"
+    return f"{counts or 'no cell in both'}; {regressions} of more than {100 * comparison.threshold:g} %"
+
+
+def sorted_verdicts(comparison: Comparison) -> list[Verdict]:
+    """Slower ones first, the slowest at the top."""
+    return sorted(
+        comparison.verdicts, key=lambda one: (_ORDER.index(one.verdict), -(one.ratio or 0))
+    )
+
+
+def label(cell: Mapping[str, Any]) -> str:
+    first, second = cell["versions"]
+    version = first if first == second else f"{first} → {second}"
+    setting = f"{cell['variant']} {cell['processor']} t{cell['threads']} {cell['device']}"
+    return f"{cell['model']} · {cell['library']} {version} · {setting}"
+
+
+def interval(one: Verdict) -> str:
+    if one.low is None or one.high is None:
+        return "n/a"
+    across = "" if one.is_paired else " ⇄"
+    return f"{one.low:.3f} to {one.high:.3f}{across}"
+
+
+def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("model", "library", "library_version", "variant", "device", "processor", "threads",
+             "protocol", "status")  # fmt: skip
+    return {name: row[name] for name in names}
+
+
+def _ms(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.4g}"
+
+
+def _times(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _escaped(text: str, is_bold: bool = False) -> str:
+    """Text that stays one cell of a table, and brings no markup of its own."""
+    plain = " ".join(text.split())
+    for character in "\\|<`[" if is_bold else "\\|<`[*_":
+        plain = plain.replace(character, f"\\{character}")
+    return plain

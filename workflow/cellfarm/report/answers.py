@@ -1,0 +1,172 @@
+"""The section on what a choice is worth: who wins, what the others cost, what else changes latency."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from cellfarm.analysis.effects import effects
+from cellfarm.analysis.fragmentation import changes, decided, entropy_bits, shares
+from cellfarm.analysis.gap import gaps, regrets, spread
+from cellfarm.analysis.pareto import error, front
+from cellfarm.analysis.ranking import Ranking
+from cellfarm.report.data import Cell
+from cellfarm.report.wording import count, milliseconds, percent, scientific, significant, times
+
+#: Rows of a table that a person may still read on a page; the warehouse has all.
+MOST_ROWS = 60
+#: A distribution of fewer ratios than this is listed by its range alone.
+_ENOUGH = 3
+
+Table = dict[str, Any]
+
+
+def answers(cells: Sequence[Cell], rankings: Sequence[Ranking]) -> list[Table]:
+    """Tables for the page: heading, what it says, columns, rows, n. Those without a row are left out.
+
+    Args:
+        cells: with the columns of the view `cells`.
+        rankings: of those that rank.
+    """
+    tables = [
+        _wins(rankings),
+        _changes(rankings),
+        _gaps(rankings),
+        _regrets(rankings),
+        _effects(cells),
+        _fronts(cells),
+    ]
+    return [table for table in tables if table["rows"]]
+
+
+def _wins(rankings: Sequence[Ranking]) -> Table:
+    found = shares(rankings)
+    bits = entropy_bits(found)
+    most = math.log2(len(found)) if len(found) > 1 else 0.0
+    told = (
+        f" Entropy of the winner: {significant(bits, 2)} bits, of {significant(most, 2)} if all "
+        f"{len(found)} won alike."
+        if bits is not None and most
+        else ""
+    )
+    return {
+        "id": "wins",
+        "heading": "Who wins how often",
+        "text": "Of the comparisons that the intervals decide; a tie of two counts as half a win for "
+        f"each.{told}",
+        "n": count(len(decided(rankings)), "comparison"),
+        "columns": [("Library", False), ("Wins", True), ("Share", True), ("Beyond doubt", True)],
+        "rows": [
+            [one.library, significant(one.wins), percent(one.share), str(one.sole)] for one in found
+        ],
+    }
+
+
+def _changes(rankings: Sequence[Ranking]) -> Table:
+    found = [one for one in changes(rankings) if one.pairs]
+    return {
+        "id": "changes",
+        "heading": "How the winner changes",
+        "text": "Pairs of comparisons that differ in one thing only: how often no library wins both. Ties "
+        "that share a library do not count as a change.",
+        "n": count(sum(one.pairs for one in found), "pair"),
+        "columns": [("What differs", False), ("Pairs", True), ("Another winner", True),
+                    ("Share", True)],
+        "rows": [[one.axis, str(one.pairs), str(one.changed), percent(one.share)] for one in found],
+    }  # fmt: skip
+
+
+def _gaps(rankings: Sequence[Ranking]) -> Table:
+    found = gaps(rankings)
+    groups: dict[str, list[float]] = defaultdict(list)
+    seconds: dict[str, list[float]] = defaultdict(list)
+    several = len({one.ranking.device for one in found}) > 1
+    for one in found:
+        names = ["all", *([f"device {one.ranking.device}"] if several else []), one.ranking.model]
+        for name in names:
+            groups[name].append(one.worst)
+            seconds[name].append(one.second)
+    rows = []
+    for name, values in list(groups.items())[:MOST_ROWS]:
+        whole, second = spread(values), spread(seconds[name])
+        if whole and second:
+            rows.append([name, str(whole.count), times(second.median), times(whole.median),
+                         times(whole.largest)])  # fmt: skip
+    return {
+        "id": "gap",
+        "heading": "Best against the rest",
+        "text": "How many times as long the second and the slowest library take as the fastest; medians "
+        "over comparisons, and the widest gap.",
+        "n": count(len(found), "comparison"),
+        "columns": [("Of", False), ("Comparisons", True), ("Second", True), ("Slowest", True),
+                    ("Widest", True)],
+        "rows": rows,
+    }  # fmt: skip
+
+
+def _regrets(rankings: Sequence[Ranking]) -> Table:
+    found = regrets(rankings)
+    return {
+        "id": "regret",
+        "heading": "One library everywhere",
+        "text": "How much longer it takes than the best for each: geometric mean and worst, where it runs "
+        "and ranks. What it does not run is no number: it is missing from the covered ones.",
+        "n": count(found[0].comparisons if found else 0, "comparison"),
+        "columns": [("Library", False), ("Covered", True), ("Mean regret", True), ("Worst", True)],
+        "rows": [
+            [one.library, f"{one.covered} of {one.comparisons}", percent(one.mean),
+             percent(one.worst)]
+            for one in found
+        ],
+    }  # fmt: skip
+
+
+def _effects(cells: Sequence[Cell]) -> Table:
+    found = effects(cells)
+    rows = []
+    for one in found:
+        ordered = sorted(one.ratios)
+        middle = spread(ordered)
+        assert middle is not None
+        typical = times(middle.median) if len(ordered) >= _ENOUGH else "n/a"
+        rows.append([one.what, str(len(ordered)), times(ordered[0]), typical, times(ordered[-1])])
+    return {
+        "id": "effects",
+        "heading": "Library, variant, processor, threads",
+        "text": "What changing one thing does to latency: ratios between cells that differ in that alone. "
+        "Above 1, the change makes it faster; of two libraries the slower stands over the faster. A "
+        f"median of fewer than {_ENOUGH} is not given.",
+        "n": count(sum(len(one.ratios) for one in found), "pair"),
+        "columns": [("Change", False), ("Pairs", True), ("Least", True), ("Median", True),
+                    ("Most", True)],
+        "rows": rows,
+    }  # fmt: skip
+
+
+def _fronts(cells: Sequence[Cell]) -> Table:
+    groups: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
+    for cell in cells:
+        groups[cell["model"], cell["device"]].append(cell)
+    rows = []
+    for (model, device), group in groups.items():
+        best = sorted(front(group), key=lambda cell: cell["latency_ms"])
+        rows += [
+            [model, device, f"{cell['library']} {cell['variant']} {cell['processor']} "
+             f"t{cell['threads']}", milliseconds(cell["latency_ms"]),
+             f"{significant(cell['artifact_bytes'] / 1e6)} MB",
+             f"{significant(cell['peak_rss_mb'])} MB", scientific(error(cell))]
+            for cell in best
+        ]  # fmt: skip
+    return {
+        "id": "front",
+        "heading": "Speed, size, memory, error",
+        "text": "The cells that no other of the same model and device equals or beats in all four. The "
+        "error is 1 less the cosine with FP32, on held-out inputs where there are any."
+        + (f" The first {MOST_ROWS} of {len(rows)}." if len(rows) > MOST_ROWS else ""),
+        "n": count(len(rows), "cell"),
+        "columns": [("Model", False), ("Device", False), ("Cell", False), ("Latency", True),
+                    ("Artifact", True), ("Peak memory", True), ("Error", True)],
+        "rows": rows[:MOST_ROWS],
+    }  # fmt: skip

@@ -1,0 +1,74 @@
+"""What the page says beyond single cells: operators across libraries, the roofline, versions over time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from cellfarm.analysis.longitudinal import all_series
+from cellfarm.analysis.roofline import Roof, Size, spots
+from cellfarm.libraries import all_libraries
+from cellfarm.report import compute, figures, potential, versions
+from cellfarm.report.answers import Table
+from cellfarm.report.panels import Arrangement
+from cellfarm.warehouse.reading import history, operators
+
+#: How the names of these figures begin.
+_FIGURES = {"series", "roofline"}
+
+
+def write(warehouse: Path, arrangement: Arrangement, folder: Path) -> list[Table]:
+    """Write the figures to `folder`; the tables for the page (see cellfarm.report.answers).
+
+    Raises:
+        duckdb.Error: the warehouse cannot be read.
+    """
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        if not _has(connection, "models"):
+            return []  # of an older version
+        found = all_series(history(connection), released())
+        keys = [cell["key"] for cell in arrangement.cells]
+        keys += [point.key for one in found for point in one.points]
+        profiles = operators(connection, keys)
+        sizes, roofs = _sizes(connection), read_roofs(connection)
+        ids = dict(connection.execute("SELECT key, causes->>'model' FROM cells").fetchall())
+    cells = [{**cell, "model_id": ids.get(cell["key"])} for cell in arrangement.cells]
+    seen = spots(cells, sizes, roofs)
+    drawn = versions.figures(found) | compute.figures(seen, roofs, arrangement.labels)
+    for name, figure in drawn.items():
+        figures.save(figure, folder, name, arrangement)
+    figures.remove_stale(folder, _FIGURES, list(drawn))
+    return [
+        *potential.tables(cells, profiles),
+        *compute.tables(seen),
+        *versions.tables(found, profiles),
+    ]
+
+
+def released() -> dict[str, dict[str, str]]:
+    """Library -> version -> the day of its release, as far as library.yaml says."""
+    return {name: library.released for name, library in all_libraries().items()}
+
+
+def read_roofs(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], Roof]:
+    """What was measured of each device, by number of threads."""
+    found = {}
+    for device, text in connection.execute("FROM devices").fetchall():
+        for threads, peak in (json.loads(text).get("peak") or {}).items():
+            found[device, int(threads)] = Roof(peak["gflops"], peak["gb_s"])
+    return found
+
+
+def _sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, Size]:
+    rows = connection.execute("SELECT id, parameters, flops FROM models").fetchall()
+    return {model_id: Size(parameters, flops) for model_id, parameters, flops in rows}
+
+
+def _has(connection: duckdb.DuckDBPyConnection, view: str) -> bool:
+    rows: list[Any] = connection.execute(
+        "SELECT 1 FROM duckdb_views() WHERE view_name = ?", [view]
+    ).fetchall()
+    return bool(rows)

@@ -1,0 +1,72 @@
+"""Operators across libraries: where each spends its time, and what the best of each would give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cellfarm.analysis.operators import Operators, Potential, potentials, shares
+from cellfarm.analysis.ranking import Row
+from cellfarm.report.answers import MOST_ROWS, Table
+from cellfarm.report.wording import count, milliseconds, percent, times
+
+#: Types of operators that are named for each library.
+_NAMED = 6
+
+
+def tables(cells: Sequence[Row], operators: Mapping[str, Operators]) -> list[Table]:
+    """The tables for the page (see cellfarm.report.answers); those without a row are left out."""
+    made = [_types(cells, operators), _potential(potentials(cells, operators))]
+    return [table for table in made if table["rows"]]
+
+
+def _types(cells: Sequence[Row], operators: Mapping[str, Operators]) -> Table:
+    rows = []
+    for library, found in shares(cells, operators).items():
+        most = list(found.items())[:_NAMED]
+        rows.append([library, ", ".join(f"{kind} {percent(part)}" for kind, part in most)])
+    return {
+        "id": "operator-types",
+        "heading": "Where each library spends its time",
+        "text": "The share of an inference's operators by type: medians over the library's cells, which "
+        "therefore do not add up to the whole.",
+        "n": count(len(rows), "library"),
+        "columns": [("Library", False), ("Share of the operators' time", False)],
+        "rows": rows,
+    }
+
+
+def _potential(found: Sequence[Potential]) -> Table:
+    ordered = sorted(found, key=lambda one: -one.gain)
+    rows = [
+        [one.setting["model"], _setting(one), one.best, milliseconds(one.best_ms),
+         milliseconds(one.composed_ms), times(one.gain), percent(one.unmatched), _wins(one),
+         ", ".join(one.left_out) or "none"]
+        for one in ordered
+    ]  # fmt: skip
+    cut = f" The first {MOST_ROWS} of {len(rows)}." if len(rows) > MOST_ROWS else ""
+    return {
+        "id": "potential",
+        "heading": "Each operator from its best library",
+        "text": "The operators' sum of the best library against a composition: of every convolution and "
+        "matrix product the shortest time that any library takes for it, matched by the order of execution "
+        "and, in parallel branches, by time; of all other operators together the shortest. An upper bound "
+        "of what could be gained, as far as the matching is right: nobody "
+        "can put libraries together without converting layouts, and what one fuses into a convolution is "
+        f"missing from its rest. Libraries that execute another sequence are not matched.{cut}",
+        "n": count(len(rows), "comparison"),
+        "columns": [("Model", False), ("Setting", False), ("Best library", False), ("Its sum", True),
+                    ("Composed", True), ("Gain, at most", True), ("Not matched", True),
+                    ("Operators won", False), ("Other sequence", False)],
+        "rows": rows[:MOST_ROWS],
+    }  # fmt: skip
+
+
+def _setting(one: Potential) -> str:
+    found = one.setting
+    return f"{found['variant']} {found['processor']} t{found['threads']} {found['device']}"
+
+
+def _wins(one: Potential) -> str:
+    """`ncnn 12, litert 8`, most first."""
+    ordered = sorted(one.wins.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{library} {number}" for library, number in ordered)

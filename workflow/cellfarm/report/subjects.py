@@ -1,0 +1,46 @@
+"""The panels of one model and of one device: what the numbers say of it alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import jinja2
+
+from cellfarm.analysis.ranking import Ranking, ranks
+from cellfarm.report import facts
+from cellfarm.report.answers import answers
+from cellfarm.report.data import Measurements
+from cellfarm.report.findings import told
+from cellfarm.report.wording import count
+
+KINDS = ("model", "device")
+
+
+def subjects(
+    measured: Measurements, rankings: Sequence[Ranking], environment: jinja2.Environment
+) -> dict[str, str]:
+    """The HTML of every model and device that has cells: `model/resnet50` -> its panel.
+
+    Args:
+        rankings: of those that rank.
+    """
+    template = environment.get_template("subject.html.j2")
+    found = {}
+    for kind in KINDS:
+        for name in sorted({str(cell[kind]) for cell in measured.cells}):
+            cells = [cell for cell in measured.cells if cell[kind] == name]
+            own = [ranking for ranking in rankings if getattr(ranking, kind) == name]
+            sentences = told(cells, own)
+            found[f"{kind}/{name}"] = template.render(
+                kind=kind,
+                name=name,
+                lead=sentences[0],
+                more=sentences[1:],
+                cells=len(cells),
+                ranked=sum(1 for cell in cells if ranks(cell)),
+                statuses=facts.statuses(cells),
+                facts=facts.flat(measured.devices.get(name, {})) if kind == "device" else [],
+                answers=answers(cells, own),
+                count=count,
+            )
+    return found

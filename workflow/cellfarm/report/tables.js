@@ -1,0 +1,64 @@
+// Tables of facts: sorted by a click on a heading, and to be had as CSV.
+window.cellfarm.then((shared) => {
+  "use strict";
+  const { el } = shared;
+
+  // "1,240 ms" and "−3.4 %" by their number; what is unknown stands last in either direction.
+  const key = (text) => {
+    const found = /^[\s+≤◆]*([-−]?[\d,]*\.?\d+(?:e-?\d+)?)/.exec(text);
+    return found ? Number(found[1].replace("−", "-").replaceAll(",", "")) : text.trim();
+  };
+  const unknown = (text) => ["", "n/a", "not available"].includes(text.trim());
+  const order = (a, b, direction) => {
+    if (unknown(a) || unknown(b)) return unknown(a) - unknown(b);
+    const [left, right] = [key(a), key(b)];
+    if (typeof left === "number" && typeof right === "number") return direction * (left - right);
+    return direction * String(a).localeCompare(String(b));
+  };
+
+  const cell = (value) => {
+    const text = value === null || value === undefined ? "" : String(value);
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+  const download = (name, lines) => {
+    const text = lines.map((line) => line.map(cell).join(",")).join("\n");
+    const link = el("a", { href: URL.createObjectURL(new Blob([`${text}\n`], { type: "text/csv" })), download: `${name}.csv` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+  };
+
+  const button = (name, lines) => {
+    const made = el("button", { type: "button", class: "csv" }, "CSV");
+    made.addEventListener("click", () => download(name, lines()));
+    return made;
+  };
+
+  // Headings become buttons; `sorted` is called with a column's number and a direction.
+  const sortable = (table, sorted, state = {}) => {
+    [...table.tHead.rows].at(-1).querySelectorAll("th").forEach((th, i) => {
+      const press = el("button", { type: "button" }, th.textContent);
+      const now = state.column === i ? state.direction : 0;
+      th.setAttribute("aria-sort", now > 0 ? "ascending" : now < 0 ? "descending" : "none");
+      press.addEventListener("click", () => sorted(i, state.column === i ? -state.direction : 1));
+      th.replaceChildren(press);
+    });
+  };
+
+  // A table that is all there: its rows are put in another order.
+  const enhance = (table) => {
+    const texts = (row) => [...row.cells].map((one) => one.textContent.trim());
+    const state = {};
+    const sort = (column, direction) => {
+      Object.assign(state, { column, direction });
+      const rows = [...table.tBodies[0].rows].sort((a, b) => order(texts(a)[column], texts(b)[column], direction));
+      table.tBodies[0].append(...rows);
+      sortable(table, sort, state);
+      table.tHead.querySelectorAll("th button")[column].focus();
+    };
+    sortable(table, sort, state);
+    table.parentElement.after(button(table.dataset.name, () => [...table.rows].map(texts)));
+  };
+
+  Object.assign(shared, { order, download, sortable, csvButton: button, enhance });
+  document.querySelectorAll("#answers .facts-table").forEach(enhance);
+});

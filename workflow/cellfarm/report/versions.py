@@ -1,0 +1,187 @@
+"""Libraries over their versions: the tables of steps and slowdowns, and a figure for each library."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from cellfarm.analysis.longitudinal import Point, Series, Slowdown, Step, slowdowns
+from cellfarm.analysis.operators import Operators, differences
+from cellfarm.report.answers import MOST_ROWS, Table
+from cellfarm.report.marks import Chart
+from cellfarm.report.wording import UNKNOWN, count, signed_percent, significant, times
+
+#: Types of operators that are named beside a step.
+_NAMED = 3
+#: A figure with more plots than this is a poster.
+MOST_PLOTS = 24
+_PLOT_WIDTH, _PLOT_HEIGHT = 330, 150
+_NOT_CONFIRMED = "not confirmed"
+
+
+def tables(found: Sequence[Series], operators: Mapping[str, Operators]) -> list[Table]:
+    """The tables for the page (see cellfarm.report.answers); those without a row are left out.
+
+    Args:
+        operators: by key of a cell, for what accounts for a step.
+    """
+    made = [steps_table(found, operators), slowdowns_table(found)]
+    return [table for table in made if table["rows"]]
+
+
+def steps_table(found: Sequence[Series], operators: Mapping[str, Operators]) -> Table:
+    rows = [
+        [one.setting["library"], one.setting["model"], setting(one), between(step),
+         times(step.ratio), f"{times(step.low)} to {times(step.high)}", confirmation(step),
+         accounted(step, operators)]
+        for one in found
+        for step in one.steps
+    ]  # fmt: skip
+    return {
+        "id": "steps",
+        "heading": "Steps between versions",
+        "text": "Where the latency of a library changes its level from one measured version to the next, "
+        "found by changepoints that weigh each version by its interval: the new level over the old one, "
+        "above 1 slower. Confirmed: another experiment with both versions shows it too. The operators are "
+        "those whose time changed most, from one profile on either side. "
+        f"Charts: charts/series--*.svg.{_cut(rows)}",
+        "n": f"{len(found)} series",
+        "columns": [("Library", False), ("Model", False), ("Setting", False), ("Versions", False),
+                    ("Ratio", True), ("95 % interval", True), ("Rerun", False),
+                    ("Operators", False)],
+        "rows": rows[:MOST_ROWS],
+    }  # fmt: skip
+
+
+def slowdowns_table(found: Sequence[Series]) -> Table:
+    rows = [
+        [one.setting["library"], one.setting["model"], setting(one), slow.step.after.version,
+         signed_percent(slow.step.ratio - 1), *lasted(slow), confirmation(slow.step)]
+        for one in found
+        for slow in slowdowns(one)
+    ]  # fmt: skip
+    return {
+        "id": "slowdowns",
+        "heading": "Slowdowns, and how long they lasted",
+        "text": "Every step up. It is taken back by the first later level that is not above the one before "
+        "it; counted are the measured versions that have it, and the days from the release that brought it "
+        f"to the one that took it back.{_cut(rows)}",
+        "n": count(len(rows), "slowdown"),
+        "columns": [("Library", False), ("Model", False), ("Setting", False), ("Since", False),
+                    ("Slower by", True), ("Taken back in", False), ("Versions", True),
+                    ("Days", True), ("Rerun", False)],
+        "rows": rows[:MOST_ROWS],
+    }  # fmt: skip
+
+
+def setting(one: Series) -> str:
+    """`fp32 cpu t1 host quick`."""
+    found = one.setting
+    return (
+        f"{found['variant']} {found['processor']} t{found['threads']} {found['device']} "
+        f"{found['protocol']}"
+    )
+
+
+def between(step: Step) -> str:
+    """The versions on either side; `⇄` where they were measured in different experiments."""
+    across = " ⇄" if step.crosses_experiments else ""
+    return f"{step.before.version} → {step.after.version}{across}"
+
+
+def confirmation(step: Step) -> str:
+    return "confirmed" if step.confirmed else _NOT_CONFIRMED
+
+
+def lasted(slow: Slowdown) -> list[str]:
+    """The version that took it back, how many measured versions have it, and for how many days."""
+    return [
+        slow.fixed.after.version if slow.fixed else "not yet",
+        str(len(slow.versions)),
+        UNKNOWN if slow.days is None else str(slow.days),
+    ]
+
+
+def accounted(step: Step, operators: Mapping[str, Operators]) -> str:
+    """The types of operators whose time changed most: `Conv +1.20 ms, Add −0.10 ms`; n/a without both
+    profiles."""
+    before, after = operators.get(step.before.key), operators.get(step.after.key)
+    if not before or not after:
+        return UNKNOWN
+    changed = [one for one in differences(before, after)[:_NAMED] if one.ms]
+    return ", ".join(f"{one.type} {_signed(one.ms)} ms" for one in changed) or UNKNOWN
+
+
+def figures(found: Sequence[Series]) -> dict[str, dict[str, Any]]:
+    """Name -> figure: for each library a plot for every model and setting, with its interval at each
+    version, the levels, and the steps."""
+    made = {}
+    ordered = sorted(found, key=lambda one: str(one.setting["library"]))
+    for library, group in itertools.groupby(ordered, key=lambda one: one.setting["library"]):
+        series = list(group)
+        plots = [_plot(one) for one in series[:MOST_PLOTS]]
+        chart = alt.concat(*plots, columns=2, spacing=24)
+        spec: dict[str, Any] = chart.to_dict()
+        spec.pop("config", None)
+        left_out = f", the first {MOST_PLOTS}" if len(series) > MOST_PLOTS else ""
+        spec["title"] = {
+            "text": f"{library}: warm latency over its versions, median with its 95 % interval",
+            "subtitle": f"{len(series)} series{left_out}; grey: levels; dashed: a step; "
+            "?: not confirmed by a rerun",
+            "offset": 14,
+        }
+        made[f"series--{library}"] = spec
+    return made
+
+
+def _plot(one: Series) -> Chart:
+    steps = {step.position: step for step in one.steps}
+    rows = [
+        _row(point, level_ms, steps.get(position))
+        for position, (point, level_ms) in enumerate(zip(one.points, one.levels_ms, strict=True))
+    ]
+    versions = [point.version for point in one.points]
+    base = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=alt.X("version:N", sort=versions, axis=alt.Axis(title=None, labelAngle=-50))
+    )
+    marked = base.transform_filter("isValid(datum.step)")
+    layers = alt.layer(
+        base.mark_line(style="faint", interpolate="step", strokeWidth=2).encode(y=_y("level_ms")),
+        base.mark_rule(strokeWidth=2).encode(y=_y("low_ms"), y2="high_ms:Q"),
+        base.mark_point(filled=True, size=45, opacity=1).encode(y=_y("latency_ms")),
+        marked.mark_rule(strokeDash=[4, 3]),
+        marked.mark_text(style="value", align="left", dx=3).encode(
+            text="step:N", y=alt.value(6)
+        ),
+    )  # fmt: skip
+    title = {"text": str(one.setting["model"]), "subtitle": setting(one), "fontSize": 12}
+    return layers.properties(width=_PLOT_WIDTH, height=_PLOT_HEIGHT, title=title)
+
+
+def _row(point: Point, level_ms: float, step: Step | None) -> dict[str, Any]:
+    text = None
+    if step:
+        text = signed_percent(step.ratio - 1) + ("" if step.confirmed else " ?")
+    return {
+        "version": point.version,
+        "latency_ms": point.latency_ms,
+        "low_ms": point.low_ms,
+        "high_ms": point.high_ms,
+        "level_ms": level_ms,
+        "step": text,
+    }
+
+
+def _y(field: str) -> alt.Y:
+    return alt.Y(f"{field}:Q", title="latency, ms", scale=alt.Scale(zero=False))
+
+
+def _signed(ms: float) -> str:
+    return f"{'−' if ms < 0 else '+'}{significant(abs(ms))}"
+
+
+def _cut(rows: Sequence[Any]) -> str:
+    return f" The first {MOST_ROWS} of {len(rows)}." if len(rows) > MOST_ROWS else ""

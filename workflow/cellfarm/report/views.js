@@ -1,0 +1,71 @@
+// What is there already and only shown or hidden: the table of winners, and the panels of one model or device.
+window.cellfarm.then((shared) => {
+  "use strict";
+  const { report, cells, enhance, onView } = shared;
+  if (!onView) return;
+  const box = document.getElementById("subjects");
+  const all = document.getElementById("all");
+
+  const narrowWinners = ({ chosen, found }) => {
+    // Who wins is decided among all libraries: the choice of one marks where it does.
+    const others = chosen.library || chosen.status || chosen.words;
+    const kept = others ? cells.filter((c) => ["device", "model", "variant", "processor", "protocol", "threads"]
+      .every((name) => !chosen[name] || String(c[name]) === chosen[name])) : found;
+    const models = new Set(kept.map((cell) => cell.model));
+    const places = new Set(kept.map((cell) => `${cell.setting} ${cell.threads}`));
+    for (const table of document.querySelectorAll(".matrix")) {
+      const heads = [...table.tHead.querySelectorAll("th[data-place]")];
+      const there = heads.map((head) => places.has(head.dataset.place));
+      heads.forEach((head, i) => { head.hidden = !there[i]; });
+      for (const group of table.tHead.querySelectorAll("th[data-setting]")) {
+        const span = heads.filter((head, i) => there[i] && head.dataset.place.split(" ")[0] === group.dataset.setting).length;
+        group.hidden = span === 0;
+        if (span) group.colSpan = span;
+      }
+      for (const row of table.tBodies[0].rows) {
+        row.hidden = !models.has(row.dataset.model);
+        [...row.cells].slice(1).forEach((square, i) => {
+          square.hidden = !there[i];
+          const won = (square.dataset.won ?? "").split("|");
+          square.classList.toggle("dim", Boolean(chosen.library) && !won.includes(chosen.library));
+        });
+      }
+      table.style.setProperty("--columns", there.filter(Boolean).length);
+    }
+  };
+
+  let shown = null; // the subjects whose panels stand there
+  const showSubjects = ({ chosen }) => {
+    const names = ["model", "device"].filter((kind) => chosen[kind]).map((kind) => `${kind}/${chosen[kind]}`);
+    document.body.classList.toggle("narrowed", names.length > 0);
+    if (names.join("\n") === shown) return false;
+    shown = names.join("\n");
+    box.innerHTML = names.map((name) => report.subjects[name] ?? "").join("");
+    box.querySelectorAll(".facts-table").forEach(enhance);
+    return names.length > 0;
+  };
+
+  let left = null; // where the page was when a cell was opened
+  const showAll = ({ cell, chosen }) => {
+    if (cell && !all.hidden) left = scrollY;
+    const back = !cell && all.hidden;
+    all.hidden = cell !== null;
+    document.body.classList.toggle("one-cell", cell !== null);
+    if (back && left !== null) scrollTo(0, left);
+    const title = cell ? `${cell.model} ${cell.label}` : [chosen.model, chosen.device].filter(Boolean).join(" on ");
+    document.title = title ? `${title} – cellfarm report` : "cellfarm report";
+  };
+
+  let first = true;
+  onView((view) => {
+    const changed = showSubjects(view);
+    narrowWinners(view);
+    showAll(view);
+    // A page that was asked for by its address begins with its heading.
+    if (changed && !view.cell && !first) {
+      box.scrollIntoView();
+      box.querySelector("h1").focus({ preventScroll: true });
+    }
+    first = false;
+  });
+});

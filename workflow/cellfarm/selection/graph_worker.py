@@ -1,0 +1,196 @@
+"""What an ONNX graph is made of: run by the Python of the ``models`` environment, which has onnx.
+
+    python graph_worker.py REQUEST.json     {"file": "<an ONNX file>", "out": "<empty folder>"}
+
+It writes ``graph.json`` (see `describe`). The last line on stdout is
+``{"status": "ok" | "failed", "reason": str | null}``; it imports nothing of the rest of cellfarm.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+#: Operators that multiply and add -> the place of the weights, or of the second factor.
+CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 1}
+PRODUCTS = {"MatMul": 1, "Gemm": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
+#: Weights of more elements than this are dropped before shapes are inferred, which needs none of them.
+_SHAPE_ELEMENTS = 1024
+
+Shape = tuple[int, ...]
+
+
+class UnknownSize(Exception):
+    """The file does not tell a size that is needed; the message names the place."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator, with the shapes of its inputs and outputs in order; None is not known.
+
+    `weights` tells of each input whether it holds weights, so that no inference changes it.
+    """
+
+    op: str
+    inputs: Sequence[Shape | None]
+    outputs: Sequence[Shape | None]
+    weights: Sequence[bool]
+    attributes: Mapping[str, int]
+
+
+def multiply_adds(node: Node) -> tuple[str, int] | None:
+    """The kind of a convolution or a matrix product, and its multiply-adds; None for all else.
+
+    Kinds: ``pointwise`` (1 x 1), ``depthwise``, ``grouped`` and other ``convolution``; ``linear`` is a
+    product with weights, ``attention`` one of two activations. A convolution makes each element of its
+    output, a transposed one uses each of its input, with as many products as one filter has elements.
+
+    Raises:
+        UnknownSize: a shape is not known.
+    """
+    if node.op in CONVOLUTIONS:
+        filters = _known(node, node.inputs[CONVOLUTIONS[node.op]])
+        data = node.inputs[0] if node.op == "ConvTranspose" else node.outputs[0]
+        return _convolution(node, filters), prod(_known(node, data)) * prod(filters[1:])
+    if node.op in PRODUCTS:
+        first = _known(node, node.inputs[0])
+        inner = first[0] if node.attributes.get("transA") else first[-1]
+        has_weights = node.weights[0] or node.weights[PRODUCTS[node.op]]
+        kind = "linear" if has_weights else "attention"
+        return kind, prod(_known(node, node.outputs[0])) * inner
+    return None
+
+
+def _convolution(node: Node, filters: Shape) -> str:
+    if node.attributes.get("group", 1) > 1:
+        return "depthwise" if filters[1] == 1 else "grouped"
+    return "pointwise" if prod(filters[2:]) == 1 else "convolution"
+
+
+def _known(node: Node, shape: Shape | None) -> Shape:
+    if shape is None:
+        raise UnknownSize(f"the file does not tell the sizes of an operator of type {node.op}")
+    return shape
+
+
+def describe(file: Path) -> dict[str, Any]:
+    """What choosing a library looks at.
+
+    {"parameters", "macs", "nodes", "depth" (operators on the longest way), "input_elements",
+    "largest_activation", "activations" (elements of one output, and of all), "operators"
+    (type -> how many), "macs_by_kind" (see `multiply_adds`)}. What is made of weights alone is no
+    operator: a library does it once.
+
+    Raises:
+        UnknownSize: a size other than the batch is left free.
+    """
+    graph = _load(file).graph
+    shapes = _shapes(graph)
+    weights = {tensor.name for tensor in graph.initializer}
+    parameters = sum(prod(tensor.dims) for tensor in graph.initializer)
+    operators: Counter[str] = Counter()
+    macs: Counter[str] = Counter()
+    depth: defaultdict[str, int] = defaultdict(int)
+    activations = [0]
+    for node in graph.node:
+        if all(name in weights for name in node.input if name):
+            weights.update(node.output)
+            parameters += sum(prod(one.t.dims) for one in node.attribute if one.name == "value")
+            continue
+        operators[node.op_type] += 1
+        depth.update(dict.fromkeys(node.output, 1 + max(depth[name] for name in node.input)))
+        activations += [prod(shapes[name]) for name in node.output if name in shapes]
+        found = multiply_adds(_node(node, shapes, weights))
+        if found:
+            macs[found[0]] += found[1]
+    inputs = [value.name for value in graph.input if value.name not in weights]
+    return {
+        "parameters": parameters,
+        "macs": macs.total(),
+        "nodes": operators.total(),
+        "depth": max(depth.values(), default=0),
+        "input_elements": sum(prod(shapes[name]) for name in inputs),
+        "largest_activation": max(activations),
+        "activations": sum(activations),
+        "operators": dict(operators),
+        "macs_by_kind": dict(macs),
+    }
+
+
+def _load(file: Path) -> Any:
+    """The model with its shapes inferred: a free batch is 1, and large weights are dropped."""
+    import onnx
+    from onnx import inliner, shape_inference
+
+    model = onnx.load(file, load_external_data=False)
+    if model.functions:
+        model = inliner.inline_local_functions(model)
+    for tensor in model.graph.initializer:
+        if prod(tensor.dims) > _SHAPE_ELEMENTS:
+            for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
+                tensor.ClearField(field)
+    known = {tensor.name for tensor in model.graph.initializer}
+    was_free = [_settle(value) for value in model.graph.input if value.name not in known]
+    if any(was_free):
+        del model.graph.value_info[:]  # they name the sizes that were free
+    return shape_inference.infer_shapes(model, data_prop=True)
+
+
+def _settle(value: Any) -> bool:
+    """Make a free first size of an input a batch of 1; whether it was free.
+
+    Raises:
+        UnknownSize: another size is free.
+    """
+    sizes = value.type.tensor_type.shape.dim
+    free = [axis for axis, size in enumerate(sizes) if size.dim_value <= 0]
+    if free not in ([], [0]):
+        raise UnknownSize(
+            f"input {value.name!r} leaves sizes free: cellfarm models add settles them"
+        )
+    for axis in free:
+        sizes[axis].dim_value = 1
+    return bool(free)
+
+
+def _shapes(graph: Any) -> dict[str, Shape]:
+    shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
+    for value in (*graph.input, *graph.value_info, *graph.output):
+        told = value.type.tensor_type
+        if told.HasField("shape") and all(size.HasField("dim_value") for size in told.shape.dim):
+            shapes[value.name] = tuple(size.dim_value for size in told.shape.dim)
+    return shapes
+
+
+def _node(node: Any, shapes: Mapping[str, Shape], weights: set[str]) -> Node:
+    return Node(
+        op=node.op_type,
+        inputs=[shapes.get(name) for name in node.input],
+        outputs=[shapes.get(name) for name in node.output],
+        weights=[name in weights for name in node.input],
+        attributes={one.name: one.i for one in node.attribute},
+    )
+
+
+def main(path: str) -> None:
+    """Answer one request."""
+    status, reason = "ok", None
+    try:
+        request = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = json.dumps(describe(Path(request["file"])), indent=1) + "\n"
+        (Path(request["out"]) / "graph.json").write_text(text, encoding="utf-8")
+    except UnknownSize as error:
+        status, reason = "failed", str(error)
+    except Exception as error:
+        status, reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]
+    print(json.dumps({"status": status, "reason": reason}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

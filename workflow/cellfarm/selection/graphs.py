@@ -1,0 +1,111 @@
+"""What the graphs of models are made of, read from ONNX files once and kept beside the exports.
+
+No build writes it: that would change the digest of how models are built, and with it every key.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..conversion import jobs
+from ..core.digests import code_digest, digest
+from ..core.routes import FILES
+from ..environments import MODELS_ENVIRONMENT, Environment, build, locate
+from ..errors import CellfarmError, UserError
+from ..files import read_object
+from ..project import PACKAGE, Project
+from .material import Graph
+
+WORKER = PACKAGE / "selection" / "graph_worker.py"
+
+
+class Graphs:
+    """The graphs of a project's models. The environment that reads them is installed when it is needed."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._environment: Environment | None = None
+
+    def of_models(self, models: Iterable[str]) -> dict[str, Graph]:
+        """Of those that have been exported to ONNX and whose sizes it tells."""
+        found = {model: self._of_model(model) for model in models}
+        return {model: graph for model, graph in found.items() if isinstance(graph, dict)}
+
+    def of_model(self, model: str) -> Graph:
+        """
+        Raises:
+            UserError: it has not been exported to ONNX, or cannot be read.
+        """
+        found = self._of_model(model)
+        if isinstance(found, str):
+            raise UserError(f"{model}: {found}")
+        return found
+
+    def of_file(self, file: Path) -> Graph:
+        """Of a file that is no model of the project; nothing is kept.
+
+        Raises:
+            UserError: there is none, or it cannot be read.
+        """
+        if not file.is_file():
+            raise UserError(f"there is no file {file}")
+        scratch = Path(tempfile.mkdtemp(prefix="cellfarm-"))
+        try:
+            found = self._described(file, scratch / "graph")
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+        if isinstance(found, str):
+            raise UserError(f"{file}: {found}")
+        return found
+
+    def _of_model(self, model: str) -> dict[str, Any] | str:
+        """A model's graph, or why it is not known."""
+        source = self._newest_export(model)
+        if source is None:
+            return (
+                "not exported to ONNX yet; this does it, and measures nothing: "
+                f"snakemake converted --config models={model} libraries=onnxruntime"
+            )
+        content = (jobs.read_record(source) or {})["content"]
+        folder = self._project.export_folder(model, "graph", digest([content, code_digest(WORKER)]))
+        return self._described(source / jobs.FILES / FILES["onnx"], folder)
+
+    def _newest_export(self, model: str) -> Path | None:
+        """The folder of a model's newest ONNX: an export, or what the user gave."""
+        results = self._project.results
+        records = [
+            *(results / "exports" / model / "onnx").glob(f"*/{jobs.RECORD}"),
+            *(results / "models" / model).glob(f"*/{jobs.RECORD}"),
+        ]
+        filled = [path for path in records if (path.parent / jobs.FILES / FILES["onnx"]).is_file()]
+        newest = max(filled, key=lambda path: path.stat().st_mtime_ns, default=None)
+        return newest.parent if newest else None
+
+    def _described(self, file: Path, folder: Path) -> dict[str, Any] | str:
+        """What stands in a folder, put there first where it does not; or why it cannot be."""
+        record = jobs.read_record(folder)
+        if record is None or record["status"] != "ok":
+            record = jobs.describe_graph(self._reader(), WORKER, file, folder)
+        if record["status"] != "ok":
+            return str(record["reason"])
+        return read_object(folder / jobs.FILES / "graph.json") or "its description is damaged"
+
+    def _reader(self) -> Environment:
+        """
+        Raises:
+            CellfarmError: it cannot be installed.
+        """
+        if self._environment is None:
+            wanted = locate(self._project, MODELS_ENVIRONMENT)
+            if wanted.state() is None:
+                print("Installing the environment that reads models ...", file=sys.stderr)
+            state = build(wanted)
+            if state["status"] != "ok":
+                raise CellfarmError(state["reason"])
+            self._environment = wanted
+        return self._environment

@@ -1,0 +1,113 @@
+"""The warehouse as files that outlive this program: Parquet, a data dictionary, a citation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from ..core.digests import file_digest
+from ..documents import load_yaml
+from ..errors import UserError
+from .querying import connect
+
+DICTIONARY = Path(__file__).with_name("dictionary.yaml")
+VIEWS = ("cells", "history", "samples", "launches", "cold_starts", "operators", "conditions",
+         "ratios", "devices", "models")  # fmt: skip
+
+
+def export(warehouse: Path, folder: Path, version: str) -> list[Path]:
+    """Write every view as Parquet, with `dictionary.json`, `DICTIONARY.md` and `CITATION.txt`.
+
+    Raises:
+        UserError: no warehouse, or a folder that cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with connect(warehouse) as connection:
+            written = [_write_view(connection, view, folder) for view in VIEWS]
+            described = dictionary(connection)
+            digests = {path.name: file_digest(path) for path in written}
+            texts = {
+                "dictionary.json": json.dumps(described, indent=1, ensure_ascii=False) + "\n",
+                "DICTIONARY.md": as_markdown(described),
+                "CITATION.txt": citation(connection, version, digests),
+            }
+        for name, text in texts.items():
+            (folder / name).write_text(text, encoding="utf-8")
+            written.append(folder / name)
+    except (OSError, duckdb.Error) as error:
+        raise UserError(f"{folder} cannot be written: {error}") from error
+    return written
+
+
+def _write_view(connection: duckdb.DuckDBPyConnection, view: str, folder: Path) -> Path:
+    path = folder / f"{view}.parquet"
+    connection.sql(f"FROM {view}").write_parquet(str(path))
+    return path
+
+
+def dictionary(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
+    """view -> {"about", "columns": [{"name", "type", "unit", "means"}]}; every column is described."""
+    known = load_yaml(DICTIONARY)
+    found = {}
+    for view in VIEWS:
+        columns = connection.execute(f"DESCRIBE {view}").fetchall()
+        own = known[view].get("columns", {})
+        # What history has beside its own column are the columns of cells.
+        inherited = known["cells"]["columns"] if view == "history" else {}
+        described = {**known["common"], **inherited, **own}
+        found[view] = {
+            "about": known[view]["about"],
+            "columns": [
+                {"name": name, "type": kind, "unit": described[name].get("unit"),
+                 "means": described[name]["means"]}
+                for name, kind, *_ in columns
+            ],
+        }  # fmt: skip
+    return found
+
+
+def as_markdown(described: dict[str, Any]) -> str:
+    lines = ["# What the columns mean", "", "Unknown is NULL in every column."]
+    for view, entry in described.items():
+        lines += ["", f"## {view}", "", f"{entry['about']}; `{view}.parquet`", ""]
+        lines += ["| column | type | unit | means |", "|---|---|---|---|"]
+        lines += [
+            f"| `{one['name']}` | {one['type']} | {one['unit'] or ''} | {one['means']} |"
+            for one in entry["columns"]
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def citation(connection: duckdb.DuckDBPyConnection, version: str, digests: dict[str, str]) -> str:
+    """What a paper needs to name: versions, devices, protocols, when, and digests of the data."""
+    return "\n".join(_citation(connection, version, digests)) + "\n"
+
+
+def _citation(
+    connection: duckdb.DuckDBPyConnection, version: str, digests: dict[str, str]
+) -> Iterator[str]:
+    count, first, last = connection.execute(
+        "SELECT count(*), strftime(min(measured_at), '%Y-%m-%d'), strftime(max(measured_at), '%Y-%m-%d') "
+        "FROM cells"
+    ).fetchall()[0]
+    yield f"Measured with cellfarm {version}."
+    when = "" if first is None else f", {first} to {last}"
+    yield f"{count} cells{when}."
+    for title, sql in (
+        ("Libraries", "SELECT DISTINCT library || ' ' || library_version FROM cells ORDER BY 1"),
+        ("Models", "SELECT DISTINCT model FROM cells ORDER BY 1"),
+        ("Protocols", "SELECT DISTINCT protocol FROM cells ORDER BY 1"),
+    ):
+        names = [str(row[0]) for row in connection.execute(sql).fetchall()]
+        yield f"{title}: {', '.join(names) or 'none'}."
+    for device, text in connection.execute("FROM devices ORDER BY device").fetchall():
+        facts = json.loads(text)
+        parts = [facts.get(name) for name in ("model", "soc", "cpu", "os", "kernel")]
+        yield f"Device {device}: {', '.join(str(part) for part in parts if part) or 'nothing known'}."
+    for name, digest in sorted(digests.items()):
+        yield f"SHA-256 of {name}: {digest}"

@@ -1,0 +1,41 @@
+"""What the analyses over versions and over operators read of the warehouse."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import duckdb
+
+from ..analysis.operators import Timed
+
+#: Of the view `history`. `conditions` are the causes that must agree for versions to be compared: those that
+#: `cellfarm compare` asks for.
+_HISTORY = """
+SELECT model, library, library_version, variant, device, processor, threads, protocol, status, flags,
+       emulated, latency_ms, latency_ci_low_ms, latency_ci_high_ms, key, experiment, superseded,
+       epoch_ms(measured_at) AS measured_at,
+       [causes->>'model', causes->>'device', causes->>'protocol', causes->>'runner'] AS conditions
+FROM history WHERE measured_at IS NOT NULL
+"""
+_OPERATORS = """
+SELECT key, coalesce(type, library_type, 'Other'), ms, node FROM operators
+WHERE NOT superseded AND list_contains(?, key) ORDER BY key, position
+"""
+
+
+def history(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The rows that cellfarm.analysis.longitudinal takes."""
+    relation = connection.execute(_HISTORY)
+    names = [column[0] for column in relation.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
+
+
+def operators(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> dict[str, list[Timed]]:
+    """Key -> its operators in order; cells without a profile are left out."""
+    found: dict[str, list[Timed]] = defaultdict(list)
+    if not keys:
+        return {}
+    for key, *one in connection.execute(_OPERATORS, [keys]).fetchall():
+        found[key].append(Timed(*one))
+    return dict(found)

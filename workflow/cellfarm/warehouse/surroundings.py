@@ -1,0 +1,29 @@
+"""What the warehouse holds beside results: the devices with what they reach, the models with their sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ..conversion.jobs import FILES
+from ..experiments.peak import with_peak
+from ..files import read_object
+from ..project import Project
+
+
+def devices(project: Project, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Device -> its facts, with `peak` where that was measured."""
+    return {name: with_peak(project.peak(name), known) for name, known in facts.items()}
+
+
+def models(project: Project) -> Iterator[dict[str, Any]]:
+    """Rows of the view `models`: every model that was ever built here, and is not deleted."""
+    for path in sorted((project.results / "models").glob(f"*/*/{FILES}/model.json")):
+        described = read_object(path) or {}
+        folder = path.parents[1]
+        yield {
+            "id": folder.name,
+            "model": folder.parent.name,
+            "parameters": described.get("parameters"),
+            "flops": described.get("flops"),
+        }
