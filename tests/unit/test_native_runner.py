@@ -355,7 +355,9 @@ def test_a_build_that_fails_leaves_no_program(tmp_path, monkeypatch):
 def test_sources_that_no_index_has(tmp_path, monkeypatch):
     builder = Builder(tmp_path, monkeypatch)
     builder.sdist = ""
-    with pytest.raises(PermanentHostError, match=f"no package index has the sources of ncnn=={VERSION}"):
+    with pytest.raises(
+        PermanentHostError, match=f"no package index has the sources of ncnn=={VERSION}"
+    ):
         builder.build()
 
 
