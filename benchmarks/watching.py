@@ -86,7 +86,7 @@ class WatchingTransport:
     def close(self) -> None:
         self.inner.close()
 
-    def interpreter(self, environment: Environment) -> Interpreter:
+    def interpreter(self, environment: Environment | None) -> Interpreter:
         return self.inner.interpreter(environment)
 
     @property

@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from cellfarm.native_building import missing_compiler
 from cellfarm.project import Project
 from cellfarm.virtual.starting import inflict, virtual_board, virtual_phone
 
@@ -37,10 +39,10 @@ def devices(farm: Farm) -> Iterator[ExitStack]:
         yield stack
 
 
-def start(farm: Farm, devices: ExitStack, kind: str, name: str, **limits: float) -> None:
+def start(farm: Farm, devices: ExitStack, kind: str, name: str, **more: Any) -> None:
     begin = {"phone": virtual_phone, "board": virtual_board}[kind]
     document = devices.enter_context(begin(Project(farm.root), name)).document
-    farm.write(f"devices/{name}.yaml", document | ({"limits": limits} if limits else {}))
+    farm.write(f"devices/{name}.yaml", document | more)
 
 
 def rows_of(farm: Farm, device: str) -> list[dict[str, object]]:
@@ -80,6 +82,31 @@ def test_a_phone_and_a_board_measure_what_the_host_does(farm: Farm, devices: Exi
     assert "nothing to measure" in farm.run("measured").stdout
 
 
+@pytest.mark.skipif(missing_compiler() is not None, reason=f"{missing_compiler()} is not installed")
+@pytest.mark.timeout(2400)  # ncnn is compiled once for each checkout
+@pytest.mark.parametrize("python", [True, False], ids=["with Python", "without Python"])
+def test_a_phone_measures_ncnn_in_its_native_runner(
+    farm: Farm, devices: ExitStack, python: bool
+) -> None:
+    start(farm, devices, "phone", "phone", native=["ncnn"], python=python)
+    farm.configure(devices=["phone"], models=["small_squeezenet"])
+    farm.run("measured")
+    native, other = rows_of(farm, "phone")
+    assert (native["library"], native["status"]) == ("ncnn", "ok"), native["reason"]
+    assert native["cosine"] > 0.999 and native["heldout_cosine"] > 0.999
+    assert other["status"] == ("ok" if python else "unsupported"), other["reason"]
+    runners = {}
+    for path in (farm.root / "results/cells/phone").rglob("*.json"):
+        document = json.loads(path.read_text())
+        launches = document["launches"]
+        runners[document["cell"]["library"]] = {one["actual"].get("runner") for one in launches}
+    assert runners == {"ncnn": {"native"}, "onnxruntime": {None} if python else set()}
+    there = farm.root / "results/virtual/phone/root/data/local/tmp/cellfarm"
+    runtimes = [path.name.rpartition("-")[0] for path in (there / "runtimes").iterdir()]
+    assert "ncnn@1.0.20261020.native" in runtimes and (len(runtimes) > 1) == python
+    assert (there / "agents").exists() == python
+
+
 def test_a_connection_that_breaks_while_measuring_costs_no_result(
     farm: Farm, devices: ExitStack
 ) -> None:
@@ -101,7 +128,7 @@ def test_a_connection_that_breaks_while_measuring_costs_no_result(
 
 
 def test_a_device_that_is_lost_holds_nobody_up(farm: Farm, devices: ExitStack) -> None:
-    start(farm, devices, "board", "lost", patience_s=5)
+    start(farm, devices, "board", "lost", limits={"patience_s": 5})
     start(farm, devices, "board", "other")
     farm.write("config/protocols/slow.yaml", SLOW)
     models = ["small_squeezenet", "small_mobilenet"]

@@ -67,6 +67,17 @@ def transport(started) -> Iterator[Transport]:
     made.close()
 
 
+@pytest.fixture
+def bare(started) -> Iterator[Transport]:
+    """The same device, in another folder, as one that gets no Python."""
+    project, device = started
+    folder = f"{device.document['work_folder']}-bare"
+    made = open_device(device.document | {"python": False, "work_folder": folder}, project)
+    made.prepare()
+    yield made
+    made.close()
+
+
 def test_a_command_s_end_comes_back(transport):
     launched, lines = shell(transport, "echo a; echo oh >&2; exit 3")
     assert lines == ["a"] and launched.code == 3 and launched.log == "oh\n"
@@ -83,6 +94,45 @@ def test_files_are_there_once_they_are_put(transport, tmp_path):
     assert transport.read("artifacts/one/below/a b") == (tmp_path / "one/below/a b").read_bytes()
     transport.remove("artifacts/one")
     assert transport.read("artifacts/one/below/a b") is None
+
+
+def test_a_shell_does_what_the_agent_does_elsewhere(bare, tmp_path):
+    launched, lines = shell(bare, "echo a; echo $HOME; echo oh >&2; exit 3")
+    assert lines == ["a", bare.work_folder] and launched.code == 3 and launched.log == "oh\n"
+    assert shell(bare, "kill -9 $$")[0].code == -9
+    launched, _ = shell(bare, "sleep 600", timeout_s=1)
+    assert launched.timed_out and launched.code
+    lines = []
+    bare.run(["cat"], stdin=b"one\ntwo\n", timeout_s=60, variables=bare.variables,
+             on_line=lines.append)  # fmt: skip
+    assert lines == ["one", "two"]
+    governors = [bare.take_control(governor)["reason"] for governor in ("keep", "performance")]
+    assert governors[0] is None and "no Python" in governors[1]
+
+
+def test_files_are_put_there_by_a_shell(bare, started, tmp_path):
+    folder = tmp_path / "one"
+    (folder / "below").mkdir(parents=True)
+    (folder / "below/a b").write_bytes(os.urandom(300_000))
+    (folder / "program").write_text("echo it runs\n")
+    (folder / "program").chmod(0o755)
+    assert bare.put(folder, "artifacts/one") and bare.put(folder / "program", "inputs/a file")
+    other = open_device(
+        started[1].document | {"python": False, "work_folder": bare.work_folder}, started[0]
+    )
+    assert not other.put(folder, "artifacts/one") and not bare.put(folder, "artifacts/one")
+    other.close()
+    assert bare.read("artifacts/one/below/a b") == (folder / "below/a b").read_bytes()
+    assert bare.read("inputs/a file") == (folder / "program").read_bytes()
+    program = bare.resolve("artifacts/one/program")
+    assert shell(bare, f"test -x '{program}' && sh '{program}'")[1] == ["it runs"]
+    bare.remove("artifacts/one")
+    assert bare.read("artifacts/one/program") is None
+    assert bare.put(folder, "artifacts/one")
+    shell(bare, "cd $HOME; echo left >launches/x; echo left >arrivals/x")
+    bare.prepare()
+    _, lines = shell(bare, "cd $HOME && find . -type f | sort")
+    assert lines == ["./artifacts/one/below/a b", "./artifacts/one/program", "./inputs/a file"]
 
 
 def test_a_library_runs_there(transport):

@@ -15,9 +15,11 @@ from cellfarm.core.routes import FILES, READ_IN, choose
 from cellfarm.devices.local import LocalTransport
 from cellfarm.environments import Environment, build, locate
 from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.native_runner import as_raw
 from cellfarm.experiments.operators import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import Library, all_libraries
+from cellfarm.native_building import PROGRAM
 from cellfarm.project import Project
 
 from tests.support.protocols import SMALLEST
@@ -122,8 +124,18 @@ class Subject:
             self.library, self.variant, self.model, self.model, FILES[form], self.work / name,
         )  # fmt: skip
 
-    def launch(self, mode: str, processor: str = "cpu") -> dict[str, Any]:
-        """The record of a launch of what was converted."""
+    def launch(
+        self,
+        mode: str,
+        processor: str = "cpu",
+        native: Path | None = None,
+        cores: list[int] | None = None,
+    ) -> dict[str, Any]:
+        """The record of a launch of what was converted.
+
+        Args:
+            native: a folder with a native runner to launch instead of the runner.
+        """
         transport = LocalTransport(self.work / "device")
         transport.prepare()
         files = self.model / jobs.FILES
@@ -131,14 +143,17 @@ class Subject:
         transport.put(self.work / "artifact" / jobs.FILES, "artifact")
         for name in ("inputs.npz", "heldout.npz"):
             transport.put(files / name, name)
+        inputs = {"inputs": "inputs.npz", "heldout": "heldout.npz"}
+        if native:
+            transport.put(native, native.name)
+            inputs = {kind: self._put_raw(transport, name) for kind, name in inputs.items()}
         with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as m:
             reference, heldout_reference = dict(one), dict(m)
         deployed = Deployed(
             python=transport.interpreter(self.environment("run")),
             payload="payload.pyz",
             artifact="artifact",
-            inputs="inputs.npz",
-            heldout="heldout.npz",
+            **inputs,
             heldout_reference=heldout_reference,
             description=_DESCRIPTION,
             given={},
@@ -146,11 +161,23 @@ class Subject:
             classes=True,
             variables=self.library.variables,
             vocabulary=read_vocabulary(self.library.vocabulary),
+            native=f"{native.name}/{PROGRAM}" if native else "",
         )
         protocol = SMALLEST | {"profile": {"runs": 2}, "quality": {"samples": SAMPLES}}
         name, version = self.library.name, self.library.default_version
         cell = Cell("small", name, version, self.variant, "host", processor, 2)
         return launch(
             Setting(transport, protocol, 2), deployed, cell,
-            mode=mode, cores=None, scratch="launches/one",
+            mode=mode, cores=cores, scratch="launches/one",
         )  # fmt: skip
+
+    def _put_raw(self, transport: LocalTransport, name: str) -> str:
+        """Inputs as a native runner reads them; those of inputs.npz are one sample."""
+        with np.load(self.model / jobs.FILES / name) as stored:
+            arrays = {
+                key: stored[key] if name == "heldout.npz" else stored[key][None] for key in stored
+            }
+        raw = self.work / f"{name}.raw"
+        raw.write_bytes(as_raw(arrays, _DESCRIPTION["inputs"]))
+        transport.put(raw, raw.name)
+        return raw.name

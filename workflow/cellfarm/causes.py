@@ -20,7 +20,7 @@ from .labelled import identity
 from .libraries import all_libraries
 from .locks import PURPOSES
 from .project import PACKAGE, Project
-from .targets import BROUGHT, target_of
+from .targets import BROUGHT, Target, target_of
 
 RUNNER = PACKAGE / "runner"
 #: Titles are for people; nothing measured depends on them.
@@ -59,6 +59,7 @@ def gather(
                     fingerprint(facts[name]),
                     *tools.counted_of_device(device),
                     *built_for(device, facts[name]),
+                    *native_code(device),
                 ]
             )
             for name, device in config.devices.items()
@@ -75,14 +76,26 @@ def gather(
 
 def built_for(device: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     """What a device's environments are built for, as a list of at most one."""
-    target = None if device["transport"] == "local" else target_of(facts)
+    target = _target(device, facts)
     return [str(target)] if target else []
+
+
+def native_code(device: Mapping[str, Any]) -> list[str]:
+    """Of the libraries that run in native runners on a device, the digests of those."""
+    return [code_digest(*all_libraries()[name].native_sources) for name in device.get("native", ())]
 
 
 def brought(device: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
     """The environment of the Python that is put on a device which has none, as a list of at most one."""
-    target = None if device["transport"] == "local" else target_of(facts)
+    target = _target(device, facts)
     return [f"{BROUGHT}+{target}"] if target and target.brought else []
+
+
+def _target(device: Mapping[str, Any], facts: Mapping[str, Any]) -> Target | None:
+    """None for this machine, and for a device that gets no Python."""
+    if device["transport"] == "local" or not device.get("python", True):
+        return None
+    return target_of(facts)
 
 
 def model_causes(project: Project, recipe: Mapping[str, Any]) -> ModelCauses:

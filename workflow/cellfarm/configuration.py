@@ -9,6 +9,7 @@ from typing import Any
 
 from . import documents, labelled, tools
 from .errors import UserError
+from .libraries import all_libraries
 from .project import Project
 
 #: Fewer windows tell no level of throughput (see cellfarm.analysis.sustained).
@@ -136,6 +137,13 @@ def read_device(project: Project, name: str, where: str) -> dict[str, Any]:
             f"{project.devices / name}.yaml: key 'work_folder': expected a path without '..'; "
             f"found '{device['work_folder']}'"
         )
+    known = [library.name for library in all_libraries().values() if library.native_sources]
+    for library in device.get("native", ()):
+        if library not in known:
+            raise UserError(
+                f"{project.devices / name}.yaml: key 'native': '{library}' has no native runner"
+                f"{documents.suggestion(library, known)}; there are: {', '.join(known)}"
+            )
     return device
 
 

@@ -13,18 +13,20 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import debian, locks
-from .core.digests import digest, file_digest
+from .core.digests import code_digest, digest, file_digest
 from .debian.resolving import is_lock
 from .debian.trees import copy_lean, plant, python_script
 from .errors import PermanentHostError, TransientHostError, UserError
 from .files import read_object, write_atomically
-from .libraries import all_libraries, resolve
+from .libraries import Library, all_libraries, resolve
 from .locking import file_lock
+from .native_building import build_runner, refuse_without_compiler
 from .pip_options import uv_options
 from .processes import die_with_parent
 from .project import PACKAGE, Project
@@ -34,11 +36,14 @@ from .targets import parse as parse_target
 MODELS_ENVIRONMENT = "models"
 #: Where a TFLite file becomes ONNX, and a model of Keras' TFLite.
 TFLITE_ENVIRONMENT = "models.tflite"
+#: What builds native runners, which are environments of the purpose NATIVE (see cellfarm.native_building).
+CMAKE, NATIVE = "cmake", "native"
 #: The environments that belong to no library, with the files of this package that say what they hold.
 SHARED = {
     MODELS_ENVIRONMENT: "models/environment.yaml",
     TFLITE_ENVIRONMENT: "models/environment.tflite.yaml",
     BROUGHT: "devices/environment.yaml",
+    CMAKE: "libraries/environment.cmake.yaml",
     "virtual.busybox": "virtual/environment.busybox.yaml",
     "virtual.qemu": "virtual/environment.qemu.yaml",
 }
@@ -58,6 +63,20 @@ _TRANSIENT = re.compile(
 def library_environment(library: str, version: str, purpose: str, target: str | None = None) -> str:
     """`ncnn@1.0.run`: the name of an environment: its lock's, and for a device what it is built for."""
     return f"{library}@{version}.{purpose}{f'+{target}' if target else ''}"
+
+
+def environment_on(
+    device: Mapping[str, Any], library: str, version: str, target: str | None = None
+) -> str:
+    """The name of the environment that a library's cells run in on a device.
+
+    Args:
+        device: its document.
+        target: what its environments are built for; None: this machine.
+    """
+    if library in device.get("native", ()):
+        return library_environment(library, version, NATIVE)
+    return library_environment(library, version, "run", target)
 
 
 def lock_of(project: Project, name: str) -> Path:
@@ -94,10 +113,20 @@ class Environment:
 
 
 def locate(project: Project, name: str) -> Environment:
-    """The environment of a lock, built or not."""
+    """The environment of a lock, or of a native runner, built or not."""
+    if name.endswith(f".{NATIVE}"):
+        lock = lock_of(project, CMAKE)
+        identity = digest([code_digest(*_native(name)[0].native_sources), identify_lock(lock)])
+        return Environment(name, project.environments / f"{name}-{identity[:12]}", lock)
     lock, (_, target) = lock_of(project, name), parse_target(name)
     folder = project.environments / f"{name}-{identify_lock(lock, target)[:12]}"
     return Environment(name, folder, lock, target)
+
+
+def _native(name: str) -> tuple[Library, str]:
+    """The library of a native runner's environment, and its version."""
+    library, version = resolve(name.removesuffix(f".{NATIVE}"))
+    return all_libraries()[library], version
 
 
 def identify_lock(path: Path, target: Target | None = None) -> str:
@@ -190,6 +219,9 @@ def build(environment: Environment) -> dict[str, Any]:
 
 def _install(environment: Environment) -> None:
     environment.folder.parent.mkdir(parents=True, exist_ok=True)
+    if environment.name.endswith(f".{NATIVE}"):
+        _install_native(environment)
+        return
     if environment.target is not None:
         _install_for_device(environment, environment.target)
         return
@@ -249,6 +281,19 @@ def _install_debian(environment: Environment) -> None:
         env=clean_variables(),
         preexec_fn=die_with_parent,
     )
+
+
+def _install_native(environment: Environment) -> None:
+    """A program for devices, built here."""
+    refuse_without_compiler()
+    name = f"{CMAKE}-{identify_lock(environment.lock)[:12]}"
+    cmake = Environment(CMAKE, environment.folder.with_name(name), environment.lock)
+    state = build(cmake)
+    if state["status"] != "ok":
+        raise PermanentHostError(f"there is no CMake: {state['reason']}")
+    environment.folder.mkdir()
+    program = cmake.folder / "bin" / "cmake"
+    build_runner(*_native(environment.name), environment.packages, uv_binary(), program, _run)
 
 
 def _install_cpu_build(install: list[str], requirement: str) -> None:

@@ -23,7 +23,7 @@ from .core.keys import export_id
 from .core.routes import EDGES, READ_IN, at_hand, previous, route
 from .core.store import Store
 from .devices import open_device
-from .environments import MODELS_ENVIRONMENT, library_environment, locate
+from .environments import MODELS_ENVIRONMENT, environment_on, library_environment, locate
 from .errors import PermanentDeviceError, TransientDeviceError, UserError
 from .fetching import wanted_download
 from .files import read_object, write_atomically
@@ -193,7 +193,7 @@ class Pipeline:
         device = self.configuration.devices[cell.device]
         facts = self.plan.facts[cell.device]
         target = next(iter(built_for(device, facts)), None)
-        environment = library_environment(cell.library, cell.library_version, "run", target)
+        environment = environment_on(device, cell.library, cell.library_version, target)
         return [
             *(self._path(locate(self.project, name).record) for name in brought(device, facts)),
             self._path(locate(self.project, environment).record),

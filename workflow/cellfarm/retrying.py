@@ -13,9 +13,10 @@ from .core.keys import export_id
 from .core.routes import EDGES, READ_IN, route
 from .core.store import STATUSES, Store
 from .documents import suggestion
-from .environments import MODELS_ENVIRONMENT, Environment, library_environment, locate
+from .environments import MODELS_ENVIRONMENT, NATIVE, Environment, library_environment, locate
 from .errors import UserError
 from .fetching import Download, wanted_download
+from .libraries import all_libraries
 from .locks import PURPOSES
 from .plan import Plan, PlannedCell, make_plan
 from .project import Project
@@ -96,6 +97,8 @@ def _forget_failed_steps(
     names = [MODELS_ENVIRONMENT] + [
         library_environment(cell.library, cell.library_version, purpose) for purpose in PURPOSES
     ]
+    if all_libraries()[cell.library].native_sources:
+        names.append(library_environment(cell.library, cell.library_version, NATIVE))
     names += [EDGES[step] for step in pairwise(steps)]
     names += [READ_IN[form] for form in steps[-1:] if form in READ_IN]
     for name in names:

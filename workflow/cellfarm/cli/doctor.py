@@ -18,6 +18,7 @@ from ..devices import open_device
 from ..environments import MODELS_ENVIRONMENT, library_environment, locate, lock_of
 from ..errors import CellfarmError
 from ..libraries import resolve
+from ..native_building import MEND, missing_compiler
 from ..project import Project
 
 NEEDED_MB = 9_000  # environments 4 GB, orchestrator 0.6 GB, results 1 GB, and room to build them
@@ -126,6 +127,9 @@ def _device(project: Project, configuration: Configuration, name: str) -> Iterat
         )
     else:
         yield Finding("ok", f"governor {facts['governor'] or 'not available'}")
+    if device.get("native") and missing_compiler():
+        what = f"native runners ({', '.join(device['native'])}) cannot be built: no {missing_compiler()}"
+        yield Finding("bad", what, MEND)
     if not facts["thermal_zones"]:
         yield Finding("note", "temperatures: not available")
     yield _load(facts["load_1min"], facts["cores"])

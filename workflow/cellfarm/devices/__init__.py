@@ -4,6 +4,7 @@
     local.py        this machine
     remote.py       a device at the other end of a link: ssh.py, adb.py
     agent.py        transport `local` on such a device; session.py is its other end
+    shell.py        such a device without Python, and so without an agent
 
 Nothing outside this folder knows which transport a device has: `open_device` gives a Transport.
 """
@@ -39,14 +40,16 @@ def open_device(document: Mapping[str, Any], project: Project) -> Transport:
     kind, work_folder = document["transport"], document["work_folder"]
     if kind == "local":
         return LocalTransport(project.root / work_folder)
-    from .remote import RemoteTransport  # paramiko and adbutils are not for the start of every run
+    # paramiko and adbutils are not for the start of every run
+    from .remote import RemoteTransport
+    from .shell import ShellTransport
 
+    remote = RemoteTransport if document.get("python", True) else ShellTransport
     limit_mb = work_folder_mb(document)
     if kind == "ssh":
         from .ssh import SshLink
 
-        ssh = SshLink(document["address"], project.root)
-        return RemoteTransport(ssh, work_folder, project, limit_mb)
+        return remote(SshLink(document["address"], project.root), work_folder, project, limit_mb)
     from .adb import AdbLink
 
-    return RemoteTransport(AdbLink(document["address"]), work_folder, project, limit_mb)
+    return remote(AdbLink(document["address"]), work_folder, project, limit_mb)

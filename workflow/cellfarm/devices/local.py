@@ -8,6 +8,7 @@ import selectors
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -99,8 +100,9 @@ class LocalTransport:
             ) from error
         return True
 
-    def interpreter(self, environment: Environment) -> Interpreter:
-        return Interpreter((str(environment.python), "-s", "-E"), {})
+    def interpreter(self, environment: Environment | None) -> Interpreter:
+        python = str(environment.python) if environment else sys.executable
+        return Interpreter((python, "-s", "-E"), {})
 
     @property
     def variables(self) -> dict[str, str]:

@@ -102,7 +102,7 @@ class RemoteTransport:
         if self._call("present", {"name": name}):
             self._present.add(name)
             return False
-        with _as_file(source) as file:
+        with as_file(source) as file:
             size, digest = file.stat().st_size, file_digest(file)
             timeout_s = CALL_TIMEOUT_S + size / LEAST_BYTES_PER_S
             # An archive and what comes out of it are there at once.
@@ -125,8 +125,10 @@ class RemoteTransport:
         self._present.add(name)
         return True
 
-    def interpreter(self, environment: Environment) -> Interpreter:
+    def interpreter(self, environment: Environment | None) -> Interpreter:
         base = self._python()
+        if environment is None:
+            return base
         name = f"runtimes/{environment.folder.name}"
         self.put(environment.packages, name)
         path = {"PYTHONPATH": self.resolve(name)}
@@ -233,7 +235,7 @@ class RemoteTransport:
         """Python itself, by what every device's shell has: tar and sha256sum."""
         if ask(self._link, ["test", "-e", f"{final}/.complete"]).code == 0:
             return
-        with _as_file(folder) as file:
+        with as_file(folder) as file:
             if free_mb is not None:
                 refuse_full(2 * file.stat().st_size, free_mb << 20)
             digest = file_digest(file)
@@ -271,7 +273,7 @@ class RemoteTransport:
 
 
 @contextlib.contextmanager
-def _as_file(source: Path) -> Iterator[Path]:
+def as_file(source: Path) -> Iterator[Path]:
     """A file as it is, a folder as a tar archive whose bytes depend on names and contents only."""
     if not source.is_dir():
         yield source

@@ -88,8 +88,9 @@ class Transport(Protocol):
             Whether anything was copied.
         """
 
-    def interpreter(self, environment: Environment) -> Interpreter:
-        """The Python of an environment, put on the device with its packages unless it is there."""
+    def interpreter(self, environment: Environment | None) -> Interpreter:
+        """The Python of an environment, put on the device with its packages unless it is there; without an
+        environment, a Python that has the standard library only."""
 
     @property
     def variables(self) -> Mapping[str, str]:

@@ -15,14 +15,18 @@ from ..analysis.plausibility import fastest_possible_ms
 from ..conversion import jobs
 from ..core.digests import code_digest
 from ..devices import Transport
-from ..environments import Environment, library_environment, locate
+from ..environments import Environment, environment_on, locate
+from ..native_building import ARCHITECTURE, PROGRAM
 from ..plan import PlannedCell
 from ..project import Project
-from . import native
+from . import native, native_runner
 from .accuracy import MOST_TOOL_BYTES, Pictures
 from .launch import Deployed
 from .operators import read_vocabulary
 from .payload import pack
+
+#: What inputs are for.
+GIVEN, HELDOUT, LABELLED = "given", "heldout", "labelled"
 
 
 @dataclass(frozen=True)
@@ -53,17 +57,23 @@ class Deployment:
         for filled in (model.parent, artifact):
             jobs.check_files(filled)
         content = (jobs.read_record(artifact) or {})["content"]
-        payload = pack(library.shipped, self.project.results / "payloads")
-        names = {
-            f"payloads/{payload.name}": payload,
-            f"artifacts/{content}": artifact / jobs.FILES,
-            f"inputs/{planned.model_id}.npz": model / "inputs.npz",
-            f"inputs/{planned.model_id}.heldout.npz": model / "heldout.npz",
-        }
         pictures = Pictures.of(model)
-        labelled = f"inputs/{planned.model_id}.labelled.npy" if pictures else ""
-        if pictures:
-            names[labelled] = pictures.pixels
+        environment = self._environment(planned)
+        is_native = self._is_native(planned)
+        payload = pack([] if is_native else library.shipped, self.project.results / "payloads")
+        names = {f"artifacts/{content}": artifact / jobs.FILES}
+        if self._device(planned).get("python", True):
+            names[f"payloads/{payload.name}"] = payload
+        if is_native:
+            names[f"runtimes/{environment.folder.name}"] = environment.packages
+            inputs = self._put_raw(planned, model, pictures)
+        else:
+            inputs = {GIVEN: f"inputs/{planned.model_id}.npz",
+                      HELDOUT: f"inputs/{planned.model_id}.heldout.npz"}  # fmt: skip
+            names |= {inputs[GIVEN]: model / "inputs.npz", inputs[HELDOUT]: model / "heldout.npz"}
+            if pictures:
+                inputs[LABELLED] = f"inputs/{planned.model_id}.labelled.npy"
+                names[inputs[LABELLED]] = pictures.pixels
         for name, source in names.items():
             if self.transport.put(source, name):
                 self.told(name)
@@ -74,11 +84,11 @@ class Deployment:
         if tool is None and not library.has_backend:
             return _unsupported(f"no tool of {library.name} is given for this device")
         return Deployed(
-            python=self.transport.interpreter(self._environment(planned)),
+            python=self.transport.interpreter(None if is_native else environment),
             payload=f"payloads/{payload.name}",
             artifact=f"artifacts/{content}",
-            inputs=f"inputs/{planned.model_id}.npz",
-            heldout=f"inputs/{planned.model_id}.heldout.npz",
+            inputs=inputs[GIVEN],
+            heldout=inputs[HELDOUT],
             heldout_reference=_arrays(model / "heldout_reference.npz"),
             description=json.loads((model / "model.json").read_text(encoding="utf-8")),
             given=_arrays(model / "inputs.npz"),
@@ -86,11 +96,26 @@ class Deployment:
             classes=self.plan["models"][cell.model]["task"] == "classification",
             variables=library.variables,
             vocabulary=read_vocabulary(library.vocabulary),
-            payload_bytes=payload.stat().st_size,
+            payload_bytes=_bytes(environment.packages if is_native else payload),
             tool=tool,
-            labelled=labelled,
+            labelled=inputs.get(LABELLED, ""),
             pictures=pictures,
+            native=f"runtimes/{environment.folder.name}/{PROGRAM}" if is_native else "",
         )
+
+    def _put_raw(
+        self, planned: PlannedCell, model: Path, pictures: Pictures | None
+    ) -> dict[str, str]:
+        """Put the inputs on the device as a native runner reads them; returns their names."""
+        description = json.loads((model / "model.json").read_text(encoding="utf-8"))
+        names = {}
+        for kind, arrays in _samples(model, pictures).items():
+            name = f"inputs/{planned.model_id}.{kind}.raw"
+            raw = native_runner.as_raw(arrays, description["inputs"])
+            if native.put_files(self.transport, name, {native_runner.SAMPLES: raw}):
+                self.told(name)
+            names[kind] = f"{name}/{native_runner.SAMPLES}"
+        return names
 
     def _tool(
         self,
@@ -109,11 +134,7 @@ class Deployment:
         description = json.loads((model / "model.json").read_text(encoding="utf-8"))
         nodes = artifact / jobs.FILES / native.NODES
         prefix = f"inputs/{planned.model_id}.{library.name}-{code_digest(*library.tool_modules)}"
-        held_out = _arrays(model / "heldout.npz")
-        given = {name: array[None] for name, array in _arrays(model / "inputs.npz").items()}
-        samples = {"given": given, "heldout": held_out}
-        if pictures and pictures.tool_bytes <= MOST_TOOL_BYTES:
-            samples["labelled"] = pictures.arrays()
+        samples = _samples(model, pictures)
         for kind, arrays in samples.items():
             name = f"{prefix}.{kind}"
             if native.put_inputs(module, self.transport, name, arrays, description["inputs"]):
@@ -122,23 +143,29 @@ class Deployment:
             module=module,
             tools=paths,
             host_tools=on_host,
-            given=f"{prefix}.given",
-            heldout=f"{prefix}.heldout",
-            heldout_samples=min((len(array) for array in held_out.values()), default=0),
+            given=f"{prefix}.{GIVEN}",
+            heldout=f"{prefix}.{HELDOUT}",
+            heldout_samples=min((len(array) for array in samples[HELDOUT].values()), default=0),
             architecture=self.facts.get("architecture"),
             nodes=json.loads(nodes.read_text(encoding="utf-8")) if nodes.is_file() else {},
-            labelled=f"{prefix}.labelled" if "labelled" in samples else "",
-            labelled_samples=len(pictures.labels) if pictures and "labelled" in samples else 0,
+            labelled=f"{prefix}.{LABELLED}" if LABELLED in samples else "",
+            labelled_samples=len(pictures.labels) if pictures and LABELLED in samples else 0,
         )
 
     def _environment(self, planned: PlannedCell) -> Environment:
         target = self.plan.get("targets", {}).get(planned.cell.device)
-        return locate(self.project, run_environment(planned, target))
+        return locate(self.project, run_environment(planned, target, self._device(planned)))
+
+    def _device(self, planned: PlannedCell) -> Mapping[str, Any]:
+        return dict(self.plan["devices"][planned.cell.device])
+
+    def _is_native(self, planned: PlannedCell) -> bool:
+        return planned.cell.library in self._device(planned).get("native", ())
 
     def _given(self, planned: PlannedCell) -> tuple[dict[str, str], dict[str, str]]:
         """The tools that the config and the device's file give to a cell."""
         cell = planned.cell
-        on_device = self.plan["devices"][cell.device].get("tools", {})
+        on_device = self._device(planned).get("tools", {})
         return tools.given(self.plan.get("tools", {}), cell.library), dict(on_device)
 
     def fastest_ms(self, planned: PlannedCell, deployed: Deployed) -> float | None:
@@ -155,8 +182,15 @@ class Deployment:
             return _unsupported(f"{library.name} has no variant {cell.variant} in cellfarm")
         if cell.processor not in library.processors:
             return _unsupported(f"{library.name} has no processor {cell.processor} in cellfarm")
-        if cell.processor not in self.plan["devices"][cell.device]["processors"]:
+        if cell.processor not in self._device(planned)["processors"]:
             return _unsupported(f"device {cell.device} lists no processor {cell.processor}")
+        architecture = self.facts.get("architecture")
+        if self._is_native(planned) and architecture != ARCHITECTURE:
+            return _unsupported(f"native runners are for {ARCHITECTURE}, not for {architecture}")
+        if not self._is_native(planned) and not self._device(planned).get("python", True):
+            return _unsupported(
+                "the device gets no Python: only what stands under `native` runs there"
+            )
         absent = tools.missing(library, *self._given(planned))
         if absent:
             return _unsupported(absent)
@@ -175,12 +209,29 @@ def artifact_folder(project: Project, planned: PlannedCell) -> Path:
     )
 
 
-def run_environment(planned: PlannedCell, target: str | None = None) -> str:
-    return library_environment(planned.cell.library, planned.cell.library_version, "run", target)
+def run_environment(
+    planned: PlannedCell, target: str | None = None, device: Mapping[str, Any] | None = None
+) -> str:
+    """See cellfarm.environments.environment_on."""
+    cell = planned.cell
+    return environment_on(device or {}, cell.library, cell.library_version, target)
 
 
 def _unsupported(reason: str) -> dict[str, Any]:
     return {"status": "unsupported", "reason": reason}
+
+
+def _samples(model: Path, pictures: Pictures | None) -> dict[str, dict[str, np.ndarray]]:
+    """What is run as arrays [samples, *shape] for each input; no more pictures than a device can hold so."""
+    given = {name: array[None] for name, array in _arrays(model / "inputs.npz").items()}
+    samples = {GIVEN: given, HELDOUT: _arrays(model / "heldout.npz")}
+    if pictures and pictures.tool_bytes <= MOST_TOOL_BYTES:
+        samples[LABELLED] = pictures.arrays()
+    return samples
+
+
+def _bytes(path: Path) -> int:
+    return sum(one.stat().st_size for one in ([path] if path.is_file() else path.iterdir()))
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from .events import number, text
 from .launch import Deployed, Setting, run_runner
+from .rounds import GATE
 
 #: Readings at the start of an experiment that tell how fast the device is now, per thread count.
 REFERENCE_READINGS = 8
@@ -49,6 +50,8 @@ class Gates:
             The last readings: {"calibration", "exceeded", "waited_s", ...}; {"problem"} if the
             device could not be read.
         """
+        if not deployed.python.argv:
+            return {"problem": "the device gets no Python, in which gates run"}
         if threads not in self.reference_ms:
             self.reference_ms[threads] = self._measure_reference(deployed, threads, cores)
         limits = dict(self.setting.protocol["gates"])
@@ -83,7 +86,7 @@ class Gates:
         return quantiles(found, n=4)[0] if len(found) > 1 else None
 
     def _request(self, threads: int, cores: Sequence[int] | None) -> dict[str, Any]:
-        return {"mode": "gate", "threads": threads, "cores": list(cores) if cores else None}
+        return {"mode": GATE, "threads": threads, "cores": list(cores) if cores else None}
 
     def _read(
         self,

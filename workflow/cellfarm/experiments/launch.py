@@ -17,9 +17,10 @@ from .accuracy import Pictures
 from .events import Record
 from .native import NativeTool
 from .native_launch import run_tool
+from .native_runner import as_lines, as_npz
 from .operators import Vocabulary, read_profile
 from .quality import Quality, assess
-from .rounds import ACCURACY, MEASURE, PROFILE, QUALITY
+from .rounds import ACCURACY, GATE, MEASURE, PROFILE, QUALITY
 from .verification import Comparison, compare, read_arrays
 
 
@@ -43,6 +44,7 @@ class Deployed:
     tool: NativeTool | None = None
     labelled: str = ""
     pictures: Pictures | None = None
+    native: str = ""  # the native runner that takes the runner's place, if one does
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,11 @@ def launch(
     """
     transport, protocol = setting.transport, setting.protocol
     outputs = f"{scratch}.npz"
+    inputs = _inputs(deployed, mode)
     request = {
         "mode": mode,
         "artifact": transport.resolve(deployed.artifact),
-        "inputs": transport.resolve(_inputs(deployed, mode)),
+        "inputs": transport.resolve(inputs) if inputs else None,
         "outputs": transport.resolve(outputs),
         "processor": cell.processor,
         "threads": cell.threads,
@@ -121,6 +124,9 @@ def launch(
         if deployed.tool is None:
             launched = run_runner(setting, deployed, request, record.take)
             data = transport.read(outputs) if record.has_outputs else None
+            if deployed.native and data is not None:
+                one_sample = mode not in (QUALITY, ACCURACY)
+                data = as_npz(data, deployed.description["outputs"], one_sample)
         else:
             variables = _variables(transport, deployed.variables)
             launched, data = run_tool(setting, deployed, request, record, variables, scratch)
@@ -158,11 +164,15 @@ def run_runner(
     on_line: Callable[[str], None],
     timeout_s: float | None = None,
 ) -> Launched:
-    """Run the payload's runner with a request."""
+    """Run the payload's runner with a request, or the native one; gates are always the payload's."""
     transport = setting.transport
+    argv = [*deployed.python.argv, transport.resolve(deployed.payload)]
+    stdin = json.dumps(request).encode()
+    if deployed.native and request["mode"] != GATE:
+        argv, stdin = [transport.resolve(deployed.native)], as_lines(request)
     return transport.run(
-        [*deployed.python.argv, transport.resolve(deployed.payload)],
-        stdin=json.dumps(request).encode(),
+        argv,
+        stdin=stdin,
         timeout_s=timeout_s or setting.protocol["launch_timeout_s"],
         variables=_variables(transport, {**deployed.python.variables, **deployed.variables}),
         on_line=on_line,

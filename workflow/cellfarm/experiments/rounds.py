@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 #: of each operator, `accuracy` runs labelled pictures.
 MEASURE, COLD, QUALITY, PROFILE = "measure", "cold", "quality", "profile"
 ACCURACY = "accuracy"
+#: Of the runner as well, and no launch (see cellfarm.experiments.gates).
+GATE = "gate"
 #: Those without a time: how quiet the device is does not matter to them.
 UNTIMED = (QUALITY, ACCURACY)
 #: Those that tell something further: where one fails, the cell has the rest.

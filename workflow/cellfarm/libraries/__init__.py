@@ -7,7 +7,8 @@ A folder holds
     backend.py    import_library() and Session: runs it; shipped to the device inside the runner
     profiler.py   profile(): the time of each operator; shipped beside it
     tool.py       optional: commands() and parse() of the vendor's own tool; stays on this machine
-    native/       optional: modules that only tool.py imports
+    native/       optional: modules that only tool.py imports; or, with a CMakeLists.txt, the sources of
+                  a native runner, a program that takes the place of the runner and of backend.py
     operators.yaml  its names of operators in the common vocabulary
 """
 
@@ -90,6 +91,12 @@ class Library:
             *([self.tool] if self.tool.is_file() else []),
             *sorted((self.folder / "native").rglob("*.py")),
         ]
+
+    @property
+    def native_sources(self) -> list[Path]:
+        """The sources of its native runner; none if it has none (see cellfarm.native_building)."""
+        folder = self.folder / "native"
+        return sorted(folder.glob("*")) if (folder / "CMakeLists.txt").is_file() else []
 
     @property
     def shipped(self) -> list[Path]:

@@ -1,0 +1,379 @@
+"""Native runners: what they take and give, how they are built, where they count. No compiler, no device."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cellfarm import native_building
+from cellfarm.causes import brought, built_for, gather
+from cellfarm.configuration import load, read_device
+from cellfarm.core.cells import Cell
+from cellfarm.devices.local import LocalTransport
+from cellfarm.devices.transport import Interpreter
+from cellfarm.documents import load_yaml
+from cellfarm.environments import (
+    NATIVE,
+    build,
+    environment_on,
+    library_environment,
+    locate,
+    lock_of,
+)
+from cellfarm.errors import PermanentHostError, UserError
+from cellfarm.experiments.accuracy import Pictures
+from cellfarm.experiments.deployment import Deployment
+from cellfarm.experiments.flags import launch_flags
+from cellfarm.experiments.gates import Gates
+from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.native_runner import as_lines, as_npz, as_raw
+from cellfarm.experiments.payload import pack
+from cellfarm.experiments.verification import read_arrays
+from cellfarm.libraries import all_libraries
+from cellfarm.native_building import build_runner
+from cellfarm.plan import PlannedCell
+from cellfarm.project import Project
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
+from tests.support.protocols import SMALLEST
+from tests.support.results import FACTS
+
+NCNN = all_libraries()["ncnn"]
+VERSION = NCNN.default_version
+CELL = Cell("squeezenet1_1", "ncnn", VERSION, "fp32", "host", "cpu", 2)
+
+
+def test_a_request_becomes_lines():
+    request = {
+        "mode": "measure", "idle_w": None, "cores": [0, 2], "samples": {"min": 3, "seconds": 0.5},
+        "model": {"inputs": [{"name": "a\nb=c", "shape": [1, 3]}, {"shape": []}]},
+    }  # fmt: skip
+    assert as_lines(request).decode() == (
+        "mode=measure\ncores=0,2\nsamples.min=3\nsamples.seconds=0.5\n"
+        "model.inputs.0.name=a b=c\nmodel.inputs.0.shape=1,3\nmodel.inputs.1.shape=\n"
+    )
+
+
+def test_inputs_are_raw_values_of_four_bytes_sample_after_sample():
+    arrays = {
+        "ids": np.array([[[1, 2]], [[3, 4]]], np.int64),
+        "scale": np.array([[0.5], [1.5]], np.float32),
+    }
+    raw = as_raw(arrays, [{"name": "scale"}, {"name": "ids"}])
+    whole, fraction = np.frombuffer(raw, "<i4"), np.frombuffer(raw, "<f4")
+    assert len(raw) == 2 * 3 * 4
+    assert (fraction[0], fraction[3]) == (0.5, 1.5)
+    assert (whole[1], whole[2], whole[4], whole[5]) == (1, 2, 3, 4)
+
+
+_SHAPES = st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=4), min_size=1, max_size=3)
+
+
+@given(shapes=_SHAPES, samples=st.integers(1, 3), one=st.booleans())
+def test_outputs_come_back_as_they_were_written(shapes, samples, one):
+    entries = [{"name": f"y{i}", "shape": shape} for i, shape in enumerate(shapes)]
+    count = 1 if one else samples
+    arrays = {
+        entry["name"]: np.arange(count * np.prod(entry["shape"]), dtype=np.float32).reshape(
+            count, *entry["shape"]
+        )
+        for entry in entries
+    }
+    found = read_arrays(as_npz(as_raw(arrays, entries), entries, one))
+    assert set(found) == set(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array[0] if one else array)
+
+
+@pytest.mark.parametrize("size", [0, 3, 12, 20])
+def test_outputs_of_another_size_cannot_be_read(size):
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_arrays(as_npz(b"\0" * size, [{"name": "y", "shape": [1, 4]}], True))
+
+
+#: What a native runner does, in Python: it doubles its input.
+STAND_IN = f"""\
+#!{sys.executable}
+import json, pathlib, sys
+request = dict(line.rstrip("\\n").split("=", 1) for line in sys.stdin)
+assert request["model.inputs.0.shape"] == "1,6" and request["threads"] == "2", request
+def emit(event, **more): print(json.dumps({{"event": event, **more}}), flush=True)
+def double(data):
+    import array
+    return array.array("f", [2 * one for one in array.array("f", data)]).tobytes()
+emit("start", ms=1.0, pid=1)
+emit("pinned", cores=None)
+for name in ("import", "read", "load", "first"):
+    emit("done", name=name, ms=1.0, **({{"actual": {{"mode": request["mode"]}}}} if name == "load" else {{}}))
+data = pathlib.Path(request["inputs"]).read_bytes()
+pathlib.Path(request["outputs"]).write_bytes(double(data))
+emit("outputs")
+if request["mode"] == "measure":
+    emit("samples", ms=[float(n) for n in range(1, int(request["samples.min"]) + 1)], seconds=1.0)
+emit("end")
+"""
+INPUT = np.linspace(-1, 1, 6, dtype=np.float32).reshape(1, 6)
+
+
+@pytest.fixture
+def stand_in(tmp_path) -> tuple[Setting, Deployed]:
+    transport = LocalTransport(tmp_path / "work")
+    transport.prepare()
+    (tmp_path / "program").mkdir()
+    program = tmp_path / "program/runner"
+    program.write_text(STAND_IN)
+    program.chmod(0o755)
+    inputs = [{"name": "x", "shape": [1, 6], "dtype": "float32"}]
+    pictures = Pictures(tmp_path / "unused", {}, [5, 5, 0], 6, 1.0)
+    for name, array in (
+        ("given", INPUT[None]),
+        ("heldout", np.stack([INPUT, -3 * INPUT])),
+        ("labelled", np.stack([INPUT, -INPUT, -INPUT])),
+    ):
+        (tmp_path / name).write_bytes(as_raw({"x": array}, inputs))
+        transport.put(tmp_path / name, name)
+    payload = pack([], tmp_path / "payloads")
+    for source, name in ((payload, "gate.pyz"), (tmp_path / "program", "program")):
+        transport.put(source, name)
+    deployed = Deployed(
+        python=Interpreter((sys.executable, "-s", "-E"), {}), payload="gate.pyz", artifact="artifact",
+        inputs="given", heldout="heldout", labelled="labelled", pictures=pictures,
+        native="program/runner",
+        description={"inputs": inputs, "outputs": [{"name": "y", "shape": [1, 6]}]},
+        given={"x": INPUT}, reference={"y": INPUT * 2}, classes=False, variables={},
+        heldout_reference={"y": np.stack([INPUT, -3 * INPUT]) * 2},
+    )  # fmt: skip
+    return Setting(transport, SMALLEST, 2), deployed
+
+
+def test_a_native_runner_takes_the_runner_s_place(stand_in):
+    setting, deployed = stand_in
+    record = launch(setting, deployed, CELL, mode="measure", cores=None, scratch="launches/one")
+    assert (record["status"], record["reason"]) == ("ok", None)
+    assert set(record["phases"]) == {"start", "import", "read", "load", "first"}
+    assert record["warmup_ms"] + record["warm_ms"] == [1.0, 2.0, 3.0]
+    assert record["actual"] == {"mode": "measure"} and record["comparison"]["cosine"] == 1.0
+    record = launch(setting, deployed, CELL, mode="quality", cores=None, scratch="launches/one")
+    assert (record["quality"]["samples"], record["quality"]["cosine"]) == (2, 1.0)
+    record = launch(setting, deployed, CELL, mode="accuracy", cores=None, scratch="launches/one")
+    told = record["accuracy"]
+    assert (told["problem"], told["images"], told["top1"], told["top5"]) == (None, 3, 2, 2)
+    assert not list((setting.transport.work_folder / "launches").iterdir())
+
+
+def test_gates_are_the_runner_s_in_python(stand_in):
+    setting, deployed = stand_in
+    gate = Gates(setting, lambda what, waited_s: None).pass_through(deployed, 1, None)
+    assert "problem" not in gate and gate["calibration"]["compute_ms"] > 0
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Project:
+    monkeypatch.delenv("CELLFARM_ENVIRONMENTS", raising=False)
+    return make_project(tmp_path / "project")
+
+
+def host(project: Project, **more: Any) -> None:
+    document = {"name": "host", "transport": "local", "work_folder": "results/work/host",
+                "processors": ["cpu"]}  # fmt: skip
+    write_yaml(project.devices / "host.yaml", document | more)
+
+
+def test_a_device_runs_a_library_in_its_native_runner_if_its_file_says_so(project):
+    host(project, native=["ncnn"])
+    device = read_device(project, "host", "test")
+    assert environment_on(device, "ncnn", "1.0", "cp311-aarch64-glibc2.36") == "ncnn@1.0.native"
+    assert environment_on(device, "mnn", "1.0") == "mnn@1.0.run"
+
+
+def test_it_counts_for_that_device_s_cells_only(project, monkeypatch):
+    def found(**more: Any) -> Any:
+        host(project, **more)
+        return gather(project, load(project, CONFIG, "test"), [CELL], {"host": FACTS})
+
+    plain, native = found(), found(native=["ncnn"])
+    assert plain.devices != native.devices and plain.libraries == native.libraries
+    monkeypatch.setattr("cellfarm.causes.native_code", lambda device: ["another program"])
+    assert found(native=["ncnn"]).devices != native.devices
+
+
+@pytest.mark.parametrize(
+    ("native", "words"),
+    [
+        (["ncn"], r"key 'native': 'ncn' has no native runner \(did you mean 'ncnn'\?\); there are: ncnn"),
+        (["mnn"], "'mnn' has no native runner"),
+        ("ncnn", "native"),
+        ([], "native"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_at_once(project, native, words):
+    host(project, native=native)
+    with pytest.raises(UserError, match=words):
+        read_device(project, "host", "test")
+
+
+def test_a_device_of_another_architecture_is_refused(project):
+    device = {"processors": ["cpu"], "native": ["ncnn"]}
+    plan = {"devices": {"host": device}}
+    planned = PlannedCell(CELL, "key", {}, "model", "artifact", None)
+
+    def refusal(architecture: str) -> Any:
+        facts = {"architecture": architecture}
+        return Deployment(project, plan, LocalTransport(project.root), facts, print)._refusal(
+            planned
+        )
+
+    assert refusal("x86_64") == {
+        "status": "unsupported",
+        "reason": "native runners are for aarch64, not for x86_64",
+    }
+    assert refusal("aarch64")["reason"] == "missing library: its environment is not built"
+
+
+def test_a_device_that_gets_no_python_runs_what_is_native_and_nothing_else(project):
+    device = {"transport": "ssh", "processors": ["cpu"], "python": False}
+    planned = PlannedCell(CELL, "key", {}, "model", "artifact", None)
+    facts = {"architecture": "aarch64", "python": "3.11", "glibc": "2.36"}
+    deployment = Deployment(
+        project, {"devices": {"host": device}}, LocalTransport(project.root), facts, print
+    )
+    assert deployment._refusal(planned) == {
+        "status": "unsupported",
+        "reason": "the device gets no Python: only what stands under `native` runs there",
+    }
+    for asked in (built_for, brought):
+        assert asked(device, facts) == [] and asked(device, facts | {"python": None}) == []
+    assert brought(device | {"python": True}, facts | {"python": None})
+
+
+def test_without_python_there_is_no_gate(stand_in):
+    setting, deployed = stand_in
+    bare = replace(deployed, python=Interpreter((), {}))
+    found = Gates(setting, lambda what, waited_s: None).pass_through(bare, 1, None)
+    assert found == {"problem": "the device gets no Python, in which gates run"}
+    assert launch_flags({"gate": found}) == {"ungated"}
+    record = launch(setting, bare, CELL, mode="measure", cores=None, scratch="launches/one")
+    assert record["status"] == "ok"
+
+
+def test_this_machine_has_a_python(project):
+    host(project, python=False)
+    with pytest.raises(UserError, match="python"):
+        read_device(project, "host", "test")
+
+
+def test_its_sources_are_those_of_the_locked_version():
+    source = load_yaml(NCNN.folder / "native/source.yaml")
+    lock = lock_of(Project(REPOSITORY), library_environment("ncnn", VERSION, "run"))
+    assert source["version"] == VERSION and source["sha256"] in lock.read_text()
+
+
+def test_without_the_compiler_the_reason_says_what_installs_it(project, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    state = build(locate(project, library_environment("ncnn", VERSION, NATIVE)))
+    assert state["status"] == "failed"
+    assert state["reason"] == (
+        "a native runner is built with aarch64-linux-gnu-gcc, which is not installed: on Debian or Ubuntu, "
+        "apt install g++-aarch64-linux-gnu"
+    )
+
+
+class Builder:
+    """Stands for CMake: the sources come from an archive made here, the program is a file."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.out = folder / "environment/packages"
+        self.out.parent.mkdir()
+        self.ran: list[list[str]] = []
+        self.sdist = "sdist = {url = 'https://example.org/ncnn.tar.gz'}"
+        monkeypatch.setattr(native_building, "fetch", self.fetch)
+
+    def fetch(self, download: Any, folder: Path, say: Any) -> Path:
+        assert download.url == "https://example.org/ncnn.tar.gz"
+        assert download.sha256 == load_yaml(NCNN.folder / "native/source.yaml")["sha256"]
+        path = folder / download.sha256
+        with tarfile.open(path, "w:gz") as archive:
+            member = tarfile.TarInfo("ncnn-1/CMakeLists.txt")
+            archive.addfile(member, io.BytesIO())
+        return path
+
+    def run(self, argv: list[str], program: str) -> None:
+        if program == "uv":
+            wanted, found = Path(argv[-1]).read_text(), Path(argv[argv.index("-o") + 1])
+            assert wanted == f"ncnn=={VERSION}\n"
+            found.write_text(f"[[packages]]\nname = 'ncnn'\n{self.sdist}\n")
+            return
+        self.ran.append(argv)
+        (source,) = (self.out.parent / "work/source").iterdir()
+        assert (source / "CMakeLists.txt").is_file()
+        build = self.out.parent / "work/build"
+        if "--build" in argv:
+            (build / "runner").write_bytes(b"program")
+            (build / "runner").chmod(0o755)
+        else:
+            build.mkdir()
+
+    def build(self, version: str = VERSION) -> None:
+        build_runner(NCNN, version, self.out, Path("/uv"), Path("/cmake"), self.run)
+
+
+def test_a_runner_is_built_from_its_sources_and_nothing_else_is_left(tmp_path, monkeypatch):
+    builder = Builder(tmp_path, monkeypatch)
+    builder.build()
+    assert [path.name for path in builder.out.parent.iterdir()] == ["packages"]
+    assert [path.name for path in builder.out.iterdir()] == ["runner"]
+    assert (builder.out / "runner").stat().st_mode & 0o100
+    configure, compile_ = builder.ran
+    assert configure[:3] == ["/cmake", "-S", str(NCNN.folder / "native")]
+    assert {"-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++", f"-DLIBRARY_VERSION={VERSION}",
+            "-DCMAKE_SYSTEM_PROCESSOR=aarch64"} <= set(configure)  # fmt: skip
+    assert compile_[1] == "--build"
+
+
+def test_a_build_that_fails_leaves_no_program(tmp_path, monkeypatch):
+    builder = Builder(tmp_path, monkeypatch)
+
+    def fail(argv: list[str], program: str) -> None:
+        raise PermanentHostError(f"{program} does not")
+
+    monkeypatch.setattr(builder, "run", fail)
+    with pytest.raises(PermanentHostError, match="uv does not"):
+        builder.build()
+    assert not list(builder.out.parent.iterdir())
+
+
+def test_sources_that_no_index_has(tmp_path, monkeypatch):
+    builder = Builder(tmp_path, monkeypatch)
+    builder.sdist = ""
+    with pytest.raises(
+        PermanentHostError, match=f"no package index has the sources of ncnn=={VERSION}"
+    ):
+        builder.build()
+
+
+def test_another_version_has_no_native_runner(tmp_path, monkeypatch):
+    with pytest.raises(PermanentHostError, match=f"native runner at {VERSION} only, not at 1.0"):
+        Builder(tmp_path, monkeypatch).build("1.0")
+
+
+def test_a_change_of_its_sources_is_another_environment(project, tmp_path, monkeypatch):
+    name = library_environment("ncnn", VERSION, NATIVE)
+    before = locate(project, name)
+    assert before.folder.name.startswith(f"{name}-")
+    copied = tmp_path / "ncnn"
+    shutil.copytree(NCNN.folder, copied)
+    (copied / "native/main.cpp").write_text("int main() {}")
+    document = json.loads(json.dumps(NCNN.document))
+    changed = {**all_libraries(), "ncnn": type(NCNN)(copied, document)}
+    monkeypatch.setattr("cellfarm.environments.all_libraries", lambda: changed)
+    assert locate(project, name).folder != before.folder
