@@ -18,7 +18,8 @@ from functools import cache
 from statistics import median
 
 import numpy as np
-from scipy.special import stdtrit
+
+from .quantiles import student_quantile
 
 CONFIDENCE = 0.95
 #: From this many rounds on ranks alone give an interval; with 5, the widest one covers 93.8 %.
@@ -138,7 +139,7 @@ def unpaired_ratio(
         parts = zip(variances, groups, strict=True)
         # As shares of the total: squares of tiny variances would vanish.
         freedom = 1 / sum((part / total) ** 2 / (len(values) - 1) for part, (_, values) in parts)
-        half = min(math.sqrt(total) * float(stdtrit(freedom, (1 + CONFIDENCE) / 2)), _WIDEST)
+        half = min(math.sqrt(total) * student_quantile(freedom, (1 + CONFIDENCE) / 2), _WIDEST)
     return Ratio(math.exp(estimate), math.exp(estimate - half), math.exp(estimate + half), 0)
 
 
@@ -153,7 +154,7 @@ def _log_medians(launches: Sequence[Sequence[float]]) -> np.ndarray:
 
 def _student_half(values: np.ndarray) -> float:
     error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return min(error * float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)), _WIDEST)
+    return min(error * student_quantile(len(values) - 1, (1 + CONFIDENCE) / 2), _WIDEST)
 
 
 def _between(outer: float, inner: float, share: float) -> float:

@@ -12,9 +12,11 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import NormalDist
 
 import numpy as np
-from scipy.special import ndtr, stdtrit
+
+from .quantiles import student_quantile
 
 RESAMPLES = 3000
 RESAMPLES_PER_LAUNCH = 200
@@ -99,7 +101,7 @@ def hierarchical_median(launches: Sequence[Sequence[float]], seed: str = "") -> 
     medians = _resampled_medians(pool, count, RESAMPLES, generator)
     if count < PERCENTILES_FROM:
         error = float(np.std(np.log(medians / median), ddof=1)) * math.sqrt(count / (count - 1))
-        half = min(error * float(stdtrit(count - 1, (1 + CONFIDENCE) / 2)), _WIDEST)
+        half = min(error * student_quantile(count - 1, (1 + CONFIDENCE) / 2), _WIDEST)
         return Estimate(median, median * math.exp(-half), median * math.exp(half))
     tail = _expanded_tail(count)
     low, high = np.quantile(medians, [tail, 1 - tail])
@@ -109,8 +111,8 @@ def hierarchical_median(launches: Sequence[Sequence[float]], seed: str = "") -> 
 @cache
 def _expanded_tail(launches: int) -> float:
     """The share left out on each side: as if a t interval's width were asked for in normal units."""
-    quantile = stdtrit(launches - 1, (1 + CONFIDENCE) / 2)
-    return float(ndtr(-quantile * math.sqrt(launches / (launches - 1))))
+    quantile = student_quantile(launches - 1, (1 + CONFIDENCE) / 2)
+    return NormalDist().cdf(-quantile * math.sqrt(launches / (launches - 1)))
 
 
 def _resampled_medians(

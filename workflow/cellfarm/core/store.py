@@ -74,10 +74,23 @@ class Store:
 
     def files(self) -> Iterator[Path]:
         """Every result ever, those set aside too."""
-        for folder, _, names in os.walk(self.root):
-            for name in names:
-                if name.endswith(".json") and not name.startswith("."):
-                    yield Path(folder, name)
+        return (self.root / path for path in self.states())
+
+    def states(self) -> dict[str, tuple[int, int]]:
+        """The files' sizes in bytes and times of change in ns, by their paths below `root`."""
+        # Strings and directory entries: with ten thousand results, paths and os.walk take seconds.
+        found = {}
+        folders = [""] if self.root.is_dir() else []
+        while folders:
+            folder = folders.pop()
+            with os.scandir(f"{self.root}/{folder}") as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(f"{folder}{entry.name}/")
+                    elif entry.name.endswith(".json") and entry.name[0] != ".":
+                        status = entry.stat()
+                        found[folder + entry.name] = (status.st_size, status.st_mtime_ns)
+        return found
 
 
 def render(header: Mapping[str, Any], body: Mapping[str, Any]) -> str:

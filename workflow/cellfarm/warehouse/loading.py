@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import orjson
 
 from ..core.store import Store
 from ..errors import TransientHostError
@@ -31,6 +31,7 @@ from .rows import (
 BUSY_RETRY_S = 30.0
 #: Results that are read and inserted together: bounds the memory of a first load.
 BATCH = 500
+_LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 #: table -> what gives its rows for a result; `results` itself apart
 _TABLES = {
     "series": series_rows,
@@ -136,10 +137,7 @@ def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:
             "SELECT path, size_bytes, mtime_ns FROM results"
         ).fetchall()
     }
-    found = {}
-    for file in store.files():
-        status = file.stat()
-        found[file.relative_to(store.root).as_posix()] = (status.st_size, status.st_mtime_ns)
+    found = store.states()
     gone = [path for path, state in known.items() if found.get(path) != state]
     new = sorted(path for path, state in found.items() if known.get(path) != state)
     loaded = Loaded(removed=sum(path not in found for path in gone))
@@ -165,8 +163,7 @@ def _read(
     """Of each result {"path", "key", table: its rows}; what is no result is set aside."""
     for path in paths:
         try:
-            text = (root / path).read_text(encoding="utf-8")
-            document = json.loads(text, parse_constant=_refuse)
+            document = orjson.loads((root / path).read_bytes())
             own = {table: list(rows(document)) for table, rows in _TABLES.items()}
             own["results"] = [result_row(path, found[path], document)]
             read = {"path": path, "key": document["key"], **own}
@@ -183,17 +180,10 @@ def _read(
         yield read
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no value")
-
-
 def _add_ratios(connection: duckdb.DuckDBPyConnection) -> None:
     """Compare the current cells that have not been compared yet; old comparisons stay true."""
     known = connection.execute("SELECT key, other_key FROM cell_ratios").fetchall()
     _insert_rows(connection, "cell_ratios", ratio_rows(connection, set(known)))
-
-
-_encode = json.JSONEncoder(allow_nan=False).encode
 
 
 def _insert(connection: duckdb.DuckDBPyConnection, read: Iterable[Mapping[str, Any]]) -> None:
@@ -227,8 +217,8 @@ def _insert_rows(
 @contextlib.contextmanager
 def _json_lines(rows: Iterable[Mapping[str, Any]], types: Mapping[str, str]) -> Iterator[str]:
     """SQL that reads rows from a file: as values of a statement, a million would take minutes."""
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
-        file.writelines(f"{_encode(row)}\n" for row in rows)
+    with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
+        file.writelines(orjson.dumps(row, option=_LINE) for row in rows)
         file.flush()
         columns = _listed(types, "'{}': '{}'")
         yield (
@@ -254,10 +244,12 @@ def _listed(types: Mapping[str, str], form: str) -> str:
 def _replace_current(
     connection: duckdb.DuckDBPyConnection, current: Iterable[str], devices: Mapping[str, Any]
 ) -> None:
-    connection.execute("DELETE FROM current_keys")
-    connection.execute(
-        "INSERT INTO current_keys SELECT DISTINCT unnest(?::VARCHAR[])", [list(current)]
-    )
+    wanted = set(current)
+    if wanted != {key for (key,) in connection.execute("FROM current_keys").fetchall()}:
+        connection.execute("DELETE FROM current_keys")
+        connection.execute("INSERT INTO current_keys SELECT unnest(?::VARCHAR[])", [list(wanted)])
     connection.execute("DELETE FROM devices_now")
     for device, facts in sorted(devices.items()):
-        connection.execute("INSERT INTO devices_now VALUES (?, ?)", [device, json.dumps(facts)])
+        connection.execute(
+            "INSERT INTO devices_now VALUES (?, ?)", [device, orjson.dumps(facts).decode()]
+        )
