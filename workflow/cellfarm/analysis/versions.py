@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from packaging.version import InvalidVersion, Version
 
 
+@cache
 def order(version: str | None) -> tuple[bool, Version | str]:
     """What versions sort by: 1.9 before 1.31; what is no version by its text, before all others."""
     try:

@@ -5,19 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import vl_convert
 
 from cellfarm.analysis.ranking import Ranking, rank, ranks
 from cellfarm.report import charts, data, facts, figures, further, matrix
 from cellfarm.report.answers import Table, answers
 from cellfarm.report.breakdowns import PHASES
+from cellfarm.report.drawing import drawing_script
 from cellfarm.report.embedding import packed, packed_numbers, payload
 from cellfarm.report.files import write_atomically
 from cellfarm.report.findings import told
@@ -93,11 +93,16 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
     arrangement = arrange(measured.cells, rankings, flagged)
     specs = charts.specifications(arrangement)
     out_dir.mkdir(parents=True, exist_ok=True)
-    written = figures.write_figures(arrangement, specs, rankings, out_dir / "charts")
-    tables = further.write(warehouse, arrangement, out_dir / "charts")
-    export(warehouse, out_dir / "data", version("cellfarm"))
+    with ThreadPoolExecutor() as pool:  # two that leave Python alone meanwhile
+        script = pool.submit(drawing_script, figures.vega_lite_version())
+        exported = pool.submit(export, warehouse, out_dir / "data", version("cellfarm"))
+        written = figures.write_figures(arrangement, specs, rankings, out_dir / "charts")
+        tables = further.write(warehouse, arrangement, out_dir / "charts")
+        exported.result()
+        page = render(
+            measured, arrangement, specs, (rankings, flagged), written, script.result(), tables
+        )
     target = out_dir / "index.html"
-    page = render(measured, arrangement, specs, (rankings, flagged), written, tables)
     write_atomically(target, page.encode())
     return target
 
@@ -108,15 +113,17 @@ def render(
     specs: dict[str, dict[str, Any]],
     rankings: tuple[Sequence[Ranking], Sequence[Ranking]],
     written: Sequence[str],
+    script: str,
     further_tables: Sequence[Table] = (),
 ) -> str:
     """The page's HTML.
 
     Args:
         rankings: without and with flagged cells.
+        script: see cellfarm.report.drawing.
         further_tables: see cellfarm.report.further.
     """
-    scripts = [_bundle(), *((_HERE / name).read_text("utf-8") for name in _SCRIPTS)]
+    scripts = [script, *((_HERE / name).read_text("utf-8") for name in _SCRIPTS)]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE),
         autoescape=True,
@@ -160,21 +167,6 @@ def render(
             "samples": packed_numbers(measured.details.ms),
         },
     )
-
-
-@cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and vega-embed in one script that leaves only its three names behind."""
-    version = figures.vega_lite_version()
-    source = vl_convert.javascript_bundle(vl_version=version)  # type: ignore[call-arg]
-    # An HTML parser reads \r\n as \n, and the policy's digest must be of what it reads.
-    text = source.replace("\r\n", "\n").replace("\r", "\n")
-    return f"(() => {{{_safe_script(text)}\n}})();"
-
-
-def _safe_script(text: str) -> str:
-    """No literal in a script may end its element."""
-    return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
 def _content_security_policy(scripts: Sequence[str]) -> str:
