@@ -21,6 +21,7 @@ from unittest.mock import patch
 
 from cellfarm.errors import PermanentError, TransientError
 from cellfarm.virtual.board import SSHD
+from cellfarm.virtual.network import network_for_board
 
 from .fault_cases import ORPHAN_S, Case, Ended, Extent, Files, make_ready
 from .faults import (
@@ -47,6 +48,7 @@ _RECOVERED = (RECOVERED,) * 4
 _UNNOTICED = (UNNOTICED,) * 4
 _TRANSIENT = (TRANSIENT,) * 4
 _PERMANENT = (PERMANENT,) * 4
+_UNPLUG = "unplug"
 _LOST = "connection is lost|cannot be reached|not connected|is (offline|connecting)"
 
 #: What each fault comes to in the phases push, launch, measure, pull. A launch that was lost counts for
@@ -62,6 +64,11 @@ FAULTS = (
         words=f"{_LOST}|said nothing for|did not (answer|arrive|finish)",
     ),
     Fault("away", BOTH, "leave", _TRANSIENT, undo="return", words=_LOST),
+    Fault("unplugged a while", (BOARD,), _UNPLUG, _UNNOTICED, undo="plug", lasts_s=5.0),
+    Fault(
+        "unplugged", (BOARD,), _UNPLUG, _TRANSIENT, undo="plug",
+        words=f"{_LOST}|said nothing for|did not (answer|arrive|finish)",
+    ),
     Fault("offline", (PHONE,), "offline", _TRANSIENT, undo="online", words=_LOST),
     Fault(
         "unauthorized", (PHONE,), "unauthorize", _PERMANENT, undo="authorize",
@@ -80,7 +87,11 @@ FAULTS = (
 
 def measure(options: Options) -> list[Figure]:
     kinds = BOTH if Path(SSHD).is_file() else (PHONE,)
-    faults = FAULTS[:2] if options.quick else FAULTS
+    faults = possible(FAULTS[:2] if options.quick else FAULTS)
+    if not options.quick and len(faults) < len(FAULTS):
+        print(
+            "  not tried: a board's cable, as this user may make no network namespace", flush=True
+        )
     try:
         ended = run_matrix(faults, kinds, EXTENT)
     except (TransientError, PermanentError) as error:
@@ -114,6 +125,12 @@ def measure(options: Options) -> list[Figure]:
             sum(one.works_again for one in ended), "cases", least=len(ended),
         ),
     ]  # fmt: skip
+
+
+def possible(faults: Sequence[Fault]) -> list[Fault]:
+    """Those that can be tried here: a cable takes a board with an address of its own."""
+    with network_for_board(lambda _: None) as network:
+        return [fault for fault in faults if fault.inflict != _UNPLUG or network.cable]
 
 
 def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) -> list[Ended]:

@@ -17,6 +17,7 @@ from cellfarm.devices import open_device
 from cellfarm.devices.link import Channel, Link
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.project import Project
+from cellfarm.virtual.network import network_for_board
 from cellfarm.virtual.phone import ROOT, WORK_FOLDER
 from cellfarm.virtual.starting import Started, inflict, virtual_board, virtual_phone
 
@@ -129,7 +130,8 @@ class Device:
 
 @contextlib.contextmanager
 def virtual_device(kind: str, name: str, root: Path, like: Path | None = None) -> Iterator[Device]:
-    """A device with a project of its own; a phone with an adb server of its own, too.
+    """A device with a project of its own; a phone with an adb server of its own, a board with an address of
+    its own where this user may give it one.
 
     Args:
         root: a folder that is there.
@@ -141,7 +143,10 @@ def virtual_device(kind: str, name: str, root: Path, like: Path | None = None) -
     if like is not None:
         shutil.copytree(like, _work_folder(project, kind, name), symlinks=True)
     if kind == BOARD:
-        with virtual_board(project, name) as started:
+        with (
+            network_for_board(lambda _: None) as network,
+            virtual_board(project, name, network=network) as started,
+        ):
             yield Device(kind, name, project, started)
         return
     port = free_port()

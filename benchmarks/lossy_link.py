@@ -20,6 +20,7 @@ from typing import Any
 from cellfarm.configuration import read_protocol
 from cellfarm.experiments.experiment import Experiment
 from cellfarm.locking import file_lock, machine_lock_path
+from cellfarm.virtual.network import Namespace
 from cellfarm.virtual.starting import virtual_board
 
 from . import tun_link
@@ -90,7 +91,7 @@ def measure(options: Options) -> list[Figure]:
         tun_link.connected(DELAY_MS, LOSS) as link,
         virtual_board(copy.project, NEAR, emulated=False) as near,
         virtual_board(
-            copy.project, FAR, address=link.address, prefix=link.prefix, emulated=False
+            copy.project, FAR, network=Namespace(link.address, link.prefix), emulated=False
         ) as far,
         file_lock(machine_lock_path("host"), on_wait=_waiting),
     ):

@@ -121,8 +121,8 @@ def test_a_board_has_an_address_and_a_network_of_its_own(project, privileges):
     with (
         own_network() as own,
         own_network() as other,
-        virtual_board(project, "it", address=own.address, prefix=own.prefix) as board,
-        virtual_board(project, "other", address=other.address, prefix=other.prefix) as another,
+        virtual_board(project, "it", network=own) as board,
+        virtual_board(project, "other", network=other) as another,
     ):
         links = {interface_of(one.document) for one in (board, another)}
         assert len(links) == 2 and links <= interfaces()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
 import yaml
 
 from ..configuration import read_device
-from ..errors import PermanentHostError, UserError
+from ..errors import UserError
 from ..files import write_atomically
 from ..project import Project
 
@@ -36,19 +36,14 @@ def board(
 ) -> None:
     """A board behind an sshd of its own, until Ctrl-C. It has an address of its own, in a network
     namespace, where this user may make one (root), else a port on loopback."""
-    from ..virtual.network import own_network
+    from ..virtual.network import LOOPBACK, network_for_board
 
-    with ExitStack() as stack:
-        where = _ON_LOOPBACK
-        network: dict[str, Any] = {}
-        if not loopback:
-            try:
-                own = stack.enter_context(own_network())
-                where = f"in a network namespace, at {own.address}"
-                network = {"address": own.address, "prefix": own.prefix}
-            except PermanentHostError as error:
-                print(f"{name} gets no network namespace: {error}", flush=True)
-        _serve("board", name, port, where, **network)
+    def say(reason: str) -> None:
+        print(f"{name} gets no network namespace: {reason}", flush=True)
+
+    with nullcontext(LOOPBACK) if loopback else network_for_board(say) as network:
+        where = f"in a network namespace, at {network.address}" if network.cable else _ON_LOOPBACK
+        _serve("board", name, port, where, network=network)
 
 
 @app.command()
@@ -56,7 +51,7 @@ def fault(
     name: Annotated[str, typer.Argument(help="A virtual device that runs.")],
     what: Annotated[str, typer.Argument(help="cut, freeze, thaw, leave, return, reboot, unauthorize, "
                                              "authorize; a phone also offline, online; a board also "
-                                             "change_key.")],
+                                             "change_key and, with an address of its own, unplug, plug.")],
 ) -> None:  # fmt: skip
     """Let something go wrong on a virtual device."""
     from ..virtual.starting import inflict

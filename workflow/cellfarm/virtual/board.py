@@ -20,6 +20,7 @@ import psutil
 from ..errors import PermanentHostError
 from ..processes import adopt_orphans, die_with_parent, kill_descendants
 from . import control
+from .network import run_ip
 
 SSHD = "/usr/sbin/sshd"
 
@@ -44,11 +45,14 @@ def make_key(path: Path, comment: str) -> None:
 class Board:
     """Runs the sshd whose configuration and keys are in a folder.
 
+    Args:
+        cable: the network device by which alone it is reached; empty if it has none of its own.
+
     Attributes:
         faults: what may go wrong with it.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, cable: str = "") -> None:
         self._folder = folder
         self._listener: subprocess.Popen[bytes] | None = None
         self.faults: dict[str, Callable[[], None]] = {
@@ -62,6 +66,10 @@ class Board:
             "reboot": self._reboot,
             "change_key": self._change_key,
         }
+        if cable:
+            # Unlike a cut, neither side is told: packets are lost and no answer comes.
+            self.faults["unplug"] = lambda: run_ip(f"link set {cable} down")
+            self.faults["plug"] = lambda: run_ip(f"link set {cable} up")
 
     def start(self) -> None:
         """Let the sshd listen, unless it does."""
@@ -153,13 +161,13 @@ async def serve(board: Board, folder: Path) -> int:
 
 
 def main() -> None:
-    """`python -m cellfarm.virtual.board FOLDER`"""
+    """`python -m cellfarm.virtual.board FOLDER [CABLE]`"""
     folder = Path(sys.argv[1])
     adopt_orphans()
     # What is connected to the sshd would outlive a board that is killed with its starter.
     die_with_parent(signal.SIGTERM)
     try:
-        sys.exit(asyncio.run(serve(Board(folder), folder)))
+        sys.exit(asyncio.run(serve(Board(folder, *sys.argv[2:]), folder)))
     finally:
         kill_descendants()
 

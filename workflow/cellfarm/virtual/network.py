@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import PermanentHostError
@@ -16,6 +16,8 @@ from ..errors import PermanentHostError
 #: Of the range that RFC 2544 sets aside for benchmarks: no network has them.
 _NETWORK, _HERE = "198.18.78", 1
 _BOARDS = range(2, 255)
+#: The namespace's own end of the cable.
+_THERE = "eth0"
 _READY = "ready"
 #: What the kernel says of a device's name that is taken.
 _TAKEN = "File exists"
@@ -28,10 +30,15 @@ class Namespace:
     Args:
         address: where what listens in it is reached, from this machine only.
         prefix: what a command begins with that is to run in it.
+        cable: the network device in it that can be taken down; none if empty.
     """
 
     address: str
-    prefix: tuple[str, ...]
+    prefix: tuple[str, ...] = ()
+    cable: str = ""
+
+
+LOOPBACK = Namespace("127.0.0.1")
 
 
 @contextlib.contextmanager
@@ -56,7 +63,19 @@ def own_network() -> Iterator[Namespace]:
         if said != _READY:
             raise PermanentHostError(said or f"{argv[0]} ended", argv)
         prefix = ("nsenter", f"--net=/proc/{holder.pid}/ns/net")
-        yield Namespace(_join(holder.pid, prefix), prefix)
+        yield Namespace(_join(holder.pid, prefix), prefix, _THERE)
+
+
+@contextlib.contextmanager
+def network_for_board(say: Callable[[str], None]) -> Iterator[Namespace]:
+    """A namespace as `own_network` has it, or loopback, when `say` is told why."""
+    with contextlib.ExitStack() as stack:
+        network = LOOPBACK
+        try:
+            network = stack.enter_context(own_network())
+        except PermanentHostError as error:
+            say(str(error))
+        yield network
 
 
 def _join(pid: int, prefix: Sequence[str]) -> str:
@@ -68,23 +87,31 @@ def _join(pid: int, prefix: Sequence[str]) -> str:
     for number in _BOARDS:
         device, there = f"cellfarm{number}", f"{_NETWORK}.{number}"
         try:
-            _ip(f"link add {device} type veth peer name eth0 netns {pid}")
+            run_ip(f"link add {device} type veth peer name {_THERE} netns {pid}")
         except PermanentHostError as error:
             if _TAKEN in str(error):
                 continue
             raise
-        _ip(f"address add {here} peer {there} dev {device}", f"link set {device} up")
-        _ip(
+        run_ip(f"address add {here} peer {there} dev {device}", f"link set {device} up")
+        run_ip(
             "link set lo up",
-            f"address add {there} peer {here} dev eth0",
-            "link set eth0 up",
+            f"address add {there} peer {here} dev {_THERE}",
+            f"link set {_THERE} up",
             prefix=prefix,
         )
         return there
     raise PermanentHostError(f"all {len(_BOARDS)} addresses of virtual boards are taken")
 
 
-def _ip(*commands: str, prefix: Sequence[str] = ()) -> None:
+def run_ip(*commands: str, prefix: Sequence[str] = ()) -> None:
+    """Commands of `ip`.
+
+    Args:
+        prefix: see Namespace.
+
+    Raises:
+        PermanentHostError: one of them cannot be done.
+    """
     argv = [*prefix, "ip", "-batch", "-"]
     text = "".join(f"{command}\n" for command in commands)
     try:

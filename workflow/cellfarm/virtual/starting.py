@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ..errors import PermanentHostError, TransientDeviceError, TransientHostErro
 from ..processes import die_with_parent
 from ..project import PACKAGE, Project
 from . import board, control, phone
+from .network import LOOPBACK, Namespace
 
 START_TIMEOUT_S = 30.0
 #: A device that is told to end gets so long to end what runs on it.
@@ -90,15 +91,13 @@ def virtual_board(
     name: str,
     port: int = 0,
     *,
-    address: str = "127.0.0.1",
-    prefix: Sequence[str] = (),
+    network: Namespace = LOOPBACK,
     emulated: bool = True,
 ) -> Iterator[Started]:
     """A board: an sshd of its own, which knows one key; ends with the block.
 
     Args:
-        address: where it listens.
-        prefix: what its command begins with, such as that which leads into a network namespace (see network).
+        network: where it listens.
         emulated: whether it says of itself that it is virtual.
 
     Raises:
@@ -106,7 +105,7 @@ def virtual_board(
     """
     if not Path(board.SSHD).is_file():
         raise UserError("there is no sshd: on Debian or Ubuntu, apt install openssh-server")
-    folder = _folder(project, name)
+    folder, address = _folder(project, name), network.address
     port = port or _free_port()
     for key in ("host_key", "user_key"):
         if not (folder / key).is_file():
@@ -136,7 +135,14 @@ SetEnv {phone.VIRTUAL}={int(emulated)} SHLVL=1
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists
-    argv = [*prefix, sys.executable, "-m", "cellfarm.virtual.board", str(folder)]
+    argv = [
+        *network.prefix,
+        sys.executable,
+        "-m",
+        "cellfarm.virtual.board",
+        str(folder),
+        network.cable,
+    ]
     with _running(argv, folder) as (process, _):
         _wait_for(address, port, process, folder)
         where = {
