@@ -19,10 +19,9 @@ from cellfarm.devices.remote import RemoteTransport
 from cellfarm.project import Project
 from cellfarm.virtual.network import network_for_board
 from cellfarm.virtual.phone import ROOT, WORK_FOLDER
-from cellfarm.virtual.starting import Started, inflict, virtual_board, virtual_phone
+from cellfarm.virtual.starting import Started, free_port, inflict, virtual_board, virtual_phone
 
 from .figures import REPOSITORY
-from .own_adb import free_port
 from .project_copy import CopiedProject
 
 PHONE, BOARD = "phone", "board"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from unittest.mock import patch
 
 import adbutils
+from cellfarm.virtual.starting import free_port
 
 from .figures import NotMeasurable
 
@@ -34,12 +34,6 @@ def own_adb_server() -> Iterator[None]:
                 yield
             finally:
                 _adb("kill-server", own)
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def _adb(command: str, variables: dict[str, str]) -> None:

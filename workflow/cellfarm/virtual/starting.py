@@ -106,7 +106,7 @@ def virtual_board(
     if not Path(board.SSHD).is_file():
         raise UserError("there is no sshd: on Debian or Ubuntu, apt install openssh-server")
     folder, address = _folder(project, name), network.address
-    port = port or _free_port()
+    port = port or free_port()
     for key in ("host_key", "user_key"):
         if not (folder / key).is_file():
             board.make_key(folder / key, name)
@@ -232,7 +232,8 @@ def _last_line(folder: Path) -> str:
     return lines[-1].removeprefix("cellfarm.errors.PermanentHostError: ") if lines else "no message"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine's loopback that nothing listened on a moment ago."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
