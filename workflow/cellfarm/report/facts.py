@@ -43,7 +43,7 @@ def flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         if isinstance(value, dict):
             pairs += flat(value, f"{prefix}{name}.")
         elif isinstance(value, list):
-            pairs.append((f"{prefix}{name}", ", ".join(map(str, value))))
+            pairs.append((f"{prefix}{name}", ", ".join(map(str, value)) or "none"))
         elif isinstance(value, float):
             pairs.append((f"{prefix}{name}", significant(value)))
         elif value is not None:
