@@ -75,7 +75,7 @@ def test_gaps_of_the_second_and_the_worst():
     assert "alone" not in found
     told = spread([one.worst for one in found.values()])
     assert (told.count, told.median, told.largest) == (4, pytest.approx(2.05), 4)
-    assert spread([]) is None and spread([1.0, 2.0]).p90 == 2.0
+    assert spread([]) is None and spread([1.0, 2.0]).largest == 2.0
 
 
 def test_regret_is_where_a_library_runs_and_says_how_often_that_is():

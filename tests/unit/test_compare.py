@@ -5,12 +5,13 @@ from __future__ import annotations
 import datetime
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cellfarm.comparison.sides import Side
-from cellfarm.comparison.verdicts import FASTER, NOT_COMPARABLE, SAME, SLOWER, compare_sides
+from cellfarm.comparison.verdicts import BROKEN, FASTER, NOT_COMPARABLE, SAME, SLOWER, compare_sides
 from cellfarm.comparison.writing import as_json, as_markdown, summary
 from cellfarm.warehouse.ratios import Measured
 from hypothesis import given
@@ -82,7 +83,6 @@ def test_a_device_that_was_slower_that_day_is_no_slower_library():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"status": "wrong", "reason": "cosine 0.4"}, "wrong in b: cosine 0.4"),
         ({"emulated": True}, "emulated in b"),
         ({"latency_ms": None}, "no latency in b"),
         ({"flags": ["contended", "operators_gap"]}, "flagged in b: contended"),
@@ -133,6 +133,29 @@ def test_the_other_way_round_is_the_inverse(ms, factor, seed):
     assert there.ratio * back.ratio == pytest.approx(1)
     opposite = {SLOWER: FASTER, FASTER: SLOWER}
     assert back.verdict in (opposite.get(there.verdict, there.verdict), NOT_COMPARABLE, SAME)
+
+
+@pytest.mark.parametrize("status", ["failed", "wrong", "timeout", "unsupported"])
+def test_what_ran_before_and_does_not_now_is_broken(status):
+    there = side("b", cell("2", status=status, reason="no kernel", latency_ms=None))
+    found = compare_sides(side("a", cell("1")), there, 0.05)
+    assert (found.verdicts[0].verdict, len(found.regressions)) == (BROKEN, 1)
+    assert found.verdicts[0].reason == f"{status} in b: no kernel"
+    assert summary(found) == "1 broken; 1 regression (broken, or slower by more than 5 %)"
+    back = verdict(there, side("a", cell("1")))
+    assert (back.verdict, back.is_regression(0.05)) == (NOT_COMPARABLE, False)
+
+
+def test_another_model_that_fails_is_not_broken():
+    there = side("b", cell("2", status="failed", causes=CAUSES | {"model": "other"}))
+    assert verdict(side("a", cell("1")), there).verdict == NOT_COMPARABLE
+
+
+def test_what_has_no_result_is_told():
+    mine = replace(side("a", cell("1")), missing=3)
+    found = compare_sides(mine, side("b", cell("2")), 0.05)
+    assert "a: 3 of its cells have no result." in as_markdown(found)
+    assert json.loads(as_json(found))["missing"] == {"a": 3}
 
 
 def test_texts_of_it():

@@ -207,3 +207,19 @@ def test_a_level_weighs_its_points_and_widens_where_they_scatter():
     assert one.error == pytest.approx(math.sqrt(scatter / weights))
     (two,) = levels(np.asarray([1.0, 1.0]), np.asarray([0.0, 0.0]), [])
     assert two.error == pytest.approx(LEAST_NOISE / math.sqrt(2))
+
+
+@pytest.mark.parametrize(("scatter", "most"), [(0.01, 0.05), (0.02, 0.2), (0.03, 0.2)])
+def test_scatter_beyond_the_intervals_is_seldom_taken_for_steps(scatter, most):
+    """18 flat points whose intervals say 0.5 %; with those alone nearly every series would have steps."""
+    random = np.random.default_rng(1)
+    series = [random.normal(2.3, scatter, 18) for _ in range(200)]
+    found = [bool(boundaries(logs, np.full(18, 0.005))) for logs in series]
+    assert np.mean(found) <= most
+
+
+def test_a_step_above_the_scatter_is_found():
+    random = np.random.default_rng(1)
+    series = [random.normal(2.3, 0.02, 18) + np.repeat([0, 0.15], 9) for _ in range(200)]
+    found = [9 in boundaries(logs, np.full(18, 0.005)) for logs in series]
+    assert np.mean(found) > 0.9

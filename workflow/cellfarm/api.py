@@ -76,7 +76,10 @@ class Warehouse:
         if frame not in _METHODS:
             raise UserError(f"frame: expected {', '.join(_METHODS)}; found '{frame}'")
         try:
-            return getattr(self._connection.sql(query), _METHODS[frame])()
+            relation = self._connection.sql(query)
+            if relation is None:
+                raise UserError("the query has no rows: expected a SELECT")
+            return getattr(relation, _METHODS[frame])()
         except duckdb.Error as error:
             raise UserError(f"the query failed: {error}") from error
         except ImportError as error:

@@ -8,30 +8,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from .ranking import Entry, Ranking
+from .ranking import Ranking
 
 
 @dataclass(frozen=True)
 class Gap:
-    """One comparison: how many times as long the second and the slowest take as the fastest.
-
-    `low` and `high` bound the 95 % interval of the slowest's ratio; None when unknown.
-    """
+    """One comparison: how many times as long the second and the slowest take as the fastest."""
 
     ranking: Ranking
     second: float
     worst: float
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
 class Spread:
-    """A distribution of ratios: its median, its 90th percentile (nearest rank) and its largest."""
+    """A distribution of ratios: its median and its largest."""
 
     count: int
     median: float
-    p90: float
     largest: float
 
 
@@ -54,20 +48,15 @@ class Regret:
 def gaps(rankings: Iterable[Ranking]) -> list[Gap]:
     """Of every comparison with two libraries or more."""
     return [
-        Gap(one, one.entries[1].ratio_to_best, slowest.ratio_to_best, slowest.ratio_low,
-            slowest.ratio_high)
+        Gap(one, times[1], times[-1])
         for one in rankings if one.is_comparison
-        for slowest in [_slowest(one)]
+        for times in [sorted(one.times_best.values())]
     ]  # fmt: skip
 
 
 def spread(values: Sequence[float]) -> Spread | None:
     """None without values."""
-    if not values:
-        return None
-    ordered = sorted(values)
-    position = max(0, math.ceil(0.9 * len(ordered)) - 1)
-    return Spread(len(ordered), median(ordered), ordered[position], ordered[-1])
+    return Spread(len(values), median(values), max(values)) if values else None
 
 
 def regrets(rankings: Iterable[Ranking]) -> list[Regret]:
@@ -75,17 +64,13 @@ def regrets(rankings: Iterable[Ranking]) -> list[Regret]:
     found = [one for one in rankings if one.is_comparison]
     ratios: dict[str, list[float]] = defaultdict(list)
     for one in found:
-        for entry in one.entries:
-            ratios[entry.library].append(entry.ratio_to_best)
+        for name, times in one.times_best.items():
+            ratios[name].append(times)
     counted = [
         Regret(name, _geometric_mean(values) - 1, max(values) - 1, len(values), len(found))
         for name, values in ratios.items()
     ]
     return sorted(counted, key=lambda one: (-one.covered, one.mean, one.library))
-
-
-def _slowest(ranking: Ranking) -> Entry:
-    return max(ranking.entries, key=lambda entry: entry.ratio_to_best)
 
 
 def _geometric_mean(values: Sequence[float]) -> float:

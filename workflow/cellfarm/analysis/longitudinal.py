@@ -123,7 +123,7 @@ def all_series(
     for place, group in by_setting.items():
         setting = dict(zip(SETTING, place, strict=True))
         dates = (released or {}).get(setting["library"], {})
-        chosen = _of_one_condition([row for row in group if not row["superseded"]])
+        chosen = _of_one_condition([row for row in group if not row["superseded"]], flagged)
         points, left_out = _points(chosen, dates, flagged)
         if len(points) > 1:
             others = reruns[tuple(setting[name] for name in _RERUN)]
@@ -147,14 +147,15 @@ def _grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[tuple[Any, ...],
     return groups
 
 
-def _of_one_condition(rows: Sequence[Row]) -> list[Row]:
+def _of_one_condition(rows: Sequence[Row], flagged: bool) -> list[Row]:
     """The newest result of each version, oldest measured first."""
     groups: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         groups[tuple(row["conditions"])][row["library_version"]] = row
 
-    def versions_and_time(one: Mapping[str, Row]) -> tuple[int, Any]:
-        return len(one), max(row["measured_at"] for row in one.values())
+    def versions_and_time(one: Mapping[str, Row]) -> tuple[int, int, Any]:
+        counted = sum(ranks(row, flagged) for row in one.values())
+        return counted, len(one), max(row["measured_at"] for row in one.values())
 
     return list(max(groups.values(), key=versions_and_time, default={}).values())
 

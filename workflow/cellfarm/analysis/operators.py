@@ -187,7 +187,8 @@ def potentials(cells: Iterable[Row], operators: Mapping[str, Operators]) -> list
             left_out = sorted(one.library for one in group if one not in matched)
             setting = dict(zip(COMPARISON_COLUMNS, place, strict=True))
             found.append(_potential(setting, matched, tuple(left_out)))
-    return found
+    # Times that are all 0 tell nothing of each other.
+    return [one for one in found if one.composed_ms > 0]
 
 
 def _potential(

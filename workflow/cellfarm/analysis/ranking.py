@@ -101,6 +101,15 @@ class Ranking:
         return len(self.entries) > 1
 
     @property
+    def times_best(self) -> dict[str, float]:
+        """Library -> how many times as long it takes as the best, 1 or more.
+
+        The best has the least ratio to the first entry: in a tie that is not always the first itself.
+        """
+        least = min(entry.ratio_to_best for entry in self.entries)
+        return {entry.library: entry.ratio_to_best / least for entry in self.entries}
+
+    @property
     def is_tie(self) -> bool:
         return len(self.winners) > 1
 

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from .quantiles import student_quantile
 CONFIDENCE = 0.95
 #: From this many rounds on ranks alone give an interval; with 5, the widest one covers 93.8 %.
 RANKS_FROM = 6
+#: What tells rounds apart.
+Round = Any
 #: Largest half-width on the logarithmic scale: keeps the bounds of absurd data finite.
 _WIDEST = 50.0
 
@@ -49,7 +52,7 @@ def different(ratio: Ratio) -> bool | None:
     return not ratio.low <= 1.0 <= ratio.high
 
 
-def paired_ratio(a: Mapping[int, Sequence[float]], b: Mapping[int, Sequence[float]]) -> Ratio:
+def paired_ratio(a: Mapping[Round, Sequence[float]], b: Mapping[Round, Sequence[float]]) -> Ratio:
     """b over a from the rounds of one experiment that both took part in.
 
     Each round gives the logarithm of the ratio of the two launches' medians. The estimate is the
@@ -68,7 +71,8 @@ def paired_ratio(a: Mapping[int, Sequence[float]], b: Mapping[int, Sequence[floa
       5 %: 5 % with normal launches, fewer with heavy tails.
 
     Args:
-        a, b: warm samples by number of the round, each non-empty and with a positive median.
+        a, b: warm samples by round (its number, or session and number), each non-empty and with a
+            positive median.
 
     Raises:
         ValueError: a round without samples, or with a median that is not positive.

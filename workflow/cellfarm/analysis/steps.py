@@ -20,6 +20,9 @@ LEAST_NOISE = 0.01
 #: A changepoint costs PENALTY log n variances, as in cellfarm.analysis.sustained; BIC asks 2 for a level and
 #: its place.
 PENALTY = 3.0
+MEDIAN_FROM = 4
+#: The median of the absolute value of a standard normal variable.
+_MEDIAN_OF_NORMAL = 0.6744898
 #: 95 % of a normal distribution lie within so many standard deviations.
 Z = 1.959964
 
@@ -45,7 +48,7 @@ def boundaries(logs: np.ndarray, sigmas: np.ndarray) -> list[int]:
         sigmas: their standard deviations, shape (points,); LEAST_NOISE is the least that counts.
     """
     penalty = PENALTY * math.log(len(logs))
-    found = changepoints(logs, penalty, shortest=1, weights=_noise(sigmas) ** -2)[:-1]
+    found = changepoints(logs, penalty, shortest=1, weights=_noise(logs, sigmas) ** -2)[:-1]
     while found:
         changes = list(itertools.pairwise(levels(logs, sigmas, found)))
         weak = [
@@ -65,9 +68,9 @@ def levels(logs: np.ndarray, sigmas: np.ndarray, starts: Sequence[int]) -> list[
     Where points scatter more than their intervals say, the error is widened by Birge's ratio (Birge, Physical
     Review 40(2), 1932), as the Particle Data Group does.
     """
-    ends = [*starts, len(logs)]
+    ends, noise = [*starts, len(logs)], _noise(logs, sigmas)
     return [
-        _level(logs[start:stop], _noise(sigmas)[start:stop])
+        _level(logs[start:stop], noise[start:stop])
         for start, stop in itertools.pairwise([0, *ends])
     ]
 
@@ -87,5 +90,15 @@ def _is_clear(one: Level, two: Level) -> bool:
     return change > math.log1p(LEAST_STEP) and change > Z * math.hypot(one.error, two.error)
 
 
-def _noise(sigmas: np.ndarray) -> np.ndarray:
-    return np.asarray(np.maximum(sigmas, LEAST_NOISE))
+def _noise(logs: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
+    """The points' standard deviations, all widened where neighbours differ by more than these say.
+
+    By how much they do in the median, on which a few steps have no influence (as the median of first
+    differences estimates noise: Donoho & Johnstone, Biometrika 81, 1994). Else what differs between runs
+    would be found as steps. Fewer than MEDIAN_FROM points have no median without their steps.
+    """
+    least = np.maximum(sigmas, LEAST_NOISE)
+    if len(logs) < MEDIAN_FROM:
+        return np.asarray(least)
+    differences = np.abs(np.diff(logs)) / np.hypot(least[1:], least[:-1])
+    return np.asarray(least * max(1.0, float(np.median(differences)) / _MEDIAN_OF_NORMAL))

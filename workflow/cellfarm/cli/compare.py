@@ -9,19 +9,28 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..comparison import Comparison, compare_sides, open_side
-from ..comparison.verdicts import FASTER, SLOWER
-from ..comparison.writing import as_json, as_markdown, interval, label, sorted_verdicts, summary
+from ..comparison.verdicts import BROKEN, FASTER, SLOWER
+from ..comparison.writing import (
+    as_json,
+    as_markdown,
+    interval,
+    label,
+    sorted_verdicts,
+    summary,
+    told_missing,
+)
 from ..errors import UserError
 from ..project import Project
 from ..warehouse import connect
 
-_COLOURS = {SLOWER: "red", FASTER: "green"}
+_COLOURS = {BROKEN: "red", SLOWER: "red", FASTER: "green"}
 _RUNS = """
 SELECT split_part(experiment, '/', 1) AS run,
        strftime(min(measured_at), '%Y-%m-%d %H:%M') AS began,
        strftime(max(measured_at), '%Y-%m-%d %H:%M') AS ended, count(*) AS cells,
        string_agg(DISTINCT device, ', ' ORDER BY device) AS devices,
-       string_agg(DISTINCT library || '@' || library_version, ', ') AS libraries
+       string_agg(DISTINCT library || '@' || library_version, ', '
+                  ORDER BY library || '@' || library_version) AS libraries
 FROM history WHERE NOT superseded AND experiment IS NOT NULL
 GROUP BY split_part(experiment, '/', 1) ORDER BY began
 """
@@ -43,6 +52,11 @@ def print_comparison(
     """
     sides = [open_side(project, name) for name in (first, second)]
     found = compare_sides(sides[0], sides[1], threshold, flagged)
+    if not found.verdicts:
+        raise UserError(
+            f"{first} and {second} have no cell in common: the same model, library, variant, device, "
+            "processor, threads and protocol"
+        )
     if form == "table" and output is None:
         _print_table(found)
         return len(found.regressions)
@@ -76,6 +90,8 @@ def _print_table(found: Comparison) -> None:
     for side, rows in ((found.first, found.only_first), (found.second, found.only_second)):
         if rows:
             console.print(escape(f"Only in {side}: {len(rows)} cells."))
+    for text in told_missing(found):
+        console.print(escape(text))
     console.print(escape(f"{found.second} against {found.first}: {summary(found)}"))
 
 

@@ -135,8 +135,8 @@ def _table(answer: Recommendation) -> Table:
     asked, first = answer.question, answer.choices[0]
     threads = "1 thread" if answer.threads == 1 else f"{answer.threads} threads"
     table = Table(
-        title=f"{asked.model} on {asked.device} ({asked.processor}, {threads}): "
-        f"{first.library} {first.library_version}, {first.variant}; {answer.source}",
+        title=escape(f"{asked.model} on {asked.device} ({asked.processor}, {threads}): "
+                     f"{first.library} {first.library_version}, {first.variant}; {answer.source}"),
         title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim",
     )  # fmt: skip
     for name, side in (("", "right"), ("library", "left"), ("variant", "left"), ("ms", "right"),

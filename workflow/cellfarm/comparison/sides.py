@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +37,16 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Side:
-    """The results of one side; `launches` are their samples by key, for those that have a latency."""
+    """The results of one side; `launches` are their samples by key, for those that have a latency.
+
+    `missing` is how many cells were asked for that have no result.
+    """
 
     name: str
     warehouse: Path
     rows: list[Row]
     launches: Mapping[str, Measured]
+    missing: int = 0
 
 
 def open_side(project: Project, name: str) -> Side:
@@ -57,14 +61,19 @@ def open_side(project: Project, name: str) -> Side:
     if path.suffix in (".yaml", ".yml"):
         plan = make_plan(project, load_file(project, path))
         keys = [planned.key for planned in plan.cells]
-        return _read(name, project.warehouse, f"{_HISTORY} AND list_contains(?, key)", [keys])
+        side = _read(name, project.warehouse, f"{_HISTORY} AND list_contains(?, key)", [keys])
+        return replace(side, missing=len(set(keys) - {row["key"] for row in side.rows}))
     if "@" in name:
         library, version = resolve(name)
         where = f"{_HISTORY} AND library = ? AND library_version = ? {_NEWEST}"
         return _read(name, project.warehouse, where, [library, version])
     if _RUN.fullmatch(name):
         where = f"{_HISTORY} AND starts_with(experiment, ?)"
-        return _read(name, project.warehouse, where, [name])
+        side = _read(name, project.warehouse, where, [name])
+        runs = sorted({str(row["experiment"]).partition("/")[0] for row in side.rows})
+        if len(runs) > 1:
+            raise UserError(f"{name}: several runs begin so: {', '.join(runs)}")
+        return side
     raise UserError(
         f"{name}: expected library@version, a warehouse (.duckdb), a config (.yaml) or a run "
         "(`cellfarm runs` lists them)"
@@ -81,7 +90,10 @@ _NEWEST = (
 
 def _read(name: str, warehouse: Path, select: str, values: list[Any]) -> Side:
     with connect(warehouse) as connection:
-        rows = _rows(connection.execute(select.format(columns=", ".join(_COLUMNS)), values))
+        try:
+            rows = _rows(connection.execute(select.format(columns=", ".join(_COLUMNS)), values))
+        except duckdb.Error as error:
+            raise UserError(f"{warehouse} is no warehouse of cellfarm's: {error}") from error
         if not rows:
             raise UserError(f"{name}: no results in {warehouse}")
         keys = sorted(row["key"] for row in rows if row["latency_ms"] is not None)

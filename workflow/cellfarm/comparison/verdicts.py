@@ -18,6 +18,9 @@ from ..warehouse.ratios import ratio_of
 from .sides import Row, Side
 
 FASTER, SLOWER, SAME, NOT_COMPARABLE = "faster", "slower", "same", "not comparable"
+#: It ran on the first side and does not on the second.
+BROKEN = "broken"
+_BROKEN = ("unsupported", "failed", "wrong", "timeout")
 #: What makes two results answers to different questions when it differs, with what to call it.
 _MUST_AGREE = ("model", "device", "protocol", "runner")
 _SETTING = ("model", "variant", "device", "processor", "threads", "protocol")
@@ -27,7 +30,8 @@ _SETTING = ("model", "variant", "device", "processor", "threads", "protocol")
 class Verdict:
     """One cell on both sides; `ratio` is the second's latency over the first's.
 
-    `verdict` is of the second side: slower where the whole 95 % interval lies above 1, faster where
+    `verdict` is of the second side: broken where the first has an output that is right and the second has
+    none, slower where the whole 95 % interval lies above 1, faster where
     it lies below, same where it lies within the threshold of 1, and otherwise not comparable, with
     the reason.
     """
@@ -43,13 +47,18 @@ class Verdict:
     is_paired: bool | None
 
     def is_regression(self, threshold: float) -> bool:
-        """Whether it is slower beyond doubt, and by more than the threshold (0.05 is 5 %)."""
+        """Whether it is broken, or slower beyond doubt and by more than the threshold (0.05 is 5 %)."""
+        if self.verdict == BROKEN:
+            return True
         return self.low is not None and self.verdict == SLOWER and self.low > 1 + threshold
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All pairs of two sides, and the cells that only one of them has."""
+    """All pairs of two sides, and the cells that only one of them has.
+
+    `missing` says, of each side, how many cells were asked for that have no result.
+    """
 
     first: str
     second: str
@@ -57,6 +66,7 @@ class Comparison:
     verdicts: list[Verdict]
     only_first: list[Row]
     only_second: list[Row]
+    missing: Mapping[str, int]
 
     @property
     def regressions(self) -> list[Verdict]:
@@ -65,7 +75,7 @@ class Comparison:
     @property
     def counts(self) -> dict[str, int]:
         found = Counter(one.verdict for one in self.verdicts)
-        return {name: found[name] for name in (SLOWER, FASTER, SAME, NOT_COMPARABLE)}
+        return {name: found[name] for name in (BROKEN, SLOWER, FASTER, SAME, NOT_COMPARABLE)}
 
 
 def compare_sides(first: Side, second: Side, threshold: float, flagged: bool = False) -> Comparison:
@@ -83,7 +93,10 @@ def compare_sides(first: Side, second: Side, threshold: float, flagged: bool = F
     ]
     only_first = [row for identity, row in ones.items() if identity not in twos]
     only_second = [row for identity, row in twos.items() if identity not in ones]
-    return Comparison(first.name, second.name, threshold, verdicts, only_first, only_second)
+    missing = {side.name: side.missing for side in (first, second) if side.missing}
+    return Comparison(
+        first.name, second.name, threshold, verdicts, only_first, only_second, missing
+    )
 
 
 Identity = tuple[Any, ...]
@@ -116,6 +129,7 @@ def _judge(
         reason = reason or "the same result on both sides"
     reason = reason or _changed(one, two)
     ratio, paired = Ratio(None, None, None, 0), None
+    is_broken = one["status"] == "ok" and two["status"] in _BROKEN and not _changed(one, two)
     if reason is None:
         measured = first.launches.get(one["key"]), second.launches.get(two["key"])
         if measured[0] is None or measured[1] is None:
@@ -126,7 +140,7 @@ def _judge(
     return Verdict(
         cell={"library": one["library"], **{name: one[name] for name in _SETTING},
               "versions": [one["library_version"], two["library_version"]]},
-        verdict=_verdict(ratio) if reason is None else NOT_COMPARABLE,
+        verdict=BROKEN if is_broken else _verdict(ratio) if reason is None else NOT_COMPARABLE,
         reason=reason,
         first_ms=one["latency_ms"],
         second_ms=two["latency_ms"],

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .verdicts import FASTER, NOT_COMPARABLE, SAME, SLOWER, Comparison, Verdict
+from .verdicts import BROKEN, FASTER, NOT_COMPARABLE, SAME, SLOWER, Comparison, Verdict
 
 SCHEMA = 1
-_ORDER = (SLOWER, FASTER, SAME, NOT_COMPARABLE)
+_ORDER = (BROKEN, SLOWER, FASTER, SAME, NOT_COMPARABLE)
 
 
 def as_json(comparison: Comparison) -> str:
@@ -35,6 +35,7 @@ def as_json(comparison: Comparison) -> str:
             }
             for one in comparison.verdicts
         ],
+        "missing": dict(comparison.missing),
         "only_first": [_named(row) for row in comparison.only_first],
         "only_second": [_named(row) for row in comparison.only_second],
     }
@@ -58,6 +59,7 @@ def as_markdown(comparison: Comparison) -> str:
                        (comparison.second, comparison.only_second)):  # fmt: skip
         if rows:
             lines += ["", f"Only in {_escaped(side)}: {len(rows)} cells."]
+    lines += [line for text in told_missing(comparison) for line in ("", _escaped(text))]
     lines += ["", _METHOD]
     return "\n".join(lines) + "\n"
 
@@ -74,11 +76,21 @@ def summary(comparison: Comparison) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in comparison.counts.items() if count)
     number = len(comparison.regressions)
     regressions = "no regression" if not number else f"{number} regression{'s' * (number > 1)}"
-    return f"{counts or 'no cell in both'}; {regressions} of more than {100 * comparison.threshold:g} %"
+    limit = f"more than {100 * comparison.threshold:g} %"
+    which = f"(broken, or slower by {limit})" if comparison.counts[BROKEN] else f"of {limit}"
+    return f"{counts or 'no cell in both'}; {regressions} {which}"
+
+
+def told_missing(comparison: Comparison) -> list[str]:
+    """A sentence for each side of which something was never measured."""
+    return [
+        f"{name}: {count} of its cells ha{'s' if count == 1 else 've'} no result."
+        for name, count in comparison.missing.items()
+    ]
 
 
 def sorted_verdicts(comparison: Comparison) -> list[Verdict]:
-    """Slower ones first, the slowest at the top."""
+    """Broken ones first, then the slower ones, the slowest at the top."""
     return sorted(
         comparison.verdicts, key=lambda one: (_ORDER.index(one.verdict), -(one.ratio or 0))
     )

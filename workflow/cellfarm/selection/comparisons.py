@@ -53,7 +53,7 @@ class Comparison:
     @property
     def regrets(self) -> dict[str, float]:
         """Candidate -> how much longer it takes than the best, as a fraction: 0.1 is 10 %."""
-        return {entry.library: entry.ratio_to_best - 1.0 for entry in self.ranking.entries}
+        return {name: times - 1.0 for name, times in self.ranking.times_best.items()}
 
 
 def read_results(connection: duckdb.DuckDBPyConnection) -> Results:

@@ -21,11 +21,15 @@ from ..analysis.ratios import Ratio, paired_ratio, unpaired_ratio
 
 @dataclass
 class Measured:
-    """The measuring launches of a cell, by round: the median of each one's warm samples in ms, as the
-    one value of its series, and the calibration readings."""
+    """The measuring launches of a cell, by session and round: the median of each one's warm samples in ms,
+    as the one value of its series, and the calibration readings.
+
+    A session is a process of the experiment. One that goes on after an interruption, perhaps days later, may
+    do rounds for one cell that another did before it: those were not together.
+    """
 
     experiment: str
-    by_round: dict[int, list[float]] = field(default_factory=dict)
+    by_round: dict[tuple[int, int], list[float]] = field(default_factory=dict)
     calibration_ms: list[float] = field(default_factory=list)
 
 
@@ -55,7 +59,8 @@ def ratio_of(one: Measured, two: Measured, same_store: bool = True) -> tuple[Rat
     Args:
         same_store: both are of one store. In two of them experiments of one name are two.
     """
-    if same_store and one.experiment == two.experiment:
+    is_one = same_store and one.experiment == two.experiment
+    if is_one and one.by_round.keys() & two.by_round.keys():
         return paired_ratio(one.by_round, two.by_round), True
     scaled = bool(one.calibration_ms and two.calibration_ms)
     ratio = unpaired_ratio(
@@ -87,16 +92,17 @@ def measured_launches(
     if not keys:
         return found
     relation = connection.execute(
-        """SELECT r.key, r.experiment, l.round, l.calibration_compute_ms, l.median_ms
+        """SELECT r.key, r.experiment, coalesce(l.session, 0), l.round,
+                  l.calibration_compute_ms, l.median_ms
            FROM results r JOIN launch_facts l USING (path)
            WHERE NOT r.superseded AND l.median_ms IS NOT NULL
                  AND r.key IN (SELECT unnest(?::VARCHAR[]))
            ORDER BY r.key, l.launch""",
         [keys],
     )
-    for key, experiment, number, calibration_ms, median_ms in relation.fetchall():
+    for key, experiment, session, number, calibration_ms, median_ms in relation.fetchall():
         one = found.setdefault(key, Measured(experiment))
-        one.by_round[number] = [median_ms]
+        one.by_round[session, number] = [median_ms]
         if calibration_ms:
             one.calibration_ms.append(calibration_ms)
     return found

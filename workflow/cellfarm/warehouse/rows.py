@@ -77,6 +77,7 @@ def launch_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "launch": number,
             "mode": _mode(launch),
             "round": launch["round"],
+            "session": launch.get("session"),
             "status": launch["status"],
             "started_at": launch["started_at"],
             "median_ms": median(warm) if warm else None,

@@ -1,0 +1,106 @@
+"""What a name on the command line stands for, and which launches were together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from cellfarm.cli.compare import print_comparison
+from cellfarm.comparison import open_side
+from cellfarm.errors import UserError
+from cellfarm.project import Project
+from cellfarm.warehouse import connect, load
+
+from benchmarks.synthetic_store import Size, SyntheticStore
+
+
+class Measured:
+    """A project with one model on one device by two libraries, 8 launches each."""
+
+    def __init__(self, root: Path) -> None:
+        self.project = Project(root)
+        self.store = SyntheticStore(self.project.cells, Size(1, 2, 1, launches=8))
+        self.paths = {path.stem: path for path in self.store.store.files()}
+
+    def edit(self, number: int, change: Callable[[dict[str, Any]], None]) -> None:
+        path = self.paths[self.store.keys[number]]
+        document = json.loads(path.read_text())
+        change(document)
+        path.write_text(json.dumps(document))
+
+    def load(self) -> None:
+        store = self.store
+        load(self.project.warehouse, store.store, store.keys, store.devices)
+
+    def ratios(self) -> list[tuple[Any, ...]]:
+        self.load()
+        with connect(self.project.warehouse) as connection:
+            query = "SELECT ratio, rounds, crosses_experiments FROM cell_ratios"
+            return connection.execute(query).fetchall()
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Iterator[Measured]:
+    yield Measured(tmp_path)
+
+
+def test_rounds_of_one_session_are_compared_one_by_one(measured):
+    ((_, rounds, across),) = measured.ratios()
+    assert (rounds, across) == (8, False)
+
+
+def test_rounds_of_another_session_were_not_together(measured):
+    """The same launches a day later, on a device that is 20 % slower: no library is."""
+    first = json.loads(measured.paths[measured.store.keys[0]].read_text())
+
+    def later(document: dict[str, Any]) -> None:
+        document["launches"] = json.loads(json.dumps(first["launches"]))
+        for launch in document["launches"]:
+            launch["session"] = 2
+            launch["warm_ms"] = [1.2 * ms for ms in launch["warm_ms"]]
+            launch["gate"]["calibration"]["compute_ms"] *= 1.2
+
+    measured.edit(1, later)
+    ((ratio, rounds, across),) = measured.ratios()
+    assert ratio == pytest.approx(1) and rounds is None and across
+
+
+def test_a_session_that_went_on_is_compared_by_what_was_together(measured):
+    def interrupted(document: dict[str, Any]) -> None:
+        for launch in document["launches"][:3]:
+            launch["session"] = 0
+
+    measured.edit(0, interrupted)
+    ((_, rounds, across),) = measured.ratios()
+    assert (rounds, across) == (5, False)
+
+
+def test_the_beginning_of_two_runs_is_none(measured):
+    for number, run in enumerate(("abcdef1111", "abcdef2222")):
+        measured.edit(number, lambda document, run=run: document.update(experiment=f"{run}/d/m"))
+    measured.load()
+    with pytest.raises(UserError, match="abcdef: several runs begin so: abcdef1111, abcdef2222"):
+        open_side(measured.project, "abcdef")
+    assert len(open_side(measured.project, "abcdef1").rows) == 1
+
+
+def test_another_database_is_no_warehouse(tmp_path):
+    path = tmp_path / "other.duckdb"
+    with closing(duckdb.connect(str(path))) as connection:
+        connection.execute("CREATE TABLE t (a INTEGER)")
+    with pytest.raises(UserError, match=r"other\.duckdb is no warehouse of cellfarm's"):
+        open_side(Project(tmp_path), str(path))
+
+
+def test_sides_without_a_common_cell_are_a_mistake(measured):
+    for number in (0, 1):
+        run = f"abcdef{number}"
+        measured.edit(number, lambda document, run=run: document.update(experiment=f"{run}/d/m"))
+    measured.load()
+    with pytest.raises(UserError, match="abcdef0 and abcdef1 have no cell in common"):
+        print_comparison(measured.project, "abcdef0", "abcdef1", 0.05, "table", None, False)
