@@ -154,6 +154,34 @@ def test_a_new_device_is_answered_but_its_regret_is_not_known():
     assert any(note.startswith("nothing is known of phone") for note in unknown.notes)
 
 
+def test_a_new_model_on_a_new_device_costs_what_the_worse_of_both_does():
+    """Every model has a fastest library of its own, the same on both devices."""
+    rates = random.Random(1)
+    times = {(model, library): rates.uniform(1, 4) for model in (*DEPTHWISE, *DENSE)
+             for library in ("light", "heavy", "even")}  # fmt: skip
+    rows = [
+        cell(*which, ms, device=device) for device in ("host", "pi") for which, ms in times.items()
+    ]
+    devices = {"host": FACTS, "pi": FACTS | {"cores": 2}, "phone": FACTS | {"cores": 8}}
+    regret = ask(rows, "deep9", "phone", devices, lambda: graph("deep9")).regret
+    by_model = ask(rows, "deep9", "host", devices, lambda: graph("deep9")).regret
+    by_device = ask(rows, "deep0", "phone", devices).regret
+    assert (by_model.axis, by_device.axis) == ("model", "device")
+    assert regret.mean == max(by_model.mean, by_device.mean)
+    alone = ask(cells(), "deep9", "phone", devices, lambda: graph("deep9")).regret
+    assert alone.mean is None  # of one device nothing is known of others
+
+
+def test_what_the_device_refused_with_every_model_is_no_choice_there():
+    refused = [cell(model, "light", None, status="unsupported", device="host") for model in TRAINED]
+    ran = [row for row in cells(TRAINED, device="host") if row["library"] != "light"]
+    rows = [*ran, *refused, *cells(TRAINED, device="pi")]
+    devices = {"host": FACTS, "pi": FACTS | {"cores": 2}}
+    there = {device: {one.library for one in ask(rows, "deep3", device, devices).choices}
+             for device in devices}  # fmt: skip
+    assert there == {"host": {"heavy", "even"}, "pi": {"light", "heavy", "even"}}
+
+
 def test_what_the_model_refused_elsewhere_is_no_choice():
     rows = [row for row in cells() if (row["model"], row["library"]) != ("deep0", "light")]
     rows.append(cell("deep0", "light", None, status="unsupported"))

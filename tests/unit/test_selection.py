@@ -126,6 +126,21 @@ def test_only_the_newest_build_of_a_model_is_read(tmp_path):
     assert found.devices["host"]["cores"] == 2 and found.ratios
 
 
+def test_only_results_under_the_same_conditions_are_compared(tmp_path):
+    path = create(tmp_path / "w.duckdb", iterations=0)
+    now = '{"model": "m", "device": "d", "protocol": "p", "runner": "r"}'
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("UPDATE results SET causes = ?", [now])
+        connection.execute(
+            "UPDATE results SET causes = ?, measured_at = '2026-01-01'"
+            " WHERE library = 'mnn' AND model = 'bert_mini'",
+            [now.replace('"r"', '"older"')],
+        )
+    with connect(path) as connection:
+        libraries = {(row["model"], row["library"]) for row in read_results(connection).rows}
+    assert ("bert_mini", "mnn") not in libraries and ("resnet50", "mnn") in libraries
+
+
 def learnable(rows=None, devices=None):
     found = results(cells() if rows is None else rows, devices)
     known = compared(found, ASKED)

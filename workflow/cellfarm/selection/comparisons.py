@@ -27,7 +27,8 @@ ANY = "any"
 class Results:
     """The newest result of every cell ever measured, the ratios between them, and the devices' facts.
 
-    Of a model that changed only the results of its newest build are here.
+    Of a model that changed only the results of its newest build are here, and of those that are compared
+    with each other only those under the newest conditions (device, protocol, runner).
     """
 
     rows: list[Row]
@@ -59,16 +60,22 @@ class Comparison:
 def read_results(connection: duckdb.DuckDBPyConnection) -> Results:
     """Everything that a choice may rest on."""
     cell = ", ".join((*COMPARISON_COLUMNS, "library", "library_version"))
+    # Variants are compared with each other, too.
+    setting = ", ".join(name for name in COMPARISON_COLUMNS if name != "variant")
     rows = _rows(connection.execute(f"""
         WITH newest AS (
             SELECT {", ".join(_COLUMNS)}, measured_at, device_facts,
-                   json_extract_string(causes, '$.model') AS build
+                   json_extract_string(causes, '$.model') AS build,
+                   json_extract_string(causes, ['$.device', '$.protocol', '$.runner']) AS conditions
             FROM history WHERE NOT superseded
             QUALIFY row_number() OVER (PARTITION BY {cell} ORDER BY measured_at DESC, key) = 1
         )
-        SELECT * EXCLUDE (measured_at, build), epoch_ms(measured_at) AS measured_at FROM newest
+        SELECT * EXCLUDE (measured_at, build, conditions), epoch_ms(measured_at) AS measured_at
+        FROM newest
         QUALIFY build IS NOT DISTINCT FROM
                 first_value(build) OVER (PARTITION BY model ORDER BY newest.measured_at DESC, key)
+            AND conditions IS NOT DISTINCT FROM first_value(conditions)
+                OVER (PARTITION BY {setting} ORDER BY newest.measured_at DESC, key)
         ORDER BY {cell}
     """))  # fmt: skip
     ratios = _rows(connection.execute("FROM ratios"))

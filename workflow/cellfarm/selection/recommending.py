@@ -101,9 +101,7 @@ def _predicted(
 ) -> Recommendation:
     known = [one.comparison for one in examples]
     facts, threads = results.devices.get(question.device), _threads(question, known)
-    is_new_device = question.device not in {one.ranking.device for one in known}
-    axis: Axis = "device" if is_new_device else "model"
-    regret, plain = (evaluate_one(name, examples, axis) for name in (LEARNED, OVERALL_BEST))
+    regret, plain = (_regret(name, question, examples) for name in (LEARNED, OVERALL_BEST))
     notes = [f"learned from {count(known, 'model')} on {count(known, 'device')}"]
     name, source = LEARNED, PREDICTED
     if regret.mean is not None and plain.mean is not None and plain.mean < regret.mean:
@@ -113,6 +111,21 @@ def _predicted(
     if not facts:
         notes.append(f"nothing is known of {question.device}: taken for an average one of those")
     return _scored(results, question, source, threads, scores, known, regret, notes)
+
+
+def _regret(name: str, question: Question, examples: Sequence[Example]) -> Score:
+    """What the strategy costs where, as in the question, the model or the device was not seen.
+
+    Of both the larger; unknown if one of them is.
+    """
+    seen = [one.comparison.ranking for one in examples]
+    is_new: dict[Axis, bool] = {
+        "model": question.model not in {one.model for one in seen},
+        "device": question.device not in {one.device for one in seen},
+    }
+    axes: list[Axis] = [axis for axis, new in is_new.items() if new] or ["model"]
+    scores = [evaluate_one(name, examples, axis) for axis in axes]
+    return max(scores, key=lambda one: math.inf if one.mean is None else one.mean)
 
 
 def _overall_best(
@@ -145,18 +158,20 @@ def _scored(
 def _choices(
     rows: Sequence[Row], question: Question, scores: Scores, known: Sequence[Comparison]
 ) -> list[Choice]:
-    """The candidates by their scores, less those that the model refused elsewhere, or that are known
-    from there to be beyond the limits."""
+    """The candidates by their scores, less those that the model refused elsewhere, that the device
+    refused with every other model, or that are known from there to be beyond the limits."""
     mine = [row for row in rows if row["model"] == question.model]
     seen = {_identity(row): row for row in mine if row["status"] == "ok"}
     refused = {_identity(row) for row in mine if row["status"] in REFUSED} - seen.keys()
     ran, tried = _coverage(known)
+    ran_here, tried_here = _coverage(one for one in known if one.ranking.device == question.device)
     named = by_label(rows)
     choices: list[Choice] = []
     for name in in_order(scores):
         identity = _identity(named[name])
         size, loss = size_mb(seen.get(identity, {})), error(seen.get(identity, {}))
-        if identity in refused or question.allows(size, loss) is False:
+        never_ran_here = name in tried_here and name not in ran_here
+        if identity in refused or never_ran_here or question.allows(size, loss) is False:
             continue
         times_best = math.exp(scores[name] - scores[choices[0].candidate]) if choices else 1.0
         choices.append(Choice(

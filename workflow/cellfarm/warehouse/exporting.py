@@ -26,8 +26,8 @@ def export(warehouse: Path, folder: Path, version: str) -> list[Path]:
         UserError: no warehouse, or a folder that cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with connect(warehouse) as connection:
+            folder.mkdir(parents=True, exist_ok=True)
             written = [_write_view(connection, view, folder) for view in VIEWS]
             described = dictionary(connection)
             digests = {path.name: file_digest(path) for path in written}
