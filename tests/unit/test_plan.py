@@ -183,3 +183,18 @@ def test_another_device_fingerprint_makes_its_cells_stale(project, monkeypatch):
     assert set(reasons(plan_of(project)).values()) == {
         "the device (its description or its fingerprint) changed"
     }
+
+
+def test_a_device_of_which_nothing_is_known_is_left_out_and_the_others_planned(project):
+    host = yaml.safe_load((project.devices / "host.yaml").read_text())
+    shelved = host | {
+        "name": "shelved",
+        "out_of_service": "no cable",
+        "work_folder": "results/work/shelved",
+    }
+    (project.devices / "shelved.yaml").write_text(yaml.safe_dump(shelved))
+    plan = plan_of(project, devices=["host", "shelved"])
+    assert {planned.cell.device for planned in plan.cells} == {"host"}
+    assert plan.skipped == {"shelved": "out of service: no cable"}
+    with pytest.raises(UserError, match=r"no device can be used .shelved: out of service: no cable"):
+        plan_of(project, devices=["shelved"])

@@ -41,7 +41,7 @@ def gather(
     """All digests for the given cells.
 
     Args:
-        facts: device -> its facts (see cellfarm.devices.facts).
+        facts: device -> its facts (see cellfarm.devices.facts); the cells are of devices that have some.
     """
     versions = {(cell.library, cell.library_version) for cell in cells}
     return Causes(
@@ -63,6 +63,7 @@ def gather(
                 ]
             )
             for name, device in config.devices.items()
+            if name in facts
         },
         exporter=exporter_digest(project),
         runner=code_digest(RUNNER),

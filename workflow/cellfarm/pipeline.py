@@ -288,6 +288,8 @@ class Pipeline:
         """What will be measured and why; one line when there is nothing to do."""
         total = len(self.plan.cells)
         skipped = [f"  {name} is left out: {why}" for name, why in self.plan.skipped.items()]
+        if self.plan.skipped.keys() >= self.configuration.devices.keys():
+            return "\n".join(["cellfarm: nothing can be measured: no device can be used", *skipped])
         if not self.plan.stale:
             there = "every cell of the other devices has" if skipped else f"all {total} cells have"
             told = (

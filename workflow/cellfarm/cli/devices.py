@@ -21,6 +21,7 @@ from ..errors import CellfarmError, UserError
 from ..farm import ATTENTION, read_state
 from ..files import write_atomically
 from ..project import Project
+from .names import check_name
 
 app = typer.Typer(help="The devices in devices/.", invoke_without_command=True)
 
@@ -48,6 +49,8 @@ def add(
 ) -> None:
     """Write devices/<name>.yaml for a board, or for every phone that adb sees and no file names."""
     project = Project.here()
+    if name is not None:
+        check_name(name)
     documents = [_board(address, key_file)] if address else _phones(project)
     for document in documents:
         path = add_device(project, document, name)
@@ -90,7 +93,11 @@ def _board(address: str, key_file: Path | None) -> dict[str, Any]:
     where: dict[str, Any] = {"host": found["host"], "user": found["user"]}
     if found["port"]:
         where["port"] = int(found["port"])
+        if not 1 <= where["port"] <= 65535:
+            raise UserError(f"{address}: expected a port from 1 to 65535")
     if key_file:
+        if not key_file.is_file():
+            raise UserError(f"--key-file {key_file}: there is no such file")
         where["key_file"] = str(key_file)
     folder = f"/home/{found['user']}/cellfarm" if found["user"] != "root" else "/root/cellfarm"
     return {"transport": "ssh", "address": where, "work_folder": folder, "processors": ["cpu"]}

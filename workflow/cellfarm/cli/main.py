@@ -93,7 +93,7 @@ def support(
 
 @app.command()
 def doctor(configfile: ConfigOption = None) -> None:
-    """Say what this machine and every device can run, and what is missing, with the way out."""
+    """Say what this machine and the config's devices can run, and what is missing, with the way out."""
     from .doctor import print_report
 
     raise typer.Exit(print_report(Project.here(), configfile))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import re
@@ -21,10 +20,10 @@ from ..core.routes import format_of
 from ..errors import CellfarmError, UserError
 from ..files import write_atomically
 from ..project import Project
+from .names import check_name
 
 app = typer.Typer(help="The models in models/.", no_args_is_help=True)
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 #: A larger input is a slip of the finger.
 _MAX_VALUES = 10**9
 #: Of an input of whole numbers: 0 and 1 are indices in any vocabulary, and both values of a mask.
@@ -68,12 +67,7 @@ def add_file(
     if not file.is_file():
         raise UserError(f"there is no file {file}")
     name = name or re.sub(r"[^A-Za-z0-9_.+-]", "_", file.stem).strip("_.+-") or "model"
-    if not _NAME.fullmatch(name):
-        raise UserError(
-            f"--name {name!r}: expected letters, digits and _ . + -, and a letter or digit first"
-        )
-    if _is_number(name):
-        raise UserError(f"the name {name} would be read as a number: give another --name")
+    check_name(name)
     target = project.models / f"{name}.yaml"
     if target.exists():
         raise UserError(f"{project.relative(target)} is there already: give another --name")
@@ -132,14 +126,6 @@ def parse_shapes(given: Sequence[str]) -> dict[str, list[int]]:
             raise UserError(f"--shape {text}: expected input=1,3,224,224")
         shapes[name] = [int(part) for part in parts]
     return shapes
-
-
-def _is_number(name: str) -> bool:
-    """Whether Snakemake's --config or a YAML file would read a name as a number."""
-    with contextlib.suppress(ValueError):
-        float(name)
-        return True
-    return isinstance(yaml.safe_load(name), int | float)
 
 
 def _inputs(

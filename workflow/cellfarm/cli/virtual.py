@@ -12,11 +12,12 @@ from ..configuration import read_device
 from ..errors import UserError
 from ..files import write_atomically
 from ..project import Project
+from .names import check_name
 
 app = typer.Typer(help="Virtual devices: nothing they measure is a result.", no_args_is_help=True)
 _LABEL = "virtual"
 NameOption = Annotated[str, typer.Option(help="The device's name: devices/<name>.yaml is written.")]
-PortOption = Annotated[int, typer.Option(help="0 takes any that is free.")]
+PortOption = Annotated[int, typer.Option(help="0 takes any that is free.", min=0, max=65535)]
 _ON_LOOPBACK = "on a loopback port"
 
 
@@ -62,6 +63,7 @@ def fault(
 def _serve(kind: str, name: str, port: int, where: str, **network: Any) -> None:
     from ..virtual import starting  # adbutils is not for every command
 
+    check_name(name)
     project = Project.here()
     path = project.devices / f"{name}.yaml"
     if path.exists():

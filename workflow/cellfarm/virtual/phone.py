@@ -63,13 +63,17 @@ PROPERTIES = {
     "ro.build.fingerprint": "cellfarm/virtual/virtual:14/CF1A.000001.001/1:user/release-keys",
 }
 
-#: One frequency domain, of which a governor can be set: plain files, which change nothing.
-_POLICY = "sys/devices/system/cpu/cpufreq/policy0"
-_POLICY_FILES = {
-    "related_cpus": " ".join(map(str, range(os.cpu_count() or 1))),
-    "cpuinfo_max_freq": "2400000",
-    "scaling_available_governors": "schedutil performance powersave",
-    "scaling_governor": "schedutil",
+_CORES = range(os.cpu_count() or 1)
+_CPU = "sys/devices/system/cpu"
+_POLICY = f"{_CPU}/cpufreq/policy0"
+#: Processors, as libraries count them (without, XNNPACK finds none and LiteRT loads nothing), and a frequency
+#: domain of which a governor can be set: plain files, which change nothing.
+_SYS_FILES = {
+    **{f"{_CPU}/{name}": f"{_CORES[0]}-{_CORES[-1]}" for name in ("possible", "present", "online")},
+    f"{_POLICY}/related_cpus": " ".join(map(str, _CORES)),
+    f"{_POLICY}/cpuinfo_max_freq": "2400000",
+    f"{_POLICY}/scaling_available_governors": "schedutil performance powersave",
+    f"{_POLICY}/scaling_governor": "schedutil",
 }
 
 #: A phone's commands, of those that busybox has.
@@ -97,8 +101,8 @@ def lay_out(root: Path, busybox: Path, properties: Mapping[str, str] = PROPERTIE
     shutil.rmtree(root / "system", ignore_errors=True)
     for name in ("system/bin", "data/local/tmp", "proc", _POLICY, "dev"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    for name, text in _POLICY_FILES.items():
-        (root / _POLICY / name).write_text(f"{text}\n", encoding="utf-8")
+    for name, text in _SYS_FILES.items():
+        (root / name).write_text(f"{text}\n", encoding="utf-8")
     binaries = root / "system/bin"
     shutil.copyfile(busybox, binaries / "busybox")
     (binaries / "busybox").chmod(0o755)
