@@ -94,13 +94,17 @@ class Farm:
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         return kept | {"CELLFARM_ENVIRONMENTS": environments, "PATH": path}
 
-    def run(self, *arguments: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, code: int | None = 0, timeout_s: float = TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
         """Run snakemake to its end; `code` is what it must exit with."""
-        return self.command("snakemake", *arguments, code=code)
+        return self.command("snakemake", *arguments, code=code, timeout_s=timeout_s)
 
-    def command(self, *argv: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *argv: str, code: int | None = 0, timeout_s: float = TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            argv, cwd=self.root, env=self.variables(), text=True, timeout=TIMEOUT_S,
+            argv, cwd=self.root, env=self.variables(), text=True, timeout=timeout_s,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         if code is not None:

@@ -196,5 +196,7 @@ def test_a_device_of_which_nothing_is_known_is_left_out_and_the_others_planned(p
     plan = plan_of(project, devices=["host", "shelved"])
     assert {planned.cell.device for planned in plan.cells} == {"host"}
     assert plan.skipped == {"shelved": "out of service: no cable"}
-    with pytest.raises(UserError, match=r"no device can be used .shelved: out of service: no cable"):
+    with pytest.raises(
+        UserError, match=r"no device can be used .shelved: out of service: no cable"
+    ):
         plan_of(project, devices=["shelved"])

@@ -14,14 +14,9 @@ from cellfarm.report import write_report
 from cellfarm.report.embedding import packed, packed_numbers
 
 from tests.support import synthetic_warehouse
+from tests.support.pages import unpacked
 
 HOSTILE = "</script><img src=x onerror=\"document.title='pwned'\"><!--\u2028&amp;"
-
-
-def _unpacked(page: str, name: str) -> bytes:
-    found = re.search(rf'id="{name}-data">([^<]*)<', page)
-    assert found
-    return gzip.decompress(b64decode(found[1]))
 
 
 def test_what_is_packed_cannot_end_its_element_and_reads_back():
@@ -44,7 +39,7 @@ def page(tmp_path_factory) -> str:
 
 
 def test_every_model_and_device_has_a_panel_of_its_own(page):
-    subjects = json.loads(_unpacked(page, "report"))["subjects"]
+    subjects = json.loads(unpacked(page, "report"))["subjects"]
     assert set(subjects) == {"model/mobilenet_v2", "model/resnet50", "model/bert_mini",
                              "device/host", "device/pi"}  # fmt: skip
     assert (
@@ -62,15 +57,15 @@ def test_a_name_in_a_panel_is_text(tmp_path):
         connection.execute("UPDATE results SET model = ?", [HOSTILE])
     html = write_report(warehouse, tmp_path / "out").read_text()
     (panel,) = (
-        text for name, text in json.loads(_unpacked(html, "report"))["subjects"].items()
+        text for name, text in json.loads(unpacked(html, "report"))["subjects"].items()
         if name.startswith("model/")
     )  # fmt: skip
     assert "<img" not in panel and "&lt;img" in panel
 
 
 def test_the_details_are_of_the_cells_in_their_order(page):
-    report, details = (json.loads(_unpacked(page, name)) for name in ("report", "details"))
+    report, details = (json.loads(unpacked(page, name)) for name in ("report", "details"))
     assert len(details["series"]) == len(report["columns"]["key"]) == 60
-    assert len(_unpacked(page, "samples")) == 4 * sum(
+    assert len(unpacked(page, "samples")) == 4 * sum(
         sum(counts) for series in details["series"] for _, *counts in series
     )
