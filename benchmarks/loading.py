@@ -67,14 +67,14 @@ def load(folder: Path, warehouse: Path, store: SyntheticStore) -> Ran:
     wanted = folder / "wanted.json"
     wanted.write_text(json.dumps({"keys": store.keys, "devices": store.devices}), encoding="utf-8")
     done = run(
-        [VENV_BIN / "python", SCRIPT, warehouse, store.store.root, wanted], folder, _variables()
+        [VENV_BIN / "python", SCRIPT, warehouse, store.store.root, wanted], folder, variables()
     )
     if done.code != 0:
         raise NotMeasurable(f"the results cannot be loaded: {done.output[-2000:]}")
     return done
 
 
-def _variables() -> dict[str, str]:
+def variables() -> dict[str, str]:
     return snakemake_variables(PYTHONPATH=str(SCRIPT.parents[1] / "workflow"))
 
 

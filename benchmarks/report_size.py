@@ -17,8 +17,8 @@ from statistics import median
 from typing import Any
 
 from .figures import SCRATCH, Baseline, Figure, NotMeasurable, Options, spread
-from .loading import load
-from .processes import VENV_BIN, run, snakemake_variables
+from .loading import load, variables
+from .processes import VENV_BIN, run
 from .synthetic_store import LARGE, SMALL, TINY, Size, SyntheticStore
 
 REPORT_S = 10.0
@@ -88,10 +88,9 @@ def _reports(folder: Path, size: Size, runs: int) -> tuple[list[float], Path]:
     store = SyntheticStore(folder / "cells", size)
     warehouse, out = folder / "w.duckdb", folder / "reports"
     load(folder, warehouse, store)
-    variables = snakemake_variables(PYTHONPATH=str(SCRIPT.parents[1] / "workflow"))
     times_s = []
     for _ in range(runs):
-        done = run([VENV_BIN / "python", SCRIPT, warehouse, out], folder, variables)
+        done = run([VENV_BIN / "python", SCRIPT, warehouse, out], folder, variables())
         if done.code != 0:
             raise NotMeasurable(f"the report cannot be written: {done.output[-2000:]}")
         times_s.append(done.wall_s)

@@ -8,16 +8,13 @@ what one would start from over what one would change to, so that 2 says twice as
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 
-from .ranking import ranks
+from .grouping import grouped
+from .ranking import COMPARISON_COLUMNS, Row, ranks
 from .versions import newest
-
-Row = Mapping[str, Any]
-_SETTING = ("model", "device", "variant", "processor", "threads", "protocol")
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ def effects(rows: Iterable[Row]) -> list[Effect]:
 
 def _of_libraries(rows: Sequence[Row]) -> list[Effect]:
     ratios = []
-    for group in _groups(rows, _SETTING).values():
+    for group in grouped(rows, COMPARISON_COLUMNS).values():
         for one, two in combinations(newest(group), 2):
             times = sorted((one["latency_ms"], two["latency_ms"]))
             ratios.append(times[1] / times[0])
@@ -55,9 +52,13 @@ def _of_libraries(rows: Sequence[Row]) -> list[Effect]:
 def _of(rows: Sequence[Row], axis: str, start: str, ends: Sequence[str]) -> list[Effect]:
     # Threads mean nothing on a gpu or an npu: the fastest number of threads of the cpu is what one has.
     ignored = {axis, "threads"} if axis == "processor" else {axis}
-    names = ("library", "library_version", *(name for name in _SETTING if name not in ignored))
+    names = (
+        "library",
+        "library_version",
+        *(name for name in COMPARISON_COLUMNS if name not in ignored),
+    )
     found: dict[str, list[float]] = defaultdict(list)
-    for group in _groups(rows, names).values():
+    for group in grouped(rows, names).values():
         best: dict[str, float] = {}
         for row in group:
             best[row[axis]] = min(row["latency_ms"], best.get(row[axis], float("inf")))
@@ -68,18 +69,15 @@ def _of(rows: Sequence[Row], axis: str, start: str, ends: Sequence[str]) -> list
 
 
 def _of_threads(rows: Sequence[Row]) -> list[Effect]:
-    names = ("library", "library_version", *(name for name in _SETTING if name != "threads"))
+    names = (
+        "library",
+        "library_version",
+        *(name for name in COMPARISON_COLUMNS if name != "threads"),
+    )
     found: dict[int, list[float]] = defaultdict(list)
-    for group in _groups([row for row in rows if row["processor"] == "cpu"], names).values():
+    for group in grouped([row for row in rows if row["processor"] == "cpu"], names).values():
         times = {row["threads"]: row["latency_ms"] for row in group}
         for threads, ms in times.items():
             if threads != 1 and 1 in times:
                 found[threads].append(times[1] / ms)
     return [Effect(f"threads, 1 to {count}", found[count]) for count in sorted(found)]
-
-
-def _groups(rows: Iterable[Row], names: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[tuple(row.get(name) for name in names)].append(row)
-    return groups

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from .grouping import grouped
 from .ranking import Row, ranks
 from .steps import LEAST_STEP, Level, Z, boundaries, levels
 from .versions import order
@@ -118,7 +119,7 @@ def all_series(
         flagged: take flagged results too.
     """
     rows = sorted(rows, key=lambda row: row["measured_at"])
-    by_setting, reruns = _grouped(rows, SETTING), _grouped(rows, _RERUN)
+    by_setting, reruns = grouped(rows, SETTING), grouped(rows, _RERUN)
     found = []
     for place, group in by_setting.items():
         setting = dict(zip(SETTING, place, strict=True))
@@ -138,13 +139,6 @@ def slowdowns(series: Series) -> list[Slowdown]:
     It is taken back by the first later level that is not above the one before it by more than LEAST_STEP.
     """
     return [_slowdown(series, step) for step in series.steps if step.is_slowdown]
-
-
-def _grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        groups[tuple(row[name] for name in names)].append(row)
-    return groups
 
 
 def _of_one_condition(rows: Sequence[Row], flagged: bool) -> list[Row]:

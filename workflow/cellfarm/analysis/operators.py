@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .grouping import grouped
 from .ranking import COMPARISON_COLUMNS, Row, ranks
 from .versions import newest
 
@@ -239,13 +240,13 @@ def _profiles(
     cells: Iterable[Row], operators: Mapping[str, Operators]
 ) -> dict[tuple[Any, ...], list[Profile]]:
     """The profiles that can be believed, by comparison."""
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for cell in cells:
-        known = operators.get(cell["key"])
-        if known and ranks(cell) and DOUBTFUL not in (cell.get("flags") or ()):
-            groups[tuple(cell.get(name) for name in COMPARISON_COLUMNS)].append(cell)
+    believed = [
+        cell
+        for cell in cells
+        if operators.get(cell["key"]) and ranks(cell) and DOUBTFUL not in (cell.get("flags") or ())
+    ]
     found = {}
-    for place, group in groups.items():
+    for place, group in grouped(believed, COMPARISON_COLUMNS).items():
         profiles = [Profile(cell["library"], operators[cell["key"]]) for cell in newest(group)]
         found[place] = [one for one in profiles if one.sum_ms > 0]
     return {place: group for place, group in found.items() if group}

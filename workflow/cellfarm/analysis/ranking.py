@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .grouping import grouped
+
 Row = Mapping[str, Any]
 
 #: What each flag says of a cell, in few words. A flagged cell keeps its numbers and does not rank.
@@ -174,10 +176,7 @@ def rank(rows: Iterable[Row], ratios: Iterable[Row] = (), flagged: bool = False)
     rows = list(rows)
     labels = library_labels(rows)
     known = {(row["key"], row["other_key"]): row for row in ratios}
-    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
-    for row in rows:
-        if ranks(row, flagged):
-            groups[tuple(row.get(column) for column in COMPARISON_COLUMNS)].append(row)
+    groups = grouped((row for row in rows if ranks(row, flagged)), COMPARISON_COLUMNS)
     return [
         _rank_group(group, found, labels, known)
         for group, found in sorted(groups.items(), key=lambda item: _sortable(item[0]))

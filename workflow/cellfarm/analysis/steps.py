@@ -20,6 +20,7 @@ LEAST_NOISE = 0.01
 #: A changepoint costs PENALTY log n variances, as in cellfarm.analysis.sustained; BIC asks 2 for a level and
 #: its place.
 PENALTY = 3.0
+#: Differences of fewer points have no median that their steps leave alone.
 MEDIAN_FROM = 4
 #: The median of the absolute value of a standard normal variable.
 _MEDIAN_OF_NORMAL = 0.6744898

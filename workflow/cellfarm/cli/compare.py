@@ -59,16 +59,19 @@ def print_comparison(
         )
     if form == "table" and output is None:
         _print_table(found)
-        return len(found.regressions)
-    text = as_json(found) if form == "json" else as_markdown(found)
+    else:
+        _put(as_json(found) if form == "json" else as_markdown(found), output)
+    return len(found.regressions)
+
+
+def _put(text: str, output: Path | None) -> None:
     if output is None:
         print(text, end="")
-        return len(found.regressions)
+        return
     try:
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error.strerror}") from error
-    return len(found.regressions)
 
 
 def _print_table(found: Comparison) -> None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from ..analysis.operators import Potential, potentials
 from ..errors import UserError
 from ..project import Project
-from ..warehouse import connect
+from ..warehouse import connect, records
 from ..warehouse.reading import operators
 from .series import WIDTH
 
@@ -27,8 +27,7 @@ def print_operators(project: Project, model: str) -> None:
     """
     with connect(project.warehouse) as connection:
         sql = f"SELECT {', '.join(_COLUMNS)} FROM cells WHERE model = ?"
-        rows = connection.execute(sql, [model]).fetchall()
-        cells = [dict(zip(_COLUMNS, row, strict=True)) for row in rows]
+        cells = records(connection.execute(sql, [model]))
         found = potentials(cells, operators(connection, [cell["key"] for cell in cells]))
     if not found:
         raise UserError(

@@ -11,7 +11,7 @@ from rich.table import Table
 from ..analysis.longitudinal import Series, Step, all_series
 from ..documents import suggestion
 from ..errors import UserError
-from ..libraries import all_libraries
+from ..libraries import released
 from ..project import Project
 from ..warehouse import connect
 from ..warehouse.reading import history, operators
@@ -33,9 +33,8 @@ def print_series(
     """
     from ..report import versions  # its charts take a second to import
 
-    released = {name: one.released for name, one in all_libraries().items()}
     with connect(project.warehouse) as connection:
-        everything = all_series(history(connection), released, flagged)
+        everything = all_series(history(connection), released(), flagged)
         found = _chosen(everything, {"library": library, "model": model})
         keys = [point.key for one in found for point in one.points]
         profiles = operators(connection, keys)

@@ -53,14 +53,14 @@ def print_summary(project: Project, flagged: bool = False) -> None:
     Raises:
         UserError: there is no warehouse yet, or it is being written.
     """
-    from ..warehouse import connect  # DuckDB is not for the start of every snakemake
+    from ..warehouse import connect, records  # DuckDB is not for the start of every snakemake
 
     with connect(project.warehouse) as connection:
-        rows = _rows(connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL"))
-        told = _rows(
+        rows = records(connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL"))
+        told = records(
             connection.sql(f"SELECT {', '.join(accuracy.COLUMNS)} FROM cells ORDER BY ALL")
         )
-        ratios = _rows(connection.sql(f"SELECT {', '.join(_RATIO_COLUMNS)} FROM ratios"))
+        ratios = records(connection.sql(f"SELECT {', '.join(_RATIO_COLUMNS)} FROM ratios"))
     console = Console(highlight=False, soft_wrap=True)
     rankings = rank(rows, ratios, flagged)
     for ranking in rankings[:MOST_TABLES]:
@@ -78,10 +78,6 @@ def print_summary(project: Project, flagged: bool = False) -> None:
     page = project.reports / "index.html"
     if page.is_file():
         console.print(f"Report: {escape(project.relative(page))}")
-
-
-def _rows(relation: Any) -> list[dict[str, Any]]:
-    return [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
 
 
 def _table(ranking: Ranking) -> Table:

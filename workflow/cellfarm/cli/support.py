@@ -33,11 +33,10 @@ def print_support(project: Project, markdown: bool) -> None:
     Raises:
         UserError: there is no warehouse yet.
     """
-    from ..warehouse import connect
+    from ..warehouse import connect, records
 
     with connect(project.warehouse) as connection:
-        relation = connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL")
-        rows = [dict(zip(relation.columns, row, strict=True)) for row in relation.fetchall()]
+        rows = records(connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL"))
     if markdown:
         print(as_markdown(rows))
         return

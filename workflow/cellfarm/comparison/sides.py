@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
+from ..analysis.ranking import Row
 from ..configuration import load_file
 from ..errors import UserError
 from ..libraries import resolve
 from ..plan import make_plan
 from ..project import Project
-from ..warehouse import connect
+from ..warehouse import connect, records
 from ..warehouse.ratios import Measured, measured_launches
 
 _RUN = re.compile(r"[0-9a-f]{6,20}")
@@ -31,8 +32,6 @@ _COLUMNS = (
     "protocol", "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms",
     "emulated", "flags", "experiment", "epoch_ms(measured_at) AS measured_at", "causes",
 )  # fmt: skip
-
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Side:
 
     name: str
     warehouse: Path
-    rows: list[Row]
+    rows: Sequence[Row]
     launches: Mapping[str, Measured]
     missing: int = 0
 
@@ -91,16 +90,11 @@ _NEWEST = (
 def _read(name: str, warehouse: Path, select: str, values: list[Any]) -> Side:
     with connect(warehouse) as connection:
         try:
-            rows = _rows(connection.execute(select.format(columns=", ".join(_COLUMNS)), values))
+            found = records(connection.execute(select.format(columns=", ".join(_COLUMNS)), values))
         except duckdb.Error as error:
             raise UserError(f"{warehouse} is no warehouse of cellfarm's: {error}") from error
+        rows = [{**row, "causes": json.loads(row["causes"] or "{}")} for row in found]
         if not rows:
             raise UserError(f"{name}: no results in {warehouse}")
         keys = sorted(row["key"] for row in rows if row["latency_ms"] is not None)
         return Side(name, warehouse.resolve(), rows, measured_launches(connection, keys))
-
-
-def _rows(relation: duckdb.DuckDBPyConnection) -> list[Row]:
-    columns = [one[0] for one in relation.description or ()]
-    found = [dict(zip(columns, row, strict=True)) for row in relation.fetchall()]
-    return [{**row, "causes": json.loads(row["causes"] or "{}")} for row in found]

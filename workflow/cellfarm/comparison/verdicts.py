@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..analysis.ranking import doubts
+from ..analysis.ranking import Row, doubts
 from ..analysis.ratios import Ratio
 from ..core.keys import CAUSES
 from ..warehouse.ratios import ratio_of
-from .sides import Row, Side
+from .sides import Side
 
 FASTER, SLOWER, SAME, NOT_COMPARABLE = "faster", "slower", "same", "not comparable"
 #: It ran on the first side and does not on the second.

@@ -128,6 +128,11 @@ def all_libraries() -> dict[str, Library]:
     return found
 
 
+def released() -> dict[str, dict[str, str]]:
+    """Library -> version -> the day of its release, as far as library.yaml says."""
+    return {name: library.released for name, library in all_libraries().items()}
+
+
 def resolve(reference: str) -> tuple[str, str]:
     """`ncnn` or `ncnn@1.0` -> (name, version).
 

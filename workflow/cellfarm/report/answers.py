@@ -41,6 +41,11 @@ def answers(cells: Sequence[Cell], rankings: Sequence[Ranking]) -> list[Table]:
     return [table for table in tables if table["rows"]]
 
 
+def cut(rows: Sequence[Any]) -> str:
+    """What a table's text says if it shows the first of its rows only."""
+    return f" The first {MOST_ROWS} of {len(rows)}." if len(rows) > MOST_ROWS else ""
+
+
 def _wins(rankings: Sequence[Ranking]) -> Table:
     found = shares(rankings)
     bits = entropy_bits(found)
@@ -164,7 +169,7 @@ def _fronts(cells: Sequence[Cell]) -> Table:
         "heading": "Speed, size, memory, error",
         "text": "The cells that no other of the same model and device equals or beats in all four. The "
         "error is 1 less the cosine with FP32, on held-out inputs where there are any."
-        + (f" The first {MOST_ROWS} of {len(rows)}." if len(rows) > MOST_ROWS else ""),
+        + cut(rows),
         "n": count(len(rows), "cell"),
         "columns": [("Model", False), ("Device", False), ("Cell", False), ("Latency", True),
                     ("Artifact", True), ("Peak memory", True), ("Error", True)],

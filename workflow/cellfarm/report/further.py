@@ -10,7 +10,7 @@ import duckdb
 
 from cellfarm.analysis.longitudinal import all_series
 from cellfarm.analysis.roofline import Roof, Size, spots
-from cellfarm.libraries import all_libraries
+from cellfarm.libraries import released
 from cellfarm.report import compute, figures, potential, versions
 from cellfarm.report.answers import Table
 from cellfarm.report.panels import Arrangement
@@ -46,11 +46,6 @@ def write(warehouse: Path, arrangement: Arrangement, folder: Path) -> list[Table
         *compute.tables(seen),
         *versions.tables(found, profiles),
     ]
-
-
-def released() -> dict[str, dict[str, str]]:
-    """Library -> version -> the day of its release, as far as library.yaml says."""
-    return {name: library.released for name, library in all_libraries().items()}
 
 
 def read_roofs(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], Roof]:

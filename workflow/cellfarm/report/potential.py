@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from cellfarm.analysis.operators import Operators, Potential, potentials, shares
 from cellfarm.analysis.ranking import Row
-from cellfarm.report.answers import MOST_ROWS, Table
+from cellfarm.report.answers import MOST_ROWS, Table, cut
 from cellfarm.report.wording import count, milliseconds, percent, times
 
 #: Types of operators that are named for each library.
@@ -43,7 +43,6 @@ def _potential(found: Sequence[Potential]) -> Table:
          ", ".join(one.left_out) or "none"]
         for one in ordered
     ]  # fmt: skip
-    cut = f" The first {MOST_ROWS} of {len(rows)}." if len(rows) > MOST_ROWS else ""
     return {
         "id": "potential",
         "heading": "Each operator from its best library",
@@ -52,7 +51,7 @@ def _potential(found: Sequence[Potential]) -> Table:
         "and, in parallel branches, by time; of all other operators together the shortest. An upper bound "
         "of what could be gained, as far as the matching is right: nobody "
         "can put libraries together without converting layouts, and what one fuses into a convolution is "
-        f"missing from its rest. Libraries that execute another sequence are not matched.{cut}",
+        f"missing from its rest. Libraries that execute another sequence are not matched.{cut(rows)}",
         "n": count(len(rows), "comparison"),
         "columns": [("Model", False), ("Setting", False), ("Best library", False), ("Its sum", True),
                     ("Composed", True), ("Gain, at most", True), ("Not matched", True),

@@ -10,7 +10,7 @@ import altair as alt
 
 from cellfarm.analysis.longitudinal import Point, Series, Slowdown, Step, slowdowns
 from cellfarm.analysis.operators import Operators, differences
-from cellfarm.report.answers import MOST_ROWS, Table
+from cellfarm.report.answers import MOST_ROWS, Table, cut
 from cellfarm.report.marks import Chart
 from cellfarm.report.wording import UNKNOWN, count, signed_percent, significant, times
 
@@ -47,7 +47,7 @@ def steps_table(found: Sequence[Series], operators: Mapping[str, Operators]) -> 
         "found by changepoints that weigh each version by its interval: the new level over the old one, "
         "above 1 slower. Confirmed: another experiment with both versions shows it too. The operators are "
         "those whose time changed most, from one profile on either side. "
-        f"Charts: charts/series--*.svg.{_cut(rows)}",
+        f"Charts: charts/series--*.svg.{cut(rows)}",
         "n": f"{len(found)} series",
         "columns": [("Library", False), ("Model", False), ("Setting", False), ("Versions", False),
                     ("Ratio", True), ("95 % interval", True), ("Rerun", False),
@@ -68,7 +68,7 @@ def slowdowns_table(found: Sequence[Series]) -> Table:
         "heading": "Slowdowns, and how long they lasted",
         "text": "Every step up. It is taken back by the first later level that is not above the one before "
         "it; counted are the measured versions that have it, and the days from the release that brought it "
-        f"to the one that took it back.{_cut(rows)}",
+        f"to the one that took it back.{cut(rows)}",
         "n": count(len(rows), "slowdown"),
         "columns": [("Library", False), ("Model", False), ("Setting", False), ("Since", False),
                     ("Slower by", True), ("Taken back in", False), ("Versions", True),
@@ -181,7 +181,3 @@ def _y(field: str) -> alt.Y:
 
 def _signed(ms: float) -> str:
     return f"{'−' if ms < 0 else '+'}{significant(abs(ms))}"
-
-
-def _cut(rows: Sequence[Any]) -> str:
-    return f" The first {MOST_ROWS} of {len(rows)}." if len(rows) > MOST_ROWS else ""

@@ -11,6 +11,7 @@ from typing import Any
 import duckdb
 
 from ..analysis.ranking import COMPARISON_COLUMNS, Ranking, Row, doubts, library_labels, rank, ranks
+from ..warehouse import records
 
 _COLUMNS = (
     "key", "model", "library", "library_version", "variant", "device", "processor", "threads",
@@ -31,8 +32,8 @@ class Results:
     with each other only those under the newest conditions (device, protocol, runner).
     """
 
-    rows: list[Row]
-    ratios: list[Row]
+    rows: Sequence[Row]
+    ratios: Sequence[Row]
     devices: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -62,7 +63,7 @@ def read_results(connection: duckdb.DuckDBPyConnection) -> Results:
     cell = ", ".join((*COMPARISON_COLUMNS, "library", "library_version"))
     # Variants are compared with each other, too.
     setting = ", ".join(name for name in COMPARISON_COLUMNS if name != "variant")
-    rows = _rows(connection.execute(f"""
+    rows = records(connection.execute(f"""
         WITH newest AS (
             SELECT {", ".join(_COLUMNS)}, measured_at, device_facts,
                    json_extract_string(causes, '$.model') AS build,
@@ -78,7 +79,7 @@ def read_results(connection: duckdb.DuckDBPyConnection) -> Results:
                 OVER (PARTITION BY {setting} ORDER BY newest.measured_at DESC, key)
         ORDER BY {cell}
     """))  # fmt: skip
-    ratios = _rows(connection.execute("FROM ratios"))
+    ratios = records(connection.execute("FROM ratios"))
     now = connection.execute("SELECT device, facts FROM devices").fetchall()
     return Results(rows, ratios, _facts(rows) | {device: _object(text) for device, text in now})
 
@@ -158,8 +159,3 @@ def _facts(rows: Iterable[Row]) -> dict[str, Mapping[str, Any]]:
 def _object(text: str | None) -> Mapping[str, Any]:
     found = json.loads(text) if text else None
     return found if isinstance(found, dict) else {}
-
-
-def _rows(relation: duckdb.DuckDBPyConnection) -> list[Row]:
-    columns = [one[0] for one in relation.description or ()]
-    return [dict(zip(columns, row, strict=True)) for row in relation.fetchall()]

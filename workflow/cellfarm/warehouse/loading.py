@@ -151,9 +151,11 @@ def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:
         )
         for table in ("results", *_TABLES):
             connection.execute(f"DELETE FROM {table} WHERE list_contains(?, path)", [gone])
+    if new:
+        types = {table: _types(connection, table) for table in ("results", *_TABLES)}
     for start in range(0, len(new), BATCH):
         batch = new[start : start + BATCH]
-        _insert(connection, list(_read(store.root, batch, found, loaded)))
+        _insert(connection, types, list(_read(store.root, batch, found, loaded)))
     return loaded
 
 
@@ -186,13 +188,19 @@ def _add_ratios(connection: duckdb.DuckDBPyConnection) -> None:
     _insert_rows(connection, "cell_ratios", ratio_rows(connection, set(known)))
 
 
-def _insert(connection: duckdb.DuckDBPyConnection, read: Iterable[Mapping[str, Any]]) -> None:
-    """Insert all rows of some results (see `_read`)."""
+def _insert(
+    connection: duckdb.DuckDBPyConnection,
+    types: Mapping[str, Mapping[str, str]],
+    read: Iterable[Mapping[str, Any]],
+) -> None:
+    """Insert all rows of some results (see `_read`).
+
+    Args:
+        types: table -> column -> type.
+    """
     shared = {"path": "VARCHAR", "key": "VARCHAR"}
-    tables = {table: _types(connection, table) for table in ("results", *_TABLES)}
     own = {
-        table: {n: t for n, t in kinds.items() if n not in shared}
-        for table, kinds in tables.items()
+        table: {n: t for n, t in kinds.items() if n not in shared} for table, kinds in types.items()
     }
     nested = {table: f"STRUCT({_listed(kinds, '{} {}')})[]" for table, kinds in own.items()}
     with _json_lines(read, shared | nested) as lines:

@@ -59,6 +59,12 @@ def schema_version(connection: duckdb.DuckDBPyConnection) -> str | None:
     return str(rows[0][0]) if rows else None
 
 
+def records(relation: duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation) -> list[dict[str, Any]]:
+    """The rows of what was executed, by the columns' names."""
+    names = [column[0] for column in relation.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
+
+
 def query(warehouse: Path, sql: str, form: str, output: Path | None) -> str | None:
     """Run one SQL query; the text to print, or None when it went to `output`.
 

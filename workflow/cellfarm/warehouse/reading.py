@@ -8,6 +8,7 @@ from typing import Any
 import duckdb
 
 from ..analysis.operators import Timed
+from .querying import records
 
 #: Of the view `history`. `conditions` are the causes that must agree for versions to be compared: those that
 #: `cellfarm compare` asks for.
@@ -26,9 +27,7 @@ WHERE NOT superseded AND list_contains(?, key) ORDER BY key, position
 
 def history(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
     """The rows that cellfarm.analysis.longitudinal takes."""
-    relation = connection.execute(_HISTORY)
-    names = [column[0] for column in relation.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
+    return records(connection.execute(_HISTORY))
 
 
 def operators(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> dict[str, list[Timed]]:
