@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -30,7 +32,9 @@ def test_it_holds_the_runner_and_the_back_end_and_nothing_else(tmp_path, backend
     path = pack([backend], tmp_path / "payloads")
     with zipfile.ZipFile(path) as archive:
         expected = {source.name for source in RUNNER.glob("*.py")} | {"backend.py"}
-        assert set(archive.namelist()) == expected and "__main__.py" in expected
+        sources = {name for name in archive.namelist() if name.endswith(".py")}
+        assert sources == expected and "__main__.py" in expected
+        assert set(archive.namelist()) - sources == {f"{name}c" for name in expected}
         assert archive.read("backend.py") == b"VALUE = 1\n"
 
 
@@ -43,6 +47,32 @@ def test_the_same_sources_make_the_same_bytes_under_the_same_name(tmp_path, back
     assert one.name == other.name and one.read_bytes() == other.read_bytes()
     with zipfile.ZipFile(one) as archive:  # no time of packing
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_a_launch_takes_the_compiled_modules_and_another_python_the_sources(tmp_path, backend):
+    backend.write_text("def fail():\n    raise ValueError('of the back end')\n")
+    path = pack([backend], tmp_path / "payloads")
+    program = (
+        "import backend, traceback\nprint(backend.__file__)\n"
+        "try:\n    backend.fail()\nexcept ValueError:\n    traceback.print_exc()\n"
+    )
+
+    def output(archive: Path) -> tuple[str, str]:
+        argv = [sys.executable, "-c", program]
+        variables = {"PYTHONPATH": str(archive)}
+        done = subprocess.run(argv, env=variables, capture_output=True, text=True, timeout=60)
+        return done.stdout.strip(), done.stderr
+
+    where, error = output(path)
+    assert where == f"{path}/backend.pyc"
+    assert "raise ValueError('of the back end')" in error  # the line, from the source
+    foreign = tmp_path / "foreign.pyz"
+    with zipfile.ZipFile(path) as read, zipfile.ZipFile(foreign, "w") as written:
+        for name in read.namelist():
+            content = read.read(name)
+            written.writestr(name, b"\0\0" + content[2:] if name.endswith("c") else content)
+    where, error = output(foreign)
+    assert where == f"{foreign}/backend.py" and "raise ValueError" in error
 
 
 def test_another_back_end_has_another_name(tmp_path, backend):

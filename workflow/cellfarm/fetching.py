@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import requests
 import tenacity
 
 from .core.digests import digest, file_digest
 from .errors import PermanentHostError, TransientHostError
 from .locking import file_lock
+
+if TYPE_CHECKING:
+    import requests  # a quarter of a second that only who downloads has to wait
 
 _CHUNK_BYTES = 1 << 16  # at most so much is lost when a connection breaks off
 _TELL_EVERY_S = 5.0
@@ -81,6 +83,8 @@ def fetch(download: Download, folder: Path, say: Say, policy: Policy | None = No
             in place by hand.
         PermanentHostError: the server has no such file, or one with another content.
     """
+    import requests
+
     policy = policy or Policy()
     target = folder / download.sha256
     retrying = tenacity.Retrying(
@@ -175,6 +179,8 @@ def _get(
 
     `identity`: the bytes of the file are wanted as they are, and ranges count those.
     """
+    import requests
+
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     timeout = (policy.connect_timeout_s, policy.read_timeout_s)
     host = urlsplit(url).hostname

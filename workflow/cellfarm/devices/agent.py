@@ -187,7 +187,9 @@ class Agent:
                 on_line=lambda line: self._send(OUTPUT, line),
             )
         finally:
-            self._end_all()
+            # All that it started: the agent adopts orphans. To look through every process of the device
+            # after each launch would disturb the next.
+            kill_descendants()
         return {
             "code": launched.code,
             "timed_out": launched.timed_out,

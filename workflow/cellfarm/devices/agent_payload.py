@@ -26,13 +26,12 @@ _MAIN = "from cellfarm.devices.agent import main\n\nmain()\n"
 
 
 def pack_agent(folder: Path) -> Path:
-    """The zip application, made unless `folder` has it already: folder/agent-<digest>.pyz"""
+    """The zip application, made unless `folder` has it already; its name begins with agent-<digest>."""
     sources = [PACKAGE / name for name in _MODULES]
-    path = folder / f"agent-{code_digest(*sources)}.pyz"
     modules = [
         (f"cellfarm/{name}", source.read_bytes())
         for name, source in zip(_MODULES, sources, strict=True)
     ]
     # Not this package's own devices/__init__.py, which knows of SSH and ADB.
     more = [("cellfarm/devices/__init__.py", ""), ("__main__.py", _MAIN)]
-    return write_zip_application(path, [*modules, *more])
+    return write_zip_application(folder, f"agent-{code_digest(*sources)}", [*modules, *more])

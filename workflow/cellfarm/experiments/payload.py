@@ -19,8 +19,8 @@ def pack(modules: Sequence[Path], folder: Path) -> Path:
         modules: backend.py and whatever else of the library goes to the device.
 
     Returns:
-        folder/<digest>.pyz
+        a file in `folder` whose name begins with the digest of the modules.
     """
-    path = folder / f"{code_digest(RUNNER, *modules)}.pyz"
     sources = [*sorted(RUNNER.glob("*.py")), *sorted(modules)]
-    return write_zip_application(path, ((one.name, one.read_bytes()) for one in sources))
+    entries = ((one.name, one.read_bytes()) for one in sources)
+    return write_zip_application(folder, code_digest(RUNNER, *modules), entries)

@@ -2,7 +2,8 @@
 
 Reads a JSON request from standard input and writes JSON lines to standard output, one per event.
 It imports the standard library, numpy and the library under test, nothing else; the library's back
-end is the module `backend` that was packed beside this file.
+end is the module `backend` that was packed beside this file. All are packed with what Python compiles
+them to, so that no launch compiles them.
 """
 
 import time
