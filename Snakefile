@@ -80,6 +80,11 @@ include: "workflow/rules/results.smk"
 
 if workflow.is_main_process:
     forget_interrupted(PIPELINE.project)
+    try:
+        if not reported:
+            PIPELINE.refuse_without_devices()
+    except CellfarmError as error:
+        fail(error)
     print(PIPELINE.describe(), file=sys.stderr)
 
 
@@ -104,6 +109,7 @@ onsuccess:
         except CellfarmError as error:
             # All cells are there, and the warehouse is one of an earlier version.
             print(f"cellfarm: {error}", file=sys.stderr)
+    if not reported:
         tell_lost(PIPELINE.lost())
 
 

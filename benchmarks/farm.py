@@ -1,9 +1,10 @@
 """A farm of two virtual phones, a virtual board and this machine: the whole pipeline on all of them.
 
 `snakemake measured` in a copy of the checkout with results of its own: the config's models, FP32, one
-thread, the libraries that have builds for arm64 Linux, protocol `verify`, with a longer limit to a launch
-and fewer samples: the phones run arm64 programs under qemu, where an inference may take minutes. So their
-cells and the board's are marked `emulated` and have no latency: the figures are which of them ran and whether
+thread, the libraries that have builds for arm64 Linux, protocol `verify`, with a longer limit to a launch,
+fewer samples and fewer held-out inputs: the phones run arm64 programs under qemu, where an inference takes
+seconds to minutes. Nothing is pinned, as all virtual devices would be to this machine's first processor.
+Their cells and the board's are marked `emulated` and have no latency: the figures are which of them ran and whether
 their outputs are the reference's.
 """
 
@@ -26,7 +27,12 @@ PHONES, BOARD = ("bench_phone_1", "bench_phone_2"), "bench_board"
 LIBRARIES = ("litert", "ncnn", "mnn", "onnxruntime")
 SMALLEST = "squeezenet1_1"
 PROTOCOL = "verify_emulated"
-PATIENT = {"samples": {"min": 1, "max": 3, "seconds": 0.1}, "launch_timeout_s": 1200}
+PATIENT = {
+    "samples": {"min": 1, "max": 3, "seconds": 0.1},
+    "quality": {"samples": 4},
+    "affinity": "none",
+    "launch_timeout_s": 1200,
+}
 
 Result = Mapping[str, Any]
 

@@ -152,7 +152,15 @@ def test_a_device_that_is_lost_holds_nobody_up(farm: Farm, devices: ExitStack) -
     assert 1 <= kept < 4
     assert "needs attention" in farm.cellfarm("farm", "--once")
     # While it is away it is left out; when it is back, the rest is measured.
-    assert "lost is left out: the device cannot be reached" in farm.run("measured").stdout
+    run_without = farm.run("measured", code=75).stdout
+    assert "lost is left out: the device cannot be reached" in run_without
+    assert "not every device finished (lost: the device cannot be reached" in run_without
+    farm.configure(devices=["lost"], models=models, protocol="slow")
+    for arguments in (["measured"], ["-n", "--quiet"]):
+        refused = farm.run(*arguments, code=2).stdout
+        assert "no device can be used (lost: the device cannot be reached" in refused
+        assert "Traceback" not in refused and "127.0.0.1" not in refused
+    farm.configure(devices=["lost", "other"], models=models, protocol="slow")
     inflict(Project(farm.root), "lost", "return")
     before = farm.result_files()
     farm.run("measured")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ import yaml
 from cellfarm import plan as plan_module
 from cellfarm.configuration import load as load_configuration
 from cellfarm.core.store import Store
-from cellfarm.errors import UserError
+from cellfarm.errors import TransientDeviceError, UserError
 from cellfarm.plan import NEW, Plan, PlannedCell, freeze, load, make_plan, save
 from cellfarm.project import Project
 
@@ -195,8 +196,39 @@ def test_a_device_of_which_nothing_is_known_is_left_out_and_the_others_planned(p
     (project.devices / "shelved.yaml").write_text(yaml.safe_dump(shelved))
     plan = plan_of(project, devices=["host", "shelved"])
     assert {planned.cell.device for planned in plan.cells} == {"host"}
-    assert plan.skipped == {"shelved": "out of service: no cable"}
+    assert {name: str(why) for name, why in plan.skipped.items()} == {
+        "shelved": "out of service: no cable"
+    }
+    assert plan.left_undone == {}  # on purpose
     with pytest.raises(
         UserError, match=r"no device can be used .shelved: out of service: no cable"
     ):
         plan_of(project, devices=["shelved"])
+
+
+def test_a_device_that_cannot_be_reached_is_left_undone_only_while_its_cells_are_stale(
+    project, monkeypatch
+):
+    host = yaml.safe_load((project.devices / "host.yaml").read_text())
+    away = {
+        "name": "away", "transport": "ssh", "address": {"host": "away.invalid", "user": "me"},
+        "work_folder": "/home/me/cellfarm", "processors": host["processors"],
+    }  # fmt: skip
+    (project.devices / "away.yaml").write_text(yaml.safe_dump(away))
+    is_there = True
+
+    def ask(_: object, device: Mapping[str, Any]) -> dict[str, Any]:
+        if device["name"] == "away" and not is_there:
+            raise TransientDeviceError("no answer")
+        return {"cores": 2, "architecture": "aarch64"}
+
+    monkeypatch.setattr(plan_module, "_ask", ask)
+    wanted = plan_of(project, devices=["host", "away"])
+    is_there = False
+    plan = plan_of(project, devices=["host", "away"])
+    assert {one.cell.device for one in plan.stale} == {"host"}
+    assert [str(why) for why in plan.left_undone.values()] == ["no answer"]
+    for planned in wanted.cells:
+        commit_result(project, planned)
+    plan = plan_of(project, devices=["host", "away"])
+    assert plan.left_undone == {} and plan.skipped.keys() == {"away"}

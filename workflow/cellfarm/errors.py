@@ -63,3 +63,7 @@ class TransientDeviceError(TransientError):
 
 class PermanentDeviceError(PermanentError):
     """The device cannot do it (wrong architecture, a folder that cannot be written)."""
+
+
+class OutOfServiceError(PermanentDeviceError):
+    """The device's file says that it is not to be used now: left out on purpose."""

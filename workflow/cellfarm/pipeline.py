@@ -24,7 +24,13 @@ from .core.routes import EDGES, READ_IN, at_hand, previous, route
 from .core.store import Store
 from .devices import open_device
 from .environments import MODELS_ENVIRONMENT, environment_on, library_environment, locate
-from .errors import PermanentDeviceError, TransientDeviceError, UserError
+from .errors import (
+    PermanentDeviceError,
+    PermanentError,
+    TransientDeviceError,
+    TransientError,
+    UserError,
+)
 from .fetching import wanted_download
 from .files import read_object, write_atomically
 from .libraries import all_libraries
@@ -33,7 +39,6 @@ from .plan import load as load_plan
 from .project import PACKAGE, Project
 
 STATE = "state.json"
-DeviceError = TransientDeviceError | PermanentDeviceError
 
 
 class Pipeline:
@@ -45,6 +50,17 @@ class Pipeline:
         self.plan = make_plan(self.project, self.configuration)
         self._artifacts = {p.artifact_id: p for p in self.plan.cells}
         self._check_devices()
+
+    def refuse_without_devices(self) -> None:
+        """
+        Raises:
+            UserError: cells are stale, and none of the devices can be used.
+        """
+        skipped = self.plan.skipped
+        wanted = any(planned.stale for planned in self.plan.cells)
+        if wanted and skipped.keys() >= self.configuration.devices.keys():
+            told = "; ".join(f"{name}: {why}" for name, why in skipped.items())
+            raise UserError(f"{self.configuration.where}: no device can be used ({told})")
 
     def _check_devices(self) -> None:
         """A folder that cannot be written is told now, not after an hour of conversions."""
@@ -98,9 +114,9 @@ class Pipeline:
             for planned in self.plan.stale
         )
 
-    def lost(self) -> dict[str, DeviceError]:
-        """The devices that dropped out of this run's experiments, and why."""
-        found: dict[str, DeviceError] = {}
+    def lost(self) -> dict[str, PermanentError | TransientError]:
+        """The devices that this run could not use or that dropped out of it, and why."""
+        found = dict(self.plan.left_undone)
         for path in self.experiments():
             record = read_object(self.project.root / path) or {}
             if "lost" in record:
@@ -288,10 +304,9 @@ class Pipeline:
         """What will be measured and why; one line when there is nothing to do."""
         total = len(self.plan.cells)
         skipped = [f"  {name} is left out: {why}" for name, why in self.plan.skipped.items()]
-        if self.plan.skipped.keys() >= self.configuration.devices.keys():
-            return "\n".join(["cellfarm: nothing can be measured: no device can be used", *skipped])
         if not self.plan.stale:
-            there = "every cell of the other devices has" if skipped else f"all {total} cells have"
+            undone = any(planned.stale for planned in self.plan.cells)
+            there = "every cell of the other devices has" if undone else f"all {total} cells have"
             told = (
                 f"cellfarm: nothing to measure: {there} a result "
                 "(ranking: cellfarm summary; report: reports/index.html)."

@@ -19,7 +19,7 @@ from .core.routes import at_hand, choose
 from .core.store import Store, read_header
 from .devices import open_device, refuse_low_battery
 from .environments import ensure_locks
-from .errors import PermanentDeviceError, PermanentError, TransientError, UserError
+from .errors import OutOfServiceError, PermanentError, TransientError, UserError
 from .files import read_object, write_atomically
 from .libraries import all_libraries, resolve
 from .project import Project
@@ -65,20 +65,32 @@ class PlannedCell:
 class Plan:
     """`cells` is everything wanted; `experiments` groups the stale ones by (device, model).
 
-    `skipped` are devices that this run does without, each with the reason.
+    `skipped` are devices that this run does without, each with the reason; `left_undone` are those of
+    them that have stale cells and are not out of service on purpose.
 
     `models` and `exporter` are the digests that models' and exports' files are named by.
     """
 
     cells: list[PlannedCell]
     facts: Mapping[str, dict[str, Any]] = field(default_factory=dict)
-    skipped: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, PermanentError | TransientError] = field(default_factory=dict)
     models: Mapping[str, keys.ModelCauses] = field(default_factory=dict)
     exporter: str = ""
 
     @property
     def stale(self) -> list[PlannedCell]:
         return [one for one in self.cells if one.stale and one.cell.device not in self.skipped]
+
+    @property
+    def left_undone(self) -> dict[str, PermanentError | TransientError]:
+        stale = {one.cell.device for one in self.cells if one.stale}
+        # Of a device of which nothing was ever read no cell is planned, and none measured.
+        stale |= self.skipped.keys() - self.facts.keys()
+        return {
+            name: error
+            for name, error in self.skipped.items()
+            if name in stale and not isinstance(error, OutOfServiceError)
+        }
 
     @property
     def experiments(self) -> dict[tuple[str, str], list[PlannedCell]]:
@@ -126,13 +138,14 @@ def make_plan(project: Project, config: Configuration) -> Plan:
 
 def read_all_facts(
     project: Project, config: Configuration
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+) -> tuple[dict[str, dict[str, Any]], dict[str, PermanentError | TransientError]]:
     """The devices' facts, asked all at once; and of those that cannot be used, why.
 
     Of such a device the facts are those of the last time that it answered, if it ever did: its
     results stay current.
     """
-    facts, skipped = {}, {}
+    facts: dict[str, dict[str, Any]] = {}
+    skipped: dict[str, PermanentError | TransientError] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         asked = {
             name: pool.submit(_ask, project, device) for name, device in config.devices.items()
@@ -142,7 +155,7 @@ def read_all_facts(
             try:
                 facts[name] = answer.result()
             except (TransientError, PermanentError) as error:
-                skipped[name] = str(error)
+                skipped[name] = error
                 last = read_object(kept)
                 if last is not None:
                     facts[name] = last
@@ -155,7 +168,7 @@ def read_all_facts(
 
 def _ask(project: Project, device: Mapping[str, Any]) -> dict[str, Any]:
     if "out_of_service" in device:
-        raise PermanentDeviceError(f"out of service: {device['out_of_service']}")
+        raise OutOfServiceError(f"out of service: {device['out_of_service']}")
     transport = open_device(device, project)
     try:
         facts = transport.facts()

@@ -1,8 +1,8 @@
 """Zip applications whose bytes depend on names and contents only, with their modules compiled.
 
-A process would otherwise compile the modules of a zip file each time it starts: 40 ms of a desktop's processor,
-a second of an emulated one. The sources stay beside them for another version of Python than this one, which
-ignores what this one compiled.
+A process would otherwise compile the modules of a zip file each time it starts: 40 ms of a desktop's
+processor, a second of an emulated one. The sources stay beside them for another version of Python than this
+one, which ignores what this one compiled.
 """
 
 from __future__ import annotations
