@@ -4,8 +4,8 @@
 thread, the libraries that have builds for arm64 Linux, protocol `verify`, with a longer limit to a launch,
 fewer samples and fewer held-out inputs: the phones run arm64 programs under qemu, where an inference takes
 seconds to minutes. Nothing is pinned, as all virtual devices would be to this machine's first processor.
-Their cells and the board's are marked `emulated` and have no latency: the figures are which of them ran and whether
-their outputs are the reference's.
+Their cells and the board's are marked `emulated` and have no latency: the figures are which of them ran and
+whether their outputs are the reference's.
 """
 
 from __future__ import annotations
