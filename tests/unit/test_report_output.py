@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import altair as alt
 import duckdb
 import pytest
 from cellfarm.analysis.ranking import rank
-from cellfarm.report import ReportError, data, figures, matrix, wording, write_report
+from cellfarm.report import ReportError, charts, data, figures, matrix, wording, write_report
 from cellfarm.report.palette import LIBRARY_COLOURS, library_colours, operator_colours
 from cellfarm.report.panels import MAX_OPERATOR_TYPES, arrange, error_floor, operator_types
 from cellfarm.report.readings import MAX_POINTS
 from cellfarm.report.wording import count, milliseconds, percent, scientific, significant
+from jsonschema.exceptions import ValidationError
 
 from tests.support import synthetic_warehouse
 from tests.support.synthetic_warehouse import row
@@ -259,6 +261,17 @@ def test_an_empty_warehouse_and_one_without_any_success_make_a_page(tmp_path):
     assert "Nothing has been measured yet" in write_report(path, tmp_path / "out").read_text()
 
 
+def test_the_specifications_are_what_vega_lite_takes(measured):
+    rankings = rank(measured.cells, measured.ratios)
+    specs = charts.specifications(arrange(measured.cells, rankings))
+    assert specs.keys() == {"latency", "cold-start", "operators", "sustained", "memory", "error"}
+    for spec in (*specs.values(), charts.calibration()):
+        alt.Chart.from_dict(spec, validate=True)
+    specs["latency"]["layer"][0]["mark"] = {"type": "no such mark"}
+    with pytest.raises(ValidationError):
+        alt.Chart.from_dict(specs["latency"], validate=True)
+
+
 def test_figures_are_written_whole_and_stale_ones_removed(tmp_path):
     path = synthetic_warehouse.create(tmp_path / "w.duckdb", models=1, devices=("host", "pi"))
     charts = tmp_path / "out" / "charts"
@@ -277,11 +290,11 @@ def test_figures_are_written_whole_and_stale_ones_removed(tmp_path):
 def test_a_large_report_has_figures_of_the_winners_only(tmp_path, monkeypatch):
     path = synthetic_warehouse.create(tmp_path / "w.duckdb", models=2)
     plots = 4 * 2 * 2 + 2  # four charts of two models at two numbers of threads, operators at one
-    for most, charts in ((plots, True), (plots - 1, False)):
+    for most, are_drawn in ((plots, True), (plots - 1, False)):
         monkeypatch.setattr(figures, "MAX_PLOTS_IN_ALL", most)
         write_report(path, tmp_path / "out")
         names = {file.stem for file in (tmp_path / "out/charts").iterdir()}
-        assert ("latency" in names) is charts
+        assert ("latency" in names) is are_drawn
         assert "winners" in names
 
 

@@ -13,5 +13,5 @@ def grouped(
     """Values of these columns -> the rows that have them, both in the order of the rows."""
     groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
-        groups[tuple(row.get(name) for name in names)].append(row)
+        groups[tuple(map(row.get, names))].append(row)
     return groups

@@ -139,12 +139,11 @@ def ranks(row: Row, flagged: bool = False) -> bool:
     Args:
         flagged: take flagged results too. Wrong and emulated ones never rank.
     """
-    return (
-        row.get("status") == "ok"
-        and not row.get("emulated")
-        and (flagged or not doubts(row))
-        and _positive(row.get("latency_ms")) is not None
-    )
+    if row.get("status") != "ok" or row.get("emulated"):
+        return False
+    if not flagged and row.get("flags") and doubts(row):
+        return False
+    return _positive(row.get("latency_ms")) is not None
 
 
 def library_labels(rows: Iterable[Row]) -> dict[tuple[str, str | None], str]:
