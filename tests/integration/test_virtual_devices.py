@@ -34,3 +34,18 @@ def test_faults_reach_a_device_in_a_deep_folder_and_say_what_there_is(tmp_path):
     for name in ("board", "another"):
         with pytest.raises(UserError, match=f"no virtual device {name} runs"):
             inflict(project, name, "cut")
+
+
+def test_two_devices_of_one_name_do_not_run_at_once(tmp_path):
+    project = Project(tmp_path)
+    with virtual_board(project, "board") as started:
+        with (
+            pytest.raises(UserError, match="board runs already: end it, or give another --name"),
+            virtual_board(project, "board"),
+        ):
+            pass
+        transport = open_device(started.document, project)
+        assert transport.facts()["emulated"]  # the first one is as it was
+        transport.close()
+    with virtual_board(project, "board"):
+        pass

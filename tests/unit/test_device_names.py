@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from cellfarm.cli.devices import add
 from cellfarm.cli.virtual import board, phone
 from cellfarm.errors import UserError
@@ -17,6 +18,8 @@ BAD = ["../evil", "a b", "x;y", "", ".hidden", "12"]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     project = make_project(tmp_path)
+    (project.root / "Snakefile").touch()  # or commands take the checkout for the project
+    (project.root / "workflow/cellfarm").mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(project.root)
     return project.root
 
@@ -50,3 +53,15 @@ def test_an_added_device_has_a_name_of_a_file(folder, name):
 def test_an_address_that_cannot_be(folder, address, more, message):
     with pytest.raises(UserError, match=message):
         add(address, **{"name": None, "key_file": None, **more})
+
+
+@pytest.mark.parametrize("address", ["me@127.0.0.1:2222", "root@127.0.0.1:2222"])
+def test_a_board_that_has_a_file_gets_no_second_one(folder, address):
+    document = {
+        "name": "pi", "transport": "ssh", "work_folder": "/home/me/cellfarm", "processors": ["cpu"],
+        "address": {"host": "127.0.0.1", "port": 2222, "user": "me"},
+    }  # fmt: skip
+    (folder / "devices/pi.yaml").write_text(yaml.safe_dump(document))
+    with pytest.raises(UserError, match=r"devices/pi\.yaml has that address"):
+        add(address, name="other", key_file=None)
+    assert not (folder / "devices/other.yaml").exists()

@@ -144,6 +144,25 @@ def test_who_waits_is_told_once_who_holds_it_and_then_gets_it(path, monkeypatch)
             assert told == [f"process {process.pid}"]
 
 
+#: Starts a process that wants the lock, and waits.
+WANT = f"""
+import subprocess, sys
+waiting = subprocess.Popen([sys.executable, "-c", {HOLD!r}, *sys.argv[1:]], stdin=subprocess.DEVNULL)
+sys.stdin.read()
+"""
+
+
+def test_a_wait_ends_with_the_run_that_wanted_it(path):
+    argv = [sys.executable, "-c", WANT, str(WORKFLOW), str(path), "shared"]
+    with holding(path), subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:  # fmt: skip
+        time.sleep(1.0)
+        run.send_signal(signal.SIGKILL)
+        said, errors = run.communicate(timeout=30)  # the pipes are the waiting process's, too
+    assert said == "" and "the run that wanted this has ended meanwhile" in errors
+
+
 def test_who_does_not_wait_is_told_nothing(path):
     told: list[str] = []
     with file_lock(path, on_wait=told.append):

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .errors import TransientHostError
+
 POLL_S = 0.2
 NOTICE_AFTER_S = 1.0
 
@@ -31,6 +33,10 @@ def file_lock(
         shared: many may hold it at once, unless one holds it alone.
         wait: False raises BlockingIOError at once instead of waiting.
         on_wait: called once with who holds it, when there is a wait.
+
+    Raises:
+        TransientHostError: the process that started this one ended during the wait: what was asked for
+            is nobody's wish any more.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = _open(path)
@@ -88,6 +94,7 @@ class _Notice:
 
 
 def _acquire(descriptor: int, kind: int, wait: bool, notice: Callable[[], None]) -> None:
+    parent = os.getppid()
     while True:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -95,7 +102,9 @@ def _acquire(descriptor: int, kind: int, wait: bool, notice: Callable[[], None])
         except BlockingIOError:
             if not wait:
                 raise
-        # Polling keeps Ctrl-C prompt and lets the wait be announced.
+        # Polling keeps Ctrl-C prompt, lets the wait be announced, and ends it for a run that was killed.
+        if os.getppid() != parent:
+            raise TransientHostError("the run that wanted this has ended meanwhile")
         notice()
         time.sleep(POLL_S)
 

@@ -51,7 +51,7 @@ def add(
     project = Project.here()
     if name is not None:
         check_name(name)
-    documents = [_board(address, key_file)] if address else _phones(project)
+    documents = [_board(project, address, key_file)] if address else _phones(project)
     for document in documents:
         path = add_device(project, document, name)
         print(f"{project.relative(path)} written: snakemake --config devices={path.stem}")
@@ -86,7 +86,7 @@ def add_device(project: Project, document: Mapping[str, Any], name: str | None) 
     return target
 
 
-def _board(address: str, key_file: Path | None) -> dict[str, Any]:
+def _board(project: Project, address: str, key_file: Path | None) -> dict[str, Any]:
     found = re.fullmatch(r"(?P<user>[^@\s]+)@(?P<host>[^@\s]+?)(?::(?P<port>\d+))?", address)
     if found is None:
         raise UserError(f"{address}: expected user@host or user@host:port")
@@ -95,6 +95,9 @@ def _board(address: str, key_file: Path | None) -> dict[str, Any]:
         where["port"] = int(found["port"])
         if not 1 <= where["port"] <= 65535:
             raise UserError(f"{address}: expected a port from 1 to 65535")
+    for name, known in _addresses(project).items():
+        if _place(known) == _place(where):
+            raise UserError(f"devices/{name}.yaml has that address: a device needs one file")
     if key_file:
         if not key_file.is_file():
             raise UserError(f"--key-file {key_file}: there is no such file")
@@ -103,15 +106,25 @@ def _board(address: str, key_file: Path | None) -> dict[str, Any]:
     return {"transport": "ssh", "address": where, "work_folder": folder, "processors": ["cpu"]}
 
 
+def _addresses(project: Project) -> dict[str, dict[str, Any]]:
+    """The addresses in the files of all devices."""
+    names = sorted(path.stem for path in project.devices.glob("*.yaml"))
+    documents = (read_device(project, name, "cellfarm devices add") for name in names)
+    return {document["name"]: document.get("address", {}) for document in documents}
+
+
+def _place(address: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What tells boards apart: behind a jump host an address may be anybody's."""
+    jump = address.get("jump") or {}
+    return address.get("host"), address.get("port", 22), jump.get("host")
+
+
 def _phones(project: Project) -> list[dict[str, Any]]:
     import adbutils
 
     from ..devices.adb import address_of
 
-    known = set()
-    for path in project.devices.glob("*.yaml"):
-        document = read_device(project, path.stem, "cellfarm devices add")
-        known.add(document.get("address", {}).get("serial"))
+    known = {address.get("serial") for address in _addresses(project).values()}
     client = adbutils.AdbClient(socket_timeout=15)
     try:
         listed = client.list()

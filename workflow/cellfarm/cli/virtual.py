@@ -14,7 +14,11 @@ from ..files import write_atomically
 from ..project import Project
 from .names import check_name
 
-app = typer.Typer(help="Virtual devices: nothing they measure is a result.", no_args_is_help=True)
+app = typer.Typer(
+    help="Virtual devices: nothing they measure is a result. A device's file stays when it ends, to start it "
+    "again under the same name; delete devices/<name>.yaml when you are done.",
+    no_args_is_help=True,
+)
 _LABEL = "virtual"
 NameOption = Annotated[str, typer.Option(help="The device's name: devices/<name>.yaml is written.")]
 PortOption = Annotated[int, typer.Option(help="0 takes any that is free.", min=0, max=65535)]

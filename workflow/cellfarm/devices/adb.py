@@ -41,6 +41,13 @@ _STATES = {
     "bootloader": "it is in its boot loader; start Android",
 }
 
+#: The same of states that pass.
+_PASSING = {
+    "authorizing": "unlock it and allow debugging from this computer, if it asks",
+    "offline": "wait for it to start, or plug it in again",
+    "absent": "plug it in, or connect it to the network",
+}
+
 #: The port of an adb server that was told none.
 USUAL_PORT = 5037
 
@@ -217,7 +224,8 @@ class AdbLink:
             raise PermanentDeviceError(f"the device is {state}: {_STATES[state]}")
         if state != "device":
             known = "not connected" if state == "absent" else state
-            raise TransientDeviceError(f"the device is {known}")
+            advice = f": {_PASSING[state]}" if state in _PASSING else ""
+            raise TransientDeviceError(f"the device is {known}{advice}")
         if "shell_v2" not in self._features():
             raise PermanentDeviceError(
                 "the device's adb has no shell_v2 (Android 7 and later): without it the exit code of a "

@@ -213,7 +213,10 @@ class SshLink:
                     "the device refuses the key: give key_file in the device's file, or load the "
                     "key into your ssh-agent"
                 ) from error
-            raise TransientDeviceError(f"the device cannot be reached: {worded(error)}") from error
+            # What paramiko says of a host that takes a connection and then falls silent.
+            silent = "No existing session" in str(error)
+            reason = "it accepts connections and then says nothing" if silent else worded(error)
+            raise TransientDeviceError(f"the device cannot be reached: {reason}") from error
         self._clients.append(client)
         transport = client.get_transport()
         assert transport is not None

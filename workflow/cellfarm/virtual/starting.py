@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ import adbutils
 from ..debian.trees import plant
 from ..devices.adb import address_of, ensure_server
 from ..errors import PermanentHostError, TransientDeviceError, TransientHostError, UserError
+from ..locking import file_lock
 from ..processes import die_with_parent
 from ..project import PACKAGE, Project
 from . import board, control, phone
@@ -58,17 +60,17 @@ def virtual_phone(
     Raises:
         UserError, PermanentHostError, TransientHostError: it cannot be started here.
     """
-    folder = _folder(project, name)
-    busybox, qemu = (
-        plant((project.locks / lock).read_text(encoding="utf-8"), project.environments, machine)
-        for lock, machine in ((_BUSYBOX, "aarch64"), (_QEMU, None))
-    )
-    phone.lay_out(folder / phone.ROOT, busybox / "bin/busybox")
-    argv = [
-        sys.executable, "-m", "cellfarm.virtual.phone", str(folder),
-        str(qemu / "usr/bin/qemu-aarch64-static"), str(port), str(storage_mb),
-    ]  # fmt: skip
-    with _running(argv, folder, wait_for_port=True) as (process, found):
+    with _folder(project, name) as folder, ExitStack() as running:
+        busybox, qemu = (
+            plant((project.locks / lock).read_text(encoding="utf-8"), project.environments, machine)
+            for lock, machine in ((_BUSYBOX, "aarch64"), (_QEMU, None))
+        )
+        phone.lay_out(folder / phone.ROOT, busybox / "bin/busybox")
+        argv = [
+            sys.executable, "-m", "cellfarm.virtual.phone", str(folder),
+            str(qemu / "usr/bin/qemu-aarch64-static"), str(port), str(storage_mb),
+        ]  # fmt: skip
+        process, found = running.enter_context(_running(argv, folder, wait_for_port=True))
         serial = f"127.0.0.1:{found}"
         client = adbutils.AdbClient(port=server_port, socket_timeout=START_TIMEOUT_S)
         try:
@@ -105,8 +107,26 @@ def virtual_board(
     """
     if not Path(board.SSHD).is_file():
         raise UserError("there is no sshd: on Debian or Ubuntu, apt install openssh-server")
-    folder, address = _folder(project, name), network.address
-    port = port or free_port()
+    with _folder(project, name) as folder:
+        port = port or free_port()
+        _configure_sshd(folder, name, network.address, port, emulated)
+        argv = [
+            *network.prefix, sys.executable, "-m", "cellfarm.virtual.board", str(folder), network.cable,
+        ]  # fmt: skip
+        with _running(argv, folder) as (process, _):
+            _wait_for(network.address, port, process, folder)
+            where = {
+                "host": network.address,
+                "port": port,
+                "user": _user(),
+                "key_file": str(folder / "user_key"),
+                "known_hosts": str(folder / "known_hosts"),
+            }
+            yield Started(_document(name, "ssh", where, str(folder / "work")), process)
+
+
+def _configure_sshd(folder: Path, name: str, address: str, port: int, emulated: bool) -> None:
+    """Keys, known_hosts and sshd's own file in a board's folder."""
     for key in ("host_key", "user_key"):
         if not (folder / key).is_file():
             board.make_key(folder / key, name)
@@ -135,24 +155,6 @@ SetEnv {phone.VIRTUAL}={int(emulated)} SHLVL=1
     )
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists
-    argv = [
-        *network.prefix,
-        sys.executable,
-        "-m",
-        "cellfarm.virtual.board",
-        str(folder),
-        network.cable,
-    ]
-    with _running(argv, folder) as (process, _):
-        _wait_for(address, port, process, folder)
-        where = {
-            "host": address,
-            "port": port,
-            "user": _user(),
-            "key_file": str(folder / "user_key"),
-            "known_hosts": str(folder / "known_hosts"),
-        }
-        yield Started(_document(name, "ssh", where, str(folder / "work")), process)
 
 
 def inflict(project: Project, name: str, fault: str) -> None:
@@ -181,10 +183,21 @@ def _place(project: Project, name: str) -> Path:
     return project.results.absolute() / "virtual" / name
 
 
-def _folder(project: Project, name: str) -> Path:
+@contextlib.contextmanager
+def _folder(project: Project, name: str) -> Iterator[Path]:
+    """A device's folder, which is its own until the block ends.
+
+    Raises:
+        UserError: a device of that name runs already.
+    """
     folder = _place(project, name)
     folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    with ExitStack() as held:
+        try:
+            held.enter_context(file_lock(folder / ".lock", wait=False))
+        except BlockingIOError:
+            raise UserError(f"{name} runs already: end it, or give another --name") from None
+        yield folder
 
 
 @contextlib.contextmanager
