@@ -25,10 +25,13 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
         _libc.prctl(_PR_SET_PDEATHSIG, number)
 
 
-def adopt_orphans() -> None:
-    """Make this process the parent of its descendants whose own parent ends, so that it can end them."""
-    if _libc is not None:
-        _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def adopt_orphans() -> bool:
+    """Make this process the parent of its descendants whose own parent ends, so that it can end them.
+
+    Returns:
+        Whether it is; not so under an emulator that does not know of it (qemu 7).
+    """
+    return _libc is not None and _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1) == 0
 
 
 def kill_descendants(timeout_s: float = 5.0) -> bool:

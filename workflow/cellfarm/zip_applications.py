@@ -7,6 +7,7 @@ one, which ignores what this one compiled.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import py_compile
 import sys
@@ -34,8 +35,10 @@ def write_zip_application(
     with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:
         for name, content in entries:
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-            if name.endswith(".py"):
-                archive.writestr(zipfile.ZipInfo(f"{name}c", _EPOCH), _compiled(name, content))
+            # What is no Python stays as it is: the process that imports it says what is wrong.
+            with contextlib.suppress(py_compile.PyCompileError):
+                if name.endswith(".py"):
+                    archive.writestr(zipfile.ZipInfo(f"{name}c", _EPOCH), _compiled(name, content))
     os.replace(temporary, path)
     return path
 

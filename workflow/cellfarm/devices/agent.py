@@ -66,6 +66,7 @@ class Agent:
         self._writing = threading.Lock()
         self._ending = threading.Lock()
         self._is_ours = False
+        self._adopts_orphans = False
         self._frames: queue.SimpleQueue[tuple[bytes, bytes]] = queue.SimpleQueue()
         self._calls: dict[str, Callable[..., Any]] = {
             "prepare": self._prepare,
@@ -81,7 +82,7 @@ class Agent:
 
     def serve(self) -> None:
         """Until the input ends; does not return."""
-        adopt_orphans()
+        self._adopts_orphans = adopt_orphans()
         for work in (self._listen, self._say_alive):
             threading.Thread(target=work, daemon=True).start()
         try:
@@ -187,9 +188,9 @@ class Agent:
                 on_line=lambda line: self._send(OUTPUT, line),
             )
         finally:
-            # All that it started: the agent adopts orphans. To look through every process of the device
-            # after each launch would disturb the next.
-            kill_descendants()
+            # To look through every process of the device after each launch takes longer than all else
+            # that the agent does.
+            kill_descendants() if self._adopts_orphans else self._end_all()
         return {
             "code": launched.code,
             "timed_out": launched.timed_out,
