@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 from cellfarm import locking
 from cellfarm.locking import file_lock, machine_lock_path
@@ -152,12 +153,22 @@ sys.stdin.read()
 """
 
 
+def waits_for(path: Path, pid: int) -> bool:
+    """Whether a child of a process has the lock's file open."""
+    opened = [one.path for child in psutil.Process(pid).children() for one in child.open_files()]
+    return str(path) in opened
+
+
 def test_a_wait_ends_with_the_run_that_wanted_it(path):
     argv = [sys.executable, "-c", WANT, str(WORKFLOW), str(path), "shared"]
     with holding(path), subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as run:  # fmt: skip
-        time.sleep(1.0)
+        deadline = time.monotonic() + 60
+        while not waits_for(path, run.pid):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(2 * locking.POLL_S)
         run.send_signal(signal.SIGKILL)
         said, errors = run.communicate(timeout=30)  # the pipes are the waiting process's, too
     assert said == "" and "the run that wanted this has ended meanwhile" in errors
