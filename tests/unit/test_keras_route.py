@@ -50,7 +50,7 @@ def test_each_library_gets_what_it_reads(project, library, source, exported, env
     pipeline = pipeline_of(library)
     (planned,) = pipeline.plan.cells
     assert planned.source == source
-    inputs = pipeline.artifact_inputs(planned.artifact_id)
+    inputs = pipeline.artifact_inputs(planned.cell.versioned_library, planned.artifact_id)
     assert Path(inputs[0]).parent.name.startswith(environment)
     assert inputs[1].startswith("results/models/mine/")
     assert [one.split("/")[1:4] for one in inputs[2:]] == [["exports", "mine", source]] * exported
@@ -65,8 +65,22 @@ def test_another_model_s_artifacts_are_made_where_they_were(project):
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
     pipeline = pipeline_of("litert")
     (planned,) = pipeline.plan.cells
-    inputs = pipeline.artifact_inputs(planned.artifact_id)
+    inputs = pipeline.artifact_inputs(planned.cell.versioned_library, planned.artifact_id)
     assert planned.source == "pt2" and Path(inputs[0]).parent.name.startswith("litert@")
+
+
+def test_versions_that_one_converter_serves_have_environments_of_their_own(project):
+    write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
+    references = ["tflite@2.1.6", "tflite@2.3.0"]
+    pipeline = Pipeline(CONFIG | {"models": ["mine"], "libraries": references})
+    assert len({planned.artifact_id for planned in pipeline.plan.cells}) == 1
+    for planned in pipeline.plan.cells:
+        library = planned.cell.versioned_library
+        environment = pipeline.artifact_inputs(library, planned.artifact_id)[0]
+        assert Path(environment).parent.name.startswith(f"{library}.convert-")
+        assert (
+            pipeline.artifact_sources(library, planned.artifact_id).split()[0] == planned.model_id
+        )
 
 
 def test_tensorflow_s_lock_counts_where_its_converter_may_be_asked(project):

@@ -133,7 +133,7 @@ def test_the_workflow_is_told_of_every_step(project, monkeypatch):
     monkeypatch.setattr("cellfarm.project.Project.here", lambda: project)
     pipeline = Pipeline(CONFIG | {"models": ["mine"], "libraries": ["executorch"]})
     (planned,) = pipeline.plan.cells
-    artifact = pipeline.artifact_inputs(planned.artifact_id)
+    artifact = pipeline.artifact_inputs(planned.cell.versioned_library, planned.artifact_id)
     assert artifact[-1].startswith("results/exports/mine/pt2/")
     of_pt2, of_onnx = (pipeline.export_inputs("mine", form) for form in ("pt2", "onnx"))
     assert of_pt2[-1].startswith("results/exports/mine/onnx/")

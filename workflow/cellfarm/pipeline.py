@@ -48,7 +48,8 @@ class Pipeline:
         self.project = Project.here()
         self.configuration = load(self.project, config, where)
         self.plan = make_plan(self.project, self.configuration)
-        self._artifacts = {p.artifact_id: p for p in self.plan.cells}
+        # Versions that one converter serves have artifacts of one id, each with an environment of its own.
+        self._artifacts = {(p.cell.versioned_library, p.artifact_id): p for p in self.plan.cells}
         self._check_devices()
 
     def refuse_without_devices(self) -> None:
@@ -165,7 +166,9 @@ class Pipeline:
         for planned in self.plan.stale:
             if self._is_supported(planned):
                 needed.update(self._cell_inputs(planned))
-                needed.update(self.artifact_inputs(planned.artifact_id))
+                needed.update(
+                    self.artifact_inputs(planned.cell.versioned_library, planned.artifact_id)
+                )
                 needed.update(self.model_inputs(planned.cell.model))
                 for form in self._exported(planned):
                     needed.update(self.export_inputs(planned.cell.model, form))
@@ -216,8 +219,9 @@ class Pipeline:
             f"{self._artifact(planned)}/{RECORD}",
         ]
 
-    def artifact_inputs(self, artifact_id: str) -> list[str]:
-        planned = self._artifacts[artifact_id]
+    def artifact_inputs(self, library: str, artifact_id: str) -> list[str]:
+        """What the artifact of a library at a version (`ncnn@1.0`) is made from."""
+        planned = self._artifacts[library, artifact_id]
         cell = planned.cell
         own = library_environment(cell.library, cell.library_version, "convert")
         environment = locate(self.project, READ_IN.get(planned.source or "", own))
@@ -276,9 +280,9 @@ class Pipeline:
             if (download := wanted_download(recipe)) and download.name == name
         )
 
-    def artifact_sources(self, artifact_id: str) -> str:
+    def artifact_sources(self, library: str, artifact_id: str) -> str:
         """The ids of the model and of the export that an artifact is made from; - for no export."""
-        planned = self._artifacts[artifact_id]
+        planned = self._artifacts[library, artifact_id]
         return f"{planned.model_id} {planned.export_id or '-'}"
 
     def _artifact(self, planned: PlannedCell) -> str:

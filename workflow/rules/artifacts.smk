@@ -36,7 +36,11 @@ rule export:
 
 rule artifact:
     input:
-        ancient(lambda wildcards: PIPELINE.artifact_inputs(wildcards.id)),
+        ancient(
+            lambda wildcards: PIPELINE.artifact_inputs(
+                f"{wildcards.library}@{wildcards.version}", wildcards.id
+            )
+        ),
     output:
         "results/artifacts/{library}@{version}/{model}/{variant}/{id}/record.json",
     log:
@@ -45,7 +49,9 @@ rule artifact:
         host=25,
     params:
         cellfarm=PIPELINE.command,
-        ids=lambda wildcards: PIPELINE.artifact_sources(wildcards.id),
+        ids=lambda wildcards: PIPELINE.artifact_sources(
+            f"{wildcards.library}@{wildcards.version}", wildcards.id
+        ),
     shell:
         "{params.cellfarm} convert {wildcards.library} {wildcards.version} {wildcards.model}"
         " {wildcards.variant} {params.ids} {wildcards.id} --log {log}"
