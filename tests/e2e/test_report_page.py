@@ -40,8 +40,18 @@ def opened(browser, page):
 
 
 def _scroll_through(browser) -> None:
-    for section in browser.find_elements(By.CSS_SELECTOR, "section"):
-        browser.execute_script("arguments[0].scrollIntoView()", section)
+    """Show every plot for long enough that the page sees it: plots are drawn when they come near."""
+    browser.execute_async_script(
+        """const [done] = arguments;
+        const frame = () => new Promise(requestAnimationFrame);
+        (async () => {
+          for (const element of document.querySelectorAll("section, .plot")) {
+            element.scrollIntoView();
+            await frame();
+            await frame();
+          }
+        })().then(() => done());"""
+    )
 
 
 def test_every_chart_is_drawn_quietly_and_nothing_is_loaded(opened):
