@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.analysis.longitudinal import Series, all_series, slowdowns
+from cellfarm.analysis.longitudinal import Rerun, Series, all_series, slowdowns
 from cellfarm.analysis.steps import LEAST_NOISE, LEAST_STEP, boundaries, levels
 from cellfarm.analysis.versions import newest, order
 from hypothesis import given
@@ -62,7 +62,7 @@ def test_a_step_has_its_place_its_size_and_an_interval_that_holds_it():
     half = 1.959964 * 0.01 / math.sqrt(2)
     assert step.low == pytest.approx(step.ratio * math.exp(-half), rel=1e-3)
     assert step.high == pytest.approx(step.ratio * math.exp(half), rel=1e-3)
-    assert step.is_slowdown and not step.crosses_experiments and not step.confirmed
+    assert step.is_slowdown and not step.crosses_experiments and step.rerun is Rerun.OPEN
 
 
 def test_wide_intervals_hide_a_step_and_narrow_ones_show_it():
@@ -112,7 +112,7 @@ def rerun(version: str, ms: float, **more: Any) -> dict[str, Any]:
 
 def test_a_second_experiment_with_both_versions_confirms_a_step():
     (step,) = series_of(STEP, rerun(BEFORE, 20.0), rerun(AFTER, 24.0)).steps
-    assert step.confirmed
+    assert step.rerun is Rerun.CONFIRMED
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,6 @@ def test_a_second_experiment_with_both_versions_confirms_a_step():
     [
         [rerun(BEFORE, 20.0)],  # one of them alone
         [rerun(BEFORE, 20.0), rerun(AFTER, 24.0, experiment="third/host/resnet50")],
-        [rerun(BEFORE, 24.0), rerun(AFTER, 20.0)],  # the other way round
         [rerun(BEFORE, 20.0), rerun(AFTER, 24.0, flags=["noisy"])],
         [rerun(BEFORE, 20.0, status="wrong"), rerun(AFTER, 24.0)],
         [rerun(BEFORE, 20.0, half_ms=3.0), rerun(AFTER, 24.0, half_ms=3.0)],  # they overlap
@@ -130,14 +129,49 @@ def test_a_second_experiment_with_both_versions_confirms_a_step():
     ],
 )
 def test_what_is_no_second_look_confirms_nothing(more):
-    assert [step.confirmed for step in series_of(STEP, *more).steps] == [False]
+    (step,) = series_of(STEP, *more).steps
+    assert step.rerun is Rerun.OPEN
+
+
+@pytest.mark.parametrize("ms", [(24.0, 20.0), (20.0, 20.0)])
+def test_a_second_experiment_that_shows_nothing_or_less_contradicts_a_step(ms):
+    found = series_of(STEP, rerun(BEFORE, ms[0]), rerun(AFTER, ms[1]))
+    assert [step.rerun for step in found.steps] == [Rerun.CONTRADICTED]
+    assert slowdowns(found) == []
+    faster = [10.0, 10.0, 10.0, 8.0, 8.0, 8.0]
+    found = series_of(faster, rerun(BEFORE, ms[1]), rerun(AFTER, ms[0]))
+    assert [step.rerun for step in found.steps] == [Rerun.CONTRADICTED]
+
+
+def test_the_first_experiment_contradicts_a_step_to_a_version_that_was_measured_again_alone():
+    later = [of(v, 12.0, experiment="second/host/resnet50", measured_at=2) for v in VERSIONS[3:6]]
+    found = series_of([10.0] * 6, *later)
+    assert [(one.crosses_experiments, one.rerun) for one in found.steps] == [
+        (True, Rerun.CONTRADICTED)
+    ]
+    assert slowdowns(found) == []
+
+
+def test_one_rerun_that_shows_a_step_outweighs_one_that_does_not():
+    third = {"experiment": "third/host/resnet50"}
+    more = [rerun(BEFORE, 20.0), rerun(AFTER, 20.0), rerun(BEFORE, 20.0, **third),
+            rerun(AFTER, 24.0, **third)]  # fmt: skip
+    (step,) = series_of(STEP, *more).steps
+    assert step.rerun is Rerun.CONFIRMED
+
+
+def test_a_contradicted_step_down_takes_no_slowdown_back():
+    points = [10.0, 10.0, 12.0, 12.0, 10.0, 10.0]
+    last = VERSIONS[3], VERSIONS[4]
+    (slow,) = slowdowns(series_of(points, *(rerun(version, 20.0) for version in last)))
+    assert slow.fixed is None and slow.versions == tuple(VERSIONS[2:6])
 
 
 def test_results_that_were_set_aside_confirm_and_are_no_points():
     old = [rerun(v, ms, superseded=True, protocol="standard")
            for v, ms in ((BEFORE, 30.0), (AFTER, 40.0))]  # fmt: skip
     found = series_of(STEP, *old)
-    assert found.steps[0].confirmed and found.points[2].latency_ms == 10.0
+    assert found.steps[0].rerun is Rerun.CONFIRMED and found.points[2].latency_ms == 10.0
 
 
 def test_of_several_results_the_newest_counts():

@@ -13,6 +13,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -46,13 +47,25 @@ class Point:
         return math.log(self.high_ms / self.low_ms) / (2 * Z)
 
 
+class Rerun(StrEnum):
+    """What experiments in which both versions of a step were launched in the same rounds say of it.
+
+    Of a step within one experiment, others than that; of one between two experiments, those two as well.
+    """
+
+    #: One shows it too: one version's interval lies wholly above the other's, the same way round.
+    CONFIRMED = "confirmed"
+    #: None shows it, and by one the change is smaller, or none: the intervals of the two ratios do not meet.
+    CONTRADICTED = "contradicted"
+    #: There is none, or it cannot tell.
+    OPEN = "not confirmed"
+
+
 @dataclass(frozen=True)
 class Step:
     """A new level, from the version `after` on; `before` is the last one at the old level.
 
     `ratio` is the new level over the old one (1.2: 20 % slower), `low` and `high` its 95 % interval.
-    `confirmed` says whether another experiment, in which both versions were launched in the same rounds,
-    shows it too: one's interval lies wholly above the other's, the same way round.
     """
 
     position: int  # of `after` among the points
@@ -61,7 +74,7 @@ class Step:
     ratio: float
     low: float
     high: float
-    confirmed: bool
+    rerun: Rerun
 
     @property
     def is_slowdown(self) -> bool:
@@ -134,11 +147,15 @@ def all_series(
 
 
 def slowdowns(series: Series) -> list[Slowdown]:
-    """Every step up, with what became of it.
+    """Every step up that no rerun contradicts, with what became of it.
 
     It is taken back by the first later level that is not above the one before it by more than LEAST_STEP.
     """
-    return [_slowdown(series, step) for step in series.steps if step.is_slowdown]
+    return [_slowdown(series, step) for step in _believed(series) if step.is_slowdown]
+
+
+def _believed(series: Series) -> list[Step]:
+    return [step for step in series.steps if step.rerun is not Rerun.CONTRADICTED]
 
 
 def _of_one_condition(rows: Sequence[Row], flagged: bool) -> list[Row]:
@@ -200,37 +217,45 @@ def _series(
 def _step(
     points: Sequence[Point], start: int, one: Level, two: Level, known: Sequence[Row]
 ) -> Step:
-    change = two.mean - one.mean
-    half = Z * math.hypot(one.error, two.error)
     before, after = points[start - 1], points[start]
-    return Step(
-        position=start,
-        before=before,
-        after=after,
-        ratio=math.exp(change),
-        low=math.exp(change - half),
-        high=math.exp(change + half),
-        confirmed=_is_confirmed(before, after, change > 0, known),
-    )
+    ratio = _ratio(two.mean - one.mean, math.hypot(one.error, two.error))
+    return Step(start, before, after, *ratio, _rerun(before, after, ratio, known))
 
 
-def _is_confirmed(before: Point, after: Point, slower: bool, known: Sequence[Row]) -> bool:
-    used = {before.experiment, after.experiment, None}
-    by_experiment: dict[str, dict[str, Row]] = defaultdict(dict)
+def _ratio(change: float, error: float) -> tuple[float, float, float]:
+    """A ratio with its 95 % interval, from its logarithm and that one's standard error."""
+    half = Z * error
+    return math.exp(change), math.exp(change - half), math.exp(change + half)
+
+
+def _rerun(
+    before: Point, after: Point, step: tuple[float, float, float], known: Sequence[Row]
+) -> Rerun:
+    """Judge a step (its ratio with the interval) by the experiments that have both versions."""
+    used = {None, before.experiment} if before.experiment == after.experiment else {None}
+    shared: dict[str, dict[str, Point]] = defaultdict(dict)
     for row in known:
-        if row["experiment"] not in used:
-            by_experiment[row["experiment"]][row["library_version"]] = row
-    pairs = [
-        (one, two)
-        for rows in by_experiment.values()
-        if (one := rows.get(before.version)) and (two := rows.get(after.version))
+        if row["experiment"] not in used and row["library_version"] in (
+            before.version,
+            after.version,
+        ):
+            for point in _points([row], {}, flagged=True)[
+                0
+            ]:  # a row without an interval is no point
+                shared[row["experiment"]][point.version] = point
+    pairs = [(one[before.version], one[after.version]) for one in shared.values() if len(one) == 2]
+    ratio, low, high = step
+    if any(
+        two.low_ms > one.high_ms if ratio > 1 else one.low_ms > two.high_ms for one, two in pairs
+    ):
+        return Rerun.CONFIRMED
+    seen = [
+        _ratio(math.log(two.latency_ms / one.latency_ms), math.hypot(one.sigma, two.sigma))
+        for one, two in pairs
     ]
-    return any(_is_above(two, one) if slower else _is_above(one, two) for one, two in pairs)
-
-
-def _is_above(one: Row, two: Row) -> bool:
-    low_ms, high_ms = one["latency_ci_low_ms"], two["latency_ci_high_ms"]
-    return low_ms is not None and high_ms is not None and low_ms > high_ms
+    if any(top < low if ratio > 1 else bottom > high for _, bottom, top in seen):
+        return Rerun.CONTRADICTED
+    return Rerun.OPEN
 
 
 def _slowdown(series: Series, step: Step) -> Slowdown:
@@ -238,7 +263,7 @@ def _slowdown(series: Series, step: Step) -> Slowdown:
     fixed = next(
         (
             other
-            for other in series.steps
+            for other in _believed(series)
             if other.position > step.position
             and series.levels_ms[other.position] <= was_ms * (1 + LEAST_STEP)
         ),

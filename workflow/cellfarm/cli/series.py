@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..analysis.longitudinal import Series, Step, all_series
+from ..analysis.longitudinal import Rerun, Series, Step, all_series
 from ..documents import suggestion
 from ..errors import UserError
 from ..libraries import released
@@ -47,7 +47,7 @@ def print_series(
     steps = [step for one in found for step in one.steps]
     versions_measured = sum(len(one.points) for one in found)
     console.print(f"{len(found)} series of {versions_measured} versions, {len(steps)} steps")
-    open_steps = [(one, step) for one in found for step in one.steps if not step.confirmed]
+    open_steps = [(one, step) for one in found for step in one.steps if step.rerun is Rerun.OPEN]
     if open_steps:
         console.print("To confirm a step, measure both versions again in one experiment:")
         console.print(f"  {escape(_rerun(*open_steps[0]))}")

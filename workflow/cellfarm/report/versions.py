@@ -8,7 +8,7 @@ from typing import Any
 
 import altair as alt
 
-from cellfarm.analysis.longitudinal import Point, Series, Slowdown, Step, slowdowns
+from cellfarm.analysis.longitudinal import Point, Rerun, Series, Slowdown, Step, slowdowns
 from cellfarm.analysis.operators import Operators, differences
 from cellfarm.report.answers import MOST_ROWS, Table, cut
 from cellfarm.report.marks import Chart
@@ -19,7 +19,8 @@ _NAMED = 3
 #: A figure with more plots than this is a poster.
 MOST_PLOTS = 24
 _PLOT_WIDTH, _PLOT_HEIGHT = 330, 150
-_NOT_CONFIRMED = "not confirmed"
+#: What stands behind a step's size in a figure.
+_MARKS = {Rerun.CONFIRMED: "", Rerun.CONTRADICTED: " ✗", Rerun.OPEN: " ?"}
 
 
 def tables(found: Sequence[Series], operators: Mapping[str, Operators]) -> list[Table]:
@@ -35,7 +36,7 @@ def tables(found: Sequence[Series], operators: Mapping[str, Operators]) -> list[
 def steps_table(found: Sequence[Series], operators: Mapping[str, Operators]) -> Table:
     rows = [
         [one.setting["library"], one.setting["model"], setting(one), between(step),
-         times(step.ratio), f"{times(step.low)} to {times(step.high)}", confirmation(step),
+         times(step.ratio), f"{times(step.low)} to {times(step.high)}", step.rerun.value,
          accounted(step, operators)]
         for one in found
         for step in one.steps
@@ -45,8 +46,9 @@ def steps_table(found: Sequence[Series], operators: Mapping[str, Operators]) -> 
         "heading": "Steps between versions",
         "text": "Where the latency of a library changes its level from one measured version to the next, "
         "found by changepoints that weigh each version by its interval: the new level over the old one, "
-        "above 1 slower. Confirmed: another experiment with both versions shows it too. The operators are "
-        "those whose time changed most, from one profile on either side. "
+        "above 1 slower. Confirmed: another experiment with both versions shows it too; contradicted: one "
+        "shows less, or nothing. The operators are those whose time changed most, from one profile on either "
+        "side. "
         f"Charts: charts/series--*.svg.{cut(rows)}",
         "n": f"{len(found)} series",
         "columns": [("Library", False), ("Model", False), ("Setting", False), ("Versions", False),
@@ -59,16 +61,16 @@ def steps_table(found: Sequence[Series], operators: Mapping[str, Operators]) -> 
 def slowdowns_table(found: Sequence[Series]) -> Table:
     rows = [
         [one.setting["library"], one.setting["model"], setting(one), slow.step.after.version,
-         signed_percent(slow.step.ratio - 1), *lasted(slow), confirmation(slow.step)]
+         signed_percent(slow.step.ratio - 1), *lasted(slow), slow.step.rerun.value]
         for one in found
         for slow in slowdowns(one)
     ]  # fmt: skip
     return {
         "id": "slowdowns",
         "heading": "Slowdowns, and how long they lasted",
-        "text": "Every step up. It is taken back by the first later level that is not above the one before "
-        "it; counted are the measured versions that have it, and the days from the release that brought it "
-        f"to the one that took it back.{cut(rows)}",
+        "text": "Every step up that no rerun contradicts. It is taken back by the first later level that is "
+        "not above the one before it; counted are the measured versions that have it, and the days from the "
+        f"release that brought it to the one that took it back.{cut(rows)}",
         "n": count(len(rows), "slowdown"),
         "columns": [("Library", False), ("Model", False), ("Setting", False), ("Since", False),
                     ("Slower by", True), ("Taken back in", False), ("Versions", True),
@@ -90,10 +92,6 @@ def between(step: Step) -> str:
     """The versions on either side; `⇄` where they were measured in different experiments."""
     across = " ⇄" if step.crosses_experiments else ""
     return f"{step.before.version} → {step.after.version}{across}"
-
-
-def confirmation(step: Step) -> str:
-    return "confirmed" if step.confirmed else _NOT_CONFIRMED
 
 
 def lasted(slow: Slowdown) -> list[str]:
@@ -130,7 +128,7 @@ def figures(found: Sequence[Series]) -> dict[str, dict[str, Any]]:
         spec["title"] = {
             "text": f"{library}: warm latency over its versions, median with its 95 % interval",
             "subtitle": f"{len(series)} series{left_out}; grey: levels; dashed: a step; "
-            "?: not confirmed by a rerun",
+            "?: not confirmed by a rerun, ✗: contradicted",
             "offset": 14,
         }
         made[f"series--{library}"] = spec
@@ -164,7 +162,7 @@ def _plot(one: Series) -> Chart:
 def _row(point: Point, level_ms: float, step: Step | None) -> dict[str, Any]:
     text = None
     if step:
-        text = signed_percent(step.ratio - 1) + ("" if step.confirmed else " ?")
+        text = signed_percent(step.ratio - 1) + _MARKS[step.rerun]
     return {
         "version": point.version,
         "latency_ms": point.latency_ms,
