@@ -177,17 +177,22 @@ def _points(
     points, left_out = [], {}
     for row in sorted(rows, key=lambda row: order(row["library_version"])):
         version = row["library_version"]
-        low_ms, high_ms = row["latency_ci_low_ms"], row["latency_ci_high_ms"]
         if not ranks(row, flagged):
             left_out[version] = _why(row)
-        elif low_ms is None or high_ms is None or not 0 < low_ms <= high_ms:
-            left_out[version] = "no interval"
+        elif point := _point(row, released.get(version)):
+            points.append(point)
         else:
-            points.append(
-                Point(version, row["key"], row["latency_ms"], low_ms, high_ms, row["experiment"],
-                      released.get(version))
-            )  # fmt: skip
+            left_out[version] = "no interval"
     return points, left_out
+
+
+def _point(row: Row, released: str | None = None) -> Point | None:
+    """None where the latency has no interval."""
+    low_ms, high_ms = row["latency_ci_low_ms"], row["latency_ci_high_ms"]
+    if low_ms is None or high_ms is None or not 0 < low_ms <= high_ms:
+        return None
+    return Point(row["library_version"], row["key"], row["latency_ms"], low_ms, high_ms,
+                 row["experiment"], released)  # fmt: skip
 
 
 def _why(row: Row) -> str:
@@ -232,30 +237,31 @@ def _rerun(
     before: Point, after: Point, step: tuple[float, float, float], known: Sequence[Row]
 ) -> Rerun:
     """Judge a step (its ratio with the interval) by the experiments that have both versions."""
+    pairs = _pairs(before, after, known)
+    ratio, low, high = step
+    slower = ratio > 1
+    if any(two.low_ms > one.high_ms if slower else one.low_ms > two.high_ms for one, two in pairs):
+        return Rerun.CONFIRMED
+    for one, two in pairs:
+        change = math.log(two.latency_ms / one.latency_ms)
+        _, bottom, top = _ratio(change, math.hypot(one.sigma, two.sigma))
+        if top < low if slower else bottom > high:
+            return Rerun.CONTRADICTED
+    return Rerun.OPEN
+
+
+def _pairs(before: Point, after: Point, known: Sequence[Row]) -> list[tuple[Point, Point]]:
+    """The two versions as each experiment shows them, but that in which both of these points were found."""
     used = {None, before.experiment} if before.experiment == after.experiment else {None}
     shared: dict[str, dict[str, Point]] = defaultdict(dict)
     for row in known:
-        if row["experiment"] not in used and row["library_version"] in (
-            before.version,
-            after.version,
-        ):
-            for point in _points([row], {}, flagged=True)[
-                0
-            ]:  # a row without an interval is no point
-                shared[row["experiment"]][point.version] = point
-    pairs = [(one[before.version], one[after.version]) for one in shared.values() if len(one) == 2]
-    ratio, low, high = step
-    if any(
-        two.low_ms > one.high_ms if ratio > 1 else one.low_ms > two.high_ms for one, two in pairs
-    ):
-        return Rerun.CONFIRMED
-    seen = [
-        _ratio(math.log(two.latency_ms / one.latency_ms), math.hypot(one.sigma, two.sigma))
-        for one, two in pairs
+        if row["experiment"] not in used and (point := _point(row)):
+            shared[row["experiment"]][point.version] = point
+    return [
+        (one, two)
+        for points in shared.values()
+        if (one := points.get(before.version)) and (two := points.get(after.version))
     ]
-    if any(top < low if ratio > 1 else bottom > high for _, bottom, top in seen):
-        return Rerun.CONTRADICTED
-    return Rerun.OPEN
 
 
 def _slowdown(series: Series, step: Step) -> Slowdown:
