@@ -1,22 +1,31 @@
-"""The script that draws charts in the page: Vega, Vega-Lite and vega-embed in one."""
+"""What Vega's engine makes: the script that draws charts in the page, and the figures as files.
+
+In processes of its own: the engine holds Python's lock, for as long as half of the report takes.
+"""
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-import vl_convert
+from cellfarm.report.files import write_atomically
+
+_ENGINE = Path(__file__).with_name("engine.py")
 
 
 def drawing_script(vega_lite_version: str) -> str:
     """The script, which leaves the three names behind and no other.
 
-    Bundled in a process of its own: it takes as long as a quarter of the report, and holds Python's lock.
+    Raises:
+        subprocess.CalledProcessError: the engine ended with an error, which stands on standard error.
     """
-    argv = [sys.executable, "-P", __file__, vega_lite_version]
-    source = subprocess.run(argv, capture_output=True, check=True).stdout.decode()
     # An HTML parser reads \r\n as \n, and the policy's digest must be of what it reads.
-    text = source.replace("\r\n", "\n").replace("\r", "\n")
+    text = _run("script", vega_lite_version).replace("\r\n", "\n").replace("\r", "\n")
     return f"(() => {{{safe_script(text)}\n}})();"
 
 
@@ -25,6 +34,22 @@ def safe_script(text: str) -> str:
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
-if __name__ == "__main__":
-    bundle = vl_convert.javascript_bundle(vl_version=sys.argv[1])  # type: ignore[call-arg]
-    sys.stdout.buffer.write(bundle.encode())
+def draw(figures: Mapping[str, dict[str, Any]], folder: Path, vega_lite_version: str) -> None:
+    """Write Vega-Lite specifications as `<name>.svg` and `<name>.png`.
+
+    Raises:
+        subprocess.CalledProcessError: the engine refuses one; what it says stands on standard error.
+        OSError: `folder` cannot be written.
+    """
+    if not figures:
+        return
+    drawn = json.loads(_run("figures", vega_lite_version, json.dumps(figures)))
+    for name, images in drawn.items():
+        write_atomically(folder / f"{name}.svg", images["svg"].encode())
+        write_atomically(folder / f"{name}.png", base64.b64decode(images["png"]))
+
+
+def _run(what: str, vega_lite_version: str, given: str = "") -> str:
+    argv = [sys.executable, "-P", str(_ENGINE), what, vega_lite_version]
+    done = subprocess.run(argv, input=given.encode(), stdout=subprocess.PIPE, check=True)
+    return done.stdout.decode()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import altair as alt
-import vl_convert
 
 from cellfarm.analysis.ranking import Ranking
 from cellfarm.report.breakdowns import PHASES
 from cellfarm.report.charts import configuration
-from cellfarm.report.files import write_atomically
+from cellfarm.report.drawing import draw
 from cellfarm.report.palette import (
     LIGHT,
     PHASE_COLOURS,
@@ -41,33 +39,32 @@ TITLES = {
     "memory": "Peak resident memory",
     "error": "Largest absolute error against the reference",
 }
+#: How the names of figures begin.
+CHARTS = frozenset({*TITLES, "winners", "series", "roofline"})
 _PLOT_WIDTH = 300
 #: What the number at the end of a mark takes, in pixels; `chart.js` has the same.
 _TEXT_WIDTHS = {"operators": 116, "sustained": 0}
 _TEXT_WIDTH = 66
-_PNG_SCALE = 2.0
 #: Long texts of a cell that no mark shows.
 _UNDRAWN = frozenset({"log", "reason", "key", "experiment", "flags", "operators"})
 
 
-def write_figures(
-    arrangement: Arrangement,
-    specs: dict[str, dict[str, Any]],
-    rankings: Sequence[Ranking],
-    folder: Path,
-) -> list[str]:
-    """Write `<name>.svg` and `<name>.png` for every chart and setting; return the names.
+def specifications(
+    arrangement: Arrangement, specs: dict[str, dict[str, Any]], rankings: Sequence[Ranking]
+) -> dict[str, dict[str, Any]]:
+    """The Vega-Lite specification of a figure for every chart and setting, by name.
 
     With one setting the names are the charts' (`latency`), with more `latency--host-cpu-fp32`.
-    A large report has the winners of its first settings only. Figures of an earlier report that no
-    longer exist are removed.
+    A large report has the winners of its first settings only.
+
+    Args:
+        specs: of the charts (see cellfarm.report.charts).
     """
-    folder.mkdir(parents=True, exist_ok=True)
     plots = sum(
         len(panel.threads_of(chart)) for panel in arrangement.panels for chart in panel.extents
     )
     drawn = specs if plots <= MAX_PLOTS_IN_ALL else {}
-    written = []
+    found = {}
     for setting, title in enumerate(arrangement.settings[:MAX_SETTINGS]):
         suffix = suffixes(arrangement)[setting]
         panels = [p for p in arrangement.panels if p.setting == setting]
@@ -79,10 +76,8 @@ def write_figures(
                 subtitle = f"{title} · {figure.pop('note')}"
                 heading = {"text": figure.pop("heading"), "subtitle": subtitle, "offset": 14}
                 figure["title"] = heading
-                save(figure, folder, f"{chart}{suffix}", arrangement)
-                written.append(f"{chart}{suffix}")
-    remove_stale(folder, {*TITLES, "winners"}, written)
-    return written
+                found[f"{chart}{suffix}"] = figure
+    return found
 
 
 def suffixes(arrangement: Arrangement) -> list[str]:
@@ -241,15 +236,20 @@ def _winners(rankings: Sequence[Ranking], labels: list[str]) -> dict[str, Any] |
     return spec
 
 
-def save(figure: dict[str, Any], folder: Path, name: str, arrangement: Arrangement) -> None:
-    """Write a Vega-Lite specification as `<name>.svg` and `<name>.png`, in the light theme."""
-    spec = copy.deepcopy(figure)
-    spec["config"] = configuration(LIGHT, arrangement) | {"background": LIGHT.ground, "aria": False}
-    spec["padding"] = 20
-    version = vega_lite_version()
-    svg = vl_convert.vegalite_to_svg(spec, vl_version=version)
-    write_atomically(folder / f"{name}.svg", svg.encode())
-    write_atomically(folder / f"{name}.png", vl_convert.svg_to_png(svg, scale=_PNG_SCALE))
+def write(figures: Mapping[str, dict[str, Any]], folder: Path, arrangement: Arrangement) -> None:
+    """Write specifications as `<name>.svg` and `<name>.png` in the light theme, and remove all others.
+
+    Raises:
+        subprocess.CalledProcessError: one cannot be drawn.
+        OSError: `folder` cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    theme = {
+        "config": configuration(LIGHT, arrangement) | {"background": LIGHT.ground, "aria": False},
+        "padding": 20,
+    }
+    draw({name: spec | theme for name, spec in figures.items()}, folder, vega_lite_version())
+    _remove_stale(folder, figures)
 
 
 def vega_lite_version() -> str:
@@ -257,9 +257,9 @@ def vega_lite_version() -> str:
     return ".".join(str(alt.SCHEMA_VERSION).lstrip("v").split(".")[:2])
 
 
-def remove_stale(folder: Path, charts: set[str], written: Sequence[str]) -> None:
-    """Remove the figures of these charts (`<chart>` or `<chart>--...`) that were not written now."""
+def _remove_stale(folder: Path, written: Collection[str]) -> None:
+    """Remove the figures (`<chart>` or `<chart>--...`) of an earlier report that this one has not."""
     for path in folder.iterdir():
-        ours = path.stem.split("--")[0] in charts and path.suffix in (".svg", ".png")
+        ours = path.stem.split("--")[0] in CHARTS and path.suffix in (".svg", ".png")
         if ours and path.stem not in written:
             path.unlink()

@@ -11,24 +11,23 @@ import duckdb
 from cellfarm.analysis.longitudinal import all_series
 from cellfarm.analysis.roofline import Roof, Size, spots
 from cellfarm.libraries import released
-from cellfarm.report import compute, figures, potential, versions
+from cellfarm.report import compute, potential, versions
 from cellfarm.report.answers import Table
 from cellfarm.report.panels import Arrangement
 from cellfarm.warehouse.reading import history, operators
 
-#: How the names of these figures begin.
-_FIGURES = {"series", "roofline"}
 
-
-def write(warehouse: Path, arrangement: Arrangement, folder: Path) -> list[Table]:
-    """Write the figures to `folder`; the tables for the page (see cellfarm.report.answers).
+def further(
+    warehouse: Path, arrangement: Arrangement
+) -> tuple[list[Table], dict[str, dict[str, Any]]]:
+    """Tables for the page (see cellfarm.report.answers), and specifications of figures by name.
 
     Raises:
         duckdb.Error: the warehouse cannot be read.
     """
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         if not _has(connection, "models"):
-            return []  # of an older version
+            return [], {}  # of an older version
         found = all_series(history(connection), released())
         keys = [cell["key"] for cell in arrangement.cells]
         keys += [point.key for one in found for point in one.points]
@@ -37,15 +36,12 @@ def write(warehouse: Path, arrangement: Arrangement, folder: Path) -> list[Table
         ids = dict(connection.execute("SELECT key, causes->>'model' FROM cells").fetchall())
     cells = [{**cell, "model_id": ids.get(cell["key"])} for cell in arrangement.cells]
     seen = spots(cells, sizes, roofs)
-    drawn = versions.figures(found) | compute.figures(seen, roofs, arrangement.labels)
-    for name, figure in drawn.items():
-        figures.save(figure, folder, name, arrangement)
-    figures.remove_stale(folder, _FIGURES, list(drawn))
-    return [
+    tables = [
         *potential.tables(cells, profiles),
         *compute.tables(seen),
         *versions.tables(found, profiles),
     ]
+    return tables, versions.figures(found) | compute.figures(seen, roofs, arrangement.labels)
 
 
 def read_roofs(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], Roof]:

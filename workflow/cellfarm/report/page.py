@@ -14,13 +14,14 @@ from typing import Any
 import jinja2
 
 from cellfarm.analysis.ranking import Ranking, rank, ranks
-from cellfarm.report import charts, data, facts, figures, further, matrix
+from cellfarm.report import charts, data, facts, figures, matrix
 from cellfarm.report.answers import Table, answers
 from cellfarm.report.breakdowns import PHASES
 from cellfarm.report.drawing import drawing_script
 from cellfarm.report.embedding import packed, packed_numbers, payload
 from cellfarm.report.files import write_atomically
 from cellfarm.report.findings import told
+from cellfarm.report.further import further
 from cellfarm.report.palette import PHASE_COLOURS, library_colours, operator_colours
 from cellfarm.report.panels import CHART_VALUES, Arrangement, arrange
 from cellfarm.report.subjects import subjects
@@ -87,21 +88,21 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
         UserError: another version made it, or the folder of the data cannot be written.
         OSError: `out_dir` cannot be written.
     """
-    measured = data.read(warehouse)
-    rankings = rank(measured.cells, measured.ratios)
-    flagged = rank(measured.cells, measured.ratios, flagged=True)
-    arrangement = arrange(measured.cells, rankings, flagged)
-    specs = charts.specifications(arrangement)
-    out_dir.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor() as pool:  # two that leave Python alone meanwhile
+    with ThreadPoolExecutor() as pool:  # three that leave Python alone meanwhile
         script = pool.submit(drawing_script, figures.vega_lite_version())
+        measured = data.read(warehouse)
         exported = pool.submit(export, warehouse, out_dir / "data", version("cellfarm"))
-        written = figures.write_figures(arrangement, specs, rankings, out_dir / "charts")
-        tables = further.write(warehouse, arrangement, out_dir / "charts")
+        rankings = rank(measured.cells, measured.ratios)
+        flagged = rank(measured.cells, measured.ratios, flagged=True)
+        arrangement = arrange(measured.cells, rankings, flagged)
+        specs = charts.specifications(arrangement)
+        tables, more = further(warehouse, arrangement)
+        drawn = figures.specifications(arrangement, specs, rankings) | more
+        written = pool.submit(figures.write, drawn, out_dir / "charts", arrangement)
+        parts = measured, arrangement, specs, (rankings, flagged), list(drawn)
+        page = render(*parts, script.result(), tables)
         exported.result()
-        page = render(
-            measured, arrangement, specs, (rankings, flagged), written, script.result(), tables
-        )
+        written.result()
     target = out_dir / "index.html"
     write_atomically(target, page.encode())
     return target
