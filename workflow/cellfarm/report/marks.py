@@ -28,7 +28,10 @@ def libraries_down(chart: str) -> Chart:
     order = f"order_{chart.replace('-', '_')}"
     # By a minimum: the one order that Vega-Lite accepts across layers with different data.
     sort = alt.EncodingSortField(field=order, op="min", order="ascending")
-    axis = alt.Axis(title=None, labelLimit=130, minExtent=alt.ExprRef("label_width"))
+    # The padding is a mark's half: one at the axis's very beginning must not touch the name.
+    axis = alt.Axis(
+        title=None, labelLimit=124, labelPadding=6, minExtent=alt.ExprRef("label_width")
+    )
     return alt.Chart(alt.NamedData(DATA)).encode(y=alt.Y("label:N", sort=sort, axis=axis))
 
 
