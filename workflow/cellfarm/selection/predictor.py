@@ -57,13 +57,13 @@ def nearest(examples: Sequence[Example]) -> Choose:
 def learned(examples: Sequence[Example]) -> Choose:
     """Ridge regression of what the additive model leaves, on standardised features.
 
-        With 15 models and some 20 features that are related, a penalty must decide how far the features
-        are trusted (Hoerl & Kennard, Technometrics 12(1), 1970). Its strength is the one with the least
-        squared error on models left out of the fit, and may be so great that the overall best is left: so
+    With 15 models and some 20 features that are related, a penalty must decide how far the features
+    are trusted (Hoerl & Kennard, Technometrics 12(1), 1970). Its strength is the one with the least
+    squared error on models left out of the fit, and may be so great that the overall best is left: so
     it is no worse than that by much where features tell nothing. On invented latencies (15 models, five
-        libraries with rates of their own for each kind of operator, 10 % unexplained; four draws) the mean
-        regret was 3.8 %, the nearest neighbour's 6.1 %, the overall best's 12.8 %
-        (`test_libraries_with_rates_of_their_own_are_learned`).
+    libraries with rates of their own for each kind of operator, 10 % unexplained; four draws) the mean
+    regret was 3.8 %, the nearest neighbour's 6.1 %, the overall best's 12.8 %
+    (`test_libraries_with_rates_of_their_own_are_learned`).
     """
     from sklearn.linear_model import RidgeCV
     from sklearn.model_selection import GroupKFold
