@@ -63,6 +63,13 @@ def test_a_wrong_result_that_looks_fastest_is_named():
     )
 
 
+def test_a_win_among_the_few_that_are_not_flagged_says_so():
+    rows = [row("ncnn", 5.0), row("mnn", 9.0), row("litert", 4.0, flags=["noisy"])]
+    assert "flagged and take no part" not in findings(rows)[0]
+    rows += [row(name, 4.5, flags=["noisy"]) for name in ("executorch", "onnxruntime")]
+    assert findings(rows)[0].endswith("; 3 of 5 correct results are flagged and take no part.")
+
+
 def test_cold_start_needs_three_cells():
     cold = {"cold_total_ms": 100.0}
     rows = [row("a", 10.0, **cold), row("b", 20.0, **cold)]

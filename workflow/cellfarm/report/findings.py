@@ -66,6 +66,7 @@ def who_wins(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str:
         [
             f"; {ties} {'ends' if ties == 1 else 'end'} in a tie" if ties else "",
             f"; {unknown} cannot be decided without intervals" if unknown else "",
+            left_out(rows),
         ]
     )
     if not wins:
@@ -74,6 +75,15 @@ def who_wins(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str:
     leaders = sorted(library for library, number in wins.items() if number == most)
     verb = "is" if len(leaders) == 1 else "are each"
     return f"{listed(leaders)} {verb} the fastest in {most} of {places}{tail}."
+
+
+def left_out(rows: Sequence[Row]) -> str:
+    """How many results take no part because of a flag, where those are most: a win says less then."""
+    able = [row for row in rows if ranks(row, flagged=True)]
+    flagged = sum(not ranks(row) for row in able)
+    if 2 * flagged <= len(able):
+        return ""
+    return f"; {flagged} of {len(able)} correct results are flagged and take no part"
 
 
 def nobody_everywhere(comparisons: Sequence[Ranking]) -> str | None:
