@@ -7,11 +7,11 @@ import random
 
 import duckdb
 import pytest
+from cellfarm.analysis.ranking import count_flagged
 from cellfarm.selection.comparisons import (
     ANY,
     candidates,
     comparisons,
-    count_flagged,
     read_results,
 )
 from cellfarm.selection.evaluation import ORACLE, evaluate, in_order, outcome_of

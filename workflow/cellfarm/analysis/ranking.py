@@ -146,6 +146,11 @@ def ranks(row: Row, flagged: bool = False) -> bool:
     return _positive(row.get("latency_ms")) is not None
 
 
+def count_flagged(rows: Iterable[Row]) -> int:
+    """How many results would rank but for their flags."""
+    return sum(bool(doubts(row)) and ranks(row, flagged=True) for row in rows)
+
+
 def library_labels(rows: Iterable[Row]) -> dict[tuple[str, str | None], str]:
     """(library, version) -> the name to print: the version joins it only where several occur."""
     versions: dict[str, set[str | None]] = defaultdict(set)

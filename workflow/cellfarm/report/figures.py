@@ -237,7 +237,7 @@ def _winners(rankings: Sequence[Ranking], labels: list[str]) -> dict[str, Any] |
 
 
 def write(figures: Mapping[str, dict[str, Any]], folder: Path, arrangement: Arrangement) -> None:
-    """Write specifications as `<name>.svg` and `<name>.png` in the light theme, and remove all others.
+    """Write specifications as `<name>.svg` and `<name>.png` in the light theme; an earlier report's go.
 
     Raises:
         subprocess.CalledProcessError: one cannot be drawn.

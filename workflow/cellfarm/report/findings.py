@@ -10,6 +10,7 @@ from cellfarm.analysis.ranking import (
     COMPARISON_COLUMNS,
     Ranking,
     Row,
+    count_flagged,
     is_slower,
     rank,
     ranks,
@@ -79,11 +80,10 @@ def who_wins(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str:
 
 def left_out(rows: Sequence[Row]) -> str:
     """How many results take no part because of a flag, where those are most: a win says less then."""
-    able = [row for row in rows if ranks(row, flagged=True)]
-    flagged = sum(not ranks(row) for row in able)
-    if 2 * flagged <= len(able):
+    flagged, ranked = count_flagged(rows), sum(map(ranks, rows))
+    if flagged <= ranked:
         return ""
-    return f"; {flagged} of {len(able)} correct results are flagged and take no part"
+    return f"; {flagged} of {flagged + ranked} correct results are flagged and take no part"
 
 
 def nobody_everywhere(comparisons: Sequence[Ranking]) -> str | None:

@@ -99,8 +99,9 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
         tables, more = further(warehouse, arrangement)
         drawn = figures.specifications(arrangement, specs, rankings) | more
         written = pool.submit(figures.write, drawn, out_dir / "charts", arrangement)
-        parts = measured, arrangement, specs, (rankings, flagged), list(drawn)
-        page = render(*parts, script.result(), tables)
+        page = render(
+            measured, arrangement, specs, (rankings, flagged), list(drawn), script.result(), tables
+        )
         exported.result()
         written.result()
     target = out_dir / "index.html"

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from ..analysis.ranking import COMPARISON_COLUMNS, Ranking, Row, doubts, library_labels, rank, ranks
+from ..analysis.ranking import COMPARISON_COLUMNS, Ranking, Row, library_labels, rank
 from ..warehouse import records
 
 _COLUMNS = (
@@ -132,11 +132,6 @@ def of_comparison(rows: Iterable[Row], one: Comparison) -> list[Row]:
     """The rows that a comparison is made from, those that do not rank with them."""
     place = _place_of(one.ranking)
     return [row for row in rows if _place(row) == place]
-
-
-def count_flagged(rows: Iterable[Row]) -> int:
-    """How many results would rank but for their flags."""
-    return sum(bool(doubts(row)) and ranks(row, flagged=True) for row in rows)
 
 
 def _place(row: Row) -> tuple[Any, ...]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..analysis.ranking import Row
-from .comparisons import Comparison, Results, candidates, comparisons, count_flagged
+from ..analysis.ranking import Row, count_flagged
+from .comparisons import Comparison, Results, candidates, comparisons
 from .evaluation import Axis
 from .features import features
 from .predictor import Example
