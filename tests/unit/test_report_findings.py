@@ -64,10 +64,21 @@ def test_a_wrong_result_that_looks_fastest_is_named():
 
 
 def test_a_win_among_the_few_that_are_not_flagged_says_so():
-    rows = [row("ncnn", 5.0), row("mnn", 9.0), row("litert", 4.0, flags=["noisy"])]
+    rows = [row("ncnn", 5.0), row("mnn", 9.0), row("litert", 6.0, flags=["noisy"])]
     assert "flagged and take no part" not in findings(rows)[0]
-    rows += [row(name, 4.5, flags=["noisy"]) for name in ("executorch", "onnxruntime")]
-    assert findings(rows)[0].endswith("; 3 of 5 correct results are flagged and take no part.")
+    rows += [row(name, 6.5, flags=["noisy"]) for name in ("executorch", "onnxruntime")]
+    assert findings(rows)[0] == (
+        "ncnn is the fastest in 1 of 1 comparison (model × threads); 3 of 5 correct results are flagged "
+        "and take no part."
+    )
+
+
+def test_nobody_wins_where_a_flagged_result_is_faster():
+    rows = [row("ncnn", 5.0), row("mnn", 9.0), row("litert", 4.0, flags=["noisy"])]
+    assert findings(rows)[0] == (
+        "No library is clearly fastest in any of 1 comparison (model × threads); 1 cannot be decided as a "
+        "flagged result is faster."
+    )
 
 
 def test_cold_start_needs_three_cells():

@@ -81,6 +81,19 @@ def test_without_intervals_there_is_no_winner_beyond_doubt():
     assert ranking.sole_winner is None
 
 
+def test_a_flagged_result_that_is_faster_leaves_no_winner():
+    rows = [row("a", 10.0), row("b", 20.0), row("c", 9.0, flags=["noisy"])]
+    (ranking,) = rank(rows)
+    assert (ranking.best.library, ranking.faster_flagged) == ("a", ("c",))
+    assert not ranking.decided and ranking.sole_winner is None
+    (asked,) = rank(rows, flagged=True)
+    assert (asked.sole_winner, asked.faster_flagged) == ("c", ())
+    # One that is slower, is wrong, or whose flag is none of its latency, takes nothing away.
+    for more in ({"latency_ms": 11.0}, {"status": "wrong"}, {"emulated": True}):
+        assert rank([*rows[:2], rows[2] | more])[0].sole_winner == "a"
+    assert rank([*rows[:2], rows[2] | {"flags": ["unsteady"]}])[0].sole_winner == "c"
+
+
 def test_settings_are_compared_apart():
     rows = [
         row(library, latency, **setting)

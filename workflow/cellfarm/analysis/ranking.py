@@ -75,7 +75,9 @@ class Ranking:
     `winners` holds the fastest library and all those that are not known to be slower (see
     `is_slower`); more than one is a tie. `margin` is how much longer the second takes than the
     first, as a fraction (0.25 = 25 %), None with a single entry. `decided` is False where nothing
-    bounds how the second compares with the first: then there is a fastest number, but no claim.
+    bounds how the second compares with the first, or a result that does not rank only because of a
+    flag has a lower latency (`faster_flagged`, by library): then there is a fastest number, but no
+    claim.
     """
 
     model: str
@@ -88,6 +90,7 @@ class Ranking:
     winners: tuple[str, ...]
     margin: float | None
     decided: bool
+    faster_flagged: tuple[str, ...] = ()
 
     @property
     def best(self) -> Entry:
@@ -180,11 +183,14 @@ def rank(rows: Iterable[Row], ratios: Iterable[Row] = (), flagged: bool = False)
     rows = list(rows)
     labels = library_labels(rows)
     known = {(row["key"], row["other_key"]): row for row in ratios}
-    groups = grouped((row for row in rows if ranks(row, flagged)), COMPARISON_COLUMNS)
-    return [
-        _rank_group(group, found, labels, known)
-        for group, found in sorted(groups.items(), key=lambda item: _sortable(item[0]))
-    ]
+    groups = grouped((row for row in rows if ranks(row, flagged=True)), COMPARISON_COLUMNS)
+    found = []
+    for group, correct in sorted(groups.items(), key=lambda item: _sortable(item[0])):
+        ranked = [row for row in correct if ranks(row, flagged)]
+        doubted = [row for row in correct if not ranks(row, flagged)]
+        if ranked:
+            found.append(_rank_group(group, ranked, doubted, labels, known))
+    return found
 
 
 def is_slower(best: Entry, entry: Entry) -> bool | None:
@@ -206,6 +212,7 @@ _Ratios = Mapping[tuple[Any, Any], Row]
 def _rank_group(
     group: tuple[Any, ...],
     rows: list[Row],
+    doubted: list[Row],
     labels: Mapping[tuple[str, str | None], str],
     ratios: _Ratios,
 ) -> Ranking:
@@ -215,13 +222,20 @@ def _rank_group(
     others.sort(key=lambda entry: (entry.ratio_to_best, entry.library))
     best = _entry(best_row, best_row, labels, ratios)
     tied = (entry.library for entry in others if is_slower(best, entry) is False)
+    faster = sorted(
+        labels[str(row["library"]), row.get("library_version")]
+        for row in doubted
+        if row["latency_ms"] < best.latency_ms
+    )
+    bounded = is_slower(best, others[0]) is not None if others else best.has_interval
     place: dict[str, Any] = dict(zip(COMPARISON_COLUMNS, group, strict=True))
     return Ranking(
         **place,
         entries=(best, *others),
         winners=(best.library, *tied),
         margin=others[0].ratio_to_best - 1.0 if others else None,
-        decided=is_slower(best, others[0]) is not None if others else best.has_interval,
+        decided=bounded and not faster,
+        faster_flagged=tuple(faster),
     )
 
 

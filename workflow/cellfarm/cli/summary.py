@@ -122,6 +122,8 @@ def _ratio_interval(entry: Entry, ranking: Ranking) -> str:
 def _notes(ranking: Ranking) -> Iterator[str]:
     if ranking.crosses_experiments:
         yield f"* and {ranking.best.library}: {ACROSS}"
+    if ranking.faster_flagged:
+        yield f"no winner: flagged, with a lower latency: {', '.join(ranking.faster_flagged)}"
 
 
 def _print_unranked(console: Console, rows: list[dict[str, Any]], flagged: bool) -> None:

@@ -61,12 +61,14 @@ def who_wins(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str:
     wins = sole_wins(comparisons)
     total = len(comparisons)
     ties = sum(1 for ranking in comparisons if ranking.decided and ranking.is_tie)
-    unknown = sum(1 for ranking in comparisons if not ranking.decided)
+    doubted = sum(1 for ranking in comparisons if ranking.faster_flagged)
+    unknown = sum(1 for ranking in comparisons if not ranking.decided) - doubted
     places = f"{count(total, 'comparison')} ({setting_words(rows)})"
     tail = "".join(
         [
             f"; {ties} {'ends' if ties == 1 else 'end'} in a tie" if ties else "",
             f"; {unknown} cannot be decided without intervals" if unknown else "",
+            f"; {doubted} cannot be decided as a flagged result is faster" if doubted else "",
             left_out(rows),
         ]
     )

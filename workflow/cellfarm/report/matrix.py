@@ -85,6 +85,9 @@ def verdict(ranking: Ranking) -> Verdict:
     marks = _marks(ranking)
     if not ranking.is_comparison:
         return Verdict("alone", (best.library,), "no rival", detail, marks)
+    if ranking.faster_flagged:
+        detail += f" · flagged, with a lower latency: {', '.join(ranking.faster_flagged)}"
+        return Verdict("undecided", (best.library,), "a flagged is faster", detail, marks)
     if not ranking.decided:
         return Verdict("undecided", (best.library,), "no interval", detail, marks)
     if ranking.is_tie:

@@ -86,6 +86,8 @@ def _measured(results: Results, question: Question, here: Sequence[Comparison]) 
             entry.latency_ms, size_mb(row), error(row),
         ))  # fmt: skip
     notes = [f"protocol {ranking.protocol}"]
+    if ranking.faster_flagged:
+        notes.append(f"flagged, with a lower latency: {', '.join(ranking.faster_flagged)}")
     left_out = len(asked.ranking.entries) - len(choices)
     if left_out:
         notes.append(
