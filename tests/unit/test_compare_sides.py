@@ -33,12 +33,12 @@ class Measured:
         change(document)
         path.write_text(json.dumps(document))
 
-    def load(self) -> None:
+    def load(self, current: int = 2) -> None:
         store = self.store
-        load(self.project.warehouse, store.store, store.keys, store.devices)
+        load(self.project.warehouse, store.store, store.keys[:current], store.devices)
 
-    def ratios(self) -> list[tuple[Any, ...]]:
-        self.load()
+    def ratios(self, current: int = 2) -> list[tuple[Any, ...]]:
+        self.load(current)
         with connect(self.project.warehouse) as connection:
             query = "SELECT ratio, rounds, crosses_experiments FROM cell_ratios"
             return connection.execute(query).fetchall()
@@ -68,6 +68,14 @@ def test_rounds_of_another_session_were_not_together(measured):
     measured.edit(1, later)
     ((ratio, rounds, across),) = measured.ratios()
     assert ratio == pytest.approx(1) and rounds is None and across
+
+
+def test_what_no_plan_wants_any_more_keeps_the_ratios_of_what_was_together(measured):
+    assert measured.ratios(current=0) == measured.ratios()
+    measured.edit(1, lambda document: document.update(experiment="abcdef/d/m"))
+    assert measured.ratios(current=1) == []
+    ((_, rounds, across),) = measured.ratios()
+    assert rounds is None and across
 
 
 def test_a_session_that_went_on_is_compared_by_what_was_together(measured):

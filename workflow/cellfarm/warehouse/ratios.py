@@ -36,7 +36,8 @@ class Measured:
 def ratio_rows(
     connection: duckdb.DuckDBPyConnection, known: set[tuple[str, str]]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of `cell_ratios` for the pairs of current cells that are not known yet.
+    """Rows of `cell_ratios` for the pairs that are not known yet: of current cells, and of older ones that
+    were measured together.
 
     `ratio` is the latency of `other_key` over that of `key`.
     """
@@ -75,13 +76,17 @@ def ratio_of(one: Measured, two: Measured, same_store: bool = True) -> tuple[Rat
 def _pairs(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
     """Keys of the cells that may be compared, the smaller first."""
     columns = ", ".join(COMPARISON_COLUMNS)
-    groups: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    for key, *group in connection.execute(
-        f"SELECT key, {columns} FROM cells WHERE status = 'ok' AND latency_ms IS NOT NULL"
+    groups: dict[tuple[Any, ...], list[tuple[str, str, bool]]] = defaultdict(list)
+    for key, experiment, is_current, *group in connection.execute(
+        f"""SELECT key, experiment, is_current, {columns} FROM history
+            WHERE NOT superseded AND status = 'ok' AND latency_ms IS NOT NULL"""
     ).fetchall():
-        groups[tuple(group)].append(key)
-    for keys in groups.values():
-        yield from combinations(sorted(keys), 2)
+        groups[tuple(group)].append((key, experiment, is_current))
+    for cells in groups.values():
+        for (key, *one), (other, *two) in combinations(sorted(cells), 2):
+            together, both_current = one[0] == two[0], one[1] and two[1]
+            if together or both_current:
+                yield key, other
 
 
 def measured_launches(

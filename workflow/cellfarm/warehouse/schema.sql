@@ -97,16 +97,12 @@ CREATE VIEW conditions AS
 SELECT c.key, c.launch, unnest(c.t) AS t, c.metric, unnest(c.value) AS value, c.unit, r.superseded
 FROM condition_series c JOIN results r USING (path);
 
--- latency of other_key over that of key, both ways
+-- latency of other_key over that of key, both ways; of current cells, and of older ones measured together
 CREATE VIEW ratios AS
-WITH both_ways AS (
-    SELECT * FROM cell_ratios
-    UNION ALL
-    SELECT other_key, key, 1 / ratio, 1 / ratio_ci_high, 1 / ratio_ci_low, rounds,
-           crosses_experiments
-    FROM cell_ratios
-)
-SELECT b.* FROM both_ways b JOIN cells USING (key) JOIN cells AS other ON other.key = b.other_key;
+SELECT * FROM cell_ratios
+UNION ALL
+SELECT other_key, key, 1 / ratio, 1 / ratio_ci_high, 1 / ratio_ci_low, rounds, crosses_experiments
+FROM cell_ratios;
 
 CREATE VIEW devices AS SELECT device, facts FROM devices_now;
 
