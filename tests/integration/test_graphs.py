@@ -50,15 +50,11 @@ def write(file: Path, height: str = "8") -> Path:
 
 def test_a_graph_by_hand(tmp_path):
     found = Graphs(HERE).of_file(write(tmp_path / "my.onnx"))
-    assert found["operators"] == {"Conv": 1, "Relu": 1, "Reshape": 1, "MatMul": 2, "Add": 1,
-                                  "Transpose": 1}  # fmt: skip
     assert found["macs_by_kind"] == {
         "convolution": 4 * 64 * 27, "linear": 4 * 7 * 64, "attention": 4 * 4 * 7
     }  # fmt: skip
-    assert found["macs"] == sum(found["macs_by_kind"].values())
-    assert (found["nodes"], found["depth"], found["input_elements"]) == (7, 7, 3 * 64)
-    assert found["parameters"] == 4 * 27 + 7 * 64 + 3 + 7
-    assert (found["largest_activation"], found["activations"]) == (256, 3 * 256 + 3 * 28 + 16)
+    assert (found["nodes"], found["parameters"]) == (7, 4 * 27 + 7 * 64 + 3 + 7)
+    assert found["activations"] == 3 * 256 + 3 * 28 + 16
 
 
 def test_sizes_left_free_are_said(tmp_path):

@@ -72,10 +72,10 @@ def test_other_operators_have_none_and_unknown_sizes_are_said():
 
 def test_features_are_named_and_the_unknown_is_nan():
     found = dict(zip(NAMES, features(graph("deep1"), FACTS, 2), strict=True))
-    assert found["depthwise share of multiply-adds"] == 0.9
-    assert found["activate share of operators"] == 0.5
+    assert (found["depthwise multiply-adds"], found["attention multiply-adds"]) == (1_800_000, 0)
+    assert (found["activations"], found["parameters"], found["operators"]) == (100_000, 2000, 20)
     assert (found["log2 cores"], found["arm"], found["dot"], found["log2 threads"]) == (2, 1, 0, 1)
-    assert math.isnan(found["log2 GHz"]) and found["log2 parameters"] == math.log2(2001)
+    assert math.isnan(found["log2 GHz"])
     unknown = dict(zip(NAMES, features(graph("deep1"), None, 1), strict=True))
     assert [name for name, value in unknown.items() if math.isnan(value)] == list(
         NAMES[NAMES.index("log2 cores") : NAMES.index("log2 threads")]
@@ -220,7 +220,7 @@ def invented(random_, libraries=5, models=15):
         parts = [size * share / sum(shares) for share in shares]
         operators = random_.randrange(20, 300)
         graphs[model] = graph("deep1") | {
-            "macs": int(1e8 * size), "nodes": operators, "operators": {"Conv": operators},
+            "nodes": operators,
             "macs_by_kind": dict(zip(kinds, (int(1e8 * part) for part in parts), strict=True)),
         }  # fmt: skip
         for library, (*rates, each) in costs.items():
@@ -244,12 +244,12 @@ def test_libraries_with_rates_of_their_own_are_learned():
 
 @pytest.mark.parametrize("variant", ["int8", None])
 def test_on_a_measured_matrix_the_predictor_beats_the_overall_best(variant):
-    """Not in FP32, where one library is within 1 % of the oracle (docs/choosing.md)."""
+    """Not in FP32, where one library is within 3 % of the oracle (docs/choosing.md)."""
     found, graphs = measured()
     known = compared(found, Question("", "host", variant=variant, flagged=True))
     scores = {one.strategy: one for one in evaluate(examples_of(found, known, graphs), "model")}
-    assert scores[LEARNED].left_out == 9
-    assert scores[LEARNED].mean < 0.6 * scores[OVERALL_BEST].mean
+    assert scores[LEARNED].left_out == 14
+    assert scores[LEARNED].mean < 0.4 * scores[OVERALL_BEST].mean
 
 
 LATENCIES = st.lists(

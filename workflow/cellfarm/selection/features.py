@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-#: Sizes span orders of magnitude, and so does latency: doubling one counts the same anywhere.
-_SIZES = (
-    "macs", "parameters", "nodes", "depth", "input_elements", "largest_activation", "activations",
-)  # fmt: skip
 #: Of the multiply-adds (see cellfarm.selection.graph_worker): each is another kernel in every library.
 _KINDS = ("pointwise", "depthwise", "grouped", "convolution", "linear", "attention")
-#: Of the operators: what moves data and what normalises costs time that no multiply-add tells of.
-_CLASSES = {
-    "move": ("Concat", "Expand", "Gather", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Transpose",
-             "Unsqueeze"),
-    "normalise": ("BatchNormalization", "InstanceNormalization", "LayerNormalization", "ReduceMean",
-                  "Softmax"),
-    "activate": ("Clip", "Erf", "Gelu", "HardSigmoid", "HardSwish", "PRelu", "Relu", "Sigmoid", "Tanh"),
-    "combine": ("Add", "Div", "Mul", "Sub"),
-}  # fmt: skip
 #: What a processor can do that changes which kernels a library picks -> the ISA extensions that say so.
 _ABILITIES = {
     "wide": ("avx512f", "sve", "sve2"),
@@ -30,12 +17,13 @@ _ABILITIES = {
 }
 _UNKNOWN = math.nan
 
-NAMES = (
-    *(f"log2 {name}" for name in _SIZES),
-    *(f"{name} share of multiply-adds" for name in _KINDS),
-    *(f"{name} share of operators" for name in _CLASSES),
+#: Amounts of work, each of which takes time of its own: what is multiplied, what goes through memory, and
+#: what every operator costs however small it is.
+WORK = (*(f"{name} multiply-adds" for name in _KINDS), "activations", "parameters", "operators")
+SETTING = (
     "log2 cores", "log2 GHz", "log2 memory", "arm", *_ABILITIES, "log2 threads",
 )  # fmt: skip
+NAMES = (*WORK, *SETTING)
 
 
 def features(
@@ -51,18 +39,8 @@ def features(
 
 
 def _of_graph(graph: Mapping[str, Any]) -> list[float]:
-    kinds, operators = graph["macs_by_kind"], graph["operators"]
-    return [
-        # One more: a graph without products, or of a single operator, has a size all the same.
-        *(math.log2(1 + graph[name]) for name in _SIZES),
-        *(_share(kinds, (name,)) for name in _KINDS),
-        *(_share(operators, names) for names in _CLASSES.values()),
-    ]
-
-
-def _share(counts: Mapping[str, int], names: Sequence[str]) -> float:
-    total = sum(counts.values())
-    return sum(counts.get(name, 0) for name in names) / total if total else 0.0
+    macs = [graph["macs_by_kind"].get(kind, 0) for kind in _KINDS]
+    return [*map(float, (*macs, graph["activations"], graph["parameters"], graph["nodes"]))]
 
 
 def _of_device(facts: Mapping[str, Any]) -> list[float]:

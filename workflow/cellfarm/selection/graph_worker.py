@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -82,10 +82,9 @@ def _known(node: Node, shape: Shape | None) -> Shape:
 def describe(file: Path) -> dict[str, Any]:
     """What choosing a library looks at.
 
-    {"parameters", "macs", "nodes", "depth" (operators on the longest way), "input_elements",
-    "largest_activation", "activations" (elements of one output, and of all), "operators"
-    (type -> how many), "macs_by_kind" (see `multiply_adds`)}. What is made of weights alone is no
-    operator: a library does it once.
+    {"parameters", "nodes" (operators), "activations" (elements of all outputs of operators),
+    "macs_by_kind" (see `multiply_adds`)}. What is made of weights alone is no operator: a library does
+    it once.
 
     Raises:
         UnknownSize: a size other than the batch is left free.
@@ -94,31 +93,22 @@ def describe(file: Path) -> dict[str, Any]:
     shapes = _shapes(graph)
     weights = {tensor.name for tensor in graph.initializer}
     parameters = sum(prod(tensor.dims) for tensor in graph.initializer)
-    operators: Counter[str] = Counter()
     macs: Counter[str] = Counter()
-    depth: defaultdict[str, int] = defaultdict(int)
-    activations = [0]
+    nodes = activations = 0
     for node in graph.node:
         if all(name in weights for name in node.input if name):
             weights.update(node.output)
             parameters += sum(prod(one.t.dims) for one in node.attribute if one.name == "value")
             continue
-        operators[node.op_type] += 1
-        depth.update(dict.fromkeys(node.output, 1 + max(depth[name] for name in node.input)))
-        activations += [prod(shapes[name]) for name in node.output if name in shapes]
+        nodes += 1
+        activations += sum(prod(shapes[name]) for name in node.output if name in shapes)
         found = multiply_adds(_node(node, shapes, weights))
         if found:
             macs[found[0]] += found[1]
-    inputs = [value.name for value in graph.input if value.name not in weights]
     return {
         "parameters": parameters,
-        "macs": macs.total(),
-        "nodes": operators.total(),
-        "depth": max(depth.values(), default=0),
-        "input_elements": sum(prod(shapes[name]) for name in inputs),
-        "largest_activation": max(activations),
-        "activations": sum(activations),
-        "operators": dict(operators),
+        "nodes": nodes,
+        "activations": activations,
         "macs_by_kind": dict(macs),
     }
 
