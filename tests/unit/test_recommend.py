@@ -141,6 +141,10 @@ def test_flagged_results_answer_only_when_asked():
         ask(rows)
     assert ask(rows, flagged=True).source == PREDICTED
     assert ask(rows, "deep0", flagged=True).source == MEASURED
+    own = [cell("deep3", name, 5.0, flags=["noisy"]) for name in ("light", "heavy")]
+    answer = ask([*cells(TRAINED), *own])
+    assert answer.source == PREDICTED
+    assert answer.notes[-1] == "2 results of it on host are flagged: --flagged takes them"
 
 
 def test_a_new_device_is_answered_but_its_regret_is_not_known():

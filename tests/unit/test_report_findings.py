@@ -65,12 +65,12 @@ def test_a_wrong_result_that_looks_fastest_is_named():
 
 def test_a_win_among_the_few_that_are_not_flagged_says_so():
     rows = [row("ncnn", 5.0), row("mnn", 9.0), row("litert", 6.0, flags=["noisy"])]
-    assert "flagged and take no part" not in findings(rows)[0]
+    assert not any("take no part" in sentence for sentence in findings(rows))
     rows += [row(name, 6.5, flags=["noisy"]) for name in ("executorch", "onnxruntime")]
-    assert findings(rows)[0] == (
-        "ncnn is the fastest in 1 of 1 comparison (model × threads); 3 of 5 correct results are flagged "
-        "and take no part."
-    )
+    assert findings(rows)[:2] == [
+        "ncnn is the fastest in 1 of 1 comparison (model × threads).",
+        "3 of 5 correct results are flagged and take no part.",
+    ]
 
 
 def test_nobody_wins_where_a_flagged_result_is_faster():

@@ -37,6 +37,7 @@ def told(rows: Sequence[Row], rankings: Sequence[Ranking]) -> list[str]:
         return ["Nothing can be compared yet: no model has results that rank from two libraries."]
     sentences = [
         who_wins(comparisons, rows),
+        left_out(rows),
         nobody_everywhere(comparisons),
         spread(comparisons, rows),
         cold_against_warm(rows),
@@ -69,7 +70,6 @@ def who_wins(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str:
             f"; {ties} {'ends' if ties == 1 else 'end'} in a tie" if ties else "",
             f"; {unknown} cannot be decided without intervals" if unknown else "",
             f"; {doubted} cannot be decided as a flagged result is faster" if doubted else "",
-            left_out(rows),
         ]
     )
     if not wins:
@@ -80,12 +80,12 @@ def who_wins(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str:
     return f"{listed(leaders)} {verb} the fastest in {most} of {places}{tail}."
 
 
-def left_out(rows: Sequence[Row]) -> str:
+def left_out(rows: Sequence[Row]) -> str | None:
     """How many results take no part because of a flag, where those are most: a win says less then."""
     flagged, ranked = count_flagged(rows), sum(map(ranks, rows))
     if flagged <= ranked:
-        return ""
-    return f"; {flagged} of {flagged + ranked} correct results are flagged and take no part"
+        return None
+    return f"{flagged} of {flagged + ranked} correct results are flagged and take no part."
 
 
 def nobody_everywhere(comparisons: Sequence[Ranking]) -> str | None:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..analysis.pareto import error
-from ..analysis.ranking import Row
+from ..analysis.ranking import Row, count_flagged
 from ..errors import UserError
 from .comparisons import REFUSED, Comparison, Results, by_label, comparisons, of_comparison
 from .evaluation import Axis, Score, evaluate_one, in_order
@@ -149,7 +149,14 @@ def _scored(
     regret: Score | None,
     notes: list[str],
 ) -> Recommendation:
-    choices = _choices(rows_of(results, question), question, scores, known)
+    rows = rows_of(results, question)
+    asked = (question.model, question.device)
+    flagged = count_flagged(row for row in rows if (row["model"], row["device"]) == asked)
+    if flagged and not question.flagged:
+        notes.append(
+            f"{flagged} results of it on {question.device} are flagged: --flagged takes them"
+        )
+    choices = _choices(rows, question, scores, known)
     if not choices:
         raise UserError(f"{question.model}: nothing that runs it is within the limits")
     if question.allows(choices[0].size_mb, choices[0].error) is None:
