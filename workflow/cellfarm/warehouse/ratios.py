@@ -76,17 +76,22 @@ def ratio_of(one: Measured, two: Measured, same_store: bool = True) -> tuple[Rat
 def _pairs(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
     """Keys of the cells that may be compared, the smaller first."""
     columns = ", ".join(COMPARISON_COLUMNS)
-    groups: dict[tuple[Any, ...], list[tuple[str, str, bool]]] = defaultdict(list)
-    for key, experiment, is_current, *group in connection.execute(
-        f"""SELECT key, experiment, is_current, {columns} FROM history
-            WHERE NOT superseded AND status = 'ok' AND latency_ms IS NOT NULL"""
+    current: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    for key, *group in connection.execute(
+        f"SELECT key, {columns} FROM cells WHERE status = 'ok' AND latency_ms IS NOT NULL"
     ).fetchall():
-        groups[tuple(group)].append((key, experiment, is_current))
-    for cells in groups.values():
-        for (key, *one), (other, *two) in combinations(sorted(cells), 2):
-            together, both_current = one[0] == two[0], one[1] and two[1]
-            if together or both_current:
-                yield key, other
+        current[tuple(group)].append(key)
+    for keys in current.values():
+        yield from combinations(sorted(keys), 2)
+    yield from connection.execute(f"""
+        WITH measured AS (
+            SELECT key, experiment, is_current, {columns} FROM history
+            WHERE NOT superseded AND status = 'ok' AND latency_ms IS NOT NULL
+        )
+        SELECT one.key, other.key
+        FROM measured AS one JOIN measured AS other USING (experiment, {columns})
+        WHERE one.key < other.key AND NOT (one.is_current AND other.is_current)
+    """).fetchall()
 
 
 def measured_launches(
