@@ -60,7 +60,11 @@ def print_summary(project: Project, flagged: bool = False) -> None:
         told = records(
             connection.sql(f"SELECT {', '.join(accuracy.COLUMNS)} FROM cells ORDER BY ALL")
         )
-        ratios = records(connection.sql(f"SELECT {', '.join(_RATIO_COLUMNS)} FROM ratios"))
+        ratios = records(
+            connection.sql(
+                f"SELECT {', '.join(_RATIO_COLUMNS)} FROM ratios SEMI JOIN cells USING (key)"
+            )
+        )
     console = Console(highlight=False, soft_wrap=True)
     rankings = rank(rows, ratios, flagged)
     for ranking in rankings[:MOST_TABLES]:

@@ -78,9 +78,9 @@ def add_to(connection: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> None
 
 
 def ratios(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The rows of the view `ratios`."""
+    """The rows of the view `ratios` that start from a current cell."""
     names = ("key", "other_key", "ratio", "ratio_ci_low", "ratio_ci_high", "crosses_experiments")
-    rows = _rows(connection, f"SELECT {', '.join(names)} FROM ratios")
+    rows = _rows(connection, f"SELECT {', '.join(names)} FROM ratios SEMI JOIN cells USING (key)")
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 

@@ -41,8 +41,7 @@ class Example:
 def overall_best(examples: Sequence[Example]) -> Choose:
     """One order everywhere: by the candidates' part of the additive model."""
     table = _Table(examples)
-    scores = dict(zip(table.candidates, map(float, table.effects), strict=True))
-    return lambda _: scores
+    return lambda _: table.scores(table.effects)
 
 
 def nearest(examples: Sequence[Example]) -> Choose:
@@ -55,8 +54,7 @@ def nearest(examples: Sequence[Example]) -> Choose:
         distances = ((points.known - points.of(features)) ** 2).sum(axis=1)
         logs = table.logs[np.argmin(distances)]
         # What was not measured there is as good as it is on average.
-        scores = np.where(np.isnan(logs), table.effects, logs)
-        return dict(zip(table.candidates, map(float, scores), strict=True))
+        return table.scores(np.where(np.isnan(logs), table.effects, logs))
 
     return choose
 
@@ -77,17 +75,16 @@ def learned(examples: Sequence[Example]) -> Choose:
     table = _Table(examples)
     points = _Points(examples, table)
     fitted = {}
-    for number, name in enumerate(table.candidates):
-        here = ~np.isnan(table.logs[:, number])
+    for number, logs in enumerate(table.logs.T):
+        here = ~np.isnan(logs)
         if here.sum() > 1:
-            fitted[name] = BayesianRidge().fit(points.known[here], table.logs[here, number])
+            fitted[number] = BayesianRidge().fit(points.known[here], logs[here])
 
     def choose(features: Sequence[float]) -> Scores:
-        point = points.of(features)[None]
-        return {
-            name: float(fitted[name].predict(point)[0] if name in fitted else effect)
-            for name, effect in zip(table.candidates, table.effects, strict=True)
-        }
+        point, logs = points.of(features)[None], table.effects.copy()
+        for number, ridge in fitted.items():
+            logs[number] = ridge.predict(point)[0]
+        return table.scores(logs)
 
     return choose
 
@@ -118,7 +115,7 @@ class _Points:
         from sklearn.preprocessing import StandardScaler
 
         features = np.array([one.features for one in examples], dtype=float)
-        work, setting = features[:, : len(WORK)], features[:, len(WORK) :]
+        work, setting = np.split(features, [len(WORK)], axis=1)
         at = [one.comparison.ranking for one in examples]
         places = [(one.device, one.threads) for one in at]
         self._costs = TypicalCosts(work, table.typical_ms, places)
@@ -131,7 +128,7 @@ class _Points:
         return point
 
     def _placed(self, features: np.ndarray) -> np.ndarray:
-        work, setting = features[:, : len(WORK)], features[:, len(WORK) :]
+        work, setting = np.split(features, [len(WORK)], axis=1)
         return np.hstack([self._costs.shares(work), self._setting.transform(setting)])
 
 
@@ -148,6 +145,10 @@ class _Table:
         settings, self.effects = _additive(logs)
         self.logs = logs - settings[:, None]
         self.typical_ms = np.exp(settings) * [one.best.latency_ms for one in rankings]
+
+    def scores(self, logs: np.ndarray) -> Scores:
+        """Of each candidate its value of `logs` [candidates]."""
+        return dict(zip(self.candidates, map(float, logs), strict=True))
 
 
 def _additive(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
