@@ -168,12 +168,17 @@ def _table(browser, name: str) -> list[list[str]]:
 
 def test_flagged_cells_are_shown_on_request_by_keyboard(opened):
     def shown():
-        tables = opened.find_elements(By.CSS_SELECTOR, "#winners table")
-        return [table.is_displayed() for table in tables]
+        counts = [
+            one.is_displayed() for one in winners.find_elements(By.CSS_SELECTOR, ".lede span")
+        ]
+        tables = [one.is_displayed() for one in winners.find_elements(By.TAG_NAME, "table")]
+        assert counts == tables, "the number of comparisons is of the table that is shown"
+        return tables
 
     def unranked():
         return len(opened.find_elements(By.CSS_SELECTOR, "#cell-table tr.unranked"))
 
+    winners = opened.find_element(By.ID, "winners")
     assert shown() == [True, False]
     assert unranked() == 6
     box = opened.find_element(By.ID, "flagged")

@@ -65,6 +65,9 @@ def test_sizes_left_free_are_said(tmp_path):
     (tmp_path / "none.onnx").write_bytes(b"no model")
     with pytest.raises(UserError, match=r"none\.onnx: DecodeError"):
         Graphs(HERE).of_file(tmp_path / "none.onnx")
+    (tmp_path / "empty.onnx").touch()
+    with pytest.raises(UserError, match=r"empty\.onnx: it holds no operators"):
+        Graphs(HERE).of_file(tmp_path / "empty.onnx")
 
 
 def test_an_export_is_described_once(tmp_path, monkeypatch):

@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 import pytest
-from cellfarm.cli.compare import print_comparison
+from cellfarm.cli.compare import print_comparison, print_runs
 from cellfarm.comparison import open_side
 from cellfarm.errors import UserError
 from cellfarm.project import Project
@@ -103,6 +103,14 @@ def test_another_database_is_no_warehouse(tmp_path):
         connection.execute("CREATE TABLE t (a INTEGER)")
     with pytest.raises(UserError, match=r"other\.duckdb is no warehouse of cellfarm's"):
         open_side(Project(tmp_path), str(path))
+
+
+def test_names_are_not_cut_in_a_pipe(measured, capsys):
+    version = "1.0.20261020." + "7" * 80
+    measured.edit(0, lambda document: document["cell"].update(library_version=version))
+    measured.load()
+    print_runs(measured.project)
+    assert f"@{version}" in capsys.readouterr().out
 
 
 def test_sides_without_a_common_cell_are_a_mistake(measured):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import duckdb
 import pytest
 from cellfarm.cli import summary
@@ -66,6 +68,16 @@ def test_flagged_cells_rank_when_they_are_asked_for(printed):
     assert "not ranked" not in asked
     assert "rank here, as asked" in asked
     assert "wrong  resnet50 · onnxruntime" in asked, "what is wrong never ranks"
+
+
+def test_a_page_of_older_results_is_said_to_be_one(printed, tmp_path):
+    assert "Report" not in printed()
+    page = tmp_path / "reports" / "index.html"
+    page.parent.mkdir()
+    page.touch()
+    assert printed().endswith("Report: reports/index.html\n")
+    os.utime(page, (0, 0))
+    assert "Report: reports/index.html, older than these results" in printed()
 
 
 def test_only_flags_that_occur_are_explained(printed):

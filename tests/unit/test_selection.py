@@ -16,7 +16,7 @@ from cellfarm.selection.comparisons import (
 )
 from cellfarm.selection.evaluation import ORACLE, evaluate, in_order, outcome_of
 from cellfarm.selection.features import NAMES, features
-from cellfarm.selection.graph_worker import Node, UnknownSize, multiply_adds
+from cellfarm.selection.graph_worker import Node, Undescribable, multiply_adds
 from cellfarm.selection.material import compared, examples_of
 from cellfarm.selection.predictor import (
     LEARNED,
@@ -64,9 +64,9 @@ def test_multiply_adds_by_hand(one, kind, macs):
 
 def test_other_operators_have_none_and_unknown_sizes_are_said():
     assert multiply_adds(node("Relu", IMAGE, output=IMAGE, weights=(False,))) is None
-    with pytest.raises(UnknownSize, match="Conv"):
+    with pytest.raises(Undescribable, match="Conv"):
         multiply_adds(node("Conv", IMAGE, None, output=HALF))
-    with pytest.raises(UnknownSize, match="MatMul"):
+    with pytest.raises(Undescribable, match="MatMul"):
         multiply_adds(node("MatMul", IMAGE, IMAGE, output=None))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -22,6 +21,7 @@ from ..comparison.writing import (
 from ..errors import UserError
 from ..project import Project
 from ..warehouse import connect
+from .tables import wide_console
 
 _COLOURS = {BROKEN: "red", SLOWER: "red", FASTER: "green"}
 _RUNS = """
@@ -75,7 +75,7 @@ def _put(text: str, output: Path | None) -> None:
 
 
 def _print_table(found: Comparison) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("cell", "first, ms", "second, ms", "ratio", "95 % interval", "verdict"):
         table.add_column(name, justify="left" if name in ("cell", "verdict") else "right")
@@ -110,4 +110,4 @@ def print_runs(project: Project) -> None:
     )
     for run, began, ended, cells, devices, libraries in rows:
         table.add_row(run[:12], began, ended, str(cells), escape(devices), escape(libraries))
-    Console(highlight=False, soft_wrap=True).print(table)
+    wide_console().print(table)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from ..analysis.operators import Potential, potentials
+from ..documents import suggestion
 from ..errors import UserError
 from ..project import Project
 from ..warehouse import connect, records
 from ..warehouse.reading import operators
-from .series import WIDTH
+from .tables import wide_console
 
 _COLUMNS = (
     "key", "model", "library", "library_version", "variant", "device", "processor", "threads",
@@ -28,12 +28,15 @@ def print_operators(project: Project, model: str) -> None:
     with connect(project.warehouse) as connection:
         sql = f"SELECT {', '.join(_COLUMNS)} FROM cells WHERE model = ?"
         cells = records(connection.execute(sql, [model]))
+        if not cells:
+            models = connection.execute("SELECT DISTINCT model FROM cells ORDER BY 1").fetchall()
+            raise _unknown(model, [name for (name,) in models])
         found = potentials(cells, operators(connection, [cell["key"] for cell in cells]))
     if not found:
         raise UserError(
             f"{model}: no two libraries of the last run have profiles of the same sequence of operators"
         )
-    console = Console(highlight=False, soft_wrap=True, width=WIDTH)
+    console = wide_console()
     for one in found:
         console.print(_table(one))
         console.print(
@@ -43,6 +46,13 @@ def print_operators(project: Project, model: str) -> None:
         )
         if one.left_out:
             console.print(f"  [dim]Another sequence: {escape(', '.join(one.left_out))}[/]")
+
+
+def _unknown(model: str, known: list[str]) -> UserError:
+    there_are = ", ".join(known) or "none"
+    return UserError(
+        f"{model}: not among the models of the last run{suggestion(model, known)}; there are: {there_are}"
+    )
 
 
 def _table(one: Potential) -> Table:

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -22,6 +21,7 @@ from ..selection.material import LEAST_MODELS, Graph, compared, examples_of, not
 from ..selection.questions import Choice, Question, Recommendation
 from ..selection.recommending import recommend
 from ..warehouse import connect
+from .tables import wide_console
 
 SCHEMA = 1
 _UNKNOWN = "n/a"
@@ -45,7 +45,7 @@ def print_recommendation(project: Project, question: Question, form: str) -> Non
     if form == "json":
         print(json.dumps({"schema": SCHEMA, **dataclasses.asdict(answer)}, indent=1))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     console.print(_table(answer))
     for line in _told(answer):
         console.print(f"  [dim]{escape(line)}[/]")
@@ -74,7 +74,7 @@ def print_evaluation(project: Project, question: Question, form: str) -> None:
         told = {axis: [dataclasses.asdict(one) for one in found] for axis, found in scores.items()}
         print(json.dumps({"schema": SCHEMA, **told}, indent=1))
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     for axis, found in scores.items():
         if found[0].mean is None:
             console.print(f"Leave one {axis} out: not available, {found[0].left_out} {axis}")

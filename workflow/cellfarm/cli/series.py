@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -15,8 +14,7 @@ from ..libraries import released
 from ..project import Project
 from ..warehouse import connect
 from ..warehouse.reading import history, operators
-
-WIDTH = 1 << 10  # a row is never folded: the terminal or a pager does that
+from .tables import wide_console
 
 
 def print_series(
@@ -38,7 +36,7 @@ def print_series(
         found = _chosen(everything, {"library": library, "model": model})
         keys = [point.key for one in found for point in one.points]
         profiles = operators(connection, keys)
-    console = Console(highlight=False, soft_wrap=True, width=WIDTH)
+    console = wide_console()
     for one in found if points else ():
         console.print(_points(one))
     for table in (versions.steps_table(found, profiles), versions.slowdowns_table(found)):

@@ -15,6 +15,7 @@ from ..analysis.ranking import FLAG_MEANINGS, Entry, Ranking, doubts, rank, rank
 from ..files import read_object
 from ..project import Project
 from . import accuracy
+from .tables import wide_console
 
 MOST_TABLES = 40  # what a person may still read in a terminal
 _COLUMNS = (
@@ -65,7 +66,7 @@ def print_summary(project: Project, flagged: bool = False) -> None:
                 f"SELECT {', '.join(_RATIO_COLUMNS)} FROM ratios SEMI JOIN cells USING (key)"
             )
         )
-    console = Console(highlight=False, soft_wrap=True)
+    console = wide_console()
     rankings = rank(rows, ratios, flagged)
     for ranking in rankings[:MOST_TABLES]:
         console.print(_table(ranking))
@@ -81,7 +82,10 @@ def print_summary(project: Project, flagged: bool = False) -> None:
     console.print(f"{len(rows)} cells: {shown or 'none'}")
     page = project.reports / "index.html"
     if page.is_file():
-        console.print(f"Report: {escape(project.relative(page))}")
+        # `snakemake measured` loads new results, and leaves the page of other ones.
+        is_older = page.stat().st_mtime < project.warehouse.stat().st_mtime
+        age = ", older than these results: `snakemake` makes it anew" if is_older else ""
+        console.print(f"Report: {escape(project.relative(page))}{age}")
 
 
 def _table(ranking: Ranking) -> Table:

@@ -26,8 +26,8 @@ _SHAPE_ELEMENTS = 1024
 Shape = tuple[int, ...]
 
 
-class UnknownSize(Exception):
-    """The file does not tell a size that is needed; the message names the place."""
+class Undescribable(Exception):
+    """The file holds no operators, or does not tell a size that is needed; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def multiply_adds(node: Node) -> tuple[str, int] | None:
     output, a transposed one uses each of its input, with as many products as one filter has elements.
 
     Raises:
-        UnknownSize: a shape is not known.
+        Undescribable: a shape is not known.
     """
     if node.op in CONVOLUTIONS:
         filters = _known(node, node.inputs[CONVOLUTIONS[node.op]])
@@ -75,7 +75,7 @@ def _convolution(node: Node, filters: Shape) -> str:
 
 def _known(node: Node, shape: Shape | None) -> Shape:
     if shape is None:
-        raise UnknownSize(f"the file does not tell the sizes of an operator of type {node.op}")
+        raise Undescribable(f"the file does not tell the sizes of an operator of type {node.op}")
     return shape
 
 
@@ -87,7 +87,7 @@ def describe(file: Path) -> dict[str, Any]:
     it once.
 
     Raises:
-        UnknownSize: a size other than the batch is left free.
+        Undescribable: it holds no operators, or a size other than the batch is left free.
     """
     graph = _load(file).graph
     shapes = _shapes(graph)
@@ -105,6 +105,8 @@ def describe(file: Path) -> dict[str, Any]:
         found = multiply_adds(_node(node, shapes, weights))
         if found:
             macs[found[0]] += found[1]
+    if not nodes:
+        raise Undescribable("it holds no operators")
     return {
         "parameters": parameters,
         "nodes": nodes,
@@ -136,12 +138,12 @@ def _settle(value: Any) -> bool:
     """Make a free first size of an input a batch of 1; whether it was free.
 
     Raises:
-        UnknownSize: another size is free.
+        Undescribable: another size is free.
     """
     sizes = value.type.tensor_type.shape.dim
     free = [axis for axis, size in enumerate(sizes) if size.dim_value <= 0]
     if free not in ([], [0]):
-        raise UnknownSize(
+        raise Undescribable(
             f"input {value.name!r} leaves sizes free: cellfarm models add settles them"
         )
     for axis in free:
@@ -175,7 +177,7 @@ def main(path: str) -> None:
         request = json.loads(Path(path).read_text(encoding="utf-8"))
         text = json.dumps(describe(Path(request["file"])), indent=1) + "\n"
         (Path(request["out"]) / "graph.json").write_text(text, encoding="utf-8")
-    except UnknownSize as error:
+    except Undescribable as error:
         status, reason = "failed", str(error)
     except Exception as error:
         status, reason = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

@@ -76,18 +76,19 @@ def ratio_of(one: Measured, two: Measured, same_store: bool = True) -> tuple[Rat
 def _pairs(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
     """Keys of the cells that may be compared, the smaller first."""
     columns = ", ".join(COMPARISON_COLUMNS)
+    connection.execute(f"""
+        CREATE OR REPLACE TEMP VIEW measured AS
+        SELECT key, experiment, is_current, {columns} FROM history
+        WHERE NOT superseded AND status = 'ok' AND latency_ms IS NOT NULL
+    """)
     current: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for key, *group in connection.execute(
-        f"SELECT key, {columns} FROM cells WHERE status = 'ok' AND latency_ms IS NOT NULL"
+        f"SELECT key, {columns} FROM measured WHERE is_current"
     ).fetchall():
         current[tuple(group)].append(key)
     for keys in current.values():
         yield from combinations(sorted(keys), 2)
     yield from connection.execute(f"""
-        WITH measured AS (
-            SELECT key, experiment, is_current, {columns} FROM history
-            WHERE NOT superseded AND status = 'ok' AND latency_ms IS NOT NULL
-        )
         SELECT one.key, other.key
         FROM measured AS one JOIN measured AS other USING (experiment, {columns})
         WHERE one.key < other.key AND NOT (one.is_current AND other.is_current)
