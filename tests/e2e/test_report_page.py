@@ -172,13 +172,16 @@ def test_flagged_cells_are_shown_on_request_by_keyboard(opened):
             one.is_displayed() for one in winners.find_elements(By.CSS_SELECTOR, ".lede span")
         ]
         tables = [one.is_displayed() for one in winners.find_elements(By.TAG_NAME, "table")]
+        answers = [one.is_displayed() for one in opened.find_elements(By.CSS_SELECTOR, gaps)]
         assert counts == tables, "the number of comparisons is of the table that is shown"
+        assert answers == tables, "what the choice is worth is told of the same results"
         return tables
 
     def unranked():
         return len(opened.find_elements(By.CSS_SELECTOR, "#cell-table tr.unranked"))
 
     winners = opened.find_element(By.ID, "winners")
+    gaps = "#answers [data-name=gap], #answers [data-name=gap-flagged]"
     assert shown() == [True, False]
     assert unranked() == 6
     box = opened.find_element(By.ID, "flagged")

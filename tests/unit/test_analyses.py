@@ -113,6 +113,9 @@ def test_the_front_is_what_nothing_beats_in_everything():
         point("unknown", 0.1, 1, 1, None), point("twin", 1, 100, 100, 0.99),
     ]  # fmt: skip
     assert [one["library"] for one in front(rows)] == ["fast", "small", "exact", "twin"]
+    flagged = {**point("noisy", 0.5, 10, 100, 1.0), "flags": ["noisy"]}
+    assert [one["library"] for one in front([*rows, flagged])] == ["fast", "small", "exact", "twin"]
+    assert [one["library"] for one in front([*rows, flagged], flagged=True)] == ["noisy"]
 
 
 @given(st.lists(st.tuples(*[st.integers(1, 5)] * 3, st.floats(0, 1)), max_size=12))

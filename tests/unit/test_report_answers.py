@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from cellfarm.analysis.ranking import rank
 from cellfarm.report import data, write_report
-from cellfarm.report.answers import MOST_ROWS, answers
+from cellfarm.report.answers import MOST_ROWS, answer_sets, answers
 
 from tests.support import synthetic_warehouse
 from tests.support.synthetic_warehouse import row
@@ -51,4 +51,19 @@ def test_what_the_data_do_not_support_is_not_there():
 def test_the_page_has_them(warehouse, tmp_path):
     page = write_report(warehouse, tmp_path).read_text()
     for name in ("wins", "changes", "gap", "regret", "effects", "front"):
-        assert f'id="answer-{name}"' in page
+        assert f'data-name="{name}"' in page
+
+
+def test_flagged_results_have_tables_of_their_own_where_they_change_anything():
+    def sets(*flags: str):
+        cells = [row("ncnn", 10.0, key="a"), row("mnn", 20.0, key="b", flags=[]),
+                 row("litert", 80.0, key="c", flags=list(flags))]  # fmt: skip
+        found = answer_sets(cells, (rank(cells), rank(cells, flagged=True)))
+        return [{table["id"]: table["rows"] for table in tables} for tables in found]
+
+    assert len(sets()) == 1
+    without, with_flagged = sets("noisy")
+    assert [one[2:] for one in without["gap"]] == [["2.00×", "2.00×", "2.00×"]] * 2
+    assert [one[2:] for one in with_flagged["gap"]] == [["2.00×", "8.00×", "8.00×"]] * 2
+    assert without["effects"][0][1:] == ["1", "2.00×", "n/a", "2.00×"]
+    assert with_flagged["effects"][0][1:] == ["3", "2.00×", "4.00×", "8.00×"]

@@ -25,13 +25,14 @@ class Effect:
     ratios: list[float]
 
 
-def effects(rows: Iterable[Row]) -> list[Effect]:
+def effects(rows: Iterable[Row], flagged: bool = False) -> list[Effect]:
     """Every change that the rows show at least once, libraries first.
 
     Args:
         rows: of the view `cells`; those that do not rank are left out.
+        flagged: let flagged results rank, too.
     """
-    found = [row for row in rows if ranks(row)]
+    found = [row for row in rows if ranks(row, flagged)]
     return [
         *_of_libraries(found),
         *_of(found, "variant", "fp32", ("fp16", "int8", "int8_dynamic", "int8_weights")),

@@ -13,13 +13,16 @@ OBJECTIVES = ("latency_ms", "artifact_bytes", "peak_rss_mb", "error")
 T = TypeVar("T")
 
 
-def front(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def front(rows: Sequence[Mapping[str, Any]], flagged: bool = False) -> list[Mapping[str, Any]]:
     """The rows of one model on one device that no other equals or beats in every objective.
 
     A row that lacks one of them is no candidate: unknown is not good. The error is 1 less the cosine
     on held-out inputs, or, without those, on the one input of each launch.
+
+    Args:
+        flagged: let flagged results rank, too.
     """
-    candidates = [(row, _point(row)) for row in rows if ranks(row)]
+    candidates = [(row, _point(row)) for row in rows if ranks(row, flagged)]
     known = [(row, point) for row, point in candidates if point is not None]
     return [
         row

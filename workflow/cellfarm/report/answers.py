@@ -23,20 +23,33 @@ _ENOUGH = 3
 Table = dict[str, Any]
 
 
-def answers(cells: Sequence[Cell], rankings: Sequence[Ranking]) -> list[Table]:
+def answer_sets(cells: Sequence[Cell], rankings: Sequence[Sequence[Ranking]]) -> list[list[Table]]:
+    """The tables without flagged results, and with them where that changes anything.
+
+    Args:
+        rankings: without and with flagged cells.
+    """
+    without, with_flagged = (answers(cells, one, bool(n)) for n, one in enumerate(rankings))
+    return [without] if without == with_flagged else [without, with_flagged]
+
+
+def answers(
+    cells: Sequence[Cell], rankings: Sequence[Ranking], flagged: bool = False
+) -> list[Table]:
     """Tables for the page: heading, what it says, columns, rows, n. Those without a row are left out.
 
     Args:
         cells: with the columns of the view `cells`.
         rankings: of those that rank.
+        flagged: let flagged results rank, too, as they do in the rankings.
     """
     tables = [
         _wins(rankings),
         _changes(rankings),
         _gaps(rankings),
         _regrets(rankings),
-        _effects(cells),
-        _fronts(cells),
+        _effects(cells, flagged),
+        _fronts(cells, flagged),
     ]
     return [table for table in tables if table["rows"]]
 
@@ -128,8 +141,8 @@ def _regrets(rankings: Sequence[Ranking]) -> Table:
     }  # fmt: skip
 
 
-def _effects(cells: Sequence[Cell]) -> Table:
-    found = effects(cells)
+def _effects(cells: Sequence[Cell], flagged: bool) -> Table:
+    found = effects(cells, flagged)
     rows = []
     for one in found:
         ordered = sorted(one.ratios)
@@ -150,13 +163,13 @@ def _effects(cells: Sequence[Cell]) -> Table:
     }  # fmt: skip
 
 
-def _fronts(cells: Sequence[Cell]) -> Table:
+def _fronts(cells: Sequence[Cell], flagged: bool) -> Table:
     groups: dict[tuple[Any, ...], list[Cell]] = defaultdict(list)
     for cell in cells:
         groups[cell["model"], cell["device"]].append(cell)
     rows = []
     for (model, device), group in groups.items():
-        best = sorted(front(group), key=lambda cell: cell["latency_ms"])
+        best = sorted(front(group, flagged), key=lambda cell: cell["latency_ms"])
         rows += [
             [model, device, f"{cell['library']} {cell['variant']} {cell['processor']} "
              f"t{cell['threads']}", milliseconds(cell["latency_ms"]),

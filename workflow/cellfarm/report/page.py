@@ -15,7 +15,7 @@ import jinja2
 
 from cellfarm.analysis.ranking import Ranking, rank, ranks
 from cellfarm.report import charts, data, facts, figures, matrix
-from cellfarm.report.answers import Table, answers
+from cellfarm.report.answers import Table, answer_sets
 from cellfarm.report.breakdowns import PHASES
 from cellfarm.report.drawing import drawing_script
 from cellfarm.report.embedding import packed, packed_numbers, payload
@@ -136,7 +136,7 @@ def render(
     cells = arrangement.cells
     sentences = told(measured.cells, rankings[0])
     colours = library_colours(arrangement.labels)
-    panels = subjects(measured, rankings[0], environment)
+    panels = subjects(measured, rankings, environment)
     return environment.get_template("template.html.j2").render(
         scripts=scripts,
         csp=_content_security_policy(scripts),
@@ -146,7 +146,8 @@ def render(
         cells=cells,
         statuses=facts.statuses(cells),
         ranked=sum(1 for cell in cells if ranks(cell)),
-        answers=[*answers(measured.cells, rankings[0]), *further_tables],
+        answers=answer_sets(measured.cells, rankings),
+        further=further_tables,
         devices=facts.devices(measured),
         libraries=facts.libraries(arrangement),
         colours=colours,

@@ -8,7 +8,7 @@ import jinja2
 
 from cellfarm.analysis.ranking import Ranking, ranks
 from cellfarm.report import facts
-from cellfarm.report.answers import answers
+from cellfarm.report.answers import answer_sets
 from cellfarm.report.data import Measurements
 from cellfarm.report.findings import told
 from cellfarm.report.wording import count
@@ -17,20 +17,20 @@ KINDS = ("model", "device")
 
 
 def subjects(
-    measured: Measurements, rankings: Sequence[Ranking], environment: jinja2.Environment
+    measured: Measurements, rankings: Sequence[Sequence[Ranking]], environment: jinja2.Environment
 ) -> dict[str, str]:
     """The HTML of every model and device that has cells: `model/resnet50` -> its panel.
 
     Args:
-        rankings: of those that rank.
+        rankings: without and with flagged cells.
     """
     template = environment.get_template("subject.html.j2")
     found = {}
     for kind in KINDS:
         for name in sorted({str(cell[kind]) for cell in measured.cells}):
             cells = [cell for cell in measured.cells if cell[kind] == name]
-            own = [ranking for ranking in rankings if getattr(ranking, kind) == name]
-            sentences = told(cells, own)
+            own = [[one for one in each if getattr(one, kind) == name] for each in rankings]
+            sentences = told(cells, own[0])
             found[f"{kind}/{name}"] = template.render(
                 kind=kind,
                 name=name,
@@ -40,7 +40,7 @@ def subjects(
                 ranked=sum(1 for cell in cells if ranks(cell)),
                 statuses=facts.statuses(cells),
                 facts=facts.flat(measured.devices.get(name, {})) if kind == "device" else [],
-                answers=answers(cells, own),
+                sets=answer_sets(cells, own),
                 count=count,
             )
     return found
