@@ -98,7 +98,7 @@ def test_the_page_and_its_folder_have_them(project, tmp_path):
     (tmp_path / "charts/series--gone.svg").write_text("of an earlier report")
     page = write_report(project.warehouse, tmp_path).read_text()
     for name in ("operator-types", "compute", "steps", "slowdowns"):
-        assert f'id="answer-{name}"' in page
+        assert f'data-name="{name}"' in page
     drawn = {path.stem for path in (tmp_path / "charts").glob("*.svg")}
     assert {"series--litert", "roofline--host-t1"} <= drawn and "series--gone" not in drawn
 
@@ -106,7 +106,7 @@ def test_the_page_and_its_folder_have_them(project, tmp_path):
 def test_a_warehouse_of_one_version_and_no_sizes_has_neither(tmp_path):
     warehouse = synthetic_warehouse.create(tmp_path / "w.duckdb")
     page = write_report(warehouse, tmp_path / "out").read_text()
-    assert 'id="answer-steps"' not in page and 'id="answer-compute"' not in page
+    assert 'data-name="steps"' not in page and 'data-name="compute"' not in page
     assert not list((tmp_path / "out/charts").glob("series--*"))
 
 
