@@ -145,6 +145,16 @@ def test_the_operators_of_each_library_are_printed_side_by_side(project, capsys)
         print_operators(project, "resnet5")
 
 
+def test_operators_that_nothing_matches_are_the_user_s_mistake(tmp_path):
+    project = Project(tmp_path)
+    project.results.mkdir()
+    synthetic_warehouse.create(project.warehouse)
+    with duckdb.connect(str(project.warehouse)) as connection:
+        connection.execute("DELETE FROM operator_times")
+    with pytest.raises(UserError, match="resnet50: no two libraries"):
+        print_operators(project, "resnet50")
+
+
 def test_one_version_is_no_series(tmp_path):
     project = Project(tmp_path)
     project.results.mkdir()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from .ranking import ranks
 
 #: Of the view `cells`: all are better when they are smaller, but the cosine.
 OBJECTIVES = ("latency_ms", "artifact_bytes", "peak_rss_mb", "error")
-
-T = TypeVar("T")
 
 
 def front(rows: Sequence[Mapping[str, Any]], flagged: bool = False) -> list[Mapping[str, Any]]:

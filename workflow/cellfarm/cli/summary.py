@@ -23,9 +23,6 @@ _COLUMNS = (
     "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "emulated", "flags",
     "key",
 )  # fmt: skip
-_RATIO_COLUMNS = (
-    "key", "other_key", "ratio", "ratio_ci_low", "ratio_ci_high", "crosses_experiments"
-)  # fmt: skip
 ACROSS = "measured in different experiments; compared through the calibration load"
 _UNKNOWN = "not available"
 
@@ -54,18 +51,18 @@ def print_summary(project: Project, flagged: bool = False) -> None:
     Raises:
         UserError: there is no warehouse yet, or it is being written.
     """
-    from ..warehouse import connect, records  # DuckDB is not for the start of every snakemake
+    from ..warehouse import (
+        connect,
+        reading,
+        records,
+    )  # DuckDB is not for the start of every snakemake
 
     with connect(project.warehouse) as connection:
         rows = records(connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL"))
         told = records(
             connection.sql(f"SELECT {', '.join(accuracy.COLUMNS)} FROM cells ORDER BY ALL")
         )
-        ratios = records(
-            connection.sql(
-                f"SELECT {', '.join(_RATIO_COLUMNS)} FROM ratios SEMI JOIN cells USING (key)"
-            )
-        )
+        ratios = reading.ratios(connection)
     console = wide_console()
     rankings = rank(rows, ratios, flagged)
     for ranking in rankings[:MOST_TABLES]:

@@ -15,6 +15,7 @@ from cellfarm.errors import UserError
 from cellfarm.report import readings
 from cellfarm.report.details import Details
 from cellfarm.report.details import read as read_details
+from cellfarm.warehouse.reading import ratios
 
 Cell = dict[str, Any]
 
@@ -80,7 +81,7 @@ def read(warehouse: Path) -> Measurements:
                 cells,
                 _read_devices(connection),
                 read_details(connection, cells),
-                readings.ratios(connection),
+                ratios(connection),
                 readings.calibration(connection),
             )
     except duckdb.Error as error:

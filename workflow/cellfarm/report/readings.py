@@ -77,13 +77,6 @@ def add_to(connection: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> None
         by_key[key] |= {"rate_s": at_s, "rate_per_s": per_s}
 
 
-def ratios(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The rows of the view `ratios` that start from a current cell."""
-    names = ("key", "other_key", "ratio", "ratio_ci_low", "ratio_ci_high", "crosses_experiments")
-    rows = _rows(connection, f"SELECT {', '.join(names)} FROM ratios SEMI JOIN cells USING (key)")
-    return [dict(zip(names, row, strict=True)) for row in rows]
-
-
 def calibration(connection: duckdb.DuckDBPyConnection) -> dict[str, Calibration]:
     """The calibration load over time, by device; devices without a reading are left out."""
     found = {}

@@ -1,4 +1,4 @@
-"""What the analyses over versions and over operators read of the warehouse."""
+"""What the analyses read of the warehouse."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ _OPERATORS = """
 SELECT key, coalesce(type, library_type, 'Other'), ms, node FROM operators
 WHERE NOT superseded AND list_contains(?, key) ORDER BY key, position
 """
+
+_RATIOS = """
+SELECT key, other_key, ratio, ratio_ci_low, ratio_ci_high, crosses_experiments
+FROM ratios SEMI JOIN cells USING (key)
+"""
+
+
+def ratios(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The rows of the view `ratios` that start from a current cell."""
+    return records(connection.execute(_RATIOS))
 
 
 def history(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
