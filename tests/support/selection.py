@@ -56,7 +56,7 @@ def results(rows: list[dict[str, Any]], devices: Mapping[str, Any] | None = None
 
 def measured() -> tuple[Results, dict[str, Any]]:
     """Measured results and graphs by model: the paper's 15 models on six libraries, 1 thread and
-    (but for ALBERT) 2, FP32 and INT8, protocol `quick`, on a virtual machine with two processors and noisy
+    2, FP32 and INT8, protocol `quick`, on a virtual machine with two processors and noisy
     neighbours (2026-11-29): almost all are flagged."""
     file = Path(__file__).parents[1] / "data/selection/matrix.json.gz"
     found = json.loads(gzip.decompress(file.read_bytes()))
