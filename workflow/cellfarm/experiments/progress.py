@@ -141,13 +141,13 @@ class Progress:
         return due
 
     def _eta(self, done: int) -> str:
-        """Time left for the whole plan, as if every cell cost what those so far did."""
+        """Time left for the whole plan at the pace so far: the least, as noisy cells take more launches."""
         if not self._launches:
             return ""
         each_s = (time.monotonic() - self._started) / self._launches
         elsewhere = max(0, self._all.total - done - self._here)
         minutes, seconds = divmod(round(each_s * (self._left + elsewhere * self._least)), 60)
-        return f" · about {f'{minutes} min ' if minutes else ''}{seconds} s left"
+        return f" · at least {f'{minutes} min ' if minutes else ''}{seconds} s left"
 
     def _status(self, text: str) -> None:
         if self._live:
