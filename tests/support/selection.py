@@ -55,8 +55,8 @@ def results(rows: list[dict[str, Any]], devices: Mapping[str, Any] | None = None
 
 
 def measured() -> tuple[Results, dict[str, Any]]:
-    """Measured results and graphs by model: the paper's 15 models on six libraries, 1 thread and
-    2, FP32 and INT8, protocol `quick`, on a virtual machine with two processors and noisy
+    """Measured results and graphs by model: the paper's 15 models and three more on six libraries, 1
+    thread and 2, FP32 and INT8, protocol `quick`, on a virtual machine with two processors and noisy
     neighbours (2026-11-29): almost all are flagged."""
     file = Path(__file__).parents[1] / "data/selection/matrix.json.gz"
     found = json.loads(gzip.decompress(file.read_bytes()))

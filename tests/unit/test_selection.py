@@ -242,13 +242,13 @@ def test_libraries_with_rates_of_their_own_are_learned():
     assert sum(means[LEARNED]) < 0.75 * sum(means[OVERALL_BEST])
 
 
-@pytest.mark.parametrize("variant", ["int8", None])
-def test_on_a_measured_matrix_the_predictor_beats_the_overall_best(variant):
-    """Not in FP32, where one library is within 6 % of the oracle (docs/choosing.md)."""
+@pytest.mark.parametrize(("variant", "models"), [("int8", 17), (None, 18)])
+def test_on_a_measured_matrix_the_predictor_beats_the_overall_best(variant, models):
+    """Not in FP32, where one library is within 7 % of the oracle (docs/choosing.md)."""
     found, graphs = measured()
     known = compared(found, Question("", "host", variant=variant, flagged=True))
     scores = {one.strategy: one for one in evaluate(examples_of(found, known, graphs), "model")}
-    assert scores[LEARNED].left_out == 15
+    assert scores[LEARNED].left_out == models
     assert scores[LEARNED].mean < 0.4 * scores[OVERALL_BEST].mean
 
 
