@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from cellfarm import warehouse
+from cellfarm.warehouse.querying import SCHEMA, current_schema
 
 from tests.support import synthetic_rows as rows
 
@@ -23,7 +23,6 @@ LIBRARIES = {
     "ncnn": (1.25, "1.0.20261020"),
     "onnxruntime": (1.45, "1.24.0"),
 }
-SCHEMA = Path(warehouse.__file__).with_name("schema.sql")
 #: Numbers of a cell that ended without any: they are unknown.
 NUMBERS = (
     *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms", "samples"),
@@ -260,6 +259,7 @@ def _write(path: Path, tables: dict[str, list[dict[str, Any]]]) -> None:
     path.unlink(missing_ok=True)
     with duckdb.connect(str(path)) as connection, tempfile.TemporaryDirectory() as folder:
         connection.execute(SCHEMA.read_text(encoding="utf-8"))
+        connection.execute("INSERT INTO meta VALUES ('schema', ?)", [current_schema()])
         for table, content in tables.items():
             if not content:
                 continue

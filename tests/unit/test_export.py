@@ -51,6 +51,7 @@ def test_nothing_is_described_that_is_not_there(warehouse):
 
 def test_a_citation_names_what_a_reader_needs(warehouse, tmp_path):
     export(warehouse, tmp_path, "9.9")
+    export(warehouse, tmp_path, "9.9")  # again, into the same folder
     text = (tmp_path / "CITATION.txt").read_text()
     for part in ("cellfarm 9.9", "ncnn 1.0.20261020", "bert_mini", "standard", "Debian"):
         assert part in text
@@ -64,6 +65,26 @@ def test_a_folder_that_cannot_be(warehouse, tmp_path):
         export(warehouse, tmp_path / "file/out", "9.9")
 
 
+def test_what_lies_in_the_folder_stays(warehouse, tmp_path):
+    (tmp_path / "mine.txt").write_text("kept")
+    with pytest.raises(UserError, match=r"holds something else \('mine.txt'\)"):
+        export(warehouse, tmp_path, "9.9")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_export_that_fails_leaves_the_last_one(warehouse, tmp_path, monkeypatch):
+    export(warehouse, tmp_path, "9.9")
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+    def full(*_):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("cellfarm.warehouse.exporting.citation", full)
+    with pytest.raises(UserError, match="cannot be written: No space left"):
+        export(warehouse, tmp_path, "9.9")
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+
+
 def test_data_frames(warehouse):
     with cellfarm.open(warehouse) as farm:
         cells = farm.cells()
@@ -75,5 +96,9 @@ def test_data_frames(warehouse):
             farm.cells("no such column")
         with pytest.raises(UserError, match="expected pandas"):
             farm.cells(frame="numpy")
+        with pytest.raises(UserError, match="expected pandas"):
+            farm.cells(frame=[])
+        with pytest.raises(UserError, match="the query failed"):
+            farm.cells("true; SELECT 1")
     with pytest.raises(UserError, match="no warehouse yet"):
         cellfarm.open("/nowhere.duckdb")

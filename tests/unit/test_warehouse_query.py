@@ -152,3 +152,29 @@ def test_a_file_that_cannot_be_written_is_the_users_mistake(warehouse, tmp_path,
 def test_no_warehouse_is_the_users_mistake(tmp_path):
     with pytest.raises(UserError, match="run `make`"):
         query(tmp_path / "none.duckdb", SQL, "table", None)
+
+
+def test_json_holds_no_nan_at_any_depth_and_csv_no_python(warehouse):
+    sql = "SELECT ['nan'::DOUBLE, 1] AS l, {'a': 'inf'::DOUBLE, 'b': DATE '2026-01-02'} AS s"
+    (row,) = json.loads(ask(warehouse, sql, "json"), parse_constant=pytest.fail)
+    assert row == {"l": [None, 1.0], "s": {"a": None, "b": "2026-01-02"}}
+    (flat,) = csv.DictReader(io.StringIO(ask(warehouse, sql, "csv")))
+    assert {name: json.loads(text) for name, text in flat.items()} == row
+
+
+def test_json_does_not_lose_a_column_of_the_same_name(warehouse):
+    with pytest.raises(UserError, match="two columns are called 'a'"):
+        ask(warehouse, "SELECT 1 AS a, 2 AS a", "json")
+
+
+@pytest.mark.parametrize(
+    "made",
+    ["CREATE TABLE t (a INTEGER)", "CREATE TABLE meta (x INTEGER)",
+     "CREATE TABLE meta (name INTEGER, value INTEGER); INSERT INTO meta VALUES (1, 1)", "SELECT 1"],
+)  # fmt: skip
+def test_another_database_is_no_warehouse(tmp_path, made):
+    path = tmp_path / "other.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute(made)
+    with pytest.raises(UserError, match="is no warehouse of cellfarm's"):
+        query(path, "SELECT 1", "table", None)

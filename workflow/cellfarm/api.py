@@ -73,7 +73,7 @@ class Warehouse:
         Raises:
             UserError: it is no query of this warehouse, or pandas, polars or pyarrow is not installed.
         """
-        if frame not in _METHODS:
+        if frame not in list(_METHODS):
             raise UserError(f"frame: expected {', '.join(_METHODS)}; found '{frame}'")
         try:
             relation = self._connection.sql(query)
@@ -83,10 +83,10 @@ class Warehouse:
         except duckdb.Error as error:
             raise UserError(f"the query failed: {error}") from error
         except ImportError as error:
-            raise UserError(f"{error.name} is not installed: pip install {frame}") from error
+            raise UserError(f"{error.name} is not installed: pip install {error.name}") from error
 
     def _view(self, name: str, where: str, frame: Frame) -> Any:
-        return self.sql(f"SELECT * FROM {name} WHERE {where}", frame)
+        return self.sql(f"SELECT * FROM {name} WHERE ({where})", frame)
 
     def close(self) -> None:
         self._connection.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import math
+import os
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -111,7 +114,10 @@ def farm(
 
 @app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="Where the files go.")] = Path("reports/export"),
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Where the files go; reports/export of the project by default."),
+    ] = None,
 ) -> None:
     """Write every view of the warehouse as Parquet, with a data dictionary and a citation."""
     from importlib.metadata import version
@@ -119,8 +125,9 @@ def export(
     from ..warehouse.exporting import export as write
 
     project = Project.here()
-    for path in write(project.warehouse, project.root / folder, version("cellfarm")):
-        print(project.relative(path))
+    wanted = folder or project.root / "reports/export"
+    for path in write(project.warehouse, wanted, version("cellfarm")):
+        print(path if folder else project.relative(path))
 
 
 @app.command()
@@ -179,7 +186,8 @@ def recommend(
     device: Annotated[str | None, typer.Option(help="A name in devices/.")] = None,
     variant: Annotated[str | None, typer.Option(help="By default any of them.")] = None,
     processor: Annotated[Processor, typer.Option(help="Where it is to run.")] = Processor.cpu,
-    threads: Annotated[int | None, typer.Option(help="By default the most measured.", min=1)] = None,
+    threads: Annotated[int | None, typer.Option(help="By default the most measured.", min=1,
+                                               max=1024)] = None,
     size_limit: Annotated[float | None, typer.Option(help="Of the artifact, in MB.", min=0)] = None,
     error_limit: Annotated[float | None, typer.Option(help="Of 1 - cosine with FP32.", min=0)] = None,
     flagged: Annotated[bool, typer.Option("--flagged", help="Take flagged cells, too.")] = False,
@@ -193,6 +201,12 @@ def recommend(
 
     if not evaluate and not (model and device):
         raise UserError("recommend needs --model and --device, or --evaluate")
+    if evaluate and any(
+        one is not None for one in (model, device, threads, size_limit, error_limit)
+    ):
+        raise UserError("--evaluate takes --variant, --processor, --flagged and --format only")
+    if not all(math.isfinite(limit or 0) for limit in (size_limit, error_limit)):
+        raise UserError("--size-limit and --error-limit: expected finite numbers")
     question = Question(
         model or "",
         device or "",
@@ -270,6 +284,13 @@ def main() -> None:
     except CellfarmError as error:
         print(f"cellfarm: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"cellfarm: {error.strerror}", file=sys.stderr)
+        os._exit(
+            1
+        )  # not by way of the interpreter's end, which would try to write the rest once more
     except (KeyboardInterrupt, typer.Abort):
         print("cellfarm: interrupted", file=sys.stderr)
         raise SystemExit(130) from None

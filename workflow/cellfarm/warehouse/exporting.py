@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,30 +18,50 @@ from .querying import connect
 DICTIONARY = Path(__file__).with_name("dictionary.yaml")
 VIEWS = ("cells", "history", "samples", "launches", "cold_starts", "operators", "conditions",
          "ratios", "devices", "models")  # fmt: skip
+TEXTS = ("dictionary.json", "DICTIONARY.md", "CITATION.txt")
 
 
 def export(warehouse: Path, folder: Path, version: str) -> list[Path]:
     """Write every view as Parquet, with `dictionary.json`, `DICTIONARY.md` and `CITATION.txt`.
 
+    An export that is there is replaced, as a whole once all is written.
+
     Raises:
-        UserError: no warehouse, or a folder that cannot be written.
+        UserError: no warehouse, or a folder that cannot be written or holds anything else.
     """
     try:
         with connect(warehouse) as connection:
             folder.mkdir(parents=True, exist_ok=True)
-            written = [_write_view(connection, view, folder) for view in VIEWS]
-            described = dictionary(connection)
-            digests = {path.name: file_digest(path) for path in written}
-            texts = {
-                "dictionary.json": json.dumps(described, indent=1, ensure_ascii=False) + "\n",
-                "DICTIONARY.md": as_markdown(described),
-                "CITATION.txt": citation(connection, version, digests),
-            }
-        for name, text in texts.items():
-            (folder / name).write_text(text, encoding="utf-8")
-            written.append(folder / name)
+            _check_own(folder)
+            with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
+                written = _write(connection, Path(scratch), version)
+                return [path.replace(folder / path.name) for path in written]
     except (OSError, duckdb.Error) as error:
         raise UserError(f"{folder} cannot be written: {error}") from error
+
+
+def _check_own(folder: Path) -> None:
+    """Raise UserError where something lies in a folder that no export has put there."""
+    own = {*(f"{view}.parquet" for view in VIEWS), *TEXTS}
+    other = next((path.name for path in sorted(folder.iterdir()) if path.name not in own), None)
+    if other is not None:
+        raise UserError(
+            f"{folder} holds something else ('{other}'): name a folder for the export alone"
+        )
+
+
+def _write(connection: duckdb.DuckDBPyConnection, folder: Path, version: str) -> list[Path]:
+    written = [_write_view(connection, view, folder) for view in VIEWS]
+    described = dictionary(connection)
+    digests = {path.name: file_digest(path) for path in written}
+    texts = (
+        json.dumps(described, indent=1, ensure_ascii=False) + "\n",
+        as_markdown(described),
+        citation(connection, version, digests),
+    )
+    for name, text in zip(TEXTS, texts, strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
+        written.append(folder / name)
     return written
 
 

@@ -26,7 +26,7 @@ def connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
     """A read-only connection.
 
     Raises:
-        UserError: there is no warehouse, it is being written, or another version made it.
+        UserError: there is no warehouse, it is being written, another version made it, or it is none.
     """
     if not warehouse.is_file():
         raise UserError(f"{warehouse}: no warehouse yet; run `make` (or `snakemake`) first")
@@ -36,7 +36,14 @@ def connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
         raise UserError(
             f"{warehouse} cannot be opened: {error} (if it is damaged: cellfarm rebuild)"
         ) from error
-    if schema_version(connection) not in (None, current_schema()):
+    version = schema_version(connection)
+    if version is None:
+        connection.close()
+        raise UserError(
+            f"{warehouse} is no warehouse of cellfarm's, or an unfinished one; `cellfarm rebuild` makes "
+            "the project's anew from the results"
+        )
+    if version != current_schema():
         connection.close()
         raise UserError(
             f"{warehouse} was made by another version of cellfarm; `cellfarm rebuild` makes it anew"
@@ -54,7 +61,7 @@ def schema_version(connection: duckdb.DuckDBPyConnection) -> str | None:
     """The digest of the schema that a warehouse was made with; None if it does not tell."""
     try:
         rows = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchall()
-    except duckdb.CatalogException:
+    except duckdb.Error:  # no table of this name, or another one
         return None
     return str(rows[0][0]) if rows else None
 
@@ -99,14 +106,18 @@ def _csv(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_plain(value) for value in row] for row in rows)
+    writer.writerows([_flat(value) for value in row] for row in rows)
     return buffer.getvalue()
 
 
 def _json(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
+    twice = next((name for name in columns if columns.count(name) > 1), None)
+    if twice is not None:
+        raise UserError(
+            f"two columns are called '{twice}', which JSON cannot tell apart: name one with AS"
+        )
     records = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
-    # `default`: what stands inside lists and structs has not been made plain.
-    return json.dumps(records, indent=1, ensure_ascii=False, default=_plain) + "\n"
+    return json.dumps(records, indent=1, ensure_ascii=False) + "\n"
 
 
 def _table(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
@@ -125,9 +136,19 @@ def _plain(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
         return None  # JSON has no NaN
-    if value is None or isinstance(value, bool | int | float | str | list | dict):
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {str(name): _plain(one) for name, one in value.items()}
+    if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
+
+
+def _flat(value: Any) -> Any:
+    """For a field of a CSV: a list or a struct as JSON."""
+    plain = _plain(value)
+    return json.dumps(plain, ensure_ascii=False) if isinstance(plain, list | dict) else plain
 
 
 def _shown(value: Any) -> str:
