@@ -113,6 +113,10 @@ def test_one_launch_tells_nothing():
 def test_a_result_is_not_compared_with_itself():
     found = verdict(side("a", cell("1")), side("a", cell("1")))
     assert found.reason == "the same result on both sides"
+    copy = verdict(side("a", cell("1")), side("b", cell("1"), warehouse=THERE))
+    assert copy.reason == "the same result on both sides"
+    later = cell("1", measured_at=WHEN + datetime.timedelta(days=1))
+    assert verdict(side("a", cell("1")), side("b", later, warehouse=THERE)).reason is None
 
 
 def test_several_versions_on_a_side_are_cells_of_their_own():

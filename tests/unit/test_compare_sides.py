@@ -105,6 +105,11 @@ def test_another_database_is_no_warehouse(tmp_path):
         open_side(Project(tmp_path), str(path))
 
 
+def test_a_warehouse_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match=r"gone\.duckdb: there is no such file"):
+        open_side(Project(tmp_path), "gone.duckdb")
+
+
 def test_names_are_not_cut_in_a_pipe(measured, capsys):
     version = "1.0.20261020." + "7" * 80
     measured.edit(0, lambda document: document["cell"].update(library_version=version))

@@ -90,6 +90,11 @@ def _print_table(found: Comparison) -> None:
             f"[{colour}]{escape(verdict)}[/]" if colour else escape(verdict),
         )
     console.print(table)
+    if any(one.is_paired is False for one in found.verdicts):
+        console.print(
+            "⇄ not measured together: the ratio goes through the calibration load, which the times in ms "
+            "do not; so it can say another thing than they do"
+        )
     for side, rows in ((found.first, found.only_first), (found.second, found.only_second)):
         if rows:
             console.print(escape(f"Only in {side}: {len(rows)} cells."))

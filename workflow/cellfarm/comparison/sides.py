@@ -56,6 +56,8 @@ def open_side(project: Project, name: str) -> Side:
     """
     path = Path(name)
     if path.suffix == ".duckdb":
+        if not path.is_file():
+            raise UserError(f"{name}: there is no such file")
         return _read(name, path, "SELECT {columns} FROM cells", [])
     if path.suffix in (".yaml", ".yml"):
         plan = make_plan(project, load_file(project, path))

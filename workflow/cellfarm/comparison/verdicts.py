@@ -125,7 +125,9 @@ def _judge(
 ) -> Verdict:
     reason = _obstacle(one, flagged, first.name) or _obstacle(two, flagged, second.name)
     same_store = first.warehouse == second.warehouse
-    if same_store and one["key"] == two["key"]:
+    # A copy of a warehouse holds the same results; another measurement of the same cell is of another time.
+    same_time = same_store or one["measured_at"] == two["measured_at"]
+    if same_time and one["key"] == two["key"]:
         reason = reason or "the same result on both sides"
     reason = reason or _changed(one, two)
     ratio, paired = Ratio(None, None, None, 0), None
