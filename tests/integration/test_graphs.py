@@ -70,6 +70,41 @@ def test_sizes_left_free_are_said(tmp_path):
         Graphs(HERE).of_file(tmp_path / "empty.onnx")
 
 
+#: Of each: 30 functions, each of which calls the next twice; one that calls itself; sizes below 0, too large.
+HOSTILE = """
+import onnx
+from onnx import TensorProto, helper
+opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
+def function(name, callee):
+    nodes = [helper.make_node(callee, [one], [two], domain="own") for one, two in ("ab", "bc")]
+    return helper.make_function("own", name, ["a"], ["c"], nodes, opsets)
+def save(file, functions, op="Relu", domain="", sizes=(1, 4), weights=()):
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name in "xy")
+    node = helper.make_node(op, ["x"], ["y"], domain=domain)
+    graph = helper.make_graph([node], "g", [x], [y], weights)
+    onnx.save(helper.make_model(graph, opset_imports=opsets, functions=functions), sys.argv[1] + file)
+last = helper.make_function("own", "f30", ["a"], ["c"], [helper.make_node("Relu", ["a"], ["c"])], opsets)
+chain = [function(f"f{n}", f"f{n + 1}") for n in range(30)]
+save("/bomb.onnx", [*chain, last], "f0", "own")
+save("/loop.onnx", [function("f0", "f0")], "f0", "own")
+save("/huge.onnx", [], sizes=[1] + [2**40] * 30)
+save("/below.onnx", [], weights=[TensorProto(name="w", data_type=1, dims=[-8, 2])])
+"""
+
+
+def test_hostile_files_are_refused(tmp_path):
+    done = python("models", HOSTILE, str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, reason in (
+        ("bomb", "its functions unfold to more than 1,000,000 operators"),
+        ("loop", "its function 'f0' calls itself"),
+        ("huge", "its sizes are those of no model"),
+        ("below", "weights have a size below 0"),
+    ):
+        with pytest.raises(UserError, match=rf"{name}\.onnx: {reason}"):
+            Graphs(HERE).of_file(tmp_path / f"{name}.onnx")
+
+
 def test_an_export_is_described_once(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
     (tmp_path / "envs").symlink_to(HERE.locks)

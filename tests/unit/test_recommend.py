@@ -204,6 +204,11 @@ def test_limits_of_a_prediction():
     )
 
 
+def test_threads_that_were_not_measured_are_said_to_be_extrapolated():
+    assert "extrapolated" not in " ".join(ask(cells(TRAINED)).notes)
+    assert "extrapolated: threads measured are 1, not 3" in ask(cells(TRAINED), threads=3).notes
+
+
 def test_too_few_models_give_the_overall_best_and_say_so():
     answer = ask(cells(("deep0", "deep1", "wide0", "wide1")), graph_of=never)
     assert (answer.source, answer.regret) == (OVERALL, None)
@@ -302,8 +307,16 @@ def test_the_evaluation(project, capsys, monkeypatch):
     assert [one["strategy"] for one in found["model"]][-1] == "oracle"
     assert found["model"][0]["left_out"] == 8 and found["device"][0]["mean"] is None
     command.print_evaluation(project, asked, "table")
-    text = capsys.readouterr().out
+    text, told = capsys.readouterr()
+    assert told == ""
     assert "8 models" in text and "Leave one device out: not available, 1 device" in text
+    found = Graphs.of_models(Graphs(project), [f"model{number}" for number in range(8)])
+    monkeypatch.setattr(
+        Graphs, "of_models", lambda _, models: dict(zip(models[1:], found.values(), strict=False))
+    )
+    command.print_evaluation(project, asked, "table")
+    text, told = capsys.readouterr()
+    assert "7 models" in text and "left out, as their graphs are not known: " in told
     monkeypatch.setattr(Graphs, "of_models", lambda *_: {})
     with pytest.raises(UserError, match="too few data"):
         command.print_evaluation(project, asked, "table")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -68,6 +69,13 @@ def print_evaluation(project: Project, question: Question, form: str) -> None:
     examples = examples_of(results, known, graphs)
     if len(graphs) < LEAST_MODELS:
         raise UserError(too_few(known, len(graphs)))
+    left_out = sorted({one.ranking.model for one in known} - set(graphs))
+    if left_out:
+        print(
+            f"cellfarm: left out, as their graphs are not known: {', '.join(left_out)}; this exports them: "
+            f"snakemake converted --config models={','.join(left_out)} libraries=onnxruntime",
+            file=sys.stderr,
+        )
     axes: tuple[Axis, ...] = ("model", "device")
     scores = {axis: evaluate(examples, axis) for axis in axes}
     if form == "json":
@@ -110,7 +118,10 @@ def _model(
             raise UserError(f"--model: there is no file {path}")
         recipe = _recipe_of(project, path)
         if recipe is None:
-            return given, lambda: graphs.of_file(path)
+            graph = graphs.of_file(
+                path
+            )  # at once: it was never measured, and may be no model at all
+            return given, lambda: graph
         given = recipe
     known = sorted({*results.models, *(file.stem for file in project.models.glob("*.yaml"))})
     if given not in known:

@@ -22,6 +22,9 @@ CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 
 PRODUCTS = {"MatMul": 1, "Gemm": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
 #: Weights of more elements than this are dropped before shapes are inferred, which needs none of them.
 _SHAPE_ELEMENTS = 1024
+#: Operators that functions may unfold to, and elements or multiply-adds: far more than any model has.
+_UNFOLDED = 1_000_000
+_MOST = 2**63
 
 Shape = tuple[int, ...]
 
@@ -74,7 +77,7 @@ def _convolution(node: Node, filters: Shape) -> str:
 
 
 def _known(node: Node, shape: Shape | None) -> Shape:
-    if shape is None:
+    if not shape:  # a scalar is no factor
         raise Undescribable(f"the file does not tell the sizes of an operator of type {node.op}")
     return shape
 
@@ -107,6 +110,8 @@ def describe(file: Path) -> dict[str, Any]:
             macs[found[0]] += found[1]
     if not nodes:
         raise Undescribable("it holds no operators")
+    if max(parameters, activations, *macs.values(), 0) > _MOST:
+        raise Undescribable("its sizes are those of no model: more than 2^63")
     return {
         "parameters": parameters,
         "nodes": nodes,
@@ -121,7 +126,10 @@ def _load(file: Path) -> Any:
     from onnx import inliner, shape_inference
 
     model = onnx.load(file, load_external_data=False)
+    if any(size < 0 for tensor in model.graph.initializer for size in tensor.dims):
+        raise Undescribable("weights have a size below 0")
     if model.functions:
+        _check_functions(model)
         model = inliner.inline_local_functions(model)
     for tensor in model.graph.initializer:
         if prod(tensor.dims) > _SHAPE_ELEMENTS:
@@ -132,6 +140,32 @@ def _load(file: Path) -> Any:
     if any(was_free):
         del model.graph.value_info[:]  # they name the sizes that were free
     return shape_inference.infer_shapes(model, data_prop=True)
+
+
+def _check_functions(model: Any) -> None:
+    """Raise Undescribable where functions call themselves, or unfold to more operators than a model has."""
+    bodies = {(one.domain, one.name): one.node for one in model.functions}
+    unfolded: dict[tuple[str, str], int] = {}
+    open_calls: set[tuple[str, str]] = set()
+
+    def size(nodes: Any) -> int:
+        total = 0
+        for node in nodes:
+            name = node.domain, node.op_type
+            if name not in bodies:
+                total += 1
+                continue
+            if name in open_calls:
+                raise Undescribable(f"its function {node.op_type!r} calls itself")
+            if name not in unfolded:
+                open_calls.add(name)
+                unfolded[name] = size(bodies[name])
+                open_calls.remove(name)
+            total += unfolded[name]
+        return total
+
+    if size(model.graph.node) > _UNFOLDED:
+        raise Undescribable(f"its functions unfold to more than {_UNFOLDED:,} operators")
 
 
 def _settle(value: Any) -> bool:

@@ -156,6 +156,11 @@ def _scored(
         notes.append(
             f"{flagged} results of it on {question.device} are flagged: --flagged takes them"
         )
+    measured = sorted({one.ranking.threads for one in known})
+    if threads not in measured:
+        notes.append(
+            f"extrapolated: threads measured are {', '.join(map(str, measured))}, not {threads}"
+        )
     choices = _choices(rows, question, scores, known)
     if not choices:
         raise UserError(f"{question.model}: nothing that runs it is within the limits")
