@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import duckdb
 import pytest
 from cellfarm.report import write_report
 
@@ -166,6 +167,26 @@ def test_a_cell_has_its_page_by_keyboard_and_leads_back(opened):
     assert _shown(opened) == "20 of 60 cells"
     after = opened.execute_script("return scrollY")
     assert before > 1000 and abs(after - before) < 400, "charts that are drawn late move a little"
+
+
+def test_what_measures_a_cell_again_is_told_where_there_is_a_way(browser, page):
+    with duckdb.connect(str(page.parent.parent / "w.duckdb"), read_only=True) as connection:
+        for where, told in (
+            ("status = 'ok' AND len(flags) = 0", None),
+            ("status = 'ok' AND list_contains(flags, 'noisy')", "--flagged"),
+            ("status = 'failed'", "--status failed"),
+        ):
+            found = connection.execute(
+                f"SELECT key, library || '@' || library_version FROM cells WHERE {where} LIMIT 1"
+            ).fetchone()
+            assert found, where
+            browser.get("about:blank")  # else the address alone changes, and the last cell is read
+            chromium.open_page(browser, page, f"#cell/{found[0]}")
+            until(browser, lambda d: d.find_elements(By.CSS_SELECTOR, "#cell pre"))
+            texts = [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#cell pre")]
+            again = [text for text in texts if text.startswith("cellfarm retry")]
+            assert len(again) == (told is not None), (where, texts)
+            assert all(found[1] in text and text.endswith(told) for text in again)
 
 
 def test_a_rival_is_one_click_away(opened):

@@ -78,11 +78,13 @@ window.cellfarm.then((shared) => {
     const version = cell.library_version ? `@${cell.library_version}` : "";
     const wanted = [`models=[${cell.model}]`, `libraries=[${cell.library}${version}]`, `devices=[${cell.device}]`,
       `variants=[${cell.variant}]`, `processors=[${cell.processor}]`, `threads=[${cell.threads}]`, `protocol=${cell.protocol}`];
-    const retry = ["cellfarm", "retry", "--model", cell.model, "--library", cell.library, "--device", cell.device, "--status", cell.status];
+    // `retry` takes no result that is right and ranks.
+    const which = cell.status !== "ok" ? ["--status", cell.status] : cell.flags.length && !(cell.ranks_unasked ?? cell.ranks) ? ["--flagged"] : null;
+    const retry = ["cellfarm", "retry", "--model", cell.model, "--library", `${cell.library}${version}`, "--device", cell.device, ...(which ?? [])];
     return section("Command", note("Measures this cell alone, where it has no result yet:"),
       el("pre", {}, ["snakemake", "--config", ...wanted].map(quoted).join(" ")),
-      note("Sets aside what is there of this model, library, device and status, so that it is measured again:"),
-      el("pre", {}, retry.map(quoted).join(" ")));
+      ...(which ? [note(`Sets aside ${which[0] === "--flagged" ? "flagged results" : "results of this status"} of this model, library and device, so that they are measured again (--configfile names the config, where it is not config/config.yaml):`),
+        el("pre", {}, retry.map(quoted).join(" "))] : []));
   };
 
   const log = (cell) => {
