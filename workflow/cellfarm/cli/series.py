@@ -44,7 +44,8 @@ def print_series(
             console.print(_table(table["heading"], table["columns"], table["rows"]))
     steps = [step for one in found for step in one.steps]
     versions_measured = sum(len(one.points) for one in found)
-    console.print(f"{len(found)} series of {versions_measured} versions, {len(steps)} steps")
+    number = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
+    console.print(f"{len(found)} series of {versions_measured} versions, {number}")
     open_steps = [(one, step) for one in found for step in one.steps if step.rerun is Rerun.OPEN]
     if open_steps:
         console.print("To confirm a step, measure both versions again in one experiment:")

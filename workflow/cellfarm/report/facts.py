@@ -21,12 +21,16 @@ def statuses(cells: Sequence[Cell]) -> list[tuple[str, int]]:
 
 
 def libraries(arrangement: Arrangement) -> list[tuple[str, list[str]]]:
-    """(label, its versions)."""
+    """(label, the versions that it does not name)."""
     versions: dict[str, set[str]] = {label: set() for label in arrangement.labels}
     for cell in arrangement.cells:
         if cell["library_version"]:
             versions[cell["label"]].add(cell["library_version"])
-    return [(label, sorted(found)) for label, found in versions.items()]
+    # Where several versions were measured a label ends with its own.
+    return [
+        (label, sorted(version for version in found if not label.endswith(f" {version}")))
+        for label, found in versions.items()
+    ]
 
 
 def devices(measured: Measurements) -> list[tuple[str, bool, list[tuple[str, str]]]]:

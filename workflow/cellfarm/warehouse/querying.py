@@ -84,7 +84,7 @@ def query(warehouse: Path, sql: str, form: str, output: Path | None) -> str | No
         try:
             relation = connection.sql(sql)
             if relation is None:
-                return ""
+                raise UserError("the query has no rows: expected a SELECT")
             if form == "parquet":
                 relation.write_parquet(str(output))
                 return None
