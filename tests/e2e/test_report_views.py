@@ -109,10 +109,18 @@ def test_what_no_cell_has_cannot_be_chosen(opened):
     assert [one.text for one in models if one.is_enabled()] == ["every model", "resnet50"]
 
 
-def test_an_address_that_means_nothing_shows_everything(browser, opened, page):
-    for address in ("#model/none?device=nowhere", "#cell/none", "#device/%E0%A4%A", "#winners"):
+def test_an_address_that_means_nothing_shows_everything_and_says_so(browser, opened, page):
+    for address, missed in (
+        ("#model/none?device=nowhere", "; not in this report: device nowhere, model none"),
+        ("#cell/none", "; not in this report: cell none"), ("#device/%E0%A4%A", ""), ("#winners", ""),
+    ):  # fmt: skip
+        browser.get("about:blank")
         _open(browser, page, address)
-        assert _shown(opened) == "60 of 60 cells", address
+        assert _shown(opened) == f"60 of 60 cells{missed}", address
+    _open(browser, page, "#?library=none")
+    until(browser, lambda d: _shown(d) == "60 of 60 cells; not in this report: library none")
+    opened.find_element(By.ID, "library").send_keys("mnn")
+    until(opened, lambda d: _shown(d) == "12 of 60 cells")
 
 
 def test_a_model_has_its_page(opened):

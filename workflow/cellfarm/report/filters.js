@@ -27,6 +27,7 @@ window.cellfarm.then((shared) => {
       found.every((word) => haystacks.get(cell).includes(word) || isKey(word, cell.key)));
   };
 
+  let strange = []; // what the address asks for and this report does not have
   // An address without a filter is one of a section: null.
   const read = (hash) => {
     const found = /^#?(?:(cell|model|device)\/([^?]*))?(?:\?(.*))?$/.exec(hash);
@@ -36,6 +37,7 @@ window.cellfarm.then((shared) => {
       if (found[1]) asked[found[1]] = decodeURIComponent(found[2]);
     } catch { /* a broken % in the address */ }
     const known = ([name, value]) => name === "words" || values[name]?.has(value) || (name === "cell" && byKey.has(value));
+    strange = Object.entries(asked).filter((one) => !known(one)).map((one) => one.join(" "));
     return Object.fromEntries(Object.entries(asked).filter(known));
   };
   const address = (wanted) => {
@@ -59,21 +61,22 @@ window.cellfarm.then((shared) => {
   const tell = () => {
     const view = { chosen, found: matching(), cell: byKey.get(chosen.cell) ?? null };
     const [some, all] = [view.found.length, cells.length].map((count) => count.toLocaleString("en"));
-    document.getElementById("shown").textContent = `${some} of ${all} cells`;
+    const missed = strange.length ? `; not in this report: ${strange.join(", ")}` : "";
+    document.getElementById("shown").textContent = `${some} of ${all} cells${missed}`;
     offer();
     listeners.forEach((listener) => listener(view));
   };
 
   let written; // a page of many letters typed writes one address
   const change = (wanted) => {
-    chosen = wanted;
+    [chosen, strange] = [wanted, []];
     tell();
     clearTimeout(written);
     written = setTimeout(() => { if (address(chosen) !== (location.hash || "#?")) location.replace(address(chosen)); }, 250);
   };
   const follow = () => {
     const asked = read(location.hash);
-    if (asked === null || address(asked) === address(chosen)) return;
+    if (asked === null || (address(asked) === address(chosen) && !strange.length)) return;
     clearTimeout(written);
     chosen = asked;
     tell();
