@@ -9,7 +9,7 @@ import cellfarm
 import duckdb
 import pytest
 from cellfarm.errors import UserError
-from cellfarm.warehouse.exporting import VIEWS, export
+from cellfarm.warehouse.exporting import VIEWS, export, write_views
 
 from tests.support import synthetic_warehouse
 
@@ -70,6 +70,14 @@ def test_what_lies_in_the_folder_stays(warehouse, tmp_path):
     with pytest.raises(UserError, match=r"holds something else \('mine.txt'\)"):
         export(warehouse, tmp_path, "9.9")
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_the_report_s_own_folder_may_hold_more_and_a_killed_export_stops_none(warehouse, tmp_path):
+    (tmp_path / ".export-killed").mkdir()
+    assert len(export(warehouse, tmp_path, "9.9")) == len(VIEWS) + 3
+    (tmp_path / "mine.txt").write_text("kept")
+    assert len(write_views(warehouse, tmp_path, "9.9")) == len(VIEWS) + 3
+    assert (tmp_path / "mine.txt").read_text() == "kept"
 
 
 def test_an_export_that_fails_leaves_the_last_one(warehouse, tmp_path, monkeypatch):

@@ -73,7 +73,7 @@ class Warehouse:
         Raises:
             UserError: it is no query of this warehouse, or pandas, polars or pyarrow is not installed.
         """
-        if frame not in list(_METHODS):
+        if frame not in list(_METHODS):  # of anything: what has no hash would end a look-up
             raise UserError(f"frame: expected {', '.join(_METHODS)}; found '{frame}'")
         try:
             relation = self._connection.sql(query)

@@ -288,9 +288,8 @@ def main() -> None:
         if error.errno != errno.ENOSPC:
             raise
         print(f"cellfarm: {error.strerror}", file=sys.stderr)
-        os._exit(
-            1
-        )  # not by way of the interpreter's end, which would try to write the rest once more
+        # Not by way of the interpreter's end, which would try to write the rest once more.
+        os._exit(1)
     except (KeyboardInterrupt, typer.Abort):
         print("cellfarm: interrupted", file=sys.stderr)
         raise SystemExit(130) from None

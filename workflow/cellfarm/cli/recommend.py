@@ -17,7 +17,7 @@ from ..errors import UserError
 from ..project import Project
 from ..selection.comparisons import Results, read_results
 from ..selection.evaluation import Axis, Score, evaluate
-from ..selection.graphs import Graphs
+from ..selection.graphs import Graphs, how_to_export
 from ..selection.material import LEAST_MODELS, Graph, compared, examples_of, nothing_ranks, too_few
 from ..selection.questions import Choice, Question, Recommendation
 from ..selection.recommending import recommend
@@ -72,8 +72,8 @@ def print_evaluation(project: Project, question: Question, form: str) -> None:
     left_out = sorted({one.ranking.model for one in known} - set(graphs))
     if left_out:
         print(
-            f"cellfarm: left out, as their graphs are not known: {', '.join(left_out)}; this exports them: "
-            f"snakemake converted --config models={','.join(left_out)} libraries=onnxruntime",
+            f"cellfarm: left out, as their graphs are not known: {', '.join(left_out)}; "
+            f"{how_to_export(left_out)}",
             file=sys.stderr,
         )
     axes: tuple[Axis, ...] = ("model", "device")
@@ -118,9 +118,8 @@ def _model(
             raise UserError(f"--model: there is no file {path}")
         recipe = _recipe_of(project, path)
         if recipe is None:
-            graph = graphs.of_file(
-                path
-            )  # at once: it was never measured, and may be no model at all
+            # At once: it was never measured, and may be no model at all.
+            graph = graphs.of_file(path)
             return given, lambda: graph
         given = recipe
     known = sorted({*results.models, *(file.stem for file in project.models.glob("*.yaml"))})

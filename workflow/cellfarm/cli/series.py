@@ -30,6 +30,7 @@ def print_series(
         UserError: there is no warehouse, or no such series.
     """
     from ..report import versions  # its charts take a second to import
+    from ..report.wording import count
 
     with connect(project.warehouse) as connection:
         everything = all_series(history(connection), released(), flagged)
@@ -44,8 +45,9 @@ def print_series(
             console.print(_table(table["heading"], table["columns"], table["rows"]))
     steps = [step for one in found for step in one.steps]
     versions_measured = sum(len(one.points) for one in found)
-    number = f"{len(steps)} step{'' if len(steps) == 1 else 's'}"
-    console.print(f"{len(found)} series of {versions_measured} versions, {number}")
+    console.print(
+        f"{len(found)} series of {versions_measured} versions, {count(len(steps), 'step')}"
+    )
     open_steps = [(one, step) for one in found for step in one.steps if step.rerun is Rerun.OPEN]
     if open_steps:
         console.print("To confirm a step, measure both versions again in one experiment:")

@@ -51,11 +51,8 @@ def print_summary(project: Project, flagged: bool = False) -> None:
     Raises:
         UserError: there is no warehouse yet, or it is being written.
     """
-    from ..warehouse import (
-        connect,
-        reading,
-        records,
-    )  # DuckDB is not for the start of every snakemake
+    # DuckDB is not for the start of every snakemake.
+    from ..warehouse import connect, reading, records
 
     with connect(project.warehouse) as connection:
         rows = records(connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL"))

@@ -79,7 +79,7 @@ window.cellfarm.then((shared) => {
     const wanted = [`models=[${cell.model}]`, `libraries=[${cell.library}${version}]`, `devices=[${cell.device}]`,
       `variants=[${cell.variant}]`, `processors=[${cell.processor}]`, `threads=[${cell.threads}]`, `protocol=${cell.protocol}`];
     // `retry` takes no result that is right and ranks.
-    const which = cell.status !== "ok" ? ["--status", cell.status] : cell.flags.length && !(cell.ranks_unasked ?? cell.ranks) ? ["--flagged"] : null;
+    const which = cell.status !== "ok" ? ["--status", cell.status] : cell.flags.length && !cell.ranks_unasked ? ["--flagged"] : null;
     const retry = ["cellfarm", "retry", "--model", cell.model, "--library", `${cell.library}${version}`, "--device", cell.device, ...(which ?? [])];
     return section("Command", note("Measures this cell alone, where it has no result yet:"),
       el("pre", {}, ["snakemake", "--config", ...wanted].map(quoted).join(" ")),

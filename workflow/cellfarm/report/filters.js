@@ -75,8 +75,9 @@ window.cellfarm.then((shared) => {
     written = setTimeout(() => { if (address(chosen) !== (location.hash || "#?")) location.replace(address(chosen)); }, 250);
   };
   const follow = () => {
+    const before = strange.join();
     const asked = read(location.hash);
-    if (asked === null || (address(asked) === address(chosen) && !strange.length)) return;
+    if (asked === null || (address(asked) === address(chosen) && strange.join() === before)) return;
     clearTimeout(written);
     chosen = asked;
     tell();

@@ -26,7 +26,7 @@ from cellfarm.report.palette import PHASE_COLOURS, library_colours, operator_col
 from cellfarm.report.panels import CHART_VALUES, Arrangement, arrange
 from cellfarm.report.subjects import subjects
 from cellfarm.report.wording import count
-from cellfarm.warehouse.exporting import VIEWS, export
+from cellfarm.warehouse.exporting import VIEWS, write_views
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
@@ -91,7 +91,7 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
     with ThreadPoolExecutor() as pool:  # three that leave Python alone meanwhile
         script = pool.submit(drawing_script, figures.vega_lite_version())
         measured = data.read(warehouse)
-        exported = pool.submit(export, warehouse, out_dir / "data", version("cellfarm"))
+        exported = pool.submit(write_views, warehouse, out_dir / "data", version("cellfarm"))
         rankings = rank(measured.cells, measured.ratios)
         flagged = rank(measured.cells, measured.ratios, flagged=True)
         arrangement = arrange(measured.cells, rankings, flagged)

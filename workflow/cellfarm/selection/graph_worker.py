@@ -110,7 +110,7 @@ def describe(file: Path) -> dict[str, Any]:
             macs[found[0]] += found[1]
     if not nodes:
         raise Undescribable("it holds no operators")
-    if max(parameters, activations, *macs.values(), 0) > _MOST:
+    if max(parameters, activations, *macs.values()) > _MOST:
         raise Undescribable("its sizes are those of no model: more than 2^63")
     return {
         "parameters": parameters,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,14 @@ from ..project import PACKAGE, Project
 from .material import Graph
 
 WORKER = PACKAGE / "selection" / "graph_worker.py"
+
+
+def how_to_export(models: Sequence[str]) -> str:
+    """The command after which the graphs of models are known."""
+    return (
+        "this does it, and measures nothing: "
+        f"snakemake converted --config models={','.join(models)} libraries=onnxruntime"
+    )
 
 
 class Graphs:
@@ -67,10 +75,7 @@ class Graphs:
         """A model's graph, or why it is not known."""
         source = self._newest_export(model)
         if source is None:
-            return (
-                "not exported to ONNX yet; this does it, and measures nothing: "
-                f"snakemake converted --config models={model} libraries=onnxruntime"
-            )
+            return f"not exported to ONNX yet; {how_to_export([model])}"
         content = (jobs.read_record(source) or {})["content"]
         folder = self._project.export_folder(model, "graph", digest([content, code_digest(WORKER)]))
         return self._described(source / jobs.FILES / FILES["onnx"], folder)

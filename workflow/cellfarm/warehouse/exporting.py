@@ -19,35 +19,47 @@ DICTIONARY = Path(__file__).with_name("dictionary.yaml")
 VIEWS = ("cells", "history", "samples", "launches", "cold_starts", "operators", "conditions",
          "ratios", "devices", "models")  # fmt: skip
 TEXTS = ("dictionary.json", "DICTIONARY.md", "CITATION.txt")
+#: What the folder begins with in which an export grows; one that was killed leaves it.
+_SCRATCH = ".export-"
 
 
 def export(warehouse: Path, folder: Path, version: str) -> list[Path]:
-    """Write every view as Parquet, with `dictionary.json`, `DICTIONARY.md` and `CITATION.txt`.
-
-    An export that is there is replaced, as a whole once all is written.
+    """What `write_views` does, into a folder that a person names: nothing else may lie in it.
 
     Raises:
         UserError: no warehouse, or a folder that cannot be written or holds anything else.
     """
-    try:
-        with connect(warehouse) as connection:
-            folder.mkdir(parents=True, exist_ok=True)
-            _check_own(folder)
-            with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as scratch:
-                written = _write(connection, Path(scratch), version)
-                return [path.replace(folder / path.name) for path in written]
-    except (OSError, duckdb.Error) as error:
-        raise UserError(f"{folder} cannot be written: {error}") from error
-
-
-def _check_own(folder: Path) -> None:
-    """Raise UserError where something lies in a folder that no export has put there."""
     own = {*(f"{view}.parquet" for view in VIEWS), *TEXTS}
-    other = next((path.name for path in sorted(folder.iterdir()) if path.name not in own), None)
+    try:
+        lying = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error}") from error
+    other = next(
+        (name for name in lying if name not in own and not name.startswith(_SCRATCH)), None
+    )
     if other is not None:
         raise UserError(
             f"{folder} holds something else ('{other}'): name a folder for the export alone"
         )
+    return write_views(warehouse, folder, version)
+
+
+def write_views(warehouse: Path, folder: Path, version: str) -> list[Path]:
+    """Write every view as Parquet, with `dictionary.json`, `DICTIONARY.md` and `CITATION.txt`.
+
+    An export that is there is replaced once all is written.
+
+    Raises:
+        UserError: no warehouse, or a folder that cannot be written.
+    """
+    try:
+        with connect(warehouse) as connection:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=folder) as scratch:
+                written = _write(connection, Path(scratch), version)
+                return [path.replace(folder / path.name) for path in written]
+    except (OSError, duckdb.Error) as error:
+        raise UserError(f"{folder} cannot be written: {error}") from error
 
 
 def _write(connection: duckdb.DuckDBPyConnection, folder: Path, version: str) -> list[Path]:
