@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
-OPTIONS = $$($(BIN)/python workflow/cellfarm/pip_options.py)
+OPTIONS = $$($(BIN)/python workflow/cellfarm/envs/pip_options.py)
 
 # A user's PYTHONPATH would shadow what the locks pin.
 unexport PYTHONPATH PYTHONHOME

@@ -16,9 +16,9 @@ report: "workflow/report/workflow.rst"
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from cellfarm.errors import CellfarmError
-from cellfarm.pipeline import Pipeline
-from cellfarm.snakemake_run import (
+from cellfarm.base.errors import CellfarmError
+from cellfarm.snakemake.pipeline import Pipeline
+from cellfarm.snakemake.running import (
     asks_for_report,
     fail,
     forget_interrupted,

@@ -14,7 +14,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from cellfarm.configuration import load_file
+from cellfarm.wanted.configuration import load_file
 
 from .figures import Baseline, Figure, Options, keep_raw
 from .lab import LATENCY_ONLY, Measured, open_lab

@@ -15,8 +15,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from cellfarm.configuration import load_file
-from cellfarm.processes import die_with_parent
+from cellfarm.base.processes import die_with_parent
+from cellfarm.wanted.configuration import load_file
 
 from .figures import Baseline, Figure, Options, keep_raw
 from .lab import LATENCY_ONLY, Measured, open_lab

@@ -28,10 +28,10 @@ from statistics import median
 from typing import Any
 
 import adbutils
-from cellfarm.core.digests import file_digest
+from cellfarm.base.digests import file_digest
+from cellfarm.base.errors import CellfarmError
 from cellfarm.devices import Transport, open_device
 from cellfarm.devices.link import ask
-from cellfarm.errors import CellfarmError
 from cellfarm.experiments.deployment import Deployment
 from cellfarm.virtual.starting import virtual_board, virtual_phone
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cellfarm.base.locking import file_lock, machine_lock_path
 from cellfarm.conversion import jobs
 from cellfarm.devices import Transport, open_device
 from cellfarm.experiments.deployment import Deployment, artifact_folder
 from cellfarm.experiments.gates import Gates
 from cellfarm.experiments.launch import Deployed, Setting, cores_of, launch
-from cellfarm.locking import file_lock, machine_lock_path
-from cellfarm.plan import PlannedCell
+from cellfarm.planning.plan import PlannedCell
 
 from .figures import NotMeasurable
 from .lab import DEVICE, Lab

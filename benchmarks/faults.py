@@ -13,10 +13,10 @@ from pathlib import Path
 
 import adbutils
 import psutil
+from cellfarm.base.project import Project
 from cellfarm.devices import open_device
 from cellfarm.devices.link import Channel, Link
 from cellfarm.devices.remote import RemoteTransport
-from cellfarm.project import Project
 from cellfarm.virtual.network import network_for_board
 from cellfarm.virtual.phone import ROOT, WORK_FOLDER
 from cellfarm.virtual.starting import Started, free_port, inflict, virtual_board, virtual_phone

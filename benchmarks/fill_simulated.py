@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cellfarm.configuration import load_file
+from cellfarm.base.files import write_atomically
+from cellfarm.base.project import Project
 from cellfarm.conversion import jobs
-from cellfarm.environments import locate
+from cellfarm.envs.environments import locate
+from cellfarm.envs.targets import target_of
 from cellfarm.experiments.deployment import artifact_folder, run_environment
-from cellfarm.files import write_atomically
-from cellfarm.plan import freeze, make_plan
-from cellfarm.project import Project
-from cellfarm.targets import target_of
+from cellfarm.planning.plan import freeze, make_plan
+from cellfarm.wanted.configuration import load_file
 
 HELD_OUT = 16
 _DONE = {"status": "ok", "reason": None, "seconds": 0.0, "peak_rss_mb": 0.0}

@@ -5,11 +5,11 @@ A script, run with the farm's own copy of the package on the path (see benchmark
 
 from __future__ import annotations
 
-from cellfarm.configuration import load_file
-from cellfarm.core.store import Store
-from cellfarm.pipeline import report_state, warehouse_state, write_state
-from cellfarm.plan import make_plan
-from cellfarm.project import Project
+from cellfarm.base.project import Project
+from cellfarm.planning.plan import make_plan
+from cellfarm.snakemake.pipeline import report_state, warehouse_state, write_state
+from cellfarm.store.results import Store
+from cellfarm.wanted.configuration import load_file
 
 
 def main() -> None:

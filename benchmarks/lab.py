@@ -18,15 +18,15 @@ from typing import Any
 from unittest.mock import patch
 
 import cellfarm.experiments.experiment as experiments
-from cellfarm.configuration import load, load_file, read_protocol
+from cellfarm.base.errors import CellfarmError
+from cellfarm.base.project import Project
 from cellfarm.conversion import jobs
-from cellfarm.core.store import Store
 from cellfarm.devices import Transport, open_device
-from cellfarm.environments import locate
-from cellfarm.errors import CellfarmError
+from cellfarm.envs.environments import locate
 from cellfarm.experiments.deployment import artifact_folder, run_environment
-from cellfarm.plan import Plan, freeze, make_plan
-from cellfarm.project import Project
+from cellfarm.planning.plan import Plan, freeze, make_plan
+from cellfarm.store.results import Store
+from cellfarm.wanted.configuration import load, load_file, read_protocol
 
 from .figures import REPOSITORY, SCRATCH, NotMeasurable, Options
 from .watching import LaunchTimes, WatchingTransport

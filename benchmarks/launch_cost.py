@@ -29,9 +29,10 @@ from statistics import mean, median
 from typing import Any
 
 import numpy as np
-from cellfarm.configuration import read_protocol
-from cellfarm.core.cells import Cell
-from cellfarm.core.digests import digest
+from cellfarm.base.cells import Cell
+from cellfarm.base.digests import digest
+from cellfarm.base.locking import file_lock, machine_lock_path
+from cellfarm.base.project import Project
 from cellfarm.devices import Interpreter, Transport, open_device
 from cellfarm.experiments.experiment import Experiment, Running, _Measuring
 from cellfarm.experiments.journal import Journal
@@ -39,9 +40,8 @@ from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.payload import pack
 from cellfarm.experiments.summary import Terms
-from cellfarm.locking import file_lock, machine_lock_path
-from cellfarm.plan import PlannedCell
-from cellfarm.project import Project
+from cellfarm.planning.plan import PlannedCell
+from cellfarm.wanted.configuration import read_protocol
 
 from .figures import REPOSITORY, Baseline, Figure, NotMeasurable, Options, shown
 from .lab import LATENCY_ONLY

@@ -6,7 +6,7 @@ import json
 import sys
 from pathlib import Path
 
-from cellfarm.core.store import Store
+from cellfarm.store.results import Store
 from cellfarm.warehouse import load
 
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from cellfarm.configuration import read_protocol
+from cellfarm.base.locking import file_lock, machine_lock_path
 from cellfarm.experiments.experiment import Experiment
-from cellfarm.locking import file_lock, machine_lock_path
 from cellfarm.virtual.network import Namespace
 from cellfarm.virtual.starting import virtual_board
+from cellfarm.wanted.configuration import read_protocol
 
 from . import tun_link
 from .comparing import geometric_interval, geometric_mean, percent, percent_interval

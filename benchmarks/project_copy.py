@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cellfarm.configuration import load, load_file
+from cellfarm.base.errors import CellfarmError
+from cellfarm.base.project import Project
 from cellfarm.conversion.jobs import RECORD
-from cellfarm.core.store import Store
-from cellfarm.environments import build, locate
-from cellfarm.errors import CellfarmError
+from cellfarm.envs.environments import build, locate
 from cellfarm.experiments.deployment import artifact_folder, run_environment
-from cellfarm.plan import Plan, freeze, make_plan
-from cellfarm.project import Project
+from cellfarm.planning.plan import Plan, freeze, make_plan
+from cellfarm.store.results import Store
+from cellfarm.wanted.configuration import load, load_file
 
 from .figures import REPOSITORY, SCRATCH, NotMeasurable
 from .processes import VENV_BIN, Ran, run, snakemake_variables

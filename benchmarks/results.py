@@ -8,7 +8,7 @@ from typing import Any
 
 from cellfarm.analysis.ranking import ranks
 from cellfarm.analysis.ratios import Ratio, paired_ratio
-from cellfarm.core.cells import Cell
+from cellfarm.base.cells import Cell
 
 from .figures import NotMeasurable
 

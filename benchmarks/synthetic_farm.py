@@ -78,7 +78,7 @@ class SyntheticFarm:
             "config = yaml.safe_load(open('config/config.yaml'))\n"
             "profile = cProfile.Profile()\n"
             "profile.enable()\n"
-            "from cellfarm.pipeline import Pipeline\n"
+            "from cellfarm.snakemake.pipeline import Pipeline\n"
             "Pipeline(config).targets()\n"
             "profile.disable()\n"
             "pstats.Stats(profile).sort_stats('tottime').print_stats(25)\n"

@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cellfarm.core.cells import Cell
-from cellfarm.core.store import Store, render
+from cellfarm.base.cells import Cell
+from cellfarm.store.results import Store, render
 
 FACTS = {
     "cpu": "made up",

@@ -13,7 +13,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from cellfarm.configuration import load_file
+from cellfarm.wanted.configuration import load_file
 
 from .figures import REPOSITORY, Baseline, Figure, NotMeasurable, Options, keep_raw
 from .lab import open_lab

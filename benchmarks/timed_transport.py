@@ -10,9 +10,9 @@ from typing import Any, cast
 from unittest.mock import patch
 
 import cellfarm.experiments.experiment as experiments
+from cellfarm.base.project import Project
 from cellfarm.devices import Transport, open_device
 from cellfarm.devices.link import Channel, Link
-from cellfarm.project import Project
 
 #: What was done -> seconds.
 Spent = dict[str, float]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cellfarm.environments import library_environment, locate, lock_of
+from cellfarm.envs.environments import library_environment, locate, lock_of
+from cellfarm.envs.locks import PURPOSES
 from cellfarm.libraries import Library, all_libraries
-from cellfarm.locks import PURPOSES
 
 from .lab import Lab
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cellfarm.locking import file_lock
+from cellfarm.base.locking import file_lock
 from hypothesis import settings
 
 from tests.support.farm import Farm

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from cellfarm.locking import file_lock, machine_lock_path
+from cellfarm.base.locking import file_lock, machine_lock_path
 
 from tests.support.farm import ALL, PROTOCOL, Farm, kill_group
 

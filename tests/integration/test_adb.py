@@ -9,10 +9,10 @@ from typing import Any
 import adbutils
 import pytest
 import yaml
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli.devices import add
 from cellfarm.devices import open_device
-from cellfarm.errors import UserError
-from cellfarm.project import Project
 from cellfarm.virtual.starting import virtual_phone
 
 from tests.support.projects import REPOSITORY, make_project

@@ -14,12 +14,12 @@ from typing import Any
 
 import psutil
 import pytest
-from cellfarm.configuration import read_device
+from cellfarm.base.errors import PermanentHostError
+from cellfarm.base.project import Project
 from cellfarm.devices import Transport, open_device
-from cellfarm.errors import PermanentHostError
-from cellfarm.project import Project
 from cellfarm.virtual.network import own_network
 from cellfarm.virtual.starting import virtual_board
+from cellfarm.wanted.configuration import read_device
 
 from tests.support.device_shell import shell
 from tests.support.projects import REPOSITORY

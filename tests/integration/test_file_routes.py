@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm import documents
+from cellfarm.base import documents
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli.models import add_file
 from cellfarm.conversion import jobs
-from cellfarm.core.routes import EDGES, FILES
-from cellfarm.environments import build, library_environment, locate
-from cellfarm.errors import UserError
+from cellfarm.conversion.routes import EDGES, FILES
+from cellfarm.envs.environments import build, library_environment, locate
 from cellfarm.libraries import all_libraries
-from cellfarm.project import Project
 
 from tests.support.models_python import python
 from tests.support.projects import REPOSITORY, make_project

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.conversion import jobs
-from cellfarm.errors import UserError
-from cellfarm.project import Project
 from cellfarm.selection.graphs import Graphs
 
 from tests.support.models_python import HERE, python

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cellfarm.base.project import PACKAGE
 from cellfarm.conversion import jobs
-from cellfarm.environments import clean_variables
-from cellfarm.project import PACKAGE
+from cellfarm.envs.environments import clean_variables
 
 from tests.support.small_model import Subject, environment
 

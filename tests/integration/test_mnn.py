@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.environments import build, locate
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.envs.environments import build, locate
 from cellfarm.experiments.payload import RUNNER
 from cellfarm.libraries import all_libraries
-from cellfarm.project import PACKAGE, Project
 
 MNN = all_libraries()["mnn"]
 SAMPLES = 8

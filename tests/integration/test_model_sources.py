@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
-from cellfarm.project import PACKAGE, Project
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
 
 from tests.support.projects import REPOSITORY
 

@@ -8,10 +8,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from cellfarm.environments import MODELS_ENVIRONMENT, build, library_environment, locate
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, library_environment, locate
 from cellfarm.experiments.payload import RUNNER
 from cellfarm.libraries import all_libraries
-from cellfarm.project import PACKAGE, Project
 
 NCNN = all_libraries()["ncnn"]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli.models import add_file
-from cellfarm.contents import named_files
 from cellfarm.conversion import jobs
-from cellfarm.environments import locate
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.envs.environments import locate
+from cellfarm.wanted.contents import named_files
 
 from tests.support import models_python
 from tests.support.projects import REPOSITORY, make_project

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cellfarm.base.cells import Cell
+from cellfarm.base.project import Project
 from cellfarm.conversion import jobs
-from cellfarm.core.cells import Cell
 from cellfarm.devices.local import LocalTransport
-from cellfarm.environments import Environment, build, locate
+from cellfarm.envs.environments import Environment, build, locate
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.operators import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
-from cellfarm.project import Project
 
 from tests.support.protocols import SMALLEST
 

@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cellfarm.base.project import Project
 from cellfarm.conversion import jobs
-from cellfarm.environments import Environment, build, locate
+from cellfarm.envs.environments import Environment, build, locate
 from cellfarm.libraries import all_libraries
-from cellfarm.project import Project
 
 from tests.support.projects import REPOSITORY
 

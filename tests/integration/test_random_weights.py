@@ -6,8 +6,8 @@ import json
 import subprocess
 
 import pytest
-from cellfarm.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
-from cellfarm.project import PACKAGE, Project
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
 
 from tests.support.projects import REPOSITORY
 

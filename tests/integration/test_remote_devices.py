@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 import adbutils
 import pytest
+from cellfarm.base.errors import TransientDeviceError
+from cellfarm.base.project import Project
 from cellfarm.devices import Transport, open_device
-from cellfarm.environments import library_environment, locate
-from cellfarm.errors import TransientDeviceError
-from cellfarm.project import Project
-from cellfarm.targets import target_of
+from cellfarm.envs.environments import library_environment, locate
+from cellfarm.envs.targets import target_of
 from cellfarm.virtual.starting import Started, virtual_board, virtual_phone
 
 from tests.support.device_shell import shell
@@ -138,7 +138,7 @@ def test_files_are_put_there_by_a_shell(bare, started, tmp_path):
 def test_a_library_runs_there(transport):
     facts = transport.facts()
     name = library_environment("ncnn", "1.0.20261020", "run", str(target_of(facts)))
-    from cellfarm.environments import build
+    from cellfarm.envs.environments import build
 
     environment = locate(HERE, name)
     assert build(environment)["status"] == "ok"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cellfarm.base.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.base.project import Project
 from cellfarm.devices import open_device
 from cellfarm.devices.ssh import SshLink
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
-from cellfarm.project import Project
 from cellfarm.virtual.starting import virtual_board
 
 pytestmark = pytest.mark.skipif(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from cellfarm.base.errors import TransientDeviceError, UserError
+from cellfarm.base.project import Project
 from cellfarm.devices import open_device
-from cellfarm.errors import TransientDeviceError, UserError
 from cellfarm.experiments.patience import Patience
-from cellfarm.project import Project
 from cellfarm.virtual.starting import inflict, virtual_board
 
 pytestmark = pytest.mark.skipif(

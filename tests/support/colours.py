@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from cellfarm.environments import build, locate
-from cellfarm.project import Project
+from cellfarm.base.project import Project
+from cellfarm.envs.environments import build, locate
 from PIL import Image
 
 COLOURS = {

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import subprocess
 
-from cellfarm.environments import build, clean_variables, locate
-from cellfarm.project import PACKAGE, Project
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.envs.environments import build, clean_variables, locate
 
 from .projects import REPOSITORY
 

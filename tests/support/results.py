@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cellfarm.core.cells import Cell
-from cellfarm.core.digests import digest
+from cellfarm.base.cells import Cell
+from cellfarm.base.digests import digest
+from cellfarm.base.project import Project
 from cellfarm.experiments.experiment import Experiment
 from cellfarm.experiments.summary import Terms, summarise
 from cellfarm.experiments.verification import Comparison
-from cellfarm.plan import PlannedCell
-from cellfarm.project import Project
+from cellfarm.planning.plan import PlannedCell
 
 from tests.support.protocols import SMALLEST
 

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cellfarm.base.cells import Cell
+from cellfarm.base.project import Project
 from cellfarm.conversion import jobs
-from cellfarm.core.cells import Cell
-from cellfarm.core.routes import FILES, READ_IN, choose
+from cellfarm.conversion.routes import FILES, READ_IN, choose
 from cellfarm.devices.local import LocalTransport
-from cellfarm.environments import Environment, build, locate
+from cellfarm.envs.environments import Environment, build, locate
+from cellfarm.envs.native_building import PROGRAM
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.native_runner import as_raw
 from cellfarm.experiments.operators import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import Library, all_libraries
-from cellfarm.native_building import PROGRAM
-from cellfarm.project import Project
 
 from tests.support.protocols import SMALLEST
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cellfarm.base.project import PACKAGE
 from cellfarm.experiments.accuracy import COLUMNS, Pictures, columns, interval
 from cellfarm.experiments.summary import Terms, closing_modes, first_bad, is_finished, summarise
-from cellfarm.project import PACKAGE
 from PIL import Image
 
 from tests.support.colours import write_picture

@@ -10,10 +10,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli.compare import print_comparison, print_runs
 from cellfarm.comparison import open_side
-from cellfarm.errors import UserError
-from cellfarm.project import Project
 from cellfarm.warehouse import connect, load
 
 from benchmarks.synthetic_store import Size, SyntheticStore

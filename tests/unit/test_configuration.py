@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-from cellfarm.configuration import Configuration, load, load_file
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.wanted.configuration import Configuration, load, load_file
 
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
 

@@ -10,10 +10,10 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from cellfarm.base.errors import PermanentDeviceError
+from cellfarm.base.project import PACKAGE
 from cellfarm.devices.control import GovernorControl, choose_cores, parse_cores, read_siblings
-from cellfarm.errors import PermanentDeviceError
 from cellfarm.experiments.experiment import Experiment
-from cellfarm.project import PACKAGE
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from cellfarm import debian
-from cellfarm.debian import resolving
-from cellfarm.debian.indices import Index
-from cellfarm.debian.mirrors import ARCHIVE, DEFAULT, VARIABLE, mirrors
-from cellfarm.debian.resolving import ResolveError, close, is_lock, make_lock, read_lock
-from cellfarm.locks import LockError, compile_debian_lock
+from cellfarm.envs import debian
+from cellfarm.envs.debian import resolving
+from cellfarm.envs.debian.indices import Index
+from cellfarm.envs.debian.mirrors import ARCHIVE, DEFAULT, VARIABLE, mirrors
+from cellfarm.envs.debian.resolving import ResolveError, close, is_lock, make_lock, read_lock
+from cellfarm.envs.locks import LockError, compile_debian_lock
 
 PACKAGES = {
     "python3-thing": ("1:1.13.1+dfsg-4", "python3:any (>= 3.11), libthing (= 1.13.1) | libother"),

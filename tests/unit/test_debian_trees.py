@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.debian import mirrors, trees
-from cellfarm.debian.mirrors import VARIABLE
-from cellfarm.debian.trees import library_folders, plant, python_script
-from cellfarm.debian.unpacking import PackageError, unpack
-from cellfarm.errors import PermanentHostError, TransientHostError
+from cellfarm.base.errors import PermanentHostError, TransientHostError
+from cellfarm.envs.debian import mirrors, trees
+from cellfarm.envs.debian.mirrors import VARIABLE
+from cellfarm.envs.debian.trees import library_folders, plant, python_script
+from cellfarm.envs.debian.unpacking import PackageError, unpack
 
 HEAD = "debian bookworm at 20260712T101637Z\n\n[amd64]\n"
 
@@ -127,7 +127,7 @@ def mirror(tmp_path, monkeypatch) -> Iterator[Path]:
     address = f"http://127.0.0.1:{server.server_port}"
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("cellfarm.debian.fetching.mirrors", lambda moment: [address])
+    monkeypatch.setattr("cellfarm.envs.debian.fetching.mirrors", lambda moment: [address])
     monkeypatch.setattr(mirrors, "_PAUSE_S", 0.0)
     monkeypatch.setattr(trees, "architecture", lambda: "amd64")
     yield folder
@@ -215,7 +215,7 @@ def test_a_download_that_breaks_off_may_work_later_and_goes_on(mirror, python, t
 def test_a_mirror_that_does_not_answer_may_later(mirror, python, tmp_path, monkeypatch):
     lock = locked(mirror, python)
     silent = ["http://127.0.0.1:9", "file:///etc"]
-    monkeypatch.setattr("cellfarm.debian.fetching.mirrors", lambda moment: silent)
+    monkeypatch.setattr("cellfarm.envs.debian.fetching.mirrors", lambda moment: silent)
     with pytest.raises(TransientHostError, match=r"127\.0\.0\.1:9"):
         plant(lock, tmp_path / "envs")
 

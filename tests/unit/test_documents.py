@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from cellfarm import documents
-from cellfarm.errors import UserError
+from cellfarm.base import documents
+from cellfarm.base.errors import UserError
 from hypothesis import given
 from hypothesis import strategies as st
 

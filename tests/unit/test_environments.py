@@ -8,9 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from cellfarm import environments, locks
-from cellfarm.debian import trees
-from cellfarm.environments import (
+from cellfarm.base.errors import PermanentHostError, TransientHostError, UserError
+from cellfarm.base.project import Project
+from cellfarm.envs import environments, locks
+from cellfarm.envs.debian import trees
+from cellfarm.envs.environments import (
     Environment,
     build,
     clean_variables,
@@ -20,8 +22,6 @@ from cellfarm.environments import (
     lock_of,
     make_locks,
 )
-from cellfarm.errors import PermanentHostError, TransientHostError, UserError
-from cellfarm.project import Project
 
 from tests.support.projects import make_project
 
@@ -84,7 +84,7 @@ def test_an_environment_is_built_once(project, environment, monkeypatch):
 
 
 def test_two_builders_at_once_build_it_once(environment, monkeypatch):
-    monkeypatch.setattr("cellfarm.locking.POLL_S", 0.01)
+    monkeypatch.setattr("cellfarm.base.locking.POLL_S", 0.01)
     installer = Installer(monkeypatch)
     builders = [threading.Thread(target=build, args=(environment,)) for _ in range(4)]
     for builder in builders:

@@ -6,11 +6,11 @@ import json
 import os
 
 import pytest
+from cellfarm.base.errors import PermanentDeviceError
 from cellfarm.cli.devices import print_devices
 from cellfarm.cli.farm import farm_table, watch
 from cellfarm.devices import refuse_low_battery
-from cellfarm.errors import PermanentDeviceError
-from cellfarm.farm import ATTENTION, IDLE, DeviceState, read_state
+from cellfarm.devices.activity import ATTENTION, IDLE, DeviceState, read_state
 from rich.console import Console
 
 from tests.support.projects import make_project, write_yaml

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.errors import PermanentHostError, TransientHostError
-from cellfarm.fetching import Download, Policy, fetch, wanted_download
+from cellfarm.base.errors import PermanentHostError, TransientHostError
+from cellfarm.envs.downloads import Download, Policy, fetch, wanted_download
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 BROKEN_OFF = 1 << 18

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.causes import library_causes
+from cellfarm.base.project import Project
 from cellfarm.libraries import all_libraries
-from cellfarm.pipeline import Pipeline
-from cellfarm.project import Project
+from cellfarm.planning.causes import library_causes
+from cellfarm.snakemake.pipeline import Pipeline
 
 from tests.support.projects import CONFIG, make_project, write_yaml
 
@@ -29,7 +29,7 @@ TENSORFLOW = "models.tflite"
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     project = make_project(tmp_path)
     write_yaml(project.models / "mine.yaml", RECIPE)
-    monkeypatch.setattr("cellfarm.project.Project.here", lambda: project)
+    monkeypatch.setattr("cellfarm.base.project.Project.here", lambda: project)
     return project
 
 

@@ -8,9 +8,9 @@ from itertools import product
 from typing import Any
 
 import pytest
-from cellfarm.core.cells import Cell
-from cellfarm.core.digests import code_digest, digest
-from cellfarm.core.keys import (
+from cellfarm.base.cells import Cell
+from cellfarm.base.digests import code_digest, digest
+from cellfarm.planning.keys import (
     CAUSES,
     Causes,
     LibraryCauses,

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.causes import model_causes
-from cellfarm.configuration import load, read_model
-from cellfarm.contents import named_files
-from cellfarm.core.keys import CAUSES, FURTHER_CAUSES
-from cellfarm.errors import UserError
-from cellfarm.labelled import CALIBRATION, draw, identity
-from cellfarm.plan import make_plan
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.planning.causes import model_causes
+from cellfarm.planning.keys import CAUSES, FURTHER_CAUSES
+from cellfarm.planning.plan import make_plan
+from cellfarm.wanted.configuration import load, read_model
+from cellfarm.wanted.contents import named_files
+from cellfarm.wanted.labelled_pictures import CALIBRATION, draw, identity
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from cellfarm.base.errors import PermanentDeviceError, TransientDeviceError
 from cellfarm.devices.local import LocalTransport
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
 
 
 @pytest.fixture

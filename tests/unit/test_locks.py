@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cellfarm import locks
-from cellfarm.debian.resolving import is_lock, read_lock
-from cellfarm.environments import SHARED, library_environment, lock_of, shared_requirements
-from cellfarm.locks import LockError, clean_lock, compile_lock, split_lock, uv_reason
-from cellfarm.project import Project
+from cellfarm.base.project import Project
+from cellfarm.envs import locks
+from cellfarm.envs.debian.resolving import is_lock, read_lock
+from cellfarm.envs.environments import SHARED, library_environment, lock_of, shared_requirements
+from cellfarm.envs.locks import LockError, clean_lock, compile_lock, split_lock, uv_reason
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "workflow" / "cellfarm"

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cellfarm.core.cells import Cell
-from cellfarm.core.matrix import AXES, expand
-from cellfarm.errors import UserError
+from cellfarm.base.cells import Cell
+from cellfarm.base.errors import UserError
+from cellfarm.planning.matrix import AXES, expand
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from cellfarm.configuration import read_model
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.wanted.configuration import read_model
 
 from tests.support.projects import REPOSITORY, make_project, write_yaml
 

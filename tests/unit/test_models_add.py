@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli import models
-from cellfarm.configuration import read_model
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.wanted.configuration import read_model
 
 from tests.support.projects import make_project
 

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm import native_building
-from cellfarm.causes import brought, built_for, gather
-from cellfarm.configuration import load, read_device
-from cellfarm.core.cells import Cell
+from cellfarm.base.cells import Cell
+from cellfarm.base.documents import load_yaml
+from cellfarm.base.errors import PermanentHostError, UserError
+from cellfarm.base.project import Project
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
-from cellfarm.documents import load_yaml
-from cellfarm.environments import (
+from cellfarm.envs import native_building
+from cellfarm.envs.environments import (
     NATIVE,
     build,
     environment_on,
@@ -28,7 +28,7 @@ from cellfarm.environments import (
     locate,
     lock_of,
 )
-from cellfarm.errors import PermanentHostError, UserError
+from cellfarm.envs.native_building import build_runner
 from cellfarm.experiments.accuracy import Pictures
 from cellfarm.experiments.deployment import Deployment
 from cellfarm.experiments.flags import launch_flags
@@ -38,9 +38,9 @@ from cellfarm.experiments.native_runner import as_lines, as_npz, as_raw
 from cellfarm.experiments.payload import pack
 from cellfarm.experiments.verification import read_arrays
 from cellfarm.libraries import all_libraries
-from cellfarm.native_building import build_runner
-from cellfarm.plan import PlannedCell
-from cellfarm.project import Project
+from cellfarm.planning.causes import brought, built_for, gather
+from cellfarm.planning.plan import PlannedCell
+from cellfarm.wanted.configuration import load, read_device
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -203,7 +203,7 @@ def test_it_counts_for_that_device_s_cells_only(project, monkeypatch):
 
     plain, native = found(), found(native=["ncnn"])
     assert plain.devices != native.devices and plain.libraries == native.libraries
-    monkeypatch.setattr("cellfarm.causes.native_code", lambda device: ["another program"])
+    monkeypatch.setattr("cellfarm.planning.causes.native_code", lambda device: ["another program"])
     assert found(native=["ncnn"]).devices != native.devices
 
 
@@ -375,5 +375,5 @@ def test_a_change_of_its_sources_is_another_environment(project, tmp_path, monke
     (copied / "native/main.cpp").write_text("int main() {}")
     document = json.loads(json.dumps(NCNN.document))
     changed = {**all_libraries(), "ncnn": type(NCNN)(copied, document)}
-    monkeypatch.setattr("cellfarm.environments.all_libraries", lambda: changed)
+    monkeypatch.setattr("cellfarm.envs.environments.all_libraries", lambda: changed)
     assert locate(project, name).folder != before.folder

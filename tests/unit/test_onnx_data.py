@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
-from cellfarm.causes import model_causes
-from cellfarm.contents import named_files
-from cellfarm.errors import UserError
-from cellfarm.onnx_data import locations
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.planning.causes import model_causes
+from cellfarm.wanted.contents import named_files
+from cellfarm.wanted.onnx_data import locations
 
 from tests.support.projects import REPOSITORY, make_project
 

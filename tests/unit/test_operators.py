@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cellfarm import libraries
-from cellfarm.errors import UserError
+from cellfarm.base.errors import UserError
 from cellfarm.experiments.operators import (
     MAX_OPERATORS,
     OTHER,

@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from cellfarm.core.digests import code_digest
+from cellfarm.base.digests import code_digest
 from cellfarm.experiments.payload import RUNNER, pack
 
 

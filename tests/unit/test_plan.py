@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import yaml
-from cellfarm import plan as plan_module
-from cellfarm.configuration import load as load_configuration
-from cellfarm.core.store import Store
-from cellfarm.errors import TransientDeviceError, UserError
-from cellfarm.plan import NEW, Plan, PlannedCell, freeze, load, make_plan, save
-from cellfarm.project import Project
+from cellfarm.base.errors import TransientDeviceError, UserError
+from cellfarm.base.project import Project
+from cellfarm.planning import plan as plan_module
+from cellfarm.planning.plan import NEW, Plan, PlannedCell, freeze, load, make_plan, save
+from cellfarm.store.results import Store
+from cellfarm.wanted.configuration import load as load_configuration
 
 from tests.support.projects import CONFIG, make_project
 from tests.support.results import commit_result

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli import recommend as command
-from cellfarm.errors import UserError
-from cellfarm.project import Project
 from cellfarm.selection.evaluation import evaluate
 from cellfarm.selection.graphs import Graphs
 from cellfarm.selection.material import compared, examples_of

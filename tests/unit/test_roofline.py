@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from cellfarm.analysis.roofline import Roof, Size, scalings, spots
+from cellfarm.base.files import read_object
+from cellfarm.base.project import Project
 from cellfarm.experiments import peak
 from cellfarm.experiments.launch import Deployed, Setting
-from cellfarm.files import read_object
-from cellfarm.project import Project
 from cellfarm.report import compute
 from cellfarm.warehouse import surroundings
 from hypothesis import given

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from cellfarm.core.routes import (
+from cellfarm.conversion.routes import (
     EDGES,
     FILES,
     READ_IN,
@@ -17,7 +17,7 @@ from cellfarm.core.routes import (
     previous,
     route,
 )
-from cellfarm.environments import SHARED
+from cellfarm.envs.environments import SHARED
 from cellfarm.libraries import all_libraries
 
 

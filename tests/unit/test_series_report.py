@@ -7,10 +7,10 @@ import json
 import duckdb
 import pytest
 from cellfarm.analysis.longitudinal import all_series
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli.operators import print_operators
 from cellfarm.cli.series import print_series
-from cellfarm.errors import UserError
-from cellfarm.project import Project
 from cellfarm.report import data, further, versions, write_report
 from cellfarm.report.answers import MOST_ROWS
 from cellfarm.warehouse import connect

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.core import store as store_module
-from cellfarm.core.store import Store, read_header, render
-from cellfarm.files import write_atomically
+from cellfarm.base.files import write_atomically
+from cellfarm.store import results as store_module
+from cellfarm.store.results import Store, read_header, render
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -85,8 +85,8 @@ COMMIT_FOREVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from cellfarm.core.cells import Cell
-from cellfarm.core.store import Store
+from cellfarm.base.cells import Cell
+from cellfarm.store.results import Store
 store = Store(Path(sys.argv[2]))
 cell = Cell("m", "l", "1", "fp32", "host", "cpu", 1)
 number = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cellfarm.core.store import Store, read_header
+from cellfarm.store.results import Store, read_header
 from cellfarm.warehouse import connect, load
 
 from benchmarks.synthetic_store import TINY, Size, SyntheticStore

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm import tools
-from cellfarm.causes import gather, library_causes
-from cellfarm.configuration import load
-from cellfarm.core.cells import Cell
-from cellfarm.errors import UserError
+from cellfarm.base.cells import Cell
+from cellfarm.base.errors import UserError
 from cellfarm.libraries import all_libraries
-from cellfarm.plan import freeze, make_plan, save
+from cellfarm.planning.causes import gather, library_causes
+from cellfarm.planning.plan import freeze, make_plan, save
+from cellfarm.wanted import tools
+from cellfarm.wanted.configuration import load
 
 from tests.support.projects import CONFIG, make_project, write_yaml
 from tests.support.results import FACTS

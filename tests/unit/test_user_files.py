@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm import contents
-from cellfarm.causes import model_causes
-from cellfarm.configuration import load as load_configuration
+from cellfarm.base.errors import TransientHostError, UserError
+from cellfarm.base.project import Project
 from cellfarm.conversion import jobs
-from cellfarm.core.keys import export_id
-from cellfarm.core.routes import route
-from cellfarm.errors import TransientHostError, UserError
+from cellfarm.conversion.routes import route
 from cellfarm.libraries import Library, all_libraries
-from cellfarm.pipeline import Pipeline
-from cellfarm.plan import TASK, Plan, freeze, make_plan
-from cellfarm.project import Project
+from cellfarm.planning.causes import model_causes
+from cellfarm.planning.keys import export_id
+from cellfarm.planning.plan import TASK, Plan, freeze, make_plan
+from cellfarm.snakemake.pipeline import Pipeline
+from cellfarm.wanted import contents
+from cellfarm.wanted.configuration import load as load_configuration
 
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
 from tests.support.results import commit_result, make_launch
@@ -130,7 +130,7 @@ def test_a_file_takes_the_shortest_way_to_a_library(project, file, library, expo
 def test_the_workflow_is_told_of_every_step(project, monkeypatch):
     write_yaml(project.models / "mine.yaml", RECIPE | {"file": "mine/signed.tflite"})
     monkeypatch.chdir(project.root)
-    monkeypatch.setattr("cellfarm.project.Project.here", lambda: project)
+    monkeypatch.setattr("cellfarm.base.project.Project.here", lambda: project)
     pipeline = Pipeline(CONFIG | {"models": ["mine"], "libraries": ["executorch"]})
     (planned,) = pipeline.plan.cells
     artifact = pipeline.artifact_inputs(planned.cell.versioned_library, planned.artifact_id)
@@ -152,7 +152,7 @@ def test_pretrained_weights_are_fetched_before_the_model_is_built(project, monke
         "outputs": ["logits"],
     }
     write_yaml(project.models / "mine.yaml", recipe)
-    monkeypatch.setattr("cellfarm.project.Project.here", lambda: project)
+    monkeypatch.setattr("cellfarm.base.project.Project.here", lambda: project)
     pipeline = Pipeline(CONFIG | {"models": ["mine"]})
     wanted = pipeline.model_inputs("mine")[-1]
     name = wanted.split("/")[2]
@@ -162,7 +162,7 @@ def test_pretrained_weights_are_fetched_before_the_model_is_built(project, monke
 
 
 def load_preparation(pipeline: Pipeline) -> list[str]:
-    from cellfarm.plan import load
+    from cellfarm.planning.plan import load
 
     return list(load(pipeline.project, str(pipeline.plan_id))["preparation"])
 
@@ -175,7 +175,7 @@ def test_a_recipe_without_a_task_is_compared_as_numbers(project):
 
 
 def test_a_failed_download_is_the_models_reason(project, tmp_path):
-    from cellfarm.environments import Environment
+    from cellfarm.envs.environments import Environment
 
     download = tmp_path / "download"
     download.mkdir()
@@ -186,7 +186,7 @@ def test_a_failed_download_is_the_models_reason(project, tmp_path):
 
 
 def test_weights_that_were_deleted_are_fetched_again(project, tmp_path):
-    from cellfarm.environments import Environment
+    from cellfarm.envs.environments import Environment
 
     download = tmp_path / "download"
     download.mkdir()
@@ -220,7 +220,7 @@ def test_a_recipe_may_leave_everything_to_the_file(project):
 
 
 def test_a_retry_forgets_every_failed_step(project):
-    from cellfarm.retrying import set_aside
+    from cellfarm.planning.retrying import set_aside
 
     recipe = RECIPE | {"file": "mine/signed.tflite"}
     plan = plan_of(project, recipe, ["executorch"])

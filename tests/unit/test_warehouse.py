@@ -9,12 +9,12 @@ from typing import Any
 
 import duckdb
 import pytest
-from cellfarm.core.store import Store
-from cellfarm.errors import UserError
+from cellfarm.base.errors import UserError
+from cellfarm.base.files import write_atomically
+from cellfarm.base.project import Project
 from cellfarm.experiments.verification import Comparison
-from cellfarm.files import write_atomically
-from cellfarm.plan import PlannedCell
-from cellfarm.project import Project
+from cellfarm.planning.plan import PlannedCell
+from cellfarm.store.results import Store
 from cellfarm.warehouse import connect, load, loading, querying, rebuild
 
 from tests.support.results import (

@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 import pytest
-from cellfarm.core.store import Store
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.store.results import Store
 from cellfarm.warehouse import load, query
 
 from tests.support.results import (

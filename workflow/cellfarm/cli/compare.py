@@ -7,6 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from ..base.errors import UserError
+from ..base.project import Project
 from ..comparison import Comparison, compare_sides, open_side
 from ..comparison.verdicts import BROKEN, FASTER, SLOWER
 from ..comparison.writing import (
@@ -18,8 +20,6 @@ from ..comparison.writing import (
     summary,
     told_missing,
 )
-from ..errors import UserError
-from ..project import Project
 from ..warehouse import connect
 from .tables import wide_console
 

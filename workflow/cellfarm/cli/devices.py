@@ -15,12 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..configuration import read_device
+from ..base.errors import CellfarmError, UserError
+from ..base.files import write_atomically
+from ..base.project import Project
 from ..devices import open_device, refuse_low_battery
-from ..errors import CellfarmError, UserError
-from ..farm import ATTENTION, read_state
-from ..files import write_atomically
-from ..project import Project
+from ..devices.activity import ATTENTION, read_state
+from ..wanted.configuration import read_device
 from .names import check_name
 
 app = typer.Typer(help="The devices in devices/.", invoke_without_command=True)

@@ -13,13 +13,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from ..configuration import Configuration, load_file
+from ..base.errors import CellfarmError
+from ..base.project import Project
 from ..devices import open_device
-from ..environments import MODELS_ENVIRONMENT, library_environment, locate, lock_of
-from ..errors import CellfarmError
+from ..envs.environments import MODELS_ENVIRONMENT, library_environment, locate, lock_of
+from ..envs.native_building import MEND, missing_compiler
 from ..libraries import resolve
-from ..native_building import MEND, missing_compiler
-from ..project import Project
+from ..wanted.configuration import Configuration, load_file
 
 NEEDED_MB = 9_000  # environments 4 GB, orchestrator 0.6 GB, results 1 GB, and room to build them
 

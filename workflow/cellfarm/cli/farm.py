@@ -11,9 +11,9 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from ..configuration import read_device
-from ..farm import ATTENTION, IDLE, read_state
-from ..project import Project
+from ..base.project import Project
+from ..devices.activity import ATTENTION, IDLE, read_state
+from ..wanted.configuration import read_device
 
 EVERY_S = 1.0
 _COLUMNS = ("device", "state", "model", "what", "cells", "temperature", "for")

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import InternalMismatch, TransientHostError
-from ..locking import file_lock, machine_lock_path
-from ..plan import load as load_plan
-from ..project import Project
+from ..base.errors import InternalMismatch, TransientHostError
+from ..base.locking import file_lock, machine_lock_path
+from ..base.project import Project
+from ..planning.plan import load as load_plan
 
 app = typer.Typer(help="The workflow's jobs.", no_args_is_help=True)
 LogOption = Annotated[Path | None, typer.Option("--log", help="Where to write what happened.")]
@@ -22,7 +22,7 @@ LogOption = Annotated[Path | None, typer.Option("--log", help="Where to write wh
 @app.command()
 def environment(name: str, folder: str, log: LogOption = None) -> None:
     """Build the environment of a lock."""
-    from ..environments import build, locate
+    from ..envs.environments import build, locate
 
     wanted = locate(Project.here(), name)
     _same(wanted.folder.name, folder, f"the lock envs/{name}.txt")
@@ -95,9 +95,9 @@ def measure(plan: str, device: str, model: str, record: Path, log: LogOption = N
 @app.command()
 def warehouse(current: str, stamp: Path, log: LogOption = None) -> None:
     """Load what is new into the warehouse."""
-    from ..core.store import Store
-    from ..files import write_atomically
-    from ..pipeline import load_current, warehouse_state, write_state
+    from ..base.files import write_atomically
+    from ..snakemake.pipeline import load_current, warehouse_state, write_state
+    from ..store.results import Store
     from ..warehouse import load, surroundings
 
     project = Project.here()
@@ -120,9 +120,9 @@ def warehouse(current: str, stamp: Path, log: LogOption = None) -> None:
 @app.command()
 def report(stamp: Path, log: LogOption = None) -> None:
     """Write the report from the warehouse."""
-    from ..files import write_atomically
-    from ..pipeline import read_state, report_state, write_state
+    from ..base.files import write_atomically
     from ..report import write_report
+    from ..snakemake.pipeline import read_state, report_state, write_state
 
     project = Project.here()
     page = write_report(project.warehouse, project.reports)

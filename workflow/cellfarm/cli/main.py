@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from ..errors import CellfarmError, UserError
-from ..project import Project
+from ..base.errors import CellfarmError, UserError
+from ..base.project import Project
 from . import devices, jobs, models, virtual
 
 app = typer.Typer(
@@ -224,8 +224,8 @@ def recommend(
 @app.command()
 def rebuild() -> None:
     """Make the warehouse anew from the store, with the same content."""
-    from ..core.store import Store
-    from ..pipeline import latest_current
+    from ..snakemake.pipeline import latest_current
+    from ..store.results import Store
     from ..warehouse import rebuild as rebuild_warehouse
     from ..warehouse import surroundings
 
@@ -254,7 +254,7 @@ def retry(
 ) -> None:
     """Have failed cells measured again by the next `make` or `snakemake` (by default failed and
     timeout). Their old results stay in the history."""
-    from ..retrying import set_aside
+    from ..planning.retrying import set_aside
 
     statuses = status or ([] if flagged else ["failed", "timeout"])
     count = set_aside(Project.here(), configfile, statuses, model, library, device, flagged)
@@ -269,7 +269,7 @@ def lock(
     ] = None,
 ) -> None:
     """Make the locks in envs/ anew: of the models' environment and of the given libraries."""
-    from ..environments import make_locks
+    from ..envs.environments import make_locks
 
     for path in make_locks(Project.here(), library or []):
         print(path)

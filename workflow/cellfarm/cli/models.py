@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ..configuration import check_model
-from ..core.routes import format_of
-from ..errors import CellfarmError, UserError
-from ..files import write_atomically
-from ..project import Project
+from ..base.errors import CellfarmError, UserError
+from ..base.files import write_atomically
+from ..base.project import Project
+from ..conversion.routes import format_of
+from ..wanted.configuration import check_model
 from .names import check_name
 
 app = typer.Typer(help="The models in models/.", no_args_is_help=True)
@@ -93,7 +93,7 @@ def describe(project: Project, file: Path) -> list[dict[str, Any]]:
         CellfarmError: the environment that reads it cannot be installed.
     """
     from ..conversion import jobs
-    from ..environments import MODELS_ENVIRONMENT, build, locate
+    from ..envs.environments import MODELS_ENVIRONMENT, build, locate
 
     environment = locate(project, MODELS_ENVIRONMENT)
     if environment.state() is None:

@@ -11,16 +11,16 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from .. import documents
-from ..configuration import DEFAULT_TOLERANCES
-from ..errors import UserError
-from ..project import Project
+from ..base import documents
+from ..base.errors import UserError
+from ..base.project import Project
 from ..selection.comparisons import Results, read_results
 from ..selection.evaluation import Axis, Score, evaluate
 from ..selection.graphs import Graphs, how_to_export
 from ..selection.material import LEAST_MODELS, Graph, compared, examples_of, nothing_ranks, too_few
 from ..selection.questions import Choice, Question, Recommendation
 from ..selection.recommending import recommend
+from ..wanted.configuration import DEFAULT_TOLERANCES
 from ..warehouse import connect
 from .tables import wide_console
 

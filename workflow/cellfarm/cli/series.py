@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..analysis.longitudinal import Rerun, Series, Step, all_series
-from ..documents import suggestion
-from ..errors import UserError
+from ..base.documents import suggestion
+from ..base.errors import UserError
+from ..base.project import Project
 from ..libraries import released
-from ..project import Project
 from ..warehouse import connect
 from ..warehouse.reading import history, operators
 from .tables import wide_console

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..analysis.ranking import FLAG_MEANINGS, Entry, Ranking, doubts, rank, ranks
-from ..files import read_object
-from ..project import Project
+from ..base.files import read_object
+from ..base.project import Project
 from . import accuracy
 from .tables import wide_console
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ..configuration import read_device
-from ..errors import UserError
-from ..files import write_atomically
-from ..project import Project
+from ..base.errors import UserError
+from ..base.files import write_atomically
+from ..base.project import Project
+from ..wanted.configuration import read_device
 from .names import check_name
 
 app = typer.Typer(

@@ -18,11 +18,11 @@ from typing import Any
 import duckdb
 
 from ..analysis.ranking import Row
-from ..configuration import load_file
-from ..errors import UserError
+from ..base.errors import UserError
+from ..base.project import Project
 from ..libraries import resolve
-from ..plan import make_plan
-from ..project import Project
+from ..planning.plan import make_plan
+from ..wanted.configuration import load_file
 from ..warehouse import connect, records
 from ..warehouse.ratios import Measured, measured_launches
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..analysis.ranking import Row, doubts
 from ..analysis.ratios import Ratio
-from ..core.keys import CAUSES
+from ..planning.keys import CAUSES
 from ..warehouse.ratios import ratio_of
 from .sides import Side
 

@@ -16,15 +16,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.digests import digest, file_digest
-from ..core.routes import FILES as FORMAT_FILES
-from ..core.routes import format_of_file, no_route
-from ..environments import Environment, clean_variables
-from ..errors import TransientHostError
-from ..files import read_object, write_atomically
+from ..base.digests import digest, file_digest
+from ..base.errors import TransientHostError
+from ..base.files import read_object, write_atomically
+from ..base.processes import die_with_parent
+from ..base.project import PACKAGE
+from ..envs.environments import Environment, clean_variables
 from ..libraries import Library
-from ..processes import die_with_parent
-from ..project import PACKAGE
+from .routes import FILES as FORMAT_FILES
+from .routes import format_of_file, no_route
 
 RECORD = "record.json"
 FILES = "files"
@@ -127,7 +127,7 @@ def convert(
     Args:
         model: the filled folder of the model; source: that of the export it reads, or the same.
         source_file: the file of `source` that is read, such as model.onnx.
-        tools: the vendor's own, by path (see cellfarm.tools); convert.py has them in model["tools"].
+        tools: the vendor's own, by path (see cellfarm.wanted.tools); convert.py has them in model["tools"].
 
     A user's file that is quantised already, or in half precision, is what it is: it is converted
     without a further change where that is the variant that is asked for.

@@ -10,20 +10,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .. import tools
-from ..causes import exporter_digest, library_causes, model_causes
-from ..configuration import read_model
-from ..contents import named_files
-from ..core.keys import export_id as identify_export
-from ..core.keys import identify_artifact
-from ..core.routes import EDGES, FILES, READ_IN, at_hand, choose, previous
-from ..environments import MODELS_ENVIRONMENT, library_environment, locate
-from ..errors import InternalMismatch, PermanentHostError
-from ..fetching import fetch, wanted_download
-from ..files import write_atomically
+from ..base.errors import InternalMismatch, PermanentHostError
+from ..base.files import write_atomically
+from ..base.project import Project
+from ..envs.downloads import fetch, wanted_download
+from ..envs.environments import MODELS_ENVIRONMENT, library_environment, locate
 from ..libraries import all_libraries
-from ..project import Project
+from ..planning.causes import exporter_digest, library_causes, model_causes
+from ..planning.keys import export_id as identify_export
+from ..planning.keys import identify_artifact
+from ..wanted import tools
+from ..wanted.configuration import read_model
+from ..wanted.contents import named_files
 from . import jobs
+from .routes import EDGES, FILES, READ_IN, at_hand, choose, previous
 
 
 def download(project: Project, model: str, name: str, say: Callable[[str], None]) -> dict[str, Any]:

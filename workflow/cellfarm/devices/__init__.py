@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..project import Project
+from ..base.project import Project
 from .control import choose_cores
 from .limits import patience_s, refuse_low_battery, work_folder_mb
 from .local import LocalTransport

@@ -14,8 +14,8 @@ from typing import Any
 
 import adbutils
 
-from ..errors import PermanentDeviceError, TransientDeviceError, TransientHostError
-from ..processes import die_with_parent
+from ..base.errors import PermanentDeviceError, TransientDeviceError, TransientHostError
+from ..base.processes import die_with_parent
 from .link import TAIL_BYTES, Channel, refused, worded
 
 CONNECT_TIMEOUT_S = 15.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import PermanentDeviceError
+from ..base.errors import PermanentDeviceError
 
 #: What the work folder of a remote device may hold, unless its file says otherwise.
 WORK_FOLDER_MB = 8_192

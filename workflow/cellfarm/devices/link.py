@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import PermanentDeviceError, TransientDeviceError
+from ..base.errors import PermanentDeviceError, TransientDeviceError
 
 #: The ends of outputs that are kept.
 TAIL_BYTES = 16_384

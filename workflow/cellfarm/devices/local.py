@@ -15,14 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import PermanentDeviceError, TransientDeviceError
-from ..processes import die_with_parent
+from ..base.errors import PermanentDeviceError, TransientDeviceError
+from ..base.processes import die_with_parent
 from . import facts as device_facts
 from .control import KEEP, GovernorControl
 from .transport import SPAWNED, Interpreter, Launched
 
 if TYPE_CHECKING:
-    from ..environments import Environment
+    from ..envs.environments import Environment
 
 _KEPT_VARIABLES = (
     "PATH", "LANG", "LC_ALL", "TMPDIR", "USER", "LD_LIBRARY_PATH",

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.digests import file_digest
-from ..debian.trees import device_python
-from ..environments import Environment, build, locate
-from ..errors import PermanentDeviceError, PermanentHostError, TransientDeviceError
-from ..project import Project
-from ..targets import BROUGHT, Target, target_of
+from ..base.digests import file_digest
+from ..base.errors import PermanentDeviceError, PermanentHostError, TransientDeviceError
+from ..base.project import Project
+from ..envs.debian.trees import device_python
+from ..envs.environments import Environment, build, locate
+from ..envs.targets import BROUGHT, Target, target_of
 from . import remote_facts
 from .agent import ARRIVALS
 from .agent_payload import pack_agent

@@ -15,7 +15,7 @@ from typing import Any
 import paramiko
 from paramiko.pkey import UnknownKeyType
 
-from ..errors import PermanentDeviceError, TransientDeviceError
+from ..base.errors import PermanentDeviceError, TransientDeviceError
 from .link import TAIL_BYTES, Channel, refused, worded
 
 CONNECT_TIMEOUT_S = 15.0

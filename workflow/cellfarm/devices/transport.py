@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from ..environments import Environment
+    from ..envs.environments import Environment
 
 #: The variable that tells a command when it was spawned.
 SPAWNED = "CELLFARM_SPAWNED_NS"

@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import libraries, tools
+from .. import libraries
 from ..analysis.plausibility import fastest_possible_ms
+from ..base.digests import code_digest
+from ..base.project import Project
 from ..conversion import jobs
-from ..core.digests import code_digest
 from ..devices import Transport
-from ..environments import Environment, environment_on, locate
-from ..native_building import ARCHITECTURE, PROGRAM
-from ..plan import PlannedCell
-from ..project import Project
+from ..envs.environments import Environment, environment_on, locate
+from ..envs.native_building import ARCHITECTURE, PROGRAM
+from ..planning.plan import PlannedCell
+from ..wanted import tools
 from . import native, native_runner
 from .accuracy import MOST_TOOL_BYTES, Pictures
 from .launch import Deployed
@@ -212,7 +213,7 @@ def artifact_folder(project: Project, planned: PlannedCell) -> Path:
 def run_environment(
     planned: PlannedCell, target: str | None = None, device: Mapping[str, Any] | None = None
 ) -> str:
-    """See cellfarm.environments.environment_on."""
+    """See cellfarm.envs.environments.environment_on."""
     cell = planned.cell
     return environment_on(device or {}, cell.library, cell.library_version, target)
 

@@ -12,26 +12,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import tools
-from ..causes import RUNNER, library_causes
-from ..conversion import jobs
-from ..core.digests import code_digest
-from ..core.keys import conversion_of
-from ..core.routes import native_format
-from ..core.store import Store
-from ..devices import Transport, open_device, patience_s, refuse_low_battery
-from ..errors import (
+from ..base.digests import code_digest
+from ..base.errors import (
     InternalMismatch,
     PermanentDeviceError,
     TransientDeviceError,
     TransientError,
     TransientHostError,
 )
-from ..farm import ATTENTION, IDLE, DeviceState
-from ..files import write_atomically
-from ..locking import file_lock, machine_lock_path
-from ..plan import PlannedCell
-from ..project import Project
+from ..base.files import write_atomically
+from ..base.locking import file_lock, machine_lock_path
+from ..base.project import Project
+from ..conversion import jobs
+from ..conversion.routes import native_format
+from ..devices import Transport, open_device, patience_s, refuse_low_battery
+from ..devices.activity import ATTENTION, IDLE, DeviceState
+from ..planning.causes import RUNNER, library_causes
+from ..planning.keys import conversion_of
+from ..planning.plan import PlannedCell
+from ..store.results import Store
+from ..wanted import tools
 from . import peak
 from .deployment import Deployment, artifact_folder
 from .gates import Gates
@@ -61,7 +61,7 @@ class Experiment:
     """Measures one model on one device under a frozen plan.
 
     Args:
-        plan: the frozen plan's document (see cellfarm.plan.save).
+        plan: the frozen plan's document (see cellfarm.planning.plan.save).
     """
 
     def __init__(

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..analysis.steady import classify
-from ..core.cells import Cell
+from ..base.cells import Cell
 from ..devices import Interpreter, Launched, Transport, choose_cores
 from .accuracy import Pictures
 from .events import Record

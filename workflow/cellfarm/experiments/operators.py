@@ -11,8 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .. import documents
-from ..errors import UserError
+from ..base import documents
+from ..base.errors import UserError
 from .events import text
 
 SCHEMA = Path(__file__).resolve().parents[3] / "config" / "schemas" / "operators.schema.json"

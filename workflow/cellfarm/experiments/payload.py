@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..core.digests import code_digest
-from ..project import PACKAGE
-from ..zip_applications import write_zip_application
+from ..base.digests import code_digest
+from ..base.project import PACKAGE
+from ..base.zip_applications import write_zip_application
 
 RUNNER = PACKAGE / "runner"
 

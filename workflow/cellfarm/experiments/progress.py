@@ -10,8 +10,8 @@ from typing import Any
 
 from rich.console import Console
 
-from ..core.cells import Cell
-from ..farm import DeviceState
+from ..base.cells import Cell
+from ..devices.activity import DeviceState
 
 LOG_EVERY_S = 15.0
 LIVE_EVERY_S = 0.5

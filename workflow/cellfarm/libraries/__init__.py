@@ -19,9 +19,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .. import documents
-from ..core.cells import NAME
-from ..errors import UserError
+from ..base import documents
+from ..base.cells import NAME
+from ..base.errors import UserError
 
 HERE = Path(__file__).resolve().parent
 _SCHEMA = HERE.parents[2] / "config" / "schemas" / "library.schema.json"
@@ -44,7 +44,7 @@ class Library:
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The formats that its converter reads, best first (see cellfarm.core.routes)."""
+        """The formats that its converter reads, best first (see cellfarm.conversion.routes)."""
         return tuple(self.document["sources"])
 
     @property
@@ -94,7 +94,7 @@ class Library:
 
     @property
     def native_sources(self) -> list[Path]:
-        """The sources of its native runner; none if it has none (see cellfarm.native_building)."""
+        """The sources of its native runner; none if it has none (see cellfarm.envs.native_building)."""
         folder = self.folder / "native"
         return sorted(folder.glob("*")) if (folder / "CMakeLists.txt").is_file() else []
 

@@ -51,7 +51,7 @@ def add(out: Path, drawn: Path, settings: Mapping[str, Any], predict: Predict) -
     (how many), ``labels`` [n], ``names`` [n] and ``reference`` ([n, 5], the reference's top classes).
 
     Args:
-        drawn: the list of cellfarm.labelled.write_list.
+        drawn: the list of cellfarm.wanted.labelled_pictures.write_list.
         settings: the recipe's ``labelled``.
 
     Raises:

@@ -7,7 +7,7 @@
                                              "source": "<file>", "source_format": "pt2",
                                              "model": "<folder of build>", "out": ...}
 
-An export may also run in an environment of its own (see EDGES in cellfarm.core.routes).
+An export may also run in an environment of its own (see EDGES in cellfarm.conversion.routes).
 
 The last line on stdout is ``{"status": "ok" | "unsupported" | "failed", "reason": str | null}``;
 the exit status is 0 whenever that line was written. It imports nothing of the rest of cellfarm.

@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from cellfarm.errors import UserError
+from cellfarm.base.errors import UserError
 from cellfarm.report import readings
 from cellfarm.report.details import Details
 from cellfarm.report.details import read as read_details

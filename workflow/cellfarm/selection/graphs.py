@@ -12,13 +12,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..base.digests import code_digest, digest
+from ..base.errors import CellfarmError, UserError
+from ..base.files import read_object
+from ..base.project import PACKAGE, Project
 from ..conversion import jobs
-from ..core.digests import code_digest, digest
-from ..core.routes import FILES
-from ..environments import MODELS_ENVIRONMENT, Environment, build, locate
-from ..errors import CellfarmError, UserError
-from ..files import read_object
-from ..project import PACKAGE, Project
+from ..conversion.routes import FILES
+from ..envs.environments import MODELS_ENVIRONMENT, Environment, build, locate
 from .material import Graph
 
 WORKER = PACKAGE / "selection" / "graph_worker.py"

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import psutil
 
-from ..errors import PermanentHostError
-from ..processes import adopt_orphans, die_with_parent, kill_descendants
+from ..base.errors import PermanentHostError
+from ..base.processes import adopt_orphans, die_with_parent, kill_descendants
 from . import control
 from .network import run_ip
 

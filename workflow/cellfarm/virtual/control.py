@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ..errors import UserError
+from ..base.errors import UserError
 
 #: The socket, in the device's folder.
 NAME = "control"

@@ -19,8 +19,8 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from ..errors import PermanentHostError
-from ..processes import adopt_orphans, kill_descendants
+from ..base.errors import PermanentHostError
+from ..base.processes import adopt_orphans, kill_descendants
 from . import adb_services, control
 from .adb_wire import Faults, Wire
 

@@ -19,19 +19,19 @@ from typing import Any
 
 import adbutils
 
-from ..debian.trees import plant
+from ..base.errors import PermanentHostError, TransientDeviceError, TransientHostError, UserError
+from ..base.locking import file_lock
+from ..base.processes import die_with_parent
+from ..base.project import PACKAGE, Project
 from ..devices.adb import address_of, ensure_server
-from ..errors import PermanentHostError, TransientDeviceError, TransientHostError, UserError
-from ..locking import file_lock
-from ..processes import die_with_parent
-from ..project import PACKAGE, Project
+from ..envs.debian.trees import plant
 from . import board, control, phone
 from .network import LOOPBACK, Namespace
 
 START_TIMEOUT_S = 30.0
 #: A device that is told to end gets so long to end what runs on it.
 END_TIMEOUT_S = 10.0
-#: Locks of Debian packages (see cellfarm.debian), so that nothing has to be installed here.
+#: Locks of Debian packages (see cellfarm.envs.debian), so that nothing has to be installed here.
 _BUSYBOX, _QEMU = "virtual.busybox.txt", "virtual.qemu.txt"
 
 
@@ -242,7 +242,11 @@ def _wait_for(address: str, port: int, process: subprocess.Popen[bytes], folder:
 
 def _last_line(folder: Path) -> str:
     lines = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("cellfarm.errors.PermanentHostError: ") if lines else "no message"
+    return (
+        lines[-1].removeprefix("cellfarm.base.errors.PermanentHostError: ")
+        if lines
+        else "no message"
+    )
 
 
 def free_port() -> int:

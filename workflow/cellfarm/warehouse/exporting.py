@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 
-from ..core.digests import file_digest
-from ..documents import load_yaml
-from ..errors import UserError
+from ..base.digests import file_digest
+from ..base.documents import load_yaml
+from ..base.errors import UserError
 from .querying import connect
 
 DICTIONARY = Path(__file__).with_name("dictionary.yaml")

@@ -15,8 +15,8 @@ from typing import Any
 import duckdb
 import orjson
 
-from ..core.store import Store
-from ..errors import TransientHostError
+from ..base.errors import TransientHostError
+from ..store.results import Store
 from .querying import SCHEMA, current_schema, schema_version
 from .ratios import ratio_rows
 from .rows import (

@@ -14,8 +14,8 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from ..core.digests import file_digest
-from ..errors import UserError
+from ..base.digests import file_digest
+from ..base.errors import UserError
 
 _WIDTH = 1 << 20  # a value is never folded over lines: the terminal or a pager does that
 SCHEMA = Path(__file__).with_name("schema.sql")

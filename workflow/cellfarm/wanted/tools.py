@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .core.digests import digest, file_digest
-from .documents import suggestion
-from .errors import UserError
-from .files import read_object
-from .libraries import Library, all_libraries
-from .project import Project
+from ..base.digests import digest, file_digest
+from ..base.documents import suggestion
+from ..base.errors import UserError
+from ..base.files import read_object
+from ..base.project import Project
+from ..libraries import Library, all_libraries
 
 MISSING = "give the paths under `tools:`; see docs/vendor-tools.md"
 #: Of a folder these count: what a converter runs. Files that a build leaves there do not.

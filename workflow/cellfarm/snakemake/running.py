@@ -11,16 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from .documents import load_yaml
-from .errors import (
+from ..base.documents import load_yaml
+from ..base.errors import (
     PermanentDeviceError,
     TransientDeviceError,
     TransientError,
     TransientHostError,
     UserError,
 )
-from .locking import file_lock
-from .project import Project
+from ..base.locking import file_lock
+from ..base.project import Project
 
 
 def source_of_config(workflow: Any) -> str:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import documents, labelled, tools
-from .errors import UserError
-from .libraries import all_libraries
-from .project import Project
+from ..base import documents
+from ..base.errors import UserError
+from ..base.project import Project
+from ..libraries import all_libraries
+from . import labelled_pictures as labelled
+from . import tools
 
 #: Fewer windows tell no level of throughput (see cellfarm.analysis.sustained).
 _LEAST_WINDOWS = 4
@@ -43,7 +45,7 @@ class Configuration:
 
     @property
     def tools(self) -> dict[str, dict[str, str]]:
-        """The vendors' own tools on this machine, by library (see cellfarm.tools)."""
+        """The vendors' own tools on this machine, by library (see cellfarm.wanted.tools)."""
         return dict(self.document.get("tools", {}))
 
 

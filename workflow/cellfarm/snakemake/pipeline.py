@@ -13,30 +13,30 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from . import tools
-from .causes import brought, built_for
-from .configuration import load, load_file
-from .conversion.jobs import RECORD
-from .core.cells import Cell
-from .core.digests import code_digest, digest
-from .core.keys import export_id
-from .core.routes import EDGES, READ_IN, at_hand, previous, route
-from .core.store import Store
-from .devices import open_device
-from .environments import MODELS_ENVIRONMENT, environment_on, library_environment, locate
-from .errors import (
+from ..base.cells import Cell
+from ..base.digests import code_digest, digest
+from ..base.errors import (
     PermanentDeviceError,
     PermanentError,
     TransientDeviceError,
     TransientError,
     UserError,
 )
-from .fetching import wanted_download
-from .files import read_object, write_atomically
-from .libraries import all_libraries
-from .plan import PlannedCell, freeze, make_plan, save
-from .plan import load as load_plan
-from .project import PACKAGE, Project
+from ..base.files import read_object, write_atomically
+from ..base.project import PACKAGE, Project
+from ..conversion.jobs import RECORD
+from ..conversion.routes import EDGES, READ_IN, at_hand, previous, route
+from ..devices import open_device
+from ..envs.downloads import wanted_download
+from ..envs.environments import MODELS_ENVIRONMENT, environment_on, library_environment, locate
+from ..libraries import all_libraries
+from ..planning.causes import brought, built_for
+from ..planning.keys import export_id
+from ..planning.plan import PlannedCell, freeze, make_plan, save
+from ..planning.plan import load as load_plan
+from ..store.results import Store
+from ..wanted import tools
+from ..wanted.configuration import load, load_file
 
 STATE = "state.json"
 
@@ -272,7 +272,7 @@ class Pipeline:
         return self.plan.models[model].id
 
     def model_of_download(self, name: str) -> str:
-        """A model whose weights are this download (see cellfarm.fetching.Download)."""
+        """A model whose weights are this download (see cellfarm.envs.downloads.Download)."""
         recipes = self.configuration.models.items()
         return next(
             model

@@ -7,7 +7,7 @@ another place (a local wheel, PyTorch's CPU index) and so has other hashes on ea
 line is therefore bare (``torch==2.13.0``, no hash, no ``+cpu``), and its CUDA dependencies are
 dropped. Everything is installed with ``--no-deps``: the lock alone decides.
 
-A lock of Debian packages is made by cellfarm.debian and has a form of its own.
+A lock of Debian packages is made by cellfarm.envs.debian and has a form of its own.
 """
 
 from __future__ import annotations

@@ -9,20 +9,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..base.cells import Cell
+from ..base.digests import digest
+from ..base.errors import OutOfServiceError, PermanentError, TransientError, UserError
+from ..base.files import read_object, write_atomically
+from ..base.project import Project
+from ..conversion.routes import at_hand, choose
+from ..devices import open_device, refuse_low_battery
+from ..envs.environments import ensure_locks
+from ..libraries import all_libraries, resolve
+from ..store.results import Store, read_header
+from ..wanted.configuration import Configuration
+from . import keys
 from .causes import built_for, gather
-from .configuration import Configuration
-from .core import keys
-from .core.cells import Cell
-from .core.digests import digest
-from .core.matrix import expand
-from .core.routes import at_hand, choose
-from .core.store import Store, read_header
-from .devices import open_device, refuse_low_battery
-from .environments import ensure_locks
-from .errors import OutOfServiceError, PermanentError, TransientError, UserError
-from .files import read_object, write_atomically
-from .libraries import all_libraries, resolve
-from .project import Project
+from .matrix import expand
 
 NEW = "no result yet"
 #: Of a model whose recipe names none: outputs are compared as numbers, not as classes.

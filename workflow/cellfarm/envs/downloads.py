@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 import tenacity
 
-from .core.digests import digest, file_digest
-from .errors import PermanentHostError, TransientHostError
-from .locking import file_lock
+from ..base.digests import digest, file_digest
+from ..base.errors import PermanentHostError, TransientHostError
+from ..base.locking import file_lock
 
 if TYPE_CHECKING:
     import requests  # a quarter of a second that only who downloads has to wait

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Lock
 
-from ..core.digests import file_digest
+from ...base.digests import file_digest
 from .mirrors import Missing, download, mirrors, worse
 from .resolving import Locked
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .core.digests import digest
-from .errors import UserError
-from .files import write_atomically
-from .project import Project
+from ..base.digests import digest
+from ..base.errors import UserError
+from ..base.files import write_atomically
+from ..base.project import Project
 
 #: Pictures that are run unless the recipe says another number: half the width of a 95 % interval
 #: around 70 % is 4 %.

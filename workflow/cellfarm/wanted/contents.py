@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .core.digests import file_digest
-from .errors import UserError
-from .files import read_object, write_atomically
-from .labelled import write_list
+from ..base.digests import file_digest
+from ..base.errors import UserError
+from ..base.files import read_object, write_atomically
+from ..base.project import Project
+from .labelled_pictures import write_list
 from .onnx_data import data_files
-from .project import Project
 
 #: A file that was written this short a time ago may change again within one tick of its clock.
 _SETTLED_S = 2.0
@@ -21,7 +21,7 @@ _SETTLED_S = 2.0
 
 def named_files(project: Project, recipe: Mapping[str, Any]) -> dict[str, Path]:
     """What a model is built from beside its recipe: the files of the user's own that it names,
-    and `labelled`, the list of the labelled pictures (see cellfarm.labelled).
+    and `labelled`, the list of the labelled pictures (see cellfarm.wanted.labelled_pictures).
 
     Raises:
         UserError: one of them is not there, or no part of the model's folder.

@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .documents import load_yaml
-from .errors import PermanentHostError
-from .fetching import Download, fetch
-from .libraries import Library
+from ..base.documents import load_yaml
+from ..base.errors import PermanentHostError
+from ..libraries import Library
+from .downloads import Download, fetch
 from .pip_options import uv_options
 
 ARCHITECTURE = "aarch64"

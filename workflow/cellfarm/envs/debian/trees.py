@@ -12,9 +12,9 @@ import shutil
 import sys
 from pathlib import Path
 
-from ..core.digests import digest
-from ..errors import PermanentHostError, TransientHostError
-from ..locking import file_lock
+from ...base.digests import digest
+from ...base.errors import PermanentHostError, TransientHostError
+from ...base.locking import file_lock
 from . import ARCHITECTURES, architecture
 from .fetching import Archive
 from .mirrors import VARIABLE, Missing

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..files import write_atomically
-from .cells import Cell
+from ..base.cells import Cell
+from ..base.files import write_atomically
 
 STATUSES = ("ok", "unsupported", "failed", "timeout", "wrong")
 _HEADER_LIMIT_BYTES = 1 << 20

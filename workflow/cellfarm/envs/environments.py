@@ -1,6 +1,6 @@
 """Environments: one plain virtual environment per library and purpose, built from a lock by uv.
 
-Where a lock lists Debian packages (see cellfarm.debian) it is their Python instead of a virtual one.
+Where a lock lists Debian packages (see cellfarm.envs.debian) it is their Python instead of a virtual one.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..base.digests import code_digest, digest, file_digest
+from ..base.errors import PermanentHostError, TransientHostError, UserError
+from ..base.files import read_object, write_atomically
+from ..base.locking import file_lock
+from ..base.processes import die_with_parent
+from ..base.project import PACKAGE, Project
+from ..libraries import Library, all_libraries, resolve
 from . import debian, locks
-from .core.digests import code_digest, digest, file_digest
 from .debian.resolving import is_lock
 from .debian.trees import copy_lean, plant, python_script
-from .errors import PermanentHostError, TransientHostError, UserError
-from .files import read_object, write_atomically
-from .libraries import Library, all_libraries, resolve
-from .locking import file_lock
 from .native_building import build_runner, refuse_without_compiler
 from .pip_options import uv_options
-from .processes import die_with_parent
-from .project import PACKAGE, Project
 from .targets import BROUGHT, Target
 from .targets import parse as parse_target
 
 MODELS_ENVIRONMENT = "models"
 #: Where a TFLite file becomes ONNX, and a model of Keras' TFLite.
 TFLITE_ENVIRONMENT = "models.tflite"
-#: What builds native runners, which are environments of the purpose NATIVE (see cellfarm.native_building).
+#: What builds native runners, which are environments of the purpose NATIVE (see cellfarm.envs.native_building).
 CMAKE, NATIVE = "cmake", "native"
 #: The environments that belong to no library, with the files of this package that say what they hold.
 SHARED = {
@@ -352,7 +352,7 @@ def clean_variables(extra: dict[str, str] | None = None) -> dict[str, str]:
 
 def shared_requirements(name: str = MODELS_ENVIRONMENT) -> tuple[list[str], list[str]]:
     """The requirement lines and excluded names of an environment that belongs to no library."""
-    from .documents import load_yaml
+    from ..base.documents import load_yaml
 
     document = load_yaml(PACKAGE / SHARED[name])
     return list(document["requirements"]), list(document.get("exclude", []))

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from ..errors import UserError
-from .cells import Cell
+from ..base.cells import Cell
+from ..base.errors import UserError
 
 #: axis in an include or exclude entry -> the config's list of its values
 AXES = {

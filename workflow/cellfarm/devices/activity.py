@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import read_object, write_atomically
-from .project import Project
+from ..base.files import read_object, write_atomically
+from ..base.project import Project
 
 IDLE, ATTENTION = "idle", "needs attention"
 #: The same state with other numbers is not written more often.

@@ -1,6 +1,6 @@
 """Keys: a digest of everything that a result depends on, and of nothing else. Pure.
 
-Every cause is itself a digest, worked out elsewhere from files (see cellfarm.causes). The chain is
+Every cause is itself a digest, worked out elsewhere from files (see cellfarm.planning.causes). The chain is
     model -> (export) -> artifact -> cell
 so that a model's files and an artifact's files have names of their own, shared by all the cells
 that need them.
@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from .cells import Cell
-from .digests import digest
-from .routes import at_hand, choose, route
+from ..base.cells import Cell
+from ..base.digests import digest
+from ..conversion.routes import at_hand, choose, route
 
 #: The causes of a cell, in the order in which a change is reported, with how it is worded.
 CAUSES = {

@@ -6,20 +6,20 @@ import shutil
 from itertools import pairwise
 from pathlib import Path
 
-from .analysis.ranking import INFORMATIONAL_FLAGS
-from .configuration import load_file
-from .conversion import jobs
-from .core.keys import export_id
-from .core.routes import EDGES, READ_IN, route
-from .core.store import STATUSES, Store
-from .documents import suggestion
-from .environments import MODELS_ENVIRONMENT, NATIVE, Environment, library_environment, locate
-from .errors import UserError
-from .fetching import Download, wanted_download
-from .libraries import all_libraries
-from .locks import PURPOSES
+from ..analysis.ranking import INFORMATIONAL_FLAGS
+from ..base.documents import suggestion
+from ..base.errors import UserError
+from ..base.project import Project
+from ..conversion import jobs
+from ..conversion.routes import EDGES, READ_IN, route
+from ..envs.downloads import Download, wanted_download
+from ..envs.environments import MODELS_ENVIRONMENT, NATIVE, Environment, library_environment, locate
+from ..envs.locks import PURPOSES
+from ..libraries import all_libraries
+from ..store.results import STATUSES, Store
+from ..wanted.configuration import load_file
+from .keys import export_id
 from .plan import Plan, PlannedCell, make_plan
-from .project import Project
 
 
 def set_aside(

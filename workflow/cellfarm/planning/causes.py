@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import tools
-from .configuration import Configuration
-from .contents import own_files, sha256
-from .core.cells import Cell
-from .core.digests import code_digest, digest
-from .core.keys import Causes, LibraryCauses, ModelCauses
-from .core.routes import EDGES, READ_IN, native_format, route
-from .devices.facts import fingerprint
-from .environments import MODELS_ENVIRONMENT, identify_lock, library_environment, lock_of
-from .errors import UserError
-from .labelled import identity
-from .libraries import all_libraries
-from .locks import PURPOSES
-from .project import PACKAGE, Project
-from .targets import BROUGHT, Target, target_of
+from ..base.cells import Cell
+from ..base.digests import code_digest, digest
+from ..base.errors import UserError
+from ..base.project import PACKAGE, Project
+from ..conversion.routes import EDGES, READ_IN, native_format, route
+from ..devices.facts import fingerprint
+from ..envs.environments import MODELS_ENVIRONMENT, identify_lock, library_environment, lock_of
+from ..envs.locks import PURPOSES
+from ..envs.targets import BROUGHT, Target, target_of
+from ..libraries import all_libraries
+from ..wanted import tools
+from ..wanted.configuration import Configuration
+from ..wanted.contents import own_files, sha256
+from ..wanted.labelled_pictures import identity
+from .keys import Causes, LibraryCauses, ModelCauses
 
 RUNNER = PACKAGE / "runner"
 #: Titles are for people; nothing measured depends on them.
@@ -142,7 +142,7 @@ def library_causes(
     """The digests of a library at a version.
 
     Args:
-        given: the vendor's own tools for it, on this machine (see cellfarm.tools).
+        given: the vendor's own tools for it, on this machine (see cellfarm.wanted.tools).
     """
     library = all_libraries()[name]
     locks = {
