@@ -1,4 +1,8 @@
-"""Reading YAML files against JSON schemas, with errors that name file, key and what was expected."""
+"""YAML files as typed documents, with errors that name file, key and what was expected.
+
+The type is the schema: msgspec makes a JSON schema of it, which finds what is wrong and has the words to
+say it, and then the object.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,9 @@ import math
 from collections.abc import Hashable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
@@ -17,15 +22,31 @@ from jsonschema.exceptions import ValidationError, best_match
 from .errors import UserError
 
 
-def read(path: Path, schema: Path) -> dict[str, Any]:
-    """A YAML file that satisfies a schema.
+T = TypeVar("T")
+
+
+def read(path: Path, kind: type[T]) -> T:
+    """A YAML file as an object of a type.
 
     Raises:
-        UserError: unreadable, not YAML, or not what the schema asks for.
+        UserError: unreadable, not YAML, or not what the type asks for.
     """
-    document = load_yaml(path)
-    check(document, schema, str(path))
-    return dict(document)
+    return parse(load_yaml(path), kind, str(path))
+
+
+def parse(document: Any, kind: type[T], where: str) -> T:
+    """A parsed document as an object of a type.
+
+    Raises:
+        UserError: it is not what the type asks for; the message names the most telling violation.
+    """
+    _check(document, kind, where)
+    if isinstance(kind, Path):
+        return document  # the protocol's
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError as error:  # a rule that no schema can say
+        raise UserError(f"{where}: {str(error).rpartition(' - at ')[0] or error}") from None
 
 
 def load_yaml(path: Path) -> Any:
@@ -51,15 +72,14 @@ def load_yaml(path: Path) -> Any:
         raise UserError(f"{path}{place}: not valid YAML: {problem}") from error
 
 
-def check(document: Any, schema: Path, where: str) -> None:
-    """Raise one UserError for the most telling violation of the schema."""
+def _check(document: Any, kind: Any, where: str) -> None:
     if not isinstance(document, Mapping):
         raise UserError(f"{where}: expected a mapping of keys to values, found {_kind(document)}")
     try:
         _check_finite(document, where)
     except RecursionError:
         raise UserError(f"{where}: an alias (*) stands within what it stands for (&)") from None
-    errors = list(_validator(schema).iter_errors(document))
+    errors = list(_validator(kind).iter_errors(document))
     # A misspelt key is also missing under its right name: its spelling is what to mend.
     misspelt = [error for error in errors if error.validator == "additionalProperties"]
     error = best_match(misspelt or errors)
@@ -103,8 +123,24 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 @cache
-def _validator(schema: Path) -> Draft202012Validator:
-    return Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
+def _validator(kind: Any) -> Draft202012Validator:
+    if isinstance(kind, Path):
+        return Draft202012Validator(json.loads(kind.read_text()))
+    return Draft202012Validator(_without_null(msgspec.json.schema(kind)))
+
+
+def _without_null(schema: Any) -> Any:
+    """A schema in which a key that may be left out may not be null: null in YAML is a slip."""
+    if isinstance(schema, list):
+        return [_without_null(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {key: _without_null(value) for key, value in schema.items()}
+    if kept.get("default", ...) is None and "anyOf" in kept:
+        branches = [part for part in kept.pop("anyOf") if part != {"type": "null"}]
+        del kept["default"]
+        return {**(branches[0] if len(branches) == 1 else {"anyOf": branches}), **kept}
+    return kept
 
 
 def _explain(error: Any) -> str:

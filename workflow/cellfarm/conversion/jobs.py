@@ -162,7 +162,7 @@ def convert(
 
 def refuse(library: Library, native: str, folder: Path) -> dict[str, Any]:
     """Record that no route leads from the format that a model is in to one that a library reads."""
-    reason = no_route(str(library.document["title"]), native, library.sources)
+    reason = no_route(library.title, native, library.sources)
     return _commit(folder, {"status": "unsupported", "reason": reason, "log": ""})
 
 

@@ -9,10 +9,11 @@ file's own outputs (see cellfarm.models.user_exports).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Any
+
+from ..wanted.recipes import Recipe
 
 #: format -> the name of its file, in the folder of a model or of an export. `torchscript` is a trace,
 #: operators one after the other; `script` is TorchScript of a user's own, which may hold any code.
@@ -58,7 +59,7 @@ _TITLES = {
 }
 
 
-def native_format(recipe: Mapping[str, Any]) -> str:
+def native_format(recipe: Recipe) -> str:
     """What the files of a recipe's model hold.
 
     A source that is called as a format is leaves its models in that format too (see `at_hand`).
@@ -66,9 +67,9 @@ def native_format(recipe: Mapping[str, Any]) -> str:
     Raises:
         ValueError: the suffix of a user's file says no format.
     """
-    source = str(recipe.get("source"))
+    source = recipe.source
     if source == "file":
-        return format_of(str(recipe["file"]))
+        return format_of(str(recipe.file))
     return source if source in FILES else "pt2"
 
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import tenacity
 from ..base.digests import digest, file_digest
 from ..base.errors import PermanentHostError, TransientHostError
 from ..base.locking import file_lock
+from ..wanted.recipes import Recipe
 
 if TYPE_CHECKING:
     import requests  # a quarter of a second that only who downloads has to wait
@@ -63,10 +64,10 @@ class _Again(Exception):
     """An attempt that failed in a way that may pass; the message says how."""
 
 
-def wanted_download(recipe: Mapping[str, Any]) -> Download | None:
+def wanted_download(recipe: Recipe) -> Download | None:
     """What a model's recipe needs from the net."""
-    weights = recipe.get("weights", {})
-    return Download(weights["url"], weights["sha256"]) if weights.get("url") else None
+    weights = recipe.weights
+    return Download(weights.url, weights.sha256) if weights and weights.url and weights.sha256 else None
 
 
 def fetch(download: Download, folder: Path, say: Say, policy: Policy | None = None) -> Path:

@@ -157,7 +157,7 @@ def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path
                 f"Locking {path.stem} (once; keep {project.relative(path)})",
                 file=sys.stderr,
             )
-            wanted, exclude = locks.environment_requirements(library.document, purpose, version)
+            wanted, exclude = locks.environment_requirements(library.description, purpose, version)
             _compile(f"{name}@{version}", wanted, path, exclude)
             made.append(path)
     return made

@@ -17,17 +17,19 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from packaging.version import InvalidVersion, Version
 
+from ..libraries import Description
 from .debian.resolving import ResolveError, make_lock
 
 MINIMUM_PYTHON = "3.11"
 UNHASHED = frozenset({"torch"})
-PURPOSES = ("run", "convert")
+Purpose = Literal["run", "convert"]
+PURPOSES: tuple[Purpose, ...] = ("run", "convert")
 COMPILE_TIMEOUT_S = 900
 
 _CUDA = re.compile(r"(nvidia|cuda)-.*|triton|pytorch-triton.*")
@@ -145,23 +147,21 @@ def normalise(name: str) -> str:
 
 
 def environment_requirements(
-    library: Mapping[str, Any], purpose: str, version: str
+    library: Description, purpose: Purpose, version: str
 ) -> tuple[list[str], list[str]]:
     """The requirement lines and excluded names of a library's environment at a version.
 
     Args:
-        library: a parsed ``library.yaml``.
-        purpose: ``run`` or ``convert``.
         version: the library's version, filled in for ``{version}``, and compared with those below
             which other packages go with it (``older``).
     """
     others: dict[str, list[str]] = {}
-    for older in library.get("older", ()):
-        for line in older["packages"] if _is_below(version, older["below"]) else ():
+    for older in library.older:
+        for line in older.packages if _is_below(version, older.below) else ():
             others.setdefault(_distribution(line), []).append(line)
-    asked = library["environments"][purpose]
-    lines = [line for one in asked for line in others.get(_distribution(one), [one])]
-    exclude = library.get("exclude", {}).get(purpose, [])
+    asked: tuple[str, ...] = getattr(library.environments, purpose)
+    lines = [line for wanted in asked for line in others.get(_distribution(wanted), [wanted])]
+    exclude: tuple[str, ...] = getattr(library.exclude, purpose)
     return [line.replace("{version}", version) for line in lines], list(exclude)
 
 

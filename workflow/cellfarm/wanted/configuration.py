@@ -1,52 +1,170 @@
-"""What the user wants: the config, and the models, devices and protocol it names, all validated."""
+"""What the user wants: the config, and the models, variants, devices and protocol it names, all validated."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct, structs
 
 from ..base import documents
 from ..base.errors import UserError
+from ..base.names import NAME_PATTERN, UNIQUE, Name, Processor
 from ..base.project import Project
 from ..libraries import all_libraries
-from . import labelled_pictures as labelled
-from . import tools
+from . import labelled_pictures, tools
+from .devices import AnyDevice, parse_device
+from .recipes import Recipe, RecipeDocument
+from .variants import Tolerance, Variant, VariantName, read_variants
 
 #: Fewer windows tell no level of throughput (see cellfarm.analysis.sustained).
 _LEAST_WINDOWS = 4
-
-#: Used for a variant whose tolerances the config does not give.
-DEFAULT_TOLERANCES: dict[str, dict[str, Any]] = {
-    "fp32": {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True},
-    "fp16": {"min_cosine": 0.995, "max_relative_error": 0.1, "top1": False},
-    "int8": {"min_cosine": 0.9, "max_relative_error": 1.0, "top1": False},
-    "int8_dynamic": {"min_cosine": 0.95, "max_relative_error": 0.5, "top1": False},
-    "int8_weights": {"min_cosine": 0.98, "max_relative_error": 0.5, "top1": False},
-}
 #: What a list of devices may select them by.
 _LABEL = "label:"
 _LISTS = ("models", "libraries", "devices", "variants", "processors", "threads")
 
+LibraryReference = Annotated[
+    str,
+    Meta(
+        pattern="^[a-z0-9][a-z0-9_]*(@[A-Za-z0-9][A-Za-z0-9_.+-]*)?$",
+        description="a library as name or name@version",
+    ),
+]
+DeviceReference = Annotated[
+    str,
+    Meta(
+        max_length=106,
+        pattern=f"^(label:)?{NAME_PATTERN[1:]}",
+        description="a device's name, or label:<label>",
+    ),
+]
+Count = Annotated[int, Meta(ge=1, le=1024)]
+Threads = Annotated[
+    Count | Literal["all"],
+    Meta(description="a whole number from 1 to 1024, or all (every core of the device)"),
+]
 
-@dataclass(frozen=True)
-class Configuration:
-    """A validated config with the documents that it names, each by name."""
+
+class Entry(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Cells that `include` adds or `exclude` takes away: one value or a list for each axis."""
+
+    model: (
+        Annotated[Name | tuple[Name, ...], Meta(description="a model, or a list of them")] | None
+    ) = None
+    library: (
+        Annotated[
+            LibraryReference | tuple[LibraryReference, ...],
+            Meta(description="a library, or a list of them"),
+        ]
+        | None
+    ) = None
+    variant: (
+        Annotated[
+            VariantName | tuple[VariantName, ...], Meta(description="a variant, or a list of them")
+        ]
+        | None
+    ) = None
+    device: (
+        Annotated[Name | tuple[Name, ...], Meta(description="a device, or a list of them")] | None
+    ) = None
+    processor: (
+        Annotated[
+            Processor | tuple[Processor, ...], Meta(description="a processor, or a list of them")
+        ]
+        | None
+    ) = None
+    threads: (
+        Annotated[
+            Count | Literal["all"] | tuple[Threads, ...],
+            Meta(description="a thread count, all, or a list of them"),
+        ]
+        | None
+    ) = None
+
+    def values(self, axis: str) -> tuple[Any, ...] | None:
+        """The values of an axis; None where the entry leaves it out."""
+        value = getattr(self, axis)
+        return value if isinstance(value, tuple) or value is None else (value,)
+
+
+_ENTRY = Annotated[Entry, Meta(extra_json_schema={"minProperties": 1})]
+_LIST: dict[str, Any] = {"min_length": 1, "extra_json_schema": UNIQUE}
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A config: cells = models x libraries x variants x devices x processors x threads."""
+
+    models: Annotated[
+        tuple[Name, ...],
+        Meta(description="a list of models: file names in models/ without .yaml", **_LIST),
+    ]
+    libraries: Annotated[
+        tuple[LibraryReference, ...],
+        Meta(description="a list of libraries: name, or name@version", **_LIST),
+    ]
+    devices: Annotated[
+        tuple[DeviceReference, ...],
+        Meta(
+            description="a list of devices: file names in devices/ without .yaml, or label:<label>",
+            **_LIST,
+        ),
+    ]
+    variants: Annotated[
+        tuple[VariantName, ...],
+        Meta(description="a list of variants: file names in config/variants/ without .yaml", **_LIST),
+    ]
+    processors: Annotated[
+        tuple[Processor, ...], Meta(description="a list of processors, such as cpu", **_LIST)
+    ]
+    threads: Annotated[
+        tuple[Threads, ...],
+        Meta(description="a list of thread counts: whole numbers from 1, or all", **_LIST),
+    ]
+    protocol: Annotated[
+        Name, Meta(description="a protocol: a file name in config/protocols/ without .yaml")
+    ]
+    exclude: tuple[_ENTRY, ...] = ()
+    include: tuple[_ENTRY, ...] = ()
+    tools: Annotated[
+        dict[
+            Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_]*$")],
+            dict[str, Annotated[str, Meta(min_length=1, max_length=1000)]],
+        ],
+        Meta(
+            description="library -> what its vendor's tools need: name -> path on this machine, or a "
+            "setting"
+        ),
+    ] = {}
+    tolerances: Annotated[
+        dict[VariantName, Tolerance],
+        Meta(
+            description="variant -> what an output may differ from the reference before it is wrong"
+        ),
+    ] = {}
+
+    def names(self, axis: str, listed: tuple[str, ...]) -> tuple[str, ...]:
+        """The names under an axis, those of include and exclude entries too, each once."""
+        more = [name for entry in (*self.include, *self.exclude) for name in entry.values(axis) or ()]
+        return tuple(dict.fromkeys([*listed, *more]))
+
+
+class Configuration(Struct, frozen=True):
+    """A validated config with the documents that it names, each by name.
+
+    `devices` of the config are names only: labels are resolved.
+    """
 
     where: str
-    document: dict[str, Any]
-    models: dict[str, dict[str, Any]]
-    devices: dict[str, dict[str, Any]]
+    config: Config
+    models: dict[str, Recipe]
+    variants: dict[str, Variant]
+    devices: dict[str, AnyDevice]
     protocol: dict[str, Any]
 
-    def tolerance(self, variant: str) -> dict[str, Any]:
-        return dict(self.document.get("tolerances", {}).get(variant, DEFAULT_TOLERANCES[variant]))
-
-    @property
-    def tools(self) -> dict[str, dict[str, str]]:
-        """The vendors' own tools on this machine, by library (see cellfarm.wanted.tools)."""
-        return dict(self.document.get("tools", {}))
+    def tolerance(self, variant: str) -> Tolerance:
+        """The config's tolerance of a variant, or the variant's own."""
+        return self.config.tolerances.get(variant, self.variants[variant].tolerance)
 
 
 def load(project: Project, document: Mapping[str, Any], where: str) -> Configuration:
@@ -59,33 +177,39 @@ def load(project: Project, document: Mapping[str, Any], where: str) -> Configura
     Raises:
         UserError: anything that is wrong with it, in one message.
     """
-    config = {name: _listed(name, value) for name, value in document.items()}
-    schemas = project.config / "schemas"
-    documents.check(config, schemas / "config.schema.json", where)
-    tools.check(config.get("tools", {}), where)
-    entries = [*config.get("include", ()), *config.get("exclude", ())]
-    models = _wanted(config["models"], entries, "model")
-    config["devices"] = _with_labels(project, config["devices"], where)
-    devices = _wanted(config["devices"], entries, "device")
+    listed = {name: _listed(name, value) for name, value in document.items()}
+    config = documents.parse(listed, Config, where)
+    tools.check(config.tools, where)
+    config = structs.replace(config, devices=_with_labels(project, config.devices, where))
+    models = config.names("model", config.models)
+    devices = config.names("device", config.devices)
+    variants = config.names("variant", config.variants)
     return Configuration(
         where=where,
-        document=config,
+        config=config,
         models={name: read_model(project, name, where) for name in models},
+        variants=read_variants(project.config / "variants", [*variants], where),
         devices={name: read_device(project, name, where) for name in devices},
-        protocol=read_protocol(project, config["protocol"], where),
+        protocol=read_protocol(project, config.protocol, where),
     )
 
 
-def load_file(project: Project, path: Path | None = None) -> Configuration:
-    """config/config.yaml, with the keys of another file over it, as `snakemake --configfile` has it."""
+def load_file(
+    project: Project, path: Path | None = None, changes: Mapping[str, Any] | None = None
+) -> Configuration:
+    """config/config.yaml, with the keys of another file over it, as `snakemake --configfile` has it.
+
+    Args:
+        changes: values of further keys, which replace those of the files.
+    """
     default = project.config / "config.yaml"
     document: dict[str, Any] = {}
-    for one in dict.fromkeys((default, path or default)):
-        found = documents.load_yaml(one)
-        if not isinstance(found, Mapping):
-            raise UserError(f"{one}: expected a mapping of keys to values")
-        _overlay(document, found)
-    return load(project, document, project.relative(path or default))
+    for file in dict.fromkeys((default, path or default)):
+        content = documents.load_yaml(file)
+        if not isinstance(content, Mapping):
+            raise UserError(f"{file}: expected a mapping of keys to values")
+        _overlay(document, content)
+    return load(project, document | dict(changes or {}), project.relative(path or default))
 
 
 def _overlay(document: dict[str, Any], more: Mapping[str, Any]) -> None:
@@ -97,78 +221,76 @@ def _overlay(document: dict[str, Any], more: Mapping[str, Any]) -> None:
             document[key] = value
 
 
-def read_model(project: Project, name: str, where: str) -> dict[str, Any]:
+def read_model(project: Project, name: str, where: str) -> Recipe:
     """A model's recipe.
 
     Raises:
-        UserError: there is none, or it is not what its schema asks for.
+        UserError: there is none, or it is not what a recipe has to be.
     """
-    recipe = _named(project.models, name, _model_schema(project), where, "model")
-    _check_model(recipe, f"{project.models / name}.yaml")
+    path = _existing(project.models, name, where, "model")
+    recipe = parse_recipe(documents.load_yaml(path), str(path))
+    _check_name(path, recipe.name)
     return recipe
 
 
-def check_model(project: Project, recipe: Mapping[str, Any], where: str) -> None:
-    """Raise one UserError if a recipe that is not written yet would not be accepted."""
-    documents.check(recipe, _model_schema(project), where)
-    _check_model(recipe, where)
+def parse_recipe(document: Any, where: str) -> Recipe:
+    """A recipe from its parsed file.
 
-
-def _model_schema(project: Project) -> Path:
-    return project.config / "schemas/model.schema.json"
-
-
-def _check_model(recipe: Mapping[str, Any], where: str) -> None:
-    inputs = [entry["name"] for entry in recipe.get("inputs", ())]
-    for kind, names in (("inputs", inputs), ("outputs", recipe.get("outputs", ()))):
+    Raises:
+        UserError: it is not what a recipe has to be.
+    """
+    recipe = documents.parse(document, RecipeDocument, where)
+    inputs = [entry.name for entry in recipe.inputs or ()]
+    for kind, names in (("inputs", inputs), ("outputs", recipe.outputs or ())):
         if len(set(names)) != len(names):
             raise UserError(f"{where}: key '{kind}': a name stands there twice")
-    labelled.check(recipe, where)
+    labelled_pictures.check(recipe, where)
+    return recipe
 
 
-def read_device(project: Project, name: str, where: str) -> dict[str, Any]:
+def read_device(project: Project, name: str, where: str) -> AnyDevice:
     """A device's description.
 
     Raises:
-        UserError: there is none, or it is not what its schema asks for.
+        UserError: there is none, or it is not what its transport asks for.
     """
-    schema = project.config / "schemas/device.schema.json"
-    device = _named(project.devices, name, schema, where, "device")
-    if ".." in Path(device["work_folder"]).parts:
+    path = _existing(project.devices, name, where, "device")
+    device = parse_device(documents.load_yaml(path), str(path))
+    _check_name(path, device.name)
+    if ".." in Path(device.work_folder).parts:
         raise UserError(
-            f"{project.devices / name}.yaml: key 'work_folder': expected a path without '..'; "
-            f"found '{device['work_folder']}'"
+            f"{path}: key 'work_folder': expected a path without '..'; found '{device.work_folder}'"
         )
     known = [library.name for library in all_libraries().values() if library.native_sources]
-    for library in device.get("native", ()):
+    for library in device.native:
         if library not in known:
             raise UserError(
-                f"{project.devices / name}.yaml: key 'native': '{library}' has no native runner"
+                f"{path}: key 'native': '{library}' has no native runner"
                 f"{documents.suggestion(library, known)}; there are: {', '.join(known)}"
             )
     return device
 
 
-def _with_labels(project: Project, listed: list[str], where: str) -> list[str]:
+def _with_labels(project: Project, listed: tuple[str, ...], where: str) -> tuple[str, ...]:
     """Names, with `label:x` replaced by those of all devices that carry the label x."""
     names: list[str] = []
-    for one in listed:
-        label = one.removeprefix(_LABEL)
-        if label == one:
-            names.append(one)
+    for reference in listed:
+        label = reference.removeprefix(_LABEL)
+        if label == reference:
+            names.append(reference)
             continue
         known = sorted(path.stem for path in project.devices.glob("*.yaml"))
-        labels = {name: read_device(project, name, where).get("labels", []) for name in known}
-        found = [name for name in known if label in labels[name]]
-        if not found:
+        labels = {name: read_device(project, name, where).labels for name in known}
+        labelled = [name for name in known if label in labels[name]]
+        if not labelled:
             there = sorted({label for own in labels.values() for label in own})
             hint = documents.suggestion(label, there)
             raise UserError(
                 f"{where}: no device carries the label '{label}'{hint}; there are: "
                 f"{', '.join(there) or 'none'}"
             )
-        names += found
-    return list(dict.fromkeys(names))
+        names += labelled
+    return tuple(dict.fromkeys(names))
 
 
 def read_protocol(project: Project, name: str, where: str) -> dict[str, Any]:
@@ -194,15 +316,11 @@ def read_protocol(project: Project, name: str, where: str) -> dict[str, Any]:
     return protocol
 
 
-def _named(folder: Path, name: str, schema: Path, where: str, kind: str) -> dict[str, Any]:
-    path = _existing(folder, name, where, kind)
-    document = documents.read(path, schema)
-    if document["name"] != name:
+def _check_name(path: Path, name: str) -> None:
+    if name != path.stem:
         raise UserError(
-            f"{path}: key 'name': expected '{name}', as the file is called; "
-            f"found '{document['name']}'"
+            f"{path}: key 'name': expected '{path.stem}', as the file is called; found '{name}'"
         )
-    return document
 
 
 def _existing(folder: Path, name: str, where: str, kind: str) -> Path:
@@ -214,15 +332,6 @@ def _existing(folder: Path, name: str, where: str, kind: str) -> Path:
             f"there is no {folder.name}/{name}.yaml; there are: {', '.join(known) or 'none'}"
         )
     return path
-
-
-def _wanted(listed: list[str], entries: list[Mapping[str, Any]], axis: str) -> list[str]:
-    """The names under an axis, those of include and exclude entries too, each once."""
-    names = list(listed)
-    for entry in entries:
-        value = entry.get(axis, [])
-        names += value if isinstance(value, list) else [value]
-    return list(dict.fromkeys(names))
 
 
 def _listed(name: str, value: Any) -> Any:

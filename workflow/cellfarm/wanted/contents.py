@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..base.digests import file_digest
 from ..base.errors import UserError
@@ -14,12 +12,13 @@ from ..base.files import read_object, write_atomically
 from ..base.project import Project
 from .labelled_pictures import write_list
 from .onnx_data import data_files
+from .recipes import Recipe
 
 #: A file that was written this short a time ago may change again within one tick of its clock.
 _SETTLED_S = 2.0
 
 
-def named_files(project: Project, recipe: Mapping[str, Any]) -> dict[str, Path]:
+def named_files(project: Project, recipe: Recipe) -> dict[str, Path]:
     """What a model is built from beside its recipe: the files of the user's own that it names,
     and `labelled`, the list of the labelled pictures (see cellfarm.wanted.labelled_pictures).
 
@@ -27,29 +26,30 @@ def named_files(project: Project, recipe: Mapping[str, Any]) -> dict[str, Path]:
         UserError: one of them is not there, or no part of the model's folder.
     """
     files = own_files(project, recipe)
-    return files | ({"labelled": write_list(project, recipe)} if "labelled" in recipe else {})
+    return files | ({"labelled": write_list(project, recipe)} if recipe.labelled else {})
 
 
-def own_files(project: Project, recipe: Mapping[str, Any]) -> dict[str, Path]:
+def own_files(project: Project, recipe: Recipe) -> dict[str, Path]:
     """The files of the user's own that a recipe names: `file` (the model), the files in which an ONNX
     file keeps weights (`data` and its own name of each), and `weights`.
 
     Raises:
         UserError: one of them is not there, or no part of the model's folder.
     """
-    given = {"file": recipe.get("file"), "weights": recipe.get("weights", {}).get("path")}
-    found = {what: project.root / path for what, path in given.items() if path}
-    for what, path in found.items():
+    weights = recipe.weights.path if recipe.weights else None
+    named = {"file": recipe.file, "weights": weights}
+    files = {what: project.root / path for what, path in named.items() if path}
+    for what, path in files.items():
         if not path.is_file():
             key = "file" if what == "file" else "weights.path"
             raise UserError(
-                f"models/{recipe['name']}.yaml: key '{key}': there is no file {given[what]} "
+                f"models/{recipe.name}.yaml: key '{key}': there is no file {named[what]} "
                 "(a path is relative to the project's folder)"
             )
-    return found | _data(recipe, found.get("file"))
+    return files | _data(recipe, files.get("file"))
 
 
-def _data(recipe: Mapping[str, Any], file: Path | None) -> dict[str, Path]:
+def _data(recipe: Recipe, file: Path | None) -> dict[str, Path]:
     if file is None or file.suffix.lower() != ".onnx":
         return {}
     try:
@@ -57,7 +57,7 @@ def _data(recipe: Mapping[str, Any], file: Path | None) -> dict[str, Path]:
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise UserError(f"models/{recipe['name']}.yaml: key 'file': {error}") from None
+        raise UserError(f"models/{recipe.name}.yaml: key 'file': {error}") from None
 
 
 def sha256(project: Project, path: Path) -> str:

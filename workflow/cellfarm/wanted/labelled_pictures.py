@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ..base.digests import digest
 from ..base.errors import UserError
 from ..base.files import write_atomically
 from ..base.project import Project
+from .recipes import Labelled, Recipe
 
 #: Pictures that are run unless the recipe says another number: half the width of a 95 % interval
 #: around 70 % is 4 %.
@@ -40,14 +43,14 @@ class Drawn:
 
     Args:
         calibration: further pictures for calibration; none if there are fewer than CALIBRATION.
-        classes: how many classes there are, where the names of folders tell; `told_by` is what does.
+        classes: how many classes there are, where the names of folders tell; `said_by` is what does.
     """
 
     folder: Path
     pictures: tuple[Picture, ...]
     calibration: tuple[Picture, ...]
     classes: int | None
-    told_by: str
+    said_by: str
 
     def as_dict(self) -> dict[str, Any]:
         """What the model's builder reads (see cellfarm.models.labelled)."""
@@ -56,46 +59,45 @@ class Drawn:
             "pictures": [[one.name, one.size_bytes, one.label] for one in self.pictures],
             "calibration": [one.name for one in self.calibration],
             "classes": self.classes,
-            "told_by": self.told_by,
+            "told_by": self.said_by,
         }
 
 
-def check(recipe: Mapping[str, Any], where: str) -> None:
+def check(recipe: Recipe, where: str) -> None:
     """Raise one UserError if a recipe's model has no accuracy that pictures could tell.
 
     What only the model itself tells (its classes; the input of a user's file whose recipe leaves
     it out) is checked when it is built.
     """
-    wanted = recipe.get("labelled")
-    if wanted is None:
+    if recipe.labelled is None:
         return
-    problem = _problem(recipe, wanted)
+    problem = _problem(recipe, recipe.labelled)
     if problem:
         raise UserError(f"{where}: key 'labelled': {problem}")
 
 
-def _problem(recipe: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
-    if recipe.get("task") != "classification":
-        return f"it needs task: classification; found {recipe.get('task', 'no task')}"
-    if recipe.get("weights", {}).get("kind") == "random":
+def _problem(recipe: Recipe, wanted: Labelled) -> str | None:
+    if recipe.task != "classification":
+        return f"it needs task: classification; found {recipe.task or 'no task'}"
+    if recipe.weights and recipe.weights.kind == "random":
         return "random weights have no accuracy: it needs weights of kind: pretrained"
-    inputs = recipe.get("inputs", ())
+    inputs = recipe.inputs or ()
     if len(inputs) > 1:
         return f"it needs a model with one input, a picture; this one has {len(inputs)}"
     for spec in inputs:
-        shape = spec.get("shape")
+        shape = spec.shape
         if shape and not _is_picture(shape):
             return (
                 "it needs an input of one picture with three channels, [1, 3, height, width] or "
-                f"[1, height, width, 3]; input '{spec['name']}' is {list(shape)}"
+                f"[1, height, width, 3]; input '{spec.name}' is {list(shape)}"
             )
-        if not str(spec.get("dtype", "float32")).startswith("float"):
+        if not (spec.dtype or "float32").startswith("float"):
             return (
-                f"it needs an input of floating-point numbers; '{spec['name']}' is {spec['dtype']}"
+                f"it needs an input of floating-point numbers; '{spec.name}' is {spec.dtype}"
             )
-        if spec.get("content", "image") != "image":
-            return f"it needs an input with content: image; '{spec['name']}' has {spec['content']}"
-        resize = wanted.get("resize")
+        if (spec.content or "image") != "image":
+            return f"it needs an input with content: image; '{spec.name}' has {spec.content}"
+        resize = wanted.resize
         if shape and resize is not None and resize < max(_sides(shape)):
             return f"resize: {resize} is smaller than the input, {list(shape)}"
     return None
@@ -109,7 +111,7 @@ def _sides(shape: Sequence[int]) -> Sequence[int]:
     return shape[2:] if shape[1] == 3 else shape[1:3]
 
 
-def draw(project: Project, recipe: Mapping[str, Any]) -> Drawn:
+def draw(project: Project, recipe: Recipe) -> Drawn:
     """The pictures that a recipe asks for; only names and sizes are read.
 
     They are drawn evenly over the classes that have any, in rounds of one picture per class, so the
@@ -119,12 +121,13 @@ def draw(project: Project, recipe: Mapping[str, Any]) -> Drawn:
     Raises:
         UserError: no such folder or file, no pictures, names that are no classes.
     """
-    wanted = recipe["labelled"]
-    where = f"models/{recipe['name']}.yaml: key 'labelled"
-    folder = project.root / wanted["folder"]
+    wanted = recipe.labelled
+    assert wanted is not None
+    where = f"models/{recipe.name}.yaml: key 'labelled"
+    folder = project.root / wanted.folder
     if not folder.is_dir():
         raise UserError(
-            f"{where}.folder': there is no folder {wanted['folder']} "
+            f"{where}.folder': there is no folder {wanted.folder} "
             "(a path is relative to the project's folder)"
         )
     try:
@@ -135,11 +138,11 @@ def draw(project: Project, recipe: Mapping[str, Any]) -> Drawn:
         raise UserError(f"{where}.folder': {folder} cannot be read: {error.strerror}") from error
     if not any(found.values()):
         raise UserError(
-            f"{where}.folder': there are no pictures in sub-folders of {wanted['folder']}: "
+            f"{where}.folder': there are no pictures in sub-folders of {wanted.folder}: "
             f"it takes one sub-folder per class, with {', '.join(SUFFIXES)} files"
         )
-    labels, classes, told_by = _labels(project, wanted, names, where)
-    count = wanted.get("images", IMAGES)
+    labels, classes, said_by = _labels(project, wanted, names, where)
+    count = wanted.images or IMAGES
     try:
         pictures = tuple(
             Picture(name, (folder / name).stat().st_size, labels[of])
@@ -148,22 +151,24 @@ def draw(project: Project, recipe: Mapping[str, Any]) -> Drawn:
     except OSError as error:
         raise UserError(f"{where}.folder': {error.filename}: {error.strerror}") from error
     further = pictures[count:] if len(pictures) == count + CALIBRATION else ()
-    return Drawn(folder.absolute(), pictures[:count], further, classes, told_by)
+    return Drawn(folder.absolute(), pictures[:count], further, classes, said_by)
 
 
-def identity(project: Project, recipe: Mapping[str, Any]) -> str:
+def identity(project: Project, recipe: Recipe) -> str:
     """The digest of what is drawn and how it is prepared: names, sizes and labels of the drawn
     pictures, not their dates or place, and not what is in them (that would take reading them all)."""
     drawn = draw(project, recipe)
-    settings = {name: one for name, one in recipe["labelled"].items() if name not in _SELECTION}
+    assert recipe.labelled is not None
+    wanted = msgspec.to_builtins(recipe.labelled)
+    settings = {name: value for name, value in wanted.items() if name not in _SELECTION}
     pictures, further = (
-        [[one.name, one.size_bytes, one.label] for one in some]
-        for some in (drawn.pictures, drawn.calibration)
+        [[picture.name, picture.size_bytes, picture.label] for picture in group]
+        for group in (drawn.pictures, drawn.calibration)
     )
     return digest([settings, pictures, further, drawn.classes])
 
 
-def write_list(project: Project, recipe: Mapping[str, Any]) -> Path:
+def write_list(project: Project, recipe: Recipe) -> Path:
     """Write down which pictures are drawn, for the model's builder; returns the file."""
     text = json.dumps(draw(project, recipe).as_dict(), indent=0) + "\n"
     path = project.results / "labelled" / f"{digest(text)}.json"
@@ -190,28 +195,28 @@ def _raise(error: OSError) -> None:
 
 
 def _labels(
-    project: Project, wanted: Mapping[str, Any], names: Sequence[str], where: str
+    project: Project, wanted: Labelled, names: Sequence[str], where: str
 ) -> tuple[dict[str, int], int | None, str]:
     """The index of each folder's class; how many classes there are, and what tells that."""
-    if "classes" in wanted:
-        lines = _class_names(project, wanted["classes"], where)
+    if wanted.classes is not None:
+        lines = _class_names(project, wanted.classes, where)
         unknown = [name for name in names if name not in lines]
         if unknown:
             raise UserError(
-                f"{where}.classes': the folder '{unknown[0]}' of {wanted['folder']} "
-                f"is no line of {wanted['classes']}"
+                f"{where}.classes': the folder '{unknown[0]}' of {wanted.folder} "
+                f"is no line of {wanted.classes}"
             )
         labels = {name: number for number, name in enumerate(lines)}
-        return labels, len(lines), f"{wanted['classes']} has {len(lines)} lines"
+        return labels, len(lines), f"{wanted.classes} has {len(lines)} lines"
     if all(name.isascii() and name.isdigit() for name in names):
         labels = {name: int(name) for name in names}
         if len(set(labels.values())) < len(names):
             raise UserError(
-                f"{where}.folder': two sub-folders of {wanted['folder']} are one number"
+                f"{where}.folder': two sub-folders of {wanted.folder} are one number"
             )
         return labels, None, ""
     labels = {name: number for number, name in enumerate(names)}
-    return labels, len(names), f"{wanted['folder']} has {len(names)} sub-folders"
+    return labels, len(names), f"{wanted.folder} has {len(names)} sub-folders"
 
 
 def _class_names(project: Project, file: str, where: str) -> list[str]:

@@ -34,8 +34,8 @@ def check(tools: Mapping[str, Mapping[str, str]], where: str) -> None:
     for library, given in tools.items():
         if library not in all_libraries():
             raise UserError(f"{where}: key 'tools': there is no library '{library}'")
-        declared = all_libraries()[library].document.get("tools", {})
-        known = [name for names in declared.values() for name in names]
+        declared = all_libraries()[library].tools
+        known = list(declared.names)
         for name, value in given.items():
             key = f"{where}: key 'tools.{library}.{name}'"
             if name not in known:
@@ -44,7 +44,7 @@ def check(tools: Mapping[str, Mapping[str, str]], where: str) -> None:
             path = Path(value).expanduser()
             if os.sep in value and not path.exists():
                 raise UserError(f"{key}: {value} does not exist")
-            if name in declared.get("run", ()) and not _is_program(path):
+            if name in declared.run and not _is_program(path):
                 raise UserError(f"{key}: {value} is no file that can be executed")
 
 
@@ -73,24 +73,24 @@ def missing(
     Args:
         on_host: as `given` returns them; on_device: those of the device's file.
     """
-    needed = library.document.get("tools", {})
-    absent = [name for name in needed.get("convert", ()) if name not in on_host]
+    needed = library.tools
+    absent = [name for name in needed.convert if name not in on_host]
     if not library.has_backend:
         absent += [
             name
-            for name in needed.get("run", ())
+            for name in needed.run
             if name not in on_host and f"{library.name}_{name}" not in on_device
         ]
     if not absent:
         return None
-    return f"{library.document['title']} needs {' and '.join(absent)}: {MISSING}"
+    return f"{library.title} needs {' and '.join(absent)}: {MISSING}"
 
 
 def counted(library: Library, given: Mapping[str, str], purpose: str) -> list[str]:
     """What of a library's tools counts into the keys of its artifacts (`convert`) or of its results
     (`run`): nothing where none are given. A list, to be added to others."""
     other = "run" if purpose == "convert" else "convert"
-    elsewhere = library.document.get("tools", {}).get(other, ())
+    elsewhere: tuple[str, ...] = getattr(library.tools, other)
     own = {name: value for name, value in given.items() if name not in elsewhere}
     return [identify(own)] if own else []
 
@@ -103,11 +103,10 @@ def identify(tools: Mapping[str, str]) -> str:
     return digest([[name, _identify(value)] for name, value in sorted(tools.items())])
 
 
-def counted_of_device(device: Mapping[str, Any]) -> list[str]:
+def counted_of_device(device: Device) -> list[str]:
     """What of a device's tools counts beside their paths, which stand in its description: the
     content, if the device is this machine."""
-    given = device.get("tools")
-    return [identify(given)] if given and device["transport"] == "local" else []
+    return [identify(device.tools)] if device.tools and device.is_local else []
 
 
 def _absolute(value: str) -> str:

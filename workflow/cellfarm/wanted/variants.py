@@ -1,0 +1,113 @@
+"""A variant: a chain of passes and a precision, with its tolerances; one file in config/variants/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ..base import documents
+from ..base.digests import digest
+from ..base.errors import UserError
+from ..base.names import Precision
+
+VariantName = Annotated[
+    str,
+    Meta(
+        max_length=100,
+        pattern="^[a-z0-9][a-z0-9_]*$",
+        description="the file's own name without .yaml: small letters, digits and '_'",
+    ),
+]
+_Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Tolerance(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What an output may differ from the reference before it is wrong."""
+
+    min_cosine: Annotated[
+        float, Meta(ge=-1, le=1, description="the smallest cosine similarity that is accepted")
+    ]
+    max_relative_error: Annotated[
+        float,
+        Meta(
+            gt=0,
+            description="the largest absolute error that is accepted, as a share of the reference's "
+            "largest magnitude",
+        ),
+    ]
+    top1: Annotated[
+        bool, Meta(description="whether the class with the largest logit must be the same")
+    ] = False
+    min_sqnr_db: (
+        Annotated[
+            float,
+            Meta(
+                description="the smallest ratio of signal to quantisation noise on the held-out "
+                "inputs that is accepted, in dB"
+            ),
+        ]
+        | None
+    ) = None
+    min_top1_agreement: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=1,
+                description="the smallest share of held-out inputs with the same top-1 class that is "
+                "accepted",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class Variant(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is done to a model before a library runs it."""
+
+    name: VariantName
+    precision: Precision
+    tolerance: Tolerance
+    title: str | None = None
+    passes: Annotated[
+        tuple[dict[str, dict[str, Any]], ...],
+        Meta(description="a list of passes, each as {name: settings}, in the order in which they are applied"),
+    ] = ()
+
+    def __post_init__(self) -> None:
+        for number, entry in enumerate(self.passes):
+            if len(entry) != 1:
+                raise ValueError(f"key 'passes[{number}]': expected {{name: settings}} of one pass")
+
+    @property
+    def chain(self) -> tuple[tuple[str, dict[str, Any]], ...]:
+        """(name, settings) of each pass."""
+        return tuple(next(iter(entry.items())) for entry in self.passes)
+
+
+def read_variants(folder: Path, names: list[str], where: str) -> dict[str, Variant]:
+    """The variants that a config names, by name.
+
+    Raises:
+        UserError: there is no file of a name, or it is not what a variant asks for.
+    """
+    return {name: _read(folder, name, where) for name in names}
+
+
+def _read(folder: Path, name: str, where: str) -> Variant:
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = sorted(file.stem for file in folder.glob("*.yaml"))
+        raise UserError(
+            f"{where}: unknown variant '{name}'{documents.suggestion(name, known)}: there is no "
+            f"config/variants/{name}.yaml; there are: {', '.join(known) or 'none'}"
+        )
+    variant = documents.read(path, Variant)
+    if variant.name != name:
+        raise UserError(
+            f"{path}: key 'name': expected '{name}', as the file is called; found '{variant.name}'"
+        )
+    return variant
