@@ -205,8 +205,8 @@ class RemoteTransport:
     def _bring_python(self, target: Target, free_mb: int | None) -> Interpreter:
         environment = locate(self._project, f"{BROUGHT}+{target}")
         state = build(environment)
-        if state["status"] != "ok":
-            raise PermanentHostError(f"no Python for the device: {state['reason']}")
+        if state.status != "ok":
+            raise PermanentHostError(f"no Python for the device: {state.reason}")
         name = f"runtimes/{environment.folder.name}"
         self._bootstrap(environment.packages, self.resolve(name), free_mb)
         argv = device_python(self.resolve(name), environment.packages, target.architecture)
