@@ -66,9 +66,11 @@ class Pipeline:
     def _check_devices(self) -> None:
         """A folder that cannot be written is told now, not after an hour of conversions."""
         for name in sorted({planned.cell.device for planned in self.plan.stale}):
-            device = self.configuration.devices[name]
+            transport = open_device(self.configuration.devices[name], self.project)
+            if not transport.is_host:
+                continue  # a plan does not wait for a connection
             try:
-                open_device(device, self.project).check()
+                transport.check()
             except PermanentDeviceError as error:
                 raise UserError(f"devices/{name}.yaml: {error}") from error
 
