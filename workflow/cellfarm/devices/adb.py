@@ -14,7 +14,7 @@ from typing import Any
 
 import adbutils
 
-from ..errors import PermanentDeviceError, TransientDeviceError, TransientHostError
+from ..errors import PermanentDeviceError, TransientDeviceError
 from ..processes import die_with_parent
 from .link import TAIL_BYTES, Channel, refused, worded
 
@@ -186,7 +186,7 @@ class AdbLink:
                 preexec_fn=die_with_parent,
             )  # fmt: skip
         except OSError as error:
-            raise TransientHostError(f"adb cannot be started: {error.strerror}") from error
+            raise TransientDeviceError(f"adb cannot be started: {error.strerror}") from error
         with process:
             try:
                 moved, moved_s = "", time.monotonic()

@@ -17,7 +17,7 @@ from typing import Any
 from ..core.digests import file_digest
 from ..debian.trees import device_python
 from ..environments import Environment, build, locate
-from ..errors import PermanentDeviceError, PermanentHostError, TransientDeviceError
+from ..errors import PermanentDeviceError, TransientDeviceError, TransientHostError
 from ..project import Project
 from ..targets import BROUGHT, Target, target_of
 from . import remote_facts
@@ -217,9 +217,13 @@ class RemoteTransport:
 
     def _bring_python(self, target: Target, free_mb: int | None) -> Interpreter:
         environment = locate(self._project, f"{BROUGHT}+{target}")
-        state = build(environment)
+        # Of the device, as far as the others are concerned: they can be measured without it.
+        try:
+            state = build(environment)
+        except TransientHostError as error:
+            raise TransientDeviceError(f"no Python for the device: {error}") from error
         if state["status"] != "ok":
-            raise PermanentHostError(f"no Python for the device: {state['reason']}")
+            raise PermanentDeviceError(f"no Python for the device: {state['reason']}")
         name = f"runtimes/{environment.folder.name}"
         self._bootstrap(environment.packages, self.resolve(name), free_mb)
         argv = device_python(self.resolve(name), environment.packages, target.architecture)
