@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -77,6 +77,8 @@ class Experiment:
         self.device = device
         self.model = model
         self.name = f"{plan['id']}/{device}/{model}"
+        #: Names this process for ever; its id does not: a container that starts again gives the same ones.
+        self.session = secrets.token_hex(8)
         self.protocol: dict[str, Any] = plan["protocol"]
         self.store = Store(project.cells)
         everything = [PlannedCell.from_dict(entry) for entry in plan["cells"]]
@@ -318,13 +320,14 @@ class _Measuring:
                 cell,
                 mode=mode,
                 cores=cores,
-                scratch=f"launches/{one.planned.key}-{os.getpid()}",
+                scratch=f"launches/{one.planned.key}-{self.experiment.session}",
                 idle_w=gate.get("idle_w"),
             )
             return {"gate": gate} | done
 
         # What a device measured that was lost meanwhile does not count.
-        result = {"round": number, "session": os.getpid()} | self.patience(attempt)
+        header: dict[str, Any] = {"round": number, "session": self.experiment.session}
+        result = header | self.patience(attempt)
         if self.patience.lost:
             result["lost"] = self.patience.lost
         gate = result["gate"]
