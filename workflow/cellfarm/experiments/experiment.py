@@ -35,6 +35,7 @@ from ..project import Project
 from . import peak
 from .deployment import Deployment, artifact_folder
 from .gates import Gates
+from .host_share import HostShare
 from .journal import Journal
 from .launch import Deployed, Setting, cores_of, launch
 from .patience import Patience
@@ -131,12 +132,16 @@ class Experiment:
         self, transport: Transport, lock: int, patience: Patience, told: dict[str, Any]
     ) -> None:
         """All rounds; what is found out on the way goes to `told`, which outlives an error."""
-        patience(transport.prepare)  # which puts a governor back that a killed run has left
-        facts = patience(transport.facts)
-        told["device_facts"] = dict(facts)
-        refuse_low_battery(self.plan["devices"][self.device], facts)
-        told["control"] = patience(lambda: transport.take_control(self.protocol["governor"]))
-        measuring = _Measuring(self, transport, facts, lock, patience)
+        with HostShare(not transport.is_host, self.progress.waiting_for_host) as share:
+            # which puts a governor back that a killed run has left
+            patience(share.during(transport.prepare))
+            facts = patience(share.during(transport.facts))
+            told["device_facts"] = dict(facts)
+            refuse_low_battery(self.plan["devices"][self.device], facts)
+            governor = self.protocol["governor"]
+            told["control"] = patience(share.during(lambda: transport.take_control(governor)))
+            measuring = _Measuring(self, transport, facts, lock, patience)
+            measuring.deploy_all(share)
         told["rounds"] = measuring.orders
         try:
             measuring.run()
@@ -244,8 +249,7 @@ class _Measuring:
         self.running: dict[str, Running] = {}
 
     def run(self) -> None:
-        """Deploy, then rounds until every cell is finished."""
-        self._deploy_all()
+        """Rounds until every cell is finished."""
         self._measure_peak()
         keys = sorted(one.key for one in self.experiment.cells)
         seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
@@ -271,7 +275,7 @@ class _Measuring:
         except OSError as error:  # the results are there; only later experiments would use this
             self.progress.note(f"the calibration could not be kept: {error.strerror}")
 
-    def _deploy_all(self) -> None:
+    def deploy_all(self, share: HostShare) -> None:
         """The cells to launch, by key; those that cannot run at all are committed here."""
         experiment = self.experiment
         deployment = Deployment(
@@ -281,7 +285,7 @@ class _Measuring:
         for planned in experiment.cells:
             if experiment.store.has(planned.cell, planned.key):
                 continue
-            deployed = self.patience(partial(deployment.deploy, planned))
+            deployed = self.patience(share.during(partial(deployment.deploy, planned)))
             if isinstance(deployed, dict):
                 refusal = {"summary": {}, "flags": [], "log": "", **deployed}
                 experiment.commit(planned, refusal, [], self.facts)
