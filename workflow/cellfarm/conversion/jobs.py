@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..core.digests import digest, file_digest
+from ..core.digests import digest, file_digest, known_file_digest
 from ..core.routes import FILES as FORMAT_FILES
 from ..core.routes import format_of_file, no_route
 from ..environments import Environment, clean_variables
@@ -53,11 +53,14 @@ def build_model(
     upstream = failure(download, "weights") if download else None
     if upstream:
         return _commit(folder, upstream)
-    for path in (files or {}).values():
-        if not path.is_file():
+    for what, path in (files or {}).items():
+        is_ours = download is not None and what == "weights"  # under the name of its content
+        if not (_is_whole(path, path.name) if is_ours else path.is_file()):
             if download:
                 (download / RECORD).unlink(missing_ok=True)
-            raise TransientHostError(f"{path} is gone; start again")
+            if is_ours and path.is_file():
+                path.replace(path.with_name(f"{path.name}.damaged"))
+            raise TransientHostError(f"{path} is gone or damaged; start again")
     request = {
         "recipe": dict(recipe),
         "files": {what: str(path.absolute()) for what, path in (files or {}).items()},
@@ -203,11 +206,18 @@ def check_files(folder: Path) -> None:
     record = read_record(folder)
     for entry in (record or {}).get("files", []):
         path = folder / FILES / entry["name"]
-        if not path.is_file() or path.stat().st_size != entry["bytes"]:
+        if not _is_whole(path, entry["sha256"]):
             (folder / RECORD).unlink(missing_ok=True)
             raise TransientHostError(
                 f"{path} is missing or changed; it is made again when you start again"
             )
+
+
+def _is_whole(path: Path, sha256: str) -> bool:
+    try:
+        return known_file_digest(path) == sha256
+    except OSError:
+        return False
 
 
 def _fill(
