@@ -101,7 +101,7 @@ def _device(project: Project, configuration: Configuration, name: str) -> Iterat
     device = configuration.devices[name]
     transport = open_device(device, project)
     try:
-        transport.prepare()
+        transport.check()  # not `prepare`, which would disturb an experiment that runs there
         facts = transport.facts()
     except CellfarmError as error:
         yield Finding("bad", str(error), f"mend devices/{name}.yaml or the device")

@@ -15,7 +15,7 @@ from ..libraries import all_libraries
 from .routes import FILES as FORMAT_FILES
 from .routes import no_route
 from .steps import ArtifactStep, DeriveStep, DownloadStep, ExportStep, ModelStep
-from .workers import fill
+from .workers import fill, is_whole
 
 
 def download(project: Project, step: DownloadStep, say: Callable[[str], None]) -> Record:
@@ -50,11 +50,14 @@ def build_model(project: Project, step: ModelStep) -> Record:
         refusal = failure(project.root / step.download, "weights")
         if refusal:
             return write_record(folder, refusal)
-    for path in files.values():
-        if not path.is_file():
+    for what, path in files.items():
+        is_ours = step.download is not None and what == "weights"  # under the name of its content
+        if not (is_whole(path, path.name) if is_ours else path.is_file()):
             if step.download:
                 (project.root / step.download / RECORD).unlink(missing_ok=True)
-            raise TransientHostError(f"{path} is gone; start again")
+            if is_ours and path.is_file():
+                path.replace(path.with_name(f"{path.name}.damaged"))
+            raise TransientHostError(f"{path} is gone or damaged; start again")
     request = {
         "module": step.module,
         "recipe": step.recipe.as_dict(),

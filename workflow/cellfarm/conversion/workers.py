@@ -19,7 +19,7 @@ from typing import Any
 from msgspec import structs
 
 from ..base.code import PlannedCode
-from ..base.digests import digest, file_digest
+from ..base.digests import digest, file_digest, known_file_digest
 from ..base.errors import TransientHostError
 from ..base.processes import die_with_parent
 from ..base.project import Project
@@ -90,11 +90,19 @@ def check_files(folder: Path) -> None:
     record = read_record(folder)
     for entry in record.files if record else ():
         path = folder / FILES / entry.name
-        if not path.is_file() or path.stat().st_size != entry.bytes:
+        if not is_whole(path, entry.sha256):
             (folder / RECORD).unlink(missing_ok=True)
             raise TransientHostError(
                 f"{path} is missing or changed; it is made again when you start again"
             )
+
+
+def is_whole(path: Path, sha256: str) -> bool:
+    """Whether a file is there with the content that it had when it was made."""
+    try:
+        return known_file_digest(path) == sha256
+    except OSError:
+        return False
 
 
 def _work(

@@ -14,7 +14,7 @@ from typing import Any
 
 import adbutils
 
-from ..base.errors import PermanentDeviceError, TransientDeviceError, TransientHostError
+from ..base.errors import PermanentDeviceError, TransientDeviceError
 from ..base.processes import die_with_parent
 from ..wanted.devices import AdbAddress
 from .link import TAIL_BYTES, Channel, refused, worded
@@ -187,7 +187,7 @@ class AdbLink:
                 preexec_fn=die_with_parent,
             )  # fmt: skip
         except OSError as error:
-            raise TransientHostError(f"adb cannot be started: {error.strerror}") from error
+            raise TransientDeviceError(f"adb cannot be started: {error.strerror}") from error
         with process:
             try:
                 moved, moved_s = "", time.monotonic()

@@ -133,23 +133,16 @@ def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path
     """
     made = []
     for name, version in versions:
-        library = all_libraries()[name]
         for purpose in locks.PURPOSES:
-            path = lock_of(project, library_environment(name, version, purpose))
-            if path.is_file():
-                continue
-            print(
-                f"Locking {path.stem} (once; keep {project.relative(path)})",
-                file=sys.stderr,
-            )
-            wanted, exclude = locks.environment_requirements(library.description, purpose, version)
-            _compile(f"{name}@{version}", wanted, path, exclude)
-            made.append(path)
+            if not lock_of(project, library_environment(name, version, purpose)).is_file():
+                made.append(_make_lock(project, name, version, purpose))
     return made
 
 
 def make_locks(project: Project, references: list[str]) -> list[Path]:
     """Lock anew: the given libraries, or, for none, every library and what belongs to none.
+
+    A lock that cannot be made leaves the one that is there as it is.
 
     Raises:
         UserError: an unknown library, or a version that does not exist.
@@ -160,9 +153,17 @@ def make_locks(project: Project, references: list[str]) -> list[Path]:
     if not references:
         made += [make_shared_lock(project, name) for name in SHARED]
     for name, version in versions:
-        for purpose in locks.PURPOSES:
-            lock_of(project, library_environment(name, version, purpose)).unlink(missing_ok=True)
-    return made + ensure_locks(project, versions)
+        made += [_make_lock(project, name, version, purpose) for purpose in locks.PURPOSES]
+    return made
+
+
+def _make_lock(project: Project, library: str, version: str, purpose: locks.Purpose) -> Path:
+    path = lock_of(project, library_environment(library, version, purpose))
+    print(f"Locking {path.stem} (once; keep {project.relative(path)})", file=sys.stderr)
+    description = all_libraries()[library].description
+    wanted, exclude = locks.environment_requirements(description, purpose, version)
+    _compile(f"{library}@{version}", wanted, path, exclude)
+    return path
 
 
 def _compile(name: str, requirements: list[str], path: Path, exclude: list[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +31,7 @@ from ..store.results import Store
 from . import peak
 from .deployment import Deployment, model_id
 from .gates import Gates
+from .host_share import HostShare
 from .journal import Journal
 from .launch import Deployed, Setting, cores_of, launch
 from .patience import Patience
@@ -74,6 +75,8 @@ class Experiment:
         self.model = step.model
         self.name = f"{plan.id}/{step.id}"
         self.protocol: dict[str, Any] = plan.protocol
+        #: Names this process for ever; its id does not: a container that starts again gives the same ones.
+        self.session = secrets.token_hex(8)
         self.store = Store(project.cells)
         self.cells = [plan.cells[position] for position in step.cells]
         results: dict[str, list[Path]] = {}
@@ -119,12 +122,16 @@ class Experiment:
         self, transport: Transport, lock: int, patience: Patience, told: dict[str, Any]
     ) -> None:
         """All rounds; what is found out on the way goes to `told`, which outlives an error."""
-        patience(transport.prepare)  # which puts a governor back that a killed run has left
-        facts = patience(transport.facts)
-        told["device_facts"] = dict(facts)
-        refuse_low_battery(self.plan.devices[self.device], facts)
-        told["control"] = patience(lambda: transport.take_control(self.protocol["governor"]))
-        measuring = _Measuring(self, transport, facts, lock, patience)
+        with HostShare(not transport.is_host, self.progress.waiting_for_host) as share:
+            # which puts a governor back that a killed run has left
+            patience(share.during(transport.prepare))
+            facts = patience(share.during(transport.facts))
+            told["device_facts"] = dict(facts)
+            refuse_low_battery(self.plan.devices[self.device], facts)
+            governor = self.protocol["governor"]
+            told["control"] = patience(share.during(lambda: transport.take_control(governor)))
+            measuring = _Measuring(self, transport, facts, lock, patience)
+            measuring.deploy_all(share)
         told["rounds"] = measuring.orders
         try:
             measuring.run()
@@ -216,8 +223,7 @@ class _Measuring:
         self.running: dict[str, Running] = {}
 
     def run(self) -> None:
-        """Deploy, then rounds until every cell is finished."""
-        self._deploy_all()
+        """Rounds until every cell is finished."""
         self._measure_peak()
         keys = sorted(one.key for one in self.experiment.cells)
         seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
@@ -243,7 +249,7 @@ class _Measuring:
         except OSError as error:  # the results are there; only later experiments would use this
             self.progress.note(f"the calibration could not be kept: {error.strerror}")
 
-    def _deploy_all(self) -> None:
+    def deploy_all(self, share: HostShare) -> None:
         """The cells to launch, by key; those that cannot run at all are committed here."""
         experiment = self.experiment
         deployment = Deployment(
@@ -253,7 +259,7 @@ class _Measuring:
         for planned in experiment.cells:
             if experiment.store.has(planned.cell, planned.key):
                 continue
-            deployed = self.patience(partial(deployment.deploy, planned))
+            deployed = self.patience(share.during(partial(deployment.deploy, planned)))
             if isinstance(deployed, Record):
                 refusal: dict[str, Any] = {"status": deployed.status, "reason": deployed.reason,
                            "summary": {}, "flags": [], "log": deployed.log}  # fmt: skip
@@ -293,13 +299,14 @@ class _Measuring:
                 cell,
                 mode=mode,
                 cores=cores,
-                scratch=f"launches/{one.planned.key}-{os.getpid()}",
+                scratch=f"launches/{one.planned.key}-{self.experiment.session}",
                 idle_w=gate.get("idle_w"),
             )
             return {"gate": gate} | done
 
         # What a device measured that was lost meanwhile does not count.
-        result = {"round": number, "session": os.getpid()} | self.patience(attempt)
+        header: dict[str, Any] = {"round": number, "session": self.experiment.session}
+        result = header | self.patience(attempt)
         if self.patience.lost:
             result["lost"] = self.patience.lost
         gate = result["gate"]

@@ -89,8 +89,11 @@ class Pipeline:
     def _check_devices(self) -> None:
         """Refuse a folder that cannot be written now, not after an hour of conversions."""
         for name in sorted({planned.cell.device for planned in self.outlook.stale}):
+            transport = open_device(self.configuration.devices[name], self.project)
+            if not transport.is_host:
+                continue  # a plan does not wait for a connection
             try:
-                open_device(self.configuration.devices[name], self.project).check()
+                transport.check()
             except PermanentDeviceError as error:
                 raise UserError(f"devices/{name}.yaml: {error}") from error
 

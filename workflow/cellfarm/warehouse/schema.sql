@@ -42,7 +42,7 @@ CREATE TABLE series (           -- raw samples, one row per launch and phase
     outliers INTEGER[]          -- positions in ms
 );
 CREATE TABLE launch_facts (
-    path VARCHAR, key VARCHAR, launch INTEGER, mode VARCHAR, round INTEGER, session INTEGER, status VARCHAR,
+    path VARCHAR, key VARCHAR, launch INTEGER, mode VARCHAR, round INTEGER, session VARCHAR, status VARCHAR,
     started_at DOUBLE, median_ms DOUBLE, outliers INTEGER, steady_state VARCHAR,
     warmup_iterations INTEGER, affinity INTEGER[], page_cache_share DOUBLE,
     calibration_compute_ms DOUBLE, calibration_memory_ms DOUBLE, waited_s DOUBLE, governor VARCHAR,
