@@ -30,6 +30,7 @@ from ..devices import open_device
 from ..envs.downloads import wanted_download
 from ..envs.environments import MODELS_ENVIRONMENT, environment_on, library_environment, locate
 from ..libraries import all_libraries
+from ..measures import files as measure_files
 from ..planning.causes import brought, built_for
 from ..planning.keys import export_id
 from ..planning.plan import PlannedCell, freeze, make_plan, save
@@ -366,7 +367,7 @@ def warehouse_state(project: Project, cells: Iterable[tuple[Cell, str]]) -> str:
         except OSError:
             stamp = 0
         found.append([key, stamp])
-    return digest([sorted(found), code_digest(PACKAGE / "warehouse")])
+    return digest([sorted(found), code_digest(PACKAGE / "warehouse", *measure_files())])
 
 
 def report_state(warehouse: str) -> str:
