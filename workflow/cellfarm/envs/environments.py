@@ -38,7 +38,7 @@ MODELS_ENVIRONMENT = "models"
 TFLITE_ENVIRONMENT = "models.tflite"
 #: What builds native runners, which are environments of the purpose NATIVE (see cellfarm.envs.native_building).
 CMAKE, NATIVE = "cmake", "native"
-#: The environments that belong to no library, with the files of this package that say what they hold.
+#: The environments that belong to no library, with the files that say what they hold.
 SHARED = {
     MODELS_ENVIRONMENT: "models/environment.yaml",
     TFLITE_ENVIRONMENT: "models/environment.tflite.yaml",
