@@ -24,7 +24,8 @@ from ..base.errors import (
 from ..base.files import read_object, write_atomically
 from ..base.project import PACKAGE, Project
 from ..devices import open_device
-from ..planning.plan import Current, Outlook, Plan, freeze, load_current, look, save, save_current
+        stamps.append([key, stamp])
+    return digest([sorted(stamps), code_digest(PACKAGE / "warehouse", *measure_files())])
 from ..planning.plan import load as load_plan
 from ..store.results import Store
 from ..wanted.configuration import load, load_file
@@ -248,7 +249,7 @@ def warehouse_state(project: Project, cells: Iterable[tuple[Cell, str]]) -> str:
         except OSError:
             stamp = 0
         stamps.append([key, stamp])
-    return digest([sorted(stamps), code_digest(PACKAGE / "warehouse")])
+    return digest([sorted(stamps), code_digest(PACKAGE / "warehouse", *measure_files())])
 
 
 def report_state(warehouse: str) -> str:
