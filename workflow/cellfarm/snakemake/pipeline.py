@@ -24,8 +24,8 @@ from ..base.errors import (
 from ..base.files import read_object, write_atomically
 from ..base.project import PACKAGE, Project
 from ..devices import open_device
-        stamps.append([key, stamp])
-    return digest([sorted(stamps), code_digest(PACKAGE / "warehouse", *measure_files())])
+from ..measures import files as measure_files
+from ..planning.plan import Current, Outlook, Plan, freeze, load_current, look, save, save_current
 from ..planning.plan import load as load_plan
 from ..store.results import Store
 from ..wanted.configuration import load, load_file
