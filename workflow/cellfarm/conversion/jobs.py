@@ -59,17 +59,18 @@ def build_model(
                 (download / RECORD).unlink(missing_ok=True)
             raise TransientHostError(f"{path} is gone; start again")
     request = {
+        "module": "build_file" if recipe["source"] == "file" else "build_architecture",
         "recipe": dict(recipe),
         "files": {what: str(path.absolute()) for what, path in (files or {}).items()},
     }
-    return _fill(folder, environment, [str(_MODELS_WORKER), "build"], request, {})
+    return _fill(folder, environment, [str(_MODELS_WORKER)], request, {})
 
 
 def describe(environment: Environment, file: Path, folder: Path) -> dict[str, Any]:
     """What a user's own file takes and gives: folder/files/description.json (see
-    cellfarm.models.user_files.describe)."""
-    request = {"file": str(file.absolute())}
-    return _fill(folder, environment, [str(_MODELS_WORKER), "describe"], request, {})
+    cellfarm.models.describe_file)."""
+    request = {"module": "describe_file", "file": str(file.absolute())}
+    return _fill(folder, environment, [str(_MODELS_WORKER)], request, {})
 
 
 def describe_graph(
@@ -104,12 +105,11 @@ def export(
     for filled in {model, source}:
         check_files(filled)
     request = {
-        "format": form,
+        "module": f"export_{source_format}_to_{form}",
         "model": str(model / FILES),
         "source": str(source / FILES / FORMAT_FILES[source_format]),
-        "source_format": source_format,
     }
-    return _fill(folder, environment, [str(_MODELS_WORKER), "export"], request, {})
+    return _fill(folder, environment, [str(_MODELS_WORKER)], request, {})
 
 
 def convert(
