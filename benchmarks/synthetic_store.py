@@ -135,7 +135,7 @@ class SyntheticStore:
         metrics = ("cpu_utilisation", "other_cpu_utilisation", "steal", "cpu_pressure", "rss_mb")
         return {
             "round": round_,
-            "session": 1,
+            "session": "5e55104b5e55104b",
             "mode": "measure",
             "status": "ok",
             "reason": None,

@@ -51,7 +51,7 @@ def make_launch(warm_ms: Sequence[float] = (10.0, 10.5, 9.5), **changes: Any) ->
     """The record of a launch that ended well, as `launch` returns it."""
     record: dict[str, Any] = {
         "round": 0,
-        "session": 1,
+        "session": "5e55104b5e55104b",
         "mode": "measure",
         "status": "ok",
         "reason": None,

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from cellfarm.warehouse.querying import SCHEMA, current_schema
+from cellfarm.warehouse.querying import current_schema, schema
 
 from tests.support import synthetic_rows as rows
 
@@ -258,7 +258,7 @@ def _samples(
 def _write(path: Path, tables: dict[str, list[dict[str, Any]]]) -> None:
     path.unlink(missing_ok=True)
     with duckdb.connect(str(path)) as connection, tempfile.TemporaryDirectory() as folder:
-        connection.execute(SCHEMA.read_text(encoding="utf-8"))
+        connection.execute(schema())
         connection.execute("INSERT INTO meta VALUES ('schema', ?)", [current_schema()])
         for table, content in tables.items():
             if not content:

@@ -61,7 +61,7 @@ def test_rounds_of_another_session_were_not_together(measured):
     def later(document: dict[str, Any]) -> None:
         document["launches"] = json.loads(json.dumps(first["launches"]))
         for launch in document["launches"]:
-            launch["session"] = 2
+            launch["session"] = "another"
             launch["warm_ms"] = [1.2 * ms for ms in launch["warm_ms"]]
             launch["gate"]["calibration"]["compute_ms"] *= 1.2
 
@@ -81,11 +81,25 @@ def test_what_no_plan_wants_any_more_keeps_the_ratios_of_what_was_together(measu
 def test_a_session_that_went_on_is_compared_by_what_was_together(measured):
     def interrupted(document: dict[str, Any]) -> None:
         for launch in document["launches"][:3]:
-            launch["session"] = 0
+            launch["session"] = "before"
 
     measured.edit(0, interrupted)
     ((_, rounds, across),) = measured.ratios()
     assert (rounds, across) == (5, False)
+
+
+@pytest.mark.parametrize("session", [4_194_304, None])
+def test_results_that_name_their_session_by_a_number_or_not_at_all_are_still_read(
+    measured, session
+):
+    def older(document: dict[str, Any]) -> None:
+        for launch in document["launches"]:
+            launch["session"] = session
+
+    measured.edit(0, older)
+    measured.edit(1, older)
+    ((_, rounds, across),) = measured.ratios()
+    assert (rounds, across) == (8, False)
 
 
 def test_the_beginning_of_two_runs_is_none(measured):

@@ -213,6 +213,22 @@ def test_locking_anew_replaces_the_lock(project, compiled):
     assert len(list(project.locks.glob("ncnn@*"))) == before
 
 
+@pytest.mark.parametrize("references", [["ncnn"], ["tflite"], ["pytorch_mobile"], []])
+def test_a_resolve_that_fails_leaves_every_lock_as_it_is(project, monkeypatch, references):
+    def refuse(*_: object) -> None:
+        raise locks.LockError("no connection")
+
+    def contents() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in project.locks.iterdir() if path.is_file()}
+
+    monkeypatch.setattr(locks, "compile_lock", refuse)
+    monkeypatch.setattr(locks, "compile_debian_lock", refuse)
+    before = contents()
+    with pytest.raises(UserError, match="cannot be locked: no connection"):
+        make_locks(project, references)
+    assert contents() == before
+
+
 def test_a_version_that_does_not_exist_is_the_users_mistake(project, compiled, monkeypatch):
     def refuse(*_: object) -> None:
         raise locks.LockError("there is no version of ncnn==0.0.0")

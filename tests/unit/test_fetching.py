@@ -92,6 +92,16 @@ def stalled(handler: Handler) -> None:
     handler.server.released.wait(30)
 
 
+def portal(handler: Handler) -> None:
+    """No HTTP at all, as some captive portals answer."""
+    handler.wfile.write(b"<html>Please log in</html>\r\n")
+
+
+def broken_chunks(handler: Handler) -> None:
+    handler.begin(200, None, Transfer_Encoding="chunked")
+    handler.wfile.write(b"<html>Please log in</html>\r\n")
+
+
 def status(code: int) -> Answer:
     return lambda handler: handler.begin(code, 0)
 
@@ -241,6 +251,13 @@ def test_a_server_that_stays_in_trouble_is_no_record_and_names_the_way_out(serve
         get(server, tmp_path)
     assert len(server.seen) == QUICK.attempts
     assert str(tmp_path / SHA256) in str(caught.value) and SHA256 in str(caught.value)
+
+
+@pytest.mark.parametrize("answer", [portal, broken_chunks])
+def test_a_captive_portal_is_no_record_and_no_traceback(server, tmp_path, answer):
+    server.answers = [answer, answer, whole]
+    get(server, tmp_path)
+    assert len(server.seen) == 3
 
 
 def test_offline_names_the_file_to_put_in_place(tmp_path):

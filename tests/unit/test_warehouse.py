@@ -255,9 +255,8 @@ def test_another_schema_makes_the_warehouse_anew(bench, monkeypatch, tmp_path):
     bench.load()
     before = bench.content()
     schema = tmp_path / "schema.sql"
-    schema.write_text(loading.SCHEMA.read_text() + "CREATE VIEW more AS SELECT 1;\n")
-    for module in (loading, querying):
-        monkeypatch.setattr(module, "SCHEMA", schema)
+    schema.write_text(querying.SCHEMA.read_text() + "CREATE VIEW more AS SELECT 1;\n")
+    monkeypatch.setattr(querying, "SCHEMA", schema)
     assert bench.load() == (3, 0, 0)
     assert bench.content() == before and bench.rows("FROM more") == [(1,)]
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
-#: What a name from a config may look like; it becomes a part of paths and of Snakemake's wildcards.
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
+from msgspec import Struct, structs
+
+from .names import NAME_PATTERN
+
+#: What a name from a config may look like.
+NAME = re.compile(NAME_PATTERN)
 
 
-@dataclass(frozen=True, order=True)
-class Cell:
+class Cell(Struct, frozen=True, order=True):
     """model x library x variant x device x processor x threads."""
 
     model: str
@@ -41,4 +43,4 @@ class Cell:
         return " · ".join((*parts, self.device))
 
     def as_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
+        return structs.asdict(self)

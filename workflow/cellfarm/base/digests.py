@@ -24,6 +24,17 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def known_file_digest(path: Path) -> str:
+    """The same of a large file that is asked for more than once: it is read again only when it changed."""
+    status = path.stat()
+    return _digest_of_state(path, status.st_size, status.st_mtime_ns, status.st_ino)
+
+
+@cache
+def _digest_of_state(path: Path, size_bytes: int, mtime_ns: int, inode: int) -> str:
+    return file_digest(path)
+
+
 @cache
 def code_digest(*paths: Path) -> str:
     """The digest of source files and of every .py, .yaml, .sql and .j2 file below folders.

@@ -21,7 +21,6 @@ from jsonschema.exceptions import ValidationError, best_match
 
 from .errors import UserError
 
-
 T = TypeVar("T")
 
 

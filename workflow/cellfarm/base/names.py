@@ -22,7 +22,9 @@ Label = Annotated[
     str,
     Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}$", description=f"a label of {_WORDS}"),
 ]
-FolderName = Annotated[str, Meta(pattern="^[a-z0-9][a-z0-9_]*$", description="the folder's own name")]
+FolderName = Annotated[
+    str, Meta(pattern="^[a-z0-9][a-z0-9_]*$", description="the folder's own name")
+]
 Version = Annotated[str, Meta(pattern=NAME_PATTERN, description="a version")]
 Processor = Literal["cpu", "gpu", "npu"]
 #: What a library is asked to convert to, after all passes.

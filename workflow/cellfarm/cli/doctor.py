@@ -80,7 +80,7 @@ def _orchestrator(project: Project) -> Iterator[Finding]:
 
 def _environments(project: Project, configuration: Configuration) -> Iterator[Finding]:
     names = [MODELS_ENVIRONMENT]
-    for reference in configuration.document["libraries"]:
+    for reference in configuration.config.libraries:
         library, version = resolve(reference)
         names += [library_environment(library, version, purpose) for purpose in ("run", "convert")]
     for name in names:
@@ -90,18 +90,18 @@ def _environments(project: Project, configuration: Configuration) -> Iterator[Fi
         state = locate(project, name).state()
         if state is None:
             yield Finding("note", f"{name}: not built yet", "make")
-        elif state["status"] == "ok":
-            yield Finding("ok", f"{name} ({state['seconds']} s to install)")
+        elif state.status == "ok":
+            yield Finding("ok", f"{name} ({state.seconds} s to install)")
         else:
             mend = "mend what it says, then `cellfarm retry` and `make`"
-            yield Finding("bad", f"{name}: {state['reason']}", mend)
+            yield Finding("bad", f"{name}: {state.reason}", mend)
 
 
 def _device(project: Project, configuration: Configuration, name: str) -> Iterator[Finding]:
     device = configuration.devices[name]
     transport = open_device(device, project)
     try:
-        transport.prepare()
+        transport.check()  # not `prepare`, which would disturb an experiment that runs there
         facts = transport.facts()
     except CellfarmError as error:
         yield Finding("bad", str(error), f"mend devices/{name}.yaml or the device")
@@ -113,7 +113,7 @@ def _device(project: Project, configuration: Configuration, name: str) -> Iterat
     )
     yield Finding("ok", f"{facts['os'] or 'unknown system'}, kernel {facts['kernel']}")
     memory = "not available" if facts["memory_gb"] is None else f"{facts['memory_gb']} GB"
-    yield Finding("ok", f"memory {memory}; work folder {device['work_folder']} can be written")
+    yield Finding("ok", f"memory {memory}; work folder {device.work_folder} can be written")
     if not facts["frequency_control"]:
         yield Finding(
             "note",
@@ -127,8 +127,10 @@ def _device(project: Project, configuration: Configuration, name: str) -> Iterat
         )
     else:
         yield Finding("ok", f"governor {facts['governor'] or 'not available'}")
-    if device.get("native") and missing_compiler():
-        what = f"native runners ({', '.join(device['native'])}) cannot be built: no {missing_compiler()}"
+    if device.native and missing_compiler():
+        what = (
+            f"native runners ({', '.join(device.native)}) cannot be built: no {missing_compiler()}"
+        )
         yield Finding("bad", what, MEND)
     if not facts["thermal_zones"]:
         yield Finding("note", "temperatures: not available")

@@ -14,7 +14,7 @@ import typer
 
 from ..base.errors import CellfarmError, UserError
 from ..base.project import Project
-from . import devices, jobs, models, virtual
+from . import devices, jobs, models
 
 app = typer.Typer(
     name="cellfarm",
@@ -24,10 +24,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(jobs.app, name="job", hidden=True)
+app.command("job", hidden=True)(jobs.job)
 app.add_typer(models.app, name="models")
 app.add_typer(devices.app, name="devices")
-app.add_typer(virtual.app, name="virtual")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--configfile", help="The config; by default config/config.yaml.")
@@ -231,10 +230,10 @@ def rebuild() -> None:
 
     project = Project.here()
     current = latest_current(project)
-    devices = surroundings.devices(project, current["devices"])
+    devices = surroundings.devices(project, current.devices)
     models = surroundings.models(project)
     loaded = rebuild_warehouse(
-        project.warehouse, Store(project.cells), current["keys"], devices, models
+        project.warehouse, Store(project.cells), current.keys, devices, models
     )
     print(f"{project.relative(project.warehouse)}: rebuilt from {loaded.added} results")
 
@@ -275,10 +274,31 @@ def lock(
         print(path)
 
 
+@app.command(
+    "virtual",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def virtual(context: typer.Context) -> None:
+    """Virtual devices, to try a farm without one; nothing they measure is a result."""
+    # Test equipment, which this package does not import: a program of its own.
+    argv = [sys.executable, "-m", "cellfarm.virtual", *context.args]
+    os.execv(argv[0], argv)  # noqa: S606
+
+
 def main() -> None:
-    """Run the command line; an error of cellfarm's is one message and its exit code."""
+    """Run the command line."""
+    run_app(app)
+
+
+def run_app(application: typer.Typer, name: str | None = None) -> None:
+    """Run an application; an error of cellfarm's is one message and its exit code.
+
+    Args:
+        name: what help calls the program.
+    """
     try:
-        code = app(standalone_mode=False)
+        code = application(standalone_mode=False, prog_name=name)
     except typer.Exit as end:
         raise SystemExit(end.exit_code) from None
     except CellfarmError as error:

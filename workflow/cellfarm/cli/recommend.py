@@ -20,7 +20,6 @@ from ..selection.graphs import Graphs, how_to_export
 from ..selection.material import LEAST_MODELS, Graph, compared, examples_of, nothing_ranks, too_few
 from ..selection.questions import Choice, Question, Recommendation
 from ..selection.recommending import recommend
-from ..wanted.configuration import DEFAULT_TOLERANCES
 from ..warehouse import connect
 from .tables import wide_console
 
@@ -91,10 +90,9 @@ def print_evaluation(project: Project, question: Question, form: str) -> None:
 
 
 def _results(project: Project, question: Question) -> Results:
-    if question.variant not in (None, *DEFAULT_TOLERANCES):
-        raise UserError(
-            f"--variant {question.variant}: expected one of {', '.join(DEFAULT_TOLERANCES)}"
-        )
+    variants = sorted(path.stem for path in (project.config / "variants").glob("*.yaml"))
+    if question.variant not in (None, *variants):
+        raise UserError(f"--variant {question.variant}: expected one of {', '.join(variants)}")
     with connect(project.warehouse) as connection:
         return read_results(connection)
 

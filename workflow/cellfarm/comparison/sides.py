@@ -21,7 +21,7 @@ from ..analysis.ranking import Row
 from ..base.errors import UserError
 from ..base.project import Project
 from ..libraries import resolve
-from ..planning.plan import make_plan
+from ..planning.plan import look
 from ..wanted.configuration import load_file
 from ..warehouse import connect, records
 from ..warehouse.ratios import Measured, measured_launches
@@ -60,8 +60,8 @@ def open_side(project: Project, name: str) -> Side:
             raise UserError(f"{name}: there is no such file")
         return _read(name, path, "SELECT {columns} FROM cells", [])
     if path.suffix in (".yaml", ".yml"):
-        plan = make_plan(project, load_file(project, path))
-        keys = [planned.key for planned in plan.cells]
+        outlook = look(project, load_file(project, path))
+        keys = [planned.key for planned in outlook.cells]
         side = _read(name, project.warehouse, f"{_HISTORY} AND list_contains(?, key)", [keys])
         return replace(side, missing=len(set(keys) - {row["key"] for row in side.rows}))
     if "@" in name:

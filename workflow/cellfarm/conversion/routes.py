@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import PurePosixPath
 
+from ..base.names import Format
 from ..wanted.recipes import Recipe
 
 #: format -> the name of its file, in the folder of a model or of an export. `torchscript` is a trace,
 #: operators one after the other; `script` is TorchScript of a user's own, which may hold any code.
-FILES = {
+FILES: dict[Format, str] = {
     "pt2": "model.pt2",
     "onnx": "model.onnx",
     "torchscript": "model.torchscript.pt",
@@ -27,7 +28,7 @@ FILES = {
 }
 
 #: how a user's file may be called -> what it is
-SUFFIXES = {
+SUFFIXES: dict[str, Format] = {
     ".onnx": "onnx",
     ".tflite": "tflite",
     ".pt2": "pt2",
@@ -37,7 +38,7 @@ SUFFIXES = {
 }
 
 #: (from, to) -> the environment that its exporter runs in
-EDGES = {
+EDGES: dict[tuple[Format, Format], str] = {
     ("pt2", "onnx"): "models",
     ("pt2", "torchscript"): "models",
     ("script", "pt2"): "models",
@@ -47,7 +48,7 @@ EDGES = {
 
 #: The environment that a library's converter runs in where what it reads needs a framework of its
 #: own; every other format is read in the library's own conversion environment.
-READ_IN = {"keras": "models.tflite"}
+READ_IN: dict[str, str] = {"keras": "models.tflite"}
 
 _TITLES = {
     "pt2": "PyTorch programs",
@@ -59,7 +60,7 @@ _TITLES = {
 }
 
 
-def native_format(recipe: Recipe) -> str:
+def native_format(recipe: Recipe) -> Format:
     """What the files of a recipe's model hold.
 
     A source that is called as a format is leaves its models in that format too (see `at_hand`).
@@ -70,16 +71,16 @@ def native_format(recipe: Recipe) -> str:
     source = recipe.source
     if source == "file":
         return format_of(str(recipe.file))
-    return source if source in FILES else "pt2"
+    return "keras" if source == "keras" else "pt2"
 
 
-def at_hand(native: str) -> tuple[str, ...]:
+def at_hand(native: Format) -> tuple[Format, ...]:
     """The formats that a model's own files hold: the native one, and the program that every
     architecture is built as."""
     return (native,) if native in SUFFIXES.values() else (native, "pt2")
 
 
-def format_of(file: str) -> str:
+def format_of(file: str) -> Format:
     """The format of a user's file, by its suffix.
 
     Raises:
@@ -92,18 +93,18 @@ def format_of(file: str) -> str:
     return SUFFIXES[suffix]
 
 
-def format_of_file(name: str) -> str:
+def format_of_file(name: str) -> Format:
     """The format of one of the pipeline's own files, by its name in FILES."""
     return next(form for form, file in FILES.items() if file == name)
 
 
 @cache
-def route(native: str, form: str) -> tuple[str, ...] | None:
+def route(native: Format, form: Format) -> tuple[Format, ...] | None:
     """The formats from one that is at hand to `form`, both included; None where there is no way.
 
     A part of a route is the route to its own end, so routes share their first steps.
     """
-    before: dict[str, str | None] = dict.fromkeys(at_hand(native))
+    before: dict[Format, Format | None] = dict.fromkeys(at_hand(native))
     waiting = deque(before)
     while waiting:
         here = waiting.popleft()
@@ -113,8 +114,8 @@ def route(native: str, form: str) -> tuple[str, ...] | None:
                 waiting.append(end)
     if form not in before:
         return None
-    steps: list[str] = []
-    step: str | None = form
+    steps: list[Format] = []
+    step: Format | None = form
     while step is not None:
         steps.append(step)
         step = before[step]
@@ -122,26 +123,44 @@ def route(native: str, form: str) -> tuple[str, ...] | None:
 
 
 @cache
-def choose(native: str, sources: tuple[str, ...]) -> str | None:
+def choose(native: Format, sources: tuple[Format, ...]) -> Format | None:
     """Which of the formats that a library reads, best first, it is given: the one that the fewest
     steps lead to, and of several the one that the library likes best; None where no way leads."""
     routes = [found for form in sources if (found := route(native, form))]
     return min(routes, key=len)[-1] if routes else None
 
 
-def previous(native: str, form: str) -> str:
-    """The format that `form` is made from.
-
-    Raises:
-        ValueError: no way leads to it, or it is one of the model's own.
-    """
-    steps = route(native, form)
-    if steps is None or len(steps) < 2:
-        raise ValueError(f"nothing makes {form} of {native}")
-    return steps[-2]
+def exporter_of(start: Format, end: Format) -> str:
+    """The module of cellfarm/models that exports one format to another."""
+    return f"export_{start}_to_{end}"
 
 
-def no_route(title: str, native: str, sources: Sequence[str]) -> str:
+def worker_entries(recipe: Recipe, native: Format) -> tuple[list[str], str]:
+    """The modules that building a model enters, below the package, and the one that does it."""
+    if recipe.is_file:
+        module = "build_file"
+        further = [f"user_{_READERS[native]}"]
+    else:
+        module = "build_architecture"
+        further = [f"source_{recipe.source}"]
+    if recipe.labelled:
+        further.append("labelled")
+    return [f"models/{name}.py" for name in ("worker", module, *further)], module
+
+
+def describer_entries(file: str) -> list[str]:
+    """The modules that describing a user's own file enters, below the package."""
+    reader = f"user_{_READERS[format_of(file)]}"
+    return [f"models/{name}.py" for name in ("worker", "describe_file", reader)]
+
+
+#: format of a user's file -> the module that reads it is user_<this>
+_READERS: dict[Format, str] = {
+    "onnx": "onnx", "tflite": "tflite", "pt2": "torch", "script": "torch"
+}  # fmt: skip
+
+
+def no_route(title: str, native: Format, sources: Sequence[Format]) -> str:
     """Why a library gets nothing: the reason of an `unsupported` result."""
     read = " and ".join(_TITLES[form] for form in sources)
     return f"{title} reads {read}; from {_TITLES[native]} there is no faithful route to that"

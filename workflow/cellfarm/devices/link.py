@@ -44,7 +44,7 @@ class Channel(Protocol):
 
 
 class Link(Protocol):
-    """A connection to a device. Every method has a deadline, and raises typed errors only."""
+    """A connection to a device. Every method has a deadline, and raises a device's errors only."""
 
     def open(self, argv: Sequence[str]) -> Channel:
         """Start a command.

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import tenacity
@@ -67,7 +67,11 @@ class _Again(Exception):
 def wanted_download(recipe: Recipe) -> Download | None:
     """What a model's recipe needs from the net."""
     weights = recipe.weights
-    return Download(weights.url, weights.sha256) if weights and weights.url and weights.sha256 else None
+    return (
+        Download(weights.url, weights.sha256)
+        if weights and weights.url and weights.sha256
+        else None
+    )
 
 
 def fetch(download: Download, folder: Path, say: Say, policy: Policy | None = None) -> Path:

@@ -5,7 +5,6 @@ Where a lock lists Debian packages (see cellfarm.envs.debian) it is their Python
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -13,17 +12,17 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from msgspec import structs
 
 from ..base.digests import code_digest, digest, file_digest
 from ..base.errors import PermanentHostError, TransientHostError, UserError
-from ..base.files import read_object, write_atomically
 from ..base.locking import file_lock
 from ..base.processes import die_with_parent
 from ..base.project import PACKAGE, Project
+from ..base.records import Record, read_record, write_record
 from ..libraries import Library, all_libraries, resolve
 from . import debian, locks
 from .debian.resolving import is_lock
@@ -36,7 +35,7 @@ from .targets import parse as parse_target
 MODELS_ENVIRONMENT = "models"
 #: Where a TFLite file becomes ONNX, and a model of Keras' TFLite.
 TFLITE_ENVIRONMENT = "models.tflite"
-#: What builds native runners, which are environments of the purpose NATIVE (see cellfarm.envs.native_building).
+#: What builds native runners, environments of the purpose NATIVE (see cellfarm.envs.native_building).
 CMAKE, NATIVE = "cmake", "native"
 #: The environments that belong to no library, with the files that say what they hold.
 SHARED = {
@@ -63,20 +62,6 @@ _TRANSIENT = re.compile(
 def library_environment(library: str, version: str, purpose: str, target: str | None = None) -> str:
     """`ncnn@1.0.run`: the name of an environment: its lock's, and for a device what it is built for."""
     return f"{library}@{version}.{purpose}{f'+{target}' if target else ''}"
-
-
-def environment_on(
-    device: Mapping[str, Any], library: str, version: str, target: str | None = None
-) -> str:
-    """The name of the environment that a library's cells run in on a device.
-
-    Args:
-        device: its document.
-        target: what its environments are built for; None: this machine.
-    """
-    if library in device.get("native", ()):
-        return library_environment(library, version, NATIVE)
-    return library_environment(library, version, "run", target)
 
 
 def lock_of(project: Project, name: str) -> Path:
@@ -107,9 +92,9 @@ class Environment:
     def record(self) -> Path:
         return self.folder / READY
 
-    def state(self) -> dict[str, Any] | None:
-        """{"status": "ok" | "failed", "reason": ...}, or None while it is not built."""
-        return read_object(self.record)
+    def state(self) -> Record | None:
+        """How it was built; None while it is not."""
+        return read_record(self.folder, READY)
 
 
 def locate(project: Project, name: str) -> Environment:
@@ -148,23 +133,16 @@ def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path
     """
     made = []
     for name, version in versions:
-        library = all_libraries()[name]
         for purpose in locks.PURPOSES:
-            path = lock_of(project, library_environment(name, version, purpose))
-            if path.is_file():
-                continue
-            print(
-                f"Locking {path.stem} (once; keep {project.relative(path)})",
-                file=sys.stderr,
-            )
-            wanted, exclude = locks.environment_requirements(library.description, purpose, version)
-            _compile(f"{name}@{version}", wanted, path, exclude)
-            made.append(path)
+            if not lock_of(project, library_environment(name, version, purpose)).is_file():
+                made.append(_make_lock(project, name, version, purpose))
     return made
 
 
 def make_locks(project: Project, references: list[str]) -> list[Path]:
     """Lock anew: the given libraries, or, for none, every library and what belongs to none.
+
+    A lock that cannot be made leaves the one that is there as it is.
 
     Raises:
         UserError: an unknown library, or a version that does not exist.
@@ -175,9 +153,17 @@ def make_locks(project: Project, references: list[str]) -> list[Path]:
     if not references:
         made += [make_shared_lock(project, name) for name in SHARED]
     for name, version in versions:
-        for purpose in locks.PURPOSES:
-            lock_of(project, library_environment(name, version, purpose)).unlink(missing_ok=True)
-    return made + ensure_locks(project, versions)
+        made += [_make_lock(project, name, version, purpose) for purpose in locks.PURPOSES]
+    return made
+
+
+def _make_lock(project: Project, library: str, version: str, purpose: locks.Purpose) -> Path:
+    path = lock_of(project, library_environment(library, version, purpose))
+    print(f"Locking {path.stem} (once; keep {project.relative(path)})", file=sys.stderr)
+    description = all_libraries()[library].description
+    wanted, exclude = locks.environment_requirements(description, purpose, version)
+    _compile(f"{library}@{version}", wanted, path, exclude)
+    return path
 
 
 def _compile(name: str, requirements: list[str], path: Path, exclude: list[str]) -> None:
@@ -190,7 +176,7 @@ def _compile(name: str, requirements: list[str], path: Path, exclude: list[str])
         raise UserError(f"{name} cannot be locked: {error}") from error
 
 
-def build(environment: Environment) -> dict[str, Any]:
+def build(environment: Environment) -> Record:
     """Build an environment unless it is there; returns its state.
 
     What can never be installed is recorded as `failed`, so that the cells that need it say why.
@@ -206,15 +192,14 @@ def build(environment: Environment) -> dict[str, Any]:
         started = time.monotonic()
         try:
             _install(environment)
-            state = {"status": "ok", "reason": None}
+            state = Record("ok", None)
         except PermanentHostError as error:
-            state = {"status": "failed", "reason": str(error), "log": error.output}
+            state = Record("failed", str(error), error.output)
         except BaseException:
             shutil.rmtree(environment.folder, ignore_errors=True)
             raise
-        state |= {"name": environment.name, "seconds": round(time.monotonic() - started, 1)}
-        write_atomically(environment.record, json.dumps(state, indent=1) + "\n")
-        return state
+        seconds = round(time.monotonic() - started, 1)
+        return write_record(environment.folder, structs.replace(state, seconds=seconds), READY)
 
 
 def _install(environment: Environment) -> None:
@@ -289,8 +274,8 @@ def _install_native(environment: Environment) -> None:
     name = f"{CMAKE}-{identify_lock(environment.lock)[:12]}"
     cmake = Environment(CMAKE, environment.folder.with_name(name), environment.lock)
     state = build(cmake)
-    if state["status"] != "ok":
-        raise PermanentHostError(f"there is no CMake: {state['reason']}")
+    if state.status != "ok":
+        raise PermanentHostError(f"there is no CMake: {state.reason}")
     environment.folder.mkdir()
     program = cmake.folder / "bin" / "cmake"
     build_runner(*_native(environment.name), environment.packages, uv_binary(), program, _run)

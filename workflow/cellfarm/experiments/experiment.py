@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
+import secrets
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..base.digests import code_digest
+import msgspec
+
 from ..base.errors import (
-    InternalMismatch,
     PermanentDeviceError,
     TransientDeviceError,
     TransientError,
@@ -23,18 +23,15 @@ from ..base.errors import (
 from ..base.files import write_atomically
 from ..base.locking import file_lock, machine_lock_path
 from ..base.project import Project
-from ..conversion import jobs
-from ..conversion.routes import native_format
+from ..base.records import Record, read_record
 from ..devices import Transport, open_device, patience_s, refuse_low_battery
 from ..devices.activity import ATTENTION, IDLE, DeviceState
-from ..planning.causes import RUNNER, library_causes
-from ..planning.keys import conversion_of
-from ..planning.plan import PlannedCell
+from ..planning.plan import ExperimentStep, Plan, PlannedCell
 from ..store.results import Store
-from ..wanted import tools
 from . import peak
-from .deployment import Deployment, artifact_folder
+from .deployment import Deployment, model_id
 from .gates import Gates
+from .host_share import HostShare
 from .journal import Journal
 from .launch import Deployed, Setting, cores_of, launch
 from .patience import Patience
@@ -61,39 +58,36 @@ class Experiment:
     """Measures one model on one device under a frozen plan.
 
     Args:
-        plan: the frozen plan's document (see cellfarm.planning.plan.save).
+        step: which of the plan's experiments.
     """
 
     def __init__(
         self,
         project: Project,
-        plan: Mapping[str, Any],
-        device: str,
-        model: str,
+        plan: Plan,
+        step: ExperimentStep,
         log: Path | None = None,
     ) -> None:
         self.project = project
         self.plan = plan
-        self.device = device
-        self.model = model
-        self.name = f"{plan['id']}/{device}/{model}"
-        self.protocol: dict[str, Any] = plan["protocol"]
+        self.step = step
+        self.device = step.device
+        self.model = step.model
+        self.name = f"{plan.id}/{step.id}"
+        self.protocol: dict[str, Any] = plan.protocol
+        #: Names this process for ever; its id does not: a container that starts again gives the same ones.
+        self.session = secrets.token_hex(8)
         self.store = Store(project.cells)
-        everything = [PlannedCell.from_dict(entry) for entry in plan["cells"]]
-        self.cells = [
-            one for one in everything if (one.cell.device, one.cell.model) == (device, model)
-        ]
-        results = {
-            name: [
-                self.store.path(one.cell, one.key) for one in everything if one.cell.device == name
-            ]
-            for name in {one.cell.device for one in everything}
-        }
+        self.cells = [plan.cells[position] for position in step.cells]
+        results: dict[str, list[Path]] = {}
+        for planned in plan.cells:
+            path = self.store.path(planned.cell, planned.key)
+            results.setdefault(planned.cell.device, []).append(path)
         least = int(self.protocol["launches"]["min"])
-        state = DeviceState(project, device)
-        self.progress = Progress(model, device, results, least, state, log)
+        state = DeviceState(project, self.device)
+        self.progress = Progress(self.model, self.device, results, least, state, log)
 
-    def run(self, record: Path) -> None:
+    def run(self) -> None:
         """Measure what is still without a result; write the experiment's record at the end.
 
         A device that drops out does not hold up the others: the record says so, and what was
@@ -102,12 +96,11 @@ class Experiment:
         Raises:
             TransientHostError: this machine cannot go on.
         """
-        description = self.plan["devices"][self.device]
+        description = self.plan.devices[self.device]
         transport = open_device(description, self.project)
         patience = Patience(patience_s(description), self.progress.note)
         name = "host" if transport.is_host else f"device-{self.device}"
         with file_lock(machine_lock_path(name), on_wait=self.progress.waiting) as lock:
-            self._check_sources()
             told: dict[str, Any] = {"started_at": _now()}
             try:
                 self._measure(transport, lock, patience, told)
@@ -123,18 +116,22 @@ class Experiment:
                 transport.release_control()
                 transport.close()
                 self.progress.close(ATTENTION if "lost" in told else IDLE, told.get("lost"))
-            self._write_record(record, told)
+            self._write_record(told)
 
     def _measure(
         self, transport: Transport, lock: int, patience: Patience, told: dict[str, Any]
     ) -> None:
         """All rounds; what is found out on the way goes to `told`, which outlives an error."""
-        patience(transport.prepare)  # which puts a governor back that a killed run has left
-        facts = patience(transport.facts)
-        told["device_facts"] = dict(facts)
-        refuse_low_battery(self.plan["devices"][self.device], facts)
-        told["control"] = patience(lambda: transport.take_control(self.protocol["governor"]))
-        measuring = _Measuring(self, transport, facts, lock, patience)
+        with HostShare(not transport.is_host, self.progress.waiting_for_host) as share:
+            # which puts a governor back that a killed run has left
+            patience(share.during(transport.prepare))
+            facts = patience(share.during(transport.facts))
+            told["device_facts"] = dict(facts)
+            refuse_low_battery(self.plan.devices[self.device], facts)
+            governor = self.protocol["governor"]
+            told["control"] = patience(share.during(lambda: transport.take_control(governor)))
+            measuring = _Measuring(self, transport, facts, lock, patience)
+            measuring.deploy_all(share)
         told["rounds"] = measuring.orders
         try:
             measuring.run()
@@ -152,7 +149,7 @@ class Experiment:
     ) -> None:
         """Put the result of a cell into the store."""
         cell = planned.cell
-        artifact = jobs.read_record(artifact_folder(self.project, planned)) or {}
+        artifact = read_record(self.project.root / planned.artifact)
         header = {
             "schema": SCHEMA,
             "key": planned.key,
@@ -165,13 +162,13 @@ class Experiment:
             "experiment": self.name,
         }
         body = {
-            "protocol": self.plan["protocol_name"],
+            "protocol": self.plan.protocol_name,
             "protocol_settings": self.protocol,
             "summary": result["summary"],
             "emulated": is_emulated(launches),
-            "artifact_bytes": artifact.get("bytes"),
-            "artifact_seconds": artifact.get("seconds"),
-            "ids": {"model": planned.model_id, "artifact": planned.artifact_id},
+            "artifact_bytes": artifact.bytes if artifact else None,
+            "artifact_seconds": artifact.seconds if artifact else None,
+            "ids": {"model": model_id(planned), "artifact": planned.artifact.rpartition("/")[2]},
             "device_facts": dict(facts),
             "log": result["log"],
             "launches": launches,
@@ -180,32 +177,14 @@ class Experiment:
         self.store.commit(cell, planned.key, header, body)
         self.progress.finished(cell, result)
 
-    def _check_sources(self) -> None:
-        """The plan must still describe the code: a result must never stand under another's key."""
-        for planned in self.cells:
-            name = planned.cell.library
-            given = tools.given(self.plan.get("tools", {}), name)
-            now = library_causes(self.project, name, planned.cell.library_version, given)
-            native = native_format(self.plan["models"][planned.cell.model])
-            same = (
-                planned.causes["runner"] == code_digest(RUNNER)
-                and planned.causes["library"] == now.runtime
-                and planned.causes["converter"] == conversion_of(now, native)
-            )
-            if not same:
-                raise InternalMismatch(
-                    f"the sources of {planned.cell.versioned_library} or of the runner changed "
-                    "since this run was planned: start it again"
-                )
-
-    def _write_record(self, record: Path, told: Mapping[str, Any]) -> None:
+    def _write_record(self, told: Mapping[str, Any]) -> None:
         statuses = {
             planned.key: self.store.header(planned.cell, planned.key)["status"]
             for planned in self.cells
             if self.store.has(planned.cell, planned.key)
         }
         document = {
-            "plan": self.plan["id"],
+            "plan": self.plan.id,
             "device": self.device,
             "model": self.model,
             "ended_at": _now(),
@@ -213,7 +192,9 @@ class Experiment:
             **told,
             "cells": statuses,
         }
-        write_atomically(record, json.dumps(document, indent=1) + "\n")
+        write_atomically(
+            self.project.root / self.step.output, json.dumps(document, indent=1) + "\n"
+        )
 
 
 class _Measuring:
@@ -242,8 +223,7 @@ class _Measuring:
         self.running: dict[str, Running] = {}
 
     def run(self) -> None:
-        """Deploy, then rounds until every cell is finished."""
-        self._deploy_all()
+        """Rounds until every cell is finished."""
         self._measure_peak()
         keys = sorted(one.key for one in self.experiment.cells)
         seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
@@ -269,7 +249,7 @@ class _Measuring:
         except OSError as error:  # the results are there; only later experiments would use this
             self.progress.note(f"the calibration could not be kept: {error.strerror}")
 
-    def _deploy_all(self) -> None:
+    def deploy_all(self, share: HostShare) -> None:
         """The cells to launch, by key; those that cannot run at all are committed here."""
         experiment = self.experiment
         deployment = Deployment(
@@ -279,12 +259,13 @@ class _Measuring:
         for planned in experiment.cells:
             if experiment.store.has(planned.cell, planned.key):
                 continue
-            deployed = self.patience(partial(deployment.deploy, planned))
-            if isinstance(deployed, dict):
-                refusal = {"summary": {}, "flags": [], "log": "", **deployed}
+            deployed = self.patience(share.during(partial(deployment.deploy, planned)))
+            if isinstance(deployed, Record):
+                refusal: dict[str, Any] = {"status": deployed.status, "reason": deployed.reason,
+                           "summary": {}, "flags": [], "log": deployed.log}  # fmt: skip
                 experiment.commit(planned, refusal, [], self.facts)
                 continue
-            tolerance = experiment.plan["tolerances"][planned.cell.variant]
+            tolerance = msgspec.to_builtins(experiment.plan.tolerances[planned.cell.variant])
             terms = Terms(self.protocol, tolerance, deployment.fastest_ms(planned, deployed))
             journal = Journal(experiment.project.journal(experiment.device, planned.key))
             launches = journal.read()
@@ -318,13 +299,14 @@ class _Measuring:
                 cell,
                 mode=mode,
                 cores=cores,
-                scratch=f"launches/{one.planned.key}-{os.getpid()}",
+                scratch=f"launches/{one.planned.key}-{self.experiment.session}",
                 idle_w=gate.get("idle_w"),
             )
             return {"gate": gate} | done
 
         # What a device measured that was lost meanwhile does not count.
-        result = {"round": number, "session": os.getpid()} | self.patience(attempt)
+        header: dict[str, Any] = {"round": number, "session": self.experiment.session}
+        result = header | self.patience(attempt)
         if self.patience.lost:
             result["lost"] = self.patience.lost
         gate = result["gate"]

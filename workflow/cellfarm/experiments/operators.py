@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
 
 from ..base import documents
 from ..base.errors import UserError
 from .events import text
 
-SCHEMA = Path(__file__).resolve().parents[3] / "config" / "schemas" / "operators.schema.json"
 #: The common name of a type that a library's operators.yaml does not have.
 OTHER = "Other"
 MAX_OPERATORS = 20_000
@@ -23,6 +24,37 @@ MAX_RUNS = 10_000
 MAX_NAME = 300
 #: One run of one operator, in ms; more is no time that a launch could have lasted.
 MAX_MS = 1e8
+#: The names of operators that all libraries share.
+Common = Literal[
+    "Conv", "DepthwiseConv", "ConvTranspose", "MatMul", "Attention", "Recurrent", "Add", "Sub", "Mul", "Div",
+    "Elementwise", "Relu", "LeakyRelu", "PRelu", "Elu", "Clip", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish",
+    "Swish", "Gelu", "Softmax", "LayerNorm", "BatchNorm", "InstanceNorm", "GroupNorm", "LRN", "MaxPool",
+    "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Pool", "Reduce", "ArgMax", "TopK", "CumSum",
+    "Concat", "Split", "Slice", "Reshape", "Transpose", "Gather", "Scatter", "Expand", "Pad", "Resize",
+    "DepthToSpace", "SpaceToDepth", "Where", "Compare", "Constant", "Cast", "Copy", "Quantize", "Dequantize",
+    "ControlFlow",
+]  # fmt: skip
+
+
+class NameRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"common": "is"}):
+    """A type that only an operator's name tells apart."""
+
+    type: Annotated[str, Meta(description="the library's own type")]
+    name: Annotated[str, Meta(description="a regular expression that the whole name matches")]
+    common: Common
+
+
+class VocabularyFile(Struct, frozen=True, forbid_unknown_fields=True):
+    """An operators.yaml."""
+
+    types: Annotated[
+        dict[Common, Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)]],
+        Meta(description="names of the common vocabulary, each with the library's own types"),
+    ]
+    by_name: Annotated[
+        tuple[NameRule, ...],
+        Meta(description="types that only a name tells apart; the first that fits counts"),
+    ] = ()
 
 
 @dataclass(frozen=True)
@@ -85,9 +117,9 @@ def read_vocabulary(path: Path) -> Vocabulary:
     Raises:
         UserError: not what its schema asks for, a type with two names, or a pattern that is none.
     """
-    document = documents.read(path, SCHEMA)
+    document = documents.read(path, VocabularyFile)
     types: dict[str, str] = {}
-    for common, own in document["types"].items():
+    for common, own in document.types.items():
         for one in own:
             if one in types:
                 raise UserError(
@@ -95,14 +127,14 @@ def read_vocabulary(path: Path) -> Vocabulary:
                 )
             types[one] = common
     by_name = []
-    for number, rule in enumerate(document.get("by_name", ())):
+    for number, rule in enumerate(document.by_name):
         try:
-            pattern = re.compile(rule["name"])
+            pattern = re.compile(rule.name)
         except re.error as error:
             raise UserError(
                 f"{path}: key 'by_name[{number}].name': no regular expression: {error}"
             ) from error
-        by_name.append((rule["type"], pattern, rule["is"]))
+        by_name.append((rule.type, pattern, rule.common))
     return Vocabulary(types, tuple(by_name))
 
 

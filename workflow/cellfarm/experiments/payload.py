@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from ..base.digests import code_digest
-from ..base.project import PACKAGE
+from ..base.code import PlannedCode
 from ..base.zip_applications import write_zip_application
 
-RUNNER = PACKAGE / "runner"
 
-
-def pack(modules: Sequence[Path], folder: Path) -> Path:
-    """The zip application of a library's modules, made unless `folder` has it already.
-
-    Args:
-        modules: backend.py and whatever else of the library goes to the device.
+def pack(planned: PlannedCode, folder: Path) -> Path:
+    """The zip application of the runner with a library's modules, made unless `folder` has it already.
 
     Returns:
-        a file in `folder` whose name begins with the digest of the modules.
+        a file in `folder` whose name begins with the digest of the code.
+
+    Raises:
+        InternalMismatch: the code changed since the run was planned.
     """
-    sources = [*sorted(RUNNER.glob("*.py")), *sorted(modules)]
-    entries = ((one.name, one.read_bytes()) for one in sources)
-    return write_zip_application(folder, code_digest(RUNNER, *modules), entries)
+    code = planned.read()
+    return write_zip_application(folder, code.digest, code.files.items())

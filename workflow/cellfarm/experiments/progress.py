@@ -65,6 +65,10 @@ class Progress:
         self._tell("waiting", f"in use by {who}")
         self._line(f"{self._title}: waiting for the device, in use by {who}")
 
+    def waiting_for_host(self, who: str) -> None:
+        self._tell("waiting", "for this machine")
+        self._line(f"{self._title}: waiting to set the device up until {who} has measured here")
+
     def deployed(self, name: str) -> None:
         self._tell("deploying", name.partition("/")[0])
         self._status(f"{self._title}: deployed {name.partition('/')[0]}")

@@ -3,199 +3,125 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ..base.cells import Cell
-from ..base.digests import code_digest, digest
-from ..base.errors import UserError
+from ..base.code import PlannedCode
+from ..base.digests import code_digest, digest, file_digest
 from ..base.project import PACKAGE, Project
-from ..conversion.routes import EDGES, READ_IN, native_format, route
+from ..conversion.steps import ArtifactStep, DeriveStep
 from ..devices.facts import fingerprint
-from ..envs.environments import MODELS_ENVIRONMENT, identify_lock, library_environment, lock_of
-from ..envs.locks import PURPOSES
-from ..envs.targets import BROUGHT, Target, target_of
-from ..libraries import all_libraries
+from ..envs.environments import identify_lock, library_environment, lock_of
+from ..libraries import Library, all_libraries
 from ..wanted import tools
 from ..wanted.configuration import Configuration
-from ..wanted.contents import own_files, sha256
-from ..wanted.labelled_pictures import identity
-from .keys import Causes, LibraryCauses, ModelCauses
+from ..wanted.devices import Device
+from .chains import Chains, Program
+from .needs import target_on
 
-RUNNER = PACKAGE / "runner"
-#: Titles are for people; nothing measured depends on them.
-_FOR_PEOPLE = ("title",)
 #: Where a device is, how it is selected and when it is left alone; what is measured does not depend on it.
 _OF_THE_FARM = ("address", "labels", "limits", "out_of_service")
-#: Where a user's file stands; what is in it counts.
-_PLACES = ("file", "path")
-#: The scripts of cellfarm/models that only a user's own file passes through.
-_FOR_FILES = "user_"
-#: The one that only a model with labelled pictures passes through, as it is called in recipes, too.
-_LABELLED = "labelled"
 
 
-def gather(
-    project: Project, config: Configuration, cells: list[Cell], facts: Mapping[str, dict[str, Any]]
-) -> Causes:
-    """All digests for the given cells.
+class Causes:
+    """The digests of a configuration, each worked out once.
 
     Args:
-        facts: device -> its facts (see cellfarm.devices.facts); the cells are of devices that have some.
+        facts: device -> its facts (see cellfarm.devices.facts).
     """
-    versions = {(cell.library, cell.library_version) for cell in cells}
-    return Causes(
-        models={name: model_causes(project, recipe) for name, recipe in config.models.items()},
-        libraries={
-            f"{name}@{version}": library_causes(
-                project, name, version, tools.given(config.tools, name)
-            )
-            for name, version in sorted(versions)
-        },
-        devices={
-            name: digest(
+
+    def __init__(
+        self,
+        project: Project,
+        configuration: Configuration,
+        chains: Chains,
+        facts: Mapping[str, Mapping[str, Any]],
+    ) -> None:
+        self._project = project
+        self._configuration = configuration
+        self._chains = chains
+        self._facts = facts
+        self._protocol = digest(configuration.protocol)
+        self._of_artifact: dict[tuple[str, str], dict[str, str]] = {}
+        self._devices: dict[str, str] = {}
+        self._runtimes: dict[tuple[str, str], str] = {}
+
+    def of(self, cell: Cell, program: Program, artifact: ArtifactStep) -> dict[str, str]:
+        """The digests that make a cell's key, by cause."""
+        place = (artifact.id, cell.variant)
+        if place not in self._of_artifact:
+            self._of_artifact[place] = self._artifact(program, artifact) | {
+                "library": self._runtime(cell.library, cell.library_version),
+                "runner": runner_code(all_libraries()[cell.library]).digest,
+                "protocol": self._protocol,
+                "verification": digest(
+                    msgspec.to_builtins(self._configuration.tolerance(cell.variant))
+                ),
+            }
+        return self._of_artifact[place] | {"device": self._device(cell.device)}
+
+    def _artifact(self, program: Program, artifact: ArtifactStep) -> dict[str, str]:
+        step = program.step
+        causes = {"model": step.parent if isinstance(step, DeriveStep) else step.id}
+        if isinstance(step, DeriveStep):
+            causes["passes"] = step.id
+        if program.labelled:
+            causes["labelled"] = program.labelled
+        return {**causes, "exporter": artifact.exporter, "converter": artifact.converter}
+
+    def _runtime(self, name: str, version: str) -> str:
+        """Of a library's back end: its lock, its vocabulary, its own tool, its settings."""
+        if (name, version) not in self._runtimes:
+            library = all_libraries()[name]
+            lock = lock_of(self._project, library_environment(name, version, "run"))
+            given = tools.given(self._configuration.config.tools, name)
+            self._runtimes[name, version] = digest(
                 [
-                    _without(device, _OF_THE_FARM),
-                    fingerprint(facts[name]),
-                    *tools.counted_of_device(device),
-                    *built_for(device, facts[name]),
-                    *native_code(device),
+                    tool_code(library).digest if library.tool.is_file() else "",
+                    file_digest(library.vocabulary),
+                    identify_lock(lock),
+                    library.variables,
+                    *tools.counted(library, given, "run"),
                 ]
             )
-            for name, device in config.devices.items()
-            if name in facts
-        },
-        exporter=exporter_digest(project),
-        runner=code_digest(RUNNER),
-        protocol=digest(config.protocol),
-        verification={
-            variant: digest(config.tolerance(variant))
-            for variant in sorted({cell.variant for cell in cells})
-        },
-    )
+        return self._runtimes[name, version]
+
+    def _device(self, name: str) -> str:
+        if name not in self._devices:
+            device, facts = self._configuration.devices[name], self._facts[name]
+            described = {
+                key: value
+                for key, value in msgspec.to_builtins(device).items()
+                if key not in _OF_THE_FARM
+            }
+            self._devices[name] = digest(
+                [
+                    described,
+                    fingerprint(facts),
+                    tools.counted_of_device(device),
+                    str(target_on(device, facts)),
+                    native_code(device),
+                ]
+            )
+        return self._devices[name]
 
 
-def built_for(device: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    """What a device's environments are built for, as a list of at most one."""
-    target = _target(device, facts)
-    return [str(target)] if target else []
-
-
-def native_code(device: Mapping[str, Any]) -> list[str]:
+def native_code(device: Device) -> list[str]:
     """Of the libraries that run in native runners on a device, the digests of those."""
-    return [code_digest(*all_libraries()[name].native_sources) for name in device.get("native", ())]
+    return [code_digest(*all_libraries()[name].native_sources) for name in device.native]
 
 
-def brought(device: Mapping[str, Any], facts: Mapping[str, Any]) -> list[str]:
-    """The environment of the Python that is put on a device which has none, as a list of at most one."""
-    target = _target(device, facts)
-    return [f"{BROUGHT}+{target}"] if target and target.brought else []
+def runner_code(library: Library) -> PlannedCode:
+    """What goes to a device: the runner with a library's modules."""
+    folder = f"libraries/{library.name}"
+    entries = [f"runner/{path.name}" for path in sorted((PACKAGE / "runner").glob("*.py"))]
+    entries += [f"{folder}/{path.name}" for path in library.shipped]
+    return PlannedCode.of(entries, ("runner", folder))
 
 
-def _target(device: Mapping[str, Any], facts: Mapping[str, Any]) -> Target | None:
-    """None for this machine, and for a device that gets no Python."""
-    if device["transport"] == "local" or not device.get("python", True):
-        return None
-    return target_of(facts)
-
-
-def model_causes(project: Project, recipe: Mapping[str, Any]) -> ModelCauses:
-    """The digests that the files of a model depend on: its recipe with the content of the files
-    that it names, and the code and the environments that it passes through.
-
-    Raises:
-        UserError: a file or folder that the recipe names is not there, or is of no known form.
-    """
-    try:
-        native = native_format(recipe)
-    except ValueError as error:
-        raise UserError(f"models/{recipe['name']}.yaml: key 'file': {error}") from None
-    contents = {what: sha256(project, path) for what, path in own_files(project, recipe).items()}
-    pictures = identity(project, recipe) if _LABELLED in recipe else ""
-    described = _without(recipe, (*_FOR_PEOPLE, *_PLACES, _LABELLED))
-    if pictures:
-        described[_LABELLED] = pictures
-    if "weights" in described:
-        described["weights"] = _without(described["weights"], _PLACES)
-    from_file = recipe["source"] == "file"
-    names = _environments(native) if from_file else [MODELS_ENVIRONMENT]
-    locks = [identify_lock(lock_of(project, name)) for name in names]
-    builder = digest([_builder_code(from_file, bool(pictures)), *locks])
-    recipe_digest = digest([described, native, contents] if contents else described)
-    return ModelCauses(recipe_digest, builder, native, pictures)
-
-
-def _environments(native: str) -> list[str]:
-    """The environments that a user's file passes through on its way to any format."""
-    onward = {name for (start, _), name in EDGES.items() if route(native, start)}
-    return sorted({MODELS_ENVIRONMENT, *onward})
-
-
-def exporter_digest(project: Project) -> str:
-    """The digest of what turns a model into a source format."""
-    return digest([_exporter_code(), identify_lock(lock_of(project, MODELS_ENVIRONMENT))])
-
-
-def library_causes(
-    project: Project, name: str, version: str, given: Mapping[str, str] | None = None
-) -> LibraryCauses:
-    """The digests of a library at a version.
-
-    Args:
-        given: the vendor's own tools for it, on this machine (see cellfarm.wanted.tools).
-    """
-    library = all_libraries()[name]
-    locks = {
-        purpose: identify_lock(lock_of(project, library_environment(name, version, purpose)))
-        for purpose in PURPOSES
-    }
-    # Where its converter runs instead for some of what it reads.
-    elsewhere = sorted({READ_IN[form] for form in library.sources if form in READ_IN})
-    variables = digest(library.variables)
-    return LibraryCauses(
-        sources=library.sources,
-        converter=digest(
-            [
-                code_digest(library.converter, *library.conversion_modules),
-                *(_driver_code(), locks["convert"], variables),
-                *(identify_lock(lock_of(project, one)) for one in elsewhere),
-                *tools.counted(library, given or {}, "convert"),
-            ]
-        ),
-        runtime=digest(
-            [
-                code_digest(*library.shipped, *library.tool_modules, library.vocabulary),
-                *(locks["run"], variables),
-                *tools.counted(library, given or {}, "run"),
-            ]
-        ),
-    )
-
-
-def _builder_code(from_file: bool, labelled: bool) -> str:
-    """All of cellfarm/models but the exporter; a user's file, and labelled pictures, have scripts
-    of their own beside."""
-    paths = [path for path in _model_sources() if path.stem != "exporting"]
-    if not from_file:
-        paths = [path for path in paths if not path.stem.startswith(_FOR_FILES)]
-    if not labelled:
-        paths = [path for path in paths if path.stem != _LABELLED]
-    return code_digest(*paths)
-
-
-def _exporter_code() -> str:
-    return code_digest(*(path for path in _model_sources() if path.stem == "exporting"))
-
-
-def _driver_code() -> str:
-    return code_digest(
-        PACKAGE / "conversion" / "worker.py", PACKAGE / "conversion" / "cellfarm_convert.py"
-    )
-
-
-def _model_sources() -> list[Path]:
-    return sorted((PACKAGE / "models").glob("*.py"))
-
-
-def _without(document: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key not in names}
+def tool_code(library: Library) -> PlannedCode:
+    """The module for a vendor's own tool, which stays on this machine."""
+    folder = f"libraries/{library.name}"
+    return PlannedCode.of([f"{folder}/tool.py"], (folder,))

@@ -12,8 +12,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
+import msgspec
+
 from ..base.cells import Cell
 from ..base.errors import UserError
+from ..wanted.configuration import Config, Entry
 
 #: axis in an include or exclude entry -> the config's list of its values
 AXES = {
@@ -31,7 +34,7 @@ COUNTS_THREADS = frozenset({"cpu"})
 
 
 def expand(
-    config: Mapping[str, Any],
+    config: Config,
     resolve_library: Callable[[str], tuple[str, str]],
     cores: Mapping[str, int],
     where: str = "config",
@@ -39,8 +42,6 @@ def expand(
     """All cells that the config asks for: sorted, each once.
 
     Args:
-        config: a validated config (lists under models, libraries, variants, devices, processors,
-            threads; entries under include and exclude).
         resolve_library: `ncnn` or `ncnn@1.0` -> (`ncnn`, version); raises UserError if unknown.
         cores: device -> its number of cores, for `threads: all`.
         where: the file, for messages.
@@ -48,9 +49,9 @@ def expand(
     Raises:
         UserError: an exclude entry that matches nothing (a typo would silently measure too much).
     """
-    axes = {axis: list(config[plural]) for axis, plural in AXES.items()}
+    axes = {axis: list(getattr(config, plural)) for axis, plural in AXES.items()}
     cells = set(_multiply(axes, resolve_library, cores))
-    for position, entry in enumerate(config.get("exclude", ())):
+    for position, entry in enumerate(config.exclude):
         matching = {cell for cell in cells if _matches(cell, entry, resolve_library, cores)}
         if not matching:
             raise UserError(
@@ -58,8 +59,8 @@ def expand(
                 "remove it or mend its spelling"
             )
         cells -= matching
-    for entry in config.get("include", ()):
-        wanted = {axis: _as_list(entry.get(axis, axes[axis])) for axis in AXES}
+    for entry in config.include:
+        wanted = {axis: entry.values(axis) or axes[axis] for axis in AXES}
         cells.update(_multiply(wanted, resolve_library, cores))
     return sorted(cells)
 
@@ -81,13 +82,14 @@ def _multiply(
 
 def _matches(
     cell: Cell,
-    entry: Mapping[str, Any],
+    entry: Entry,
     resolve_library: Callable[[str], tuple[str, str]],
     cores: Mapping[str, int],
 ) -> bool:
     return all(
-        any(_is(cell, axis, value, resolve_library, cores) for value in _as_list(wanted))
-        for axis, wanted in entry.items()
+        any(_is(cell, axis, value, resolve_library, cores) for value in values)
+        for axis in AXES
+        if (values := entry.values(axis)) is not None
     )
 
 
@@ -107,9 +109,9 @@ def _is(
     return bool(getattr(cell, axis) == value)
 
 
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _shown(entry: Mapping[str, Any]) -> str:
-    return ", ".join(f"{axis}: {value}" for axis, value in entry.items())
+def _shown(entry: Entry) -> str:
+    written = msgspec.to_builtins(entry)
+    return ", ".join(
+        f"{axis}: {list(value) if isinstance(value, tuple) else value}"
+        for axis, value in written.items()
+    )

@@ -1,89 +1,174 @@
-"""The plan: the cells of a configuration, their keys, which are stale and why, grouped into experiments."""
+"""The plan: the cells of a configuration, their keys, which are stale and why; and the frozen document that
+every job of a run reads."""
 
 from __future__ import annotations
 
-import json
+import hashlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from msgspec import Struct
+
 from ..base.cells import Cell
-from ..base.digests import digest
+from ..base.code import PlannedCode
+from ..base.digests import DIGEST_LENGTH, digest
 from ..base.errors import OutOfServiceError, PermanentError, TransientError, UserError
 from ..base.files import read_object, write_atomically
+from ..base.names import Precision
 from ..base.project import Project
-from ..conversion.routes import at_hand, choose
+from ..base.records import RECORD
+from ..conversion.steps import (
+    ArtifactStep,
+    DeriveStep,
+    DownloadStep,
+    EnvironmentStep,
+    ExportStep,
+    ModelStep,
+    Step,
+)
 from ..devices import open_device, refuse_low_battery
 from ..envs.environments import ensure_locks
 from ..libraries import all_libraries, resolve
 from ..store.results import Store, read_header
+from ..wanted import tools
 from ..wanted.configuration import Configuration
+from ..wanted.devices import AnyDevice
+from ..wanted.recipes import Recipe
+from ..wanted.variants import Tolerance
 from . import keys
-from .causes import built_for, gather
+from .causes import Causes, runner_code
+from .chains import Chains
 from .matrix import expand
+from .needs import Needs, needs_of, refusal_of
 
 NEW = "no result yet"
-#: Of a model whose recipe names none: outputs are compared as numbers, not as classes.
-TASK = "encoding"
 #: Devices that are asked for their facts at a time.
 _AT_ONCE = 16
 
 
-@dataclass(frozen=True)
-class PlannedCell:
-    """A cell with everything a job needs to know: ids are resolved once, when the plan is made."""
+class PlannedCell(Struct, frozen=True, omit_defaults=True):
+    """A cell with everything that its measurement needs.
+
+    Args:
+        causes: the digests that make its key.
+        model: the folder of the model that it runs, built or derived.
+        artifact: the folder of the artifact.
+        refusal: why it cannot be launched at all.
+        stale: why it must be measured; None: it has a result.
+    """
 
     cell: Cell
     key: str
     causes: dict[str, str]
-    model_id: str
-    artifact_id: str
-    export_id: str | None  # None: the converter reads the model's own files
-    stale: str | None = None  # why it must be measured; None: it has a result
-    source: str | None = None  # the format that its converter reads; None: no route leads to one
+    model: str
+    artifact: str
+    needs: Needs
+    refusal: str | None = None
+    stale: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "cell": self.cell.as_dict(),
-            "key": self.key,
-            "causes": self.causes,
-            "model_id": self.model_id,
-            "artifact_id": self.artifact_id,
-            "export_id": self.export_id,
-            "stale": self.stale,
-            "source": self.source,
-        }
 
-    @classmethod
-    def from_dict(cls, document: Mapping[str, Any]) -> PlannedCell:
-        return cls(**{**document, "cell": Cell(**document["cell"])})
+class ExperimentStep(Step, frozen=True, kw_only=True):
+    """The stale cells of one model on one device are measured together; the id is device/model.
+
+    Args:
+        cells: positions in the plan's cells.
+    """
+
+    device: str
+    model: str
+    cells: tuple[int, ...]
+
+
+class Plan(Struct, frozen=True, omit_defaults=True):
+    """What a run does, frozen: whatever happens to the files meanwhile, its jobs read this.
+
+    Args:
+        id: the digest of the rest.
+        current: what is wanted by the config, stale or not (see `Current`).
+        attempt: tells plans apart that measure the same cells again (deleted, or set aside).
+        runners: library -> what goes to a device for it.
+        preparation: the records that must be there before the cells are measured.
+    """
+
+    id: str
+    current: str
+    attempt: int
+    protocol_name: str
+    protocol: dict[str, Any]
+    tolerances: dict[str, Tolerance]
+    precisions: dict[str, Precision]
+    tools: dict[str, dict[str, str]]
+    runners: dict[str, PlannedCode]
+    models: dict[str, Recipe]
+    devices: dict[str, AnyDevice]
+    cells: tuple[PlannedCell, ...]
+    environment: dict[str, EnvironmentStep]
+    download: dict[str, DownloadStep]
+    model: dict[str, ModelStep]
+    derived: dict[str, DeriveStep]
+    export: dict[str, ExportStep]
+    artifact: dict[str, ArtifactStep]
+    experiment: dict[str, ExperimentStep]
+    preparation: tuple[str, ...] = ()
+
+    def steps(self, kind: str) -> Mapping[str, Step]:
+        """The steps of a kind by their ids."""
+        steps: Mapping[str, Step] = getattr(self, kind)
+        return steps
+
+    def step(self, kind: str, step_id: str) -> Step:
+        """A step.
+
+        Raises:
+            UserError: the plan has none of that id.
+        """
+        try:
+            return self.steps(kind)[step_id]
+        except KeyError:
+            raise UserError(f"results/plans/{self.id}.json: no {kind} {step_id}") from None
+
+
+class Current(Struct, frozen=True):
+    """What is wanted now: the cells with their keys, and the facts of their devices."""
+
+    cells: list[tuple[Cell, str]]
+    devices: dict[str, dict[str, Any]]
+
+    @property
+    def keys(self) -> list[str]:
+        return sorted(key for _, key in self.cells)
 
 
 @dataclass(frozen=True)
-class Plan:
-    """`cells` is everything wanted; `experiments` groups the stale ones by (device, model).
+class Outlook:
+    """Everything that a configuration asks for, and what of it has no result.
 
     `skipped` are devices that this run does without, each with the reason; `left_undone` are those of
     them that have stale cells and are not out of service on purpose.
-
-    `models` and `exporter` are the digests that models' and exports' files are named by.
     """
 
+    configuration: Configuration
     cells: list[PlannedCell]
+    chains: Chains
     facts: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     skipped: Mapping[str, PermanentError | TransientError] = field(default_factory=dict)
-    models: Mapping[str, keys.ModelCauses] = field(default_factory=dict)
-    exporter: str = ""
 
-    @property
+    @cached_property
     def stale(self) -> list[PlannedCell]:
-        return [one for one in self.cells if one.stale and one.cell.device not in self.skipped]
+        return [
+            planned
+            for planned in self.cells
+            if planned.stale and planned.cell.device not in self.skipped
+        ]
 
     @property
     def left_undone(self) -> dict[str, PermanentError | TransientError]:
-        stale = {one.cell.device for one in self.cells if one.stale}
+        stale = {planned.cell.device for planned in self.cells if planned.stale}
         # Of a device of which nothing was ever read no cell is planned, and none measured.
         stale |= self.skipped.keys() - self.facts.keys()
         return {
@@ -92,52 +177,104 @@ class Plan:
             if name in stale and not isinstance(error, OutOfServiceError)
         }
 
-    @property
+    @cached_property
     def experiments(self) -> dict[tuple[str, str], list[PlannedCell]]:
         groups: dict[tuple[str, str], list[PlannedCell]] = {}
         for planned in self.stale:
             groups.setdefault((planned.cell.device, planned.cell.model), []).append(planned)
         return groups
 
-    @property
+    @cached_property
     def current(self) -> str:
         """The digest of what is wanted: it decides which results are current."""
         return digest(sorted(planned.key for planned in self.cells))
 
 
-def make_plan(project: Project, config: Configuration) -> Plan:
+def look(project: Project, configuration: Configuration) -> Outlook:
     """Plan a configuration; reads small files only.
 
     Raises:
         UserError: an unknown library or version, an exclude entry that matches nothing.
     """
-    facts, skipped = read_all_facts(project, config)
+    facts, skipped = read_all_facts(project, configuration)
+    where = configuration.where
     # Of a device that nothing is known of the cells are told apart and then left out.
-    cores = dict.fromkeys(config.devices, 1) | {
-        name: int(one["cores"]) for name, one in facts.items()
+    cores = dict.fromkeys(configuration.devices, 1) | {
+        name: int(known["cores"]) for name, known in facts.items()
     }
     try:
-        cells = expand(config.document, resolve, cores, config.where)
+        cells = expand(configuration.config, resolve, cores, where)
     except UserError as error:
-        raise UserError(f"{config.where}: {str(error).removeprefix(f'{config.where}: ')}") from None
+        raise UserError(f"{where}: {str(error).removeprefix(f'{where}: ')}") from None
     if not cells:
-        raise UserError(
-            f"{config.where}: exclude takes away every cell: there is nothing to measure"
-        )
+        raise UserError(f"{where}: exclude takes away every cell: there is nothing to measure")
     cells = [cell for cell in cells if cell.device in facts]
     if not cells:
-        told = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
-        raise UserError(f"{config.where}: no device can be used ({told})")
-    versions = sorted({(cell.library, cell.library_version) for cell in cells})
-    ensure_locks(project, versions)
-    causes = gather(project, config, cells, facts)
-    store = Store(project.cells)
-    planned = [_plan_cell(cell, causes, store) for cell in cells]
-    return Plan(planned, facts, skipped, causes.models, causes.exporter)
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in skipped.items())
+        raise UserError(f"{where}: no device can be used ({reasons})")
+    ensure_locks(project, sorted({(cell.library, cell.library_version) for cell in cells}))
+    chains = Chains(project, configuration)
+    causes = Causes(project, configuration, chains, facts)
+    planner = _Planner(configuration, chains, causes, facts, Store(project.cells))
+    return Outlook(configuration, [planner.plan(cell) for cell in cells], chains, facts, skipped)
+
+
+class _Planner:
+    """Plans cells; what several cells share is worked out once."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        chains: Chains,
+        causes: Causes,
+        facts: Mapping[str, dict[str, Any]],
+        store: Store,
+    ) -> None:
+        self._configuration = configuration
+        self._chains = chains
+        self._causes = causes
+        self._facts = facts
+        self._store = store
+        self._needs: dict[tuple[str, str, str, str | None], Needs] = {}
+
+    def plan(self, cell: Cell) -> PlannedCell:
+        variant = self._configuration.variants[cell.variant]
+        program = self._chains.program(cell.model, variant)
+        artifact = self._chains.artifact(program, variant, cell.library, cell.library_version)
+        device, facts = self._configuration.devices[cell.device], self._facts[cell.device]
+        place = (cell.device, cell.library, cell.library_version, artifact.source_format)
+        if place not in self._needs:
+            self._needs[place] = needs_of(
+                device, facts, cell.library, cell.library_version, artifact.source_format
+            )
+        causes = self._causes.of(cell, program, artifact)
+        key = keys.cell_key(cell, causes)
+        library = all_libraries()[cell.library]
+        return PlannedCell(
+            cell=cell,
+            key=key,
+            causes=causes,
+            model=program.step.folder,
+            artifact=artifact.folder,
+            needs=self._needs[place],
+            refusal=refusal_of(cell, variant, library, device, facts, artifact.tools),
+            stale=None if self._store.has(cell, key) else _reason(cell, causes, self._store),
+        )
+
+
+def _reason(cell: Cell, causes: Mapping[str, str], store: Store) -> str:
+    """Why a cell has no result under its key: what differs from the newest result it does have."""
+    for path in reversed(store.older(cell)):
+        try:
+            before = read_header(path)["causes"]
+        except (OSError, ValueError, KeyError):
+            continue
+        return keys.changes(before, causes) or "a retry was asked for"
+    return "new version of the library" if store.other_versions(cell) else NEW
 
 
 def read_all_facts(
-    project: Project, config: Configuration
+    project: Project, configuration: Configuration
 ) -> tuple[dict[str, dict[str, Any]], dict[str, PermanentError | TransientError]]:
     """The devices' facts, asked all at once; and of those that cannot be used, why.
 
@@ -148,7 +285,8 @@ def read_all_facts(
     skipped: dict[str, PermanentError | TransientError] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         asked = {
-            name: pool.submit(_ask, project, device) for name, device in config.devices.items()
+            name: pool.submit(_ask, project, device)
+            for name, device in configuration.devices.items()
         }
         for name, answer in asked.items():
             kept = project.results / "devices" / f"{name}.facts.json"
@@ -160,15 +298,15 @@ def read_all_facts(
                 if last is not None:
                     facts[name] = last
                 continue
-            is_remote = config.devices[name]["transport"] != "local"
+            is_remote = not configuration.devices[name].is_local
             if is_remote and read_object(kept) != facts[name]:
-                write_atomically(kept, json.dumps(facts[name]) + "\n")
+                write_atomically(kept, msgspec.json.encode(facts[name]).decode() + "\n")
     return facts, skipped
 
 
-def _ask(project: Project, device: Mapping[str, Any]) -> dict[str, Any]:
-    if "out_of_service" in device:
-        raise OutOfServiceError(f"out of service: {device['out_of_service']}")
+def _ask(project: Project, device: AnyDevice) -> dict[str, Any]:
+    if device.out_of_service:
+        raise OutOfServiceError(f"out of service: {device.out_of_service}")
     transport = open_device(device, project)
     try:
         facts = transport.facts()
@@ -178,44 +316,89 @@ def _ask(project: Project, device: Mapping[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def freeze(plan: Plan, config: Configuration, attempt: int = 0) -> dict[str, Any]:
-    """Everything that the jobs of a run need to know, whatever happens to the files meanwhile.
-
-    Args:
-        attempt: tells plans apart that measure the same cells again (deleted, or set aside).
-    """
-    devices = {planned.cell.device for planned in plan.stale}
-    models = {planned.cell.model for planned in plan.stale}
-    targets = {
-        name: target
-        for name in sorted(devices)
-        for target in built_for(config.devices[name], plan.facts[name])
-    }
-    document = {
+def freeze(outlook: Outlook, attempt: int = 0) -> Plan:
+    """Everything that the jobs of a run need to know, whatever happens to the files meanwhile."""
+    configuration, chains = outlook.configuration, outlook.chains
+    config, stale = configuration.config, tuple(outlook.stale)
+    steps: dict[str, Step] = {}
+    inputs: dict[int, tuple[str, ...]] = {}
+    for position, planned in enumerate(stale):
+        if planned.refusal is None:
+            on_device = (planned.needs.python, planned.needs.run)
+            names = [name for name in on_device if name]
+            for step in chains.steps_of(planned.artifact, names):
+                steps.setdefault(step.output, step)
+            environments = (chains.environment(name).output for name in names)
+            inputs[position] = (*environments, f"{planned.artifact}/{RECORD}")
+    kinds: dict[str, dict[str, Step]] = {kind: {} for kind in _KINDS}
+    for step in steps.values():
+        kinds[_KIND_OF[type(step)]][step.id] = step
+    document: dict[str, Any] = {
+        "current": outlook.current,
         "attempt": attempt,
-        "protocol_name": config.document["protocol"],
-        "protocol": config.protocol,
-        **({"tools": config.tools} if config.tools else {}),
+        "protocol_name": config.protocol,
+        "protocol": configuration.protocol,
         "tolerances": {
-            name: config.tolerance(name) for name in {p.cell.variant for p in plan.stale}
+            name: configuration.tolerance(name)
+            for name in sorted({planned.cell.variant for planned in stale})
         },
-        "devices": {name: config.devices[name] for name in sorted(devices)},
-        **({"targets": targets} if targets else {}),
-        "models": {name: {"task": TASK, **config.models[name]} for name in sorted(models)},
-        "cells": [planned.as_dict() for planned in plan.stale],
+        "precisions": {
+            name: configuration.variants[name].precision
+            for name in sorted({planned.cell.variant for planned in stale})
+        },
+        "tools": {name: tools.given(config.tools, name) for name in config.tools},
+        "runners": {
+            name: runner_code(all_libraries()[name])
+            for name in sorted({planned.cell.library for planned in stale})
+        },
+        "models": {
+            name: configuration.models[name]
+            for name in sorted({planned.cell.model for planned in stale})
+        },
+        "devices": {
+            name: configuration.devices[name]
+            for name in sorted({planned.cell.device for planned in stale})
+        },
+        "cells": stale,
+        **kinds,
+        "preparation": tuple(sorted(steps)),
     }
-    return {"id": digest(document), **document}
+    encoded = msgspec.json.encode(document, order="deterministic")
+    identity = hashlib.sha256(encoded).hexdigest()[:DIGEST_LENGTH]
+    positions: dict[tuple[str, str], list[int]] = {}
+    for position, planned in enumerate(stale):
+        positions.setdefault((planned.cell.device, planned.cell.model), []).append(position)
+    experiments = {
+        f"{device}/{model}": ExperimentStep(
+            id=f"{device}/{model}",
+            output=f"results/experiments/{identity}/{device}/{model}.json",
+            inputs=tuple(dict.fromkeys(name for n in cells for name in inputs.get(n, ()))),
+            device=device,
+            model=model,
+            cells=tuple(cells),
+        )
+        for (device, model), cells in positions.items()
+    }
+    return Plan(id=identity, experiment=experiments, **document)
 
 
-def save(project: Project, frozen: Mapping[str, Any]) -> Path:
-    """Write a frozen plan under the name of its content; jobs on other machines read it."""
-    path = project.plans / f"{frozen['id']}.json"
+#: kind of a job -> the class of its steps
+_KINDS: dict[str, type[Step]] = {
+    "environment": EnvironmentStep, "download": DownloadStep, "model": ModelStep,
+    "derived": DeriveStep, "export": ExportStep, "artifact": ArtifactStep,
+}  # fmt: skip
+_KIND_OF = {step: kind for kind, step in _KINDS.items()}
+
+
+def save(project: Project, plan: Plan) -> Path:
+    """Write a frozen plan under its id; jobs on other machines read it."""
+    path = project.plans / f"{plan.id}.json"
     if not path.exists():
-        write_atomically(path, json.dumps(frozen) + "\n")
+        write_atomically(path, msgspec.json.encode(plan).decode() + "\n")
     return path
 
 
-def load(project: Project, plan_id: str) -> dict[str, Any]:
+def load(project: Project, plan_id: str) -> Plan:
     """A frozen plan.
 
     Raises:
@@ -223,37 +406,28 @@ def load(project: Project, plan_id: str) -> dict[str, Any]:
     """
     path = project.plans / f"{plan_id}.json"
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return msgspec.json.decode(path.read_bytes(), type=Plan)
+    except (OSError, msgspec.MsgspecError) as error:
         raise UserError(f"{project.relative(path)}: not a plan: {error}") from error
 
 
-def _plan_cell(cell: Cell, causes: keys.Causes, store: Store) -> PlannedCell:
-    why = keys.cell_causes(cell, causes)
-    key = keys.cell_key(cell, why)
-    model = causes.models[cell.model]
-    source = choose(model.native, all_libraries()[cell.library].sources)
-    exported = source if source not in at_hand(model.native) else None
-    return PlannedCell(
-        cell=cell,
-        key=key,
-        causes=why,
-        model_id=model.id,
-        artifact_id=keys.artifact_id(cell, causes),
-        export_id=keys.export_id(model, causes.exporter, exported) if exported else None,
-        stale=None if store.has(cell, key) else _reason(cell, why, store),
-        source=source,
-    )
+def save_current(project: Project, outlook: Outlook) -> None:
+    """Write down what is wanted, for whoever loads the warehouse."""
+    path = project.plans / f"current-{outlook.current}.json"
+    if not path.exists():
+        cells = [(planned.cell, planned.key) for planned in outlook.cells]
+        current = Current(cells, dict(outlook.facts))
+        write_atomically(path, msgspec.json.encode(current).decode() + "\n")
 
 
-def _reason(cell: Cell, causes: Mapping[str, str], store: Store) -> str:
-    """Why a cell has no result under its key: what differs from the newest result it does have."""
-    for path in reversed(store.older(cell)):
-        try:
-            before = read_header(path)["causes"]
-        except (OSError, ValueError, KeyError):
-            continue
-        worded = keys.CAUSES | keys.FURTHER_CAUSES
-        changed = [text for name, text in worded.items() if before.get(name) != causes.get(name)]
-        return "; ".join(changed) or "a retry was asked for"
-    return "new version of the library" if store.other_versions(cell) else NEW
+def load_current(project: Project, current: str) -> Current:
+    """What is wanted now, as a run wrote it down.
+
+    Raises:
+        UserError: nothing was planned under this name.
+    """
+    path = project.plans / f"current-{current}.json"
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Current)
+    except (OSError, msgspec.MsgspecError):
+        raise UserError(f"{project.relative(path)} is gone: start again") from None

@@ -12,13 +12,13 @@ import numpy as np
 
 from cellfarm.analysis.ranking import FLAG_MEANINGS
 from cellfarm.experiments.flags import OPERATORS_GAP
+from cellfarm.measures import Measure, all_measures
 from cellfarm.report import charts, data, figures, readings
 from cellfarm.report.palette import THEMES
 from cellfarm.report.panels import CHART_VALUES, Arrangement
 
-#: What the scripts need of a cell; the rest of a cell stays in the warehouse.
-_EMBEDDED = (
-    *data.CELL_COLUMNS,
+#: What the scripts need of a cell beside its columns in the warehouse.
+_ADDED = (
     *(column for column in readings.COLUMNS if column != "operators"),
     *("measured_at", "label", "ranks", "winner", "ranks_flagged", "winner_flagged", "setting"),
     *("error_plot", "cold_other_ms", "cold_cache_other_ms", "op_ms"),
@@ -58,7 +58,10 @@ def payload(
     Args:
         subjects: HTML of a model's or a device's own panel (see cellfarm.report.subjects).
     """
-    columns = {name: _column([cell[name] for cell in arrangement.cells]) for name in _EMBEDDED}
+    names = data.cell_columns()
+    columns = {
+        name: _column([cell[name] for cell in arrangement.cells]) for name in (*names, *_ADDED)
+    }
     panels = [
         {
             "setting": panel.setting,
@@ -71,7 +74,8 @@ def payload(
     ]
     return {
         "columns": columns,
-        "cell_columns": [name for name in data.CELL_COLUMNS if name != "log"],
+        "cell_columns": [name for name in names if name != "log"],
+        "measures": [_measure(measure) for measure in all_measures().values()],
         "panels": panels,
         "specs": specs,
         "configs": {t.name: charts.configuration(t, arrangement) for t in THEMES},
@@ -86,6 +90,25 @@ def payload(
         "operators_gap": OPERATORS_GAP,
         "figures": written,
         "figure_suffixes": figures.suffixes(arrangement),
+    }
+
+
+def _measure(measure: Measure) -> dict[str, Any]:
+    """What the scripts need of a measure: how its columns are written."""
+    return {
+        "title": measure.title,
+        "reason": measure.reason,
+        "columns": {
+            name: {
+                "title": column.title,
+                "unit": column.unit,
+                "format": column.format,
+                "type": column.type,
+                "interval": column.interval,
+                "table": column.table,
+            }
+            for name, column in measure.columns.items()
+        },
     }
 
 

@@ -30,8 +30,8 @@ from cellfarm.warehouse.exporting import VIEWS, write_views
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
-    *("page.js", "filters.js", "tables.js", "views.js", "chart.js", "sections.js", "table.js"),
-    *("samples.js", "cell.js"),
+    *("page.js", "filters.js", "tables.js", "metrics.js", "views.js", "chart.js", "sections.js"),
+    *("table.js", "samples.js", "cell.js"),
 )
 #: What a reader narrows the page by; those that are always offered, and others where they vary.
 FILTERS = ("device", "library", "model", "variant", "processor", "protocol", "threads", "status")

@@ -1,24 +1,13 @@
 // The tables beside the charts, and the device's own speed over time.
 window.cellfarm.then((shared) => {
   "use strict";
-  const { report, rows, el, significant, libraryClass, onFlagged, onView, matching, narrowing, order, sortable, csvButton } = shared;
+  const { report, rows, el, metrics, significant, libraryClass, onFlagged, onView, matching, narrowing, order, sortable, csvButton } = shared;
   if (!shared.addPlot) return;
   const PAGE = 100;
   const NONE = () => el("span", { class: "muted" }, "not available");
   const known = (value) => value !== null && value !== undefined;
   const unit = (value, name) => (known(value) ? `${significant(value)}${name && ` ${name}`}` : NONE());
-  const cores = (value) => (known(value) ? value.toFixed(2) : NONE());
-  const percent = (value) => (known(value) ? `${significant(value * 100)} %` : NONE());
-  const signed = (value) => {
-    if (!known(value)) return NONE();
-    return `${value < 0 ? "−" : "+"}${significant(Math.abs(value) * 100, 2)} %`;
-  };
-  const bounded = (cell, name) => {
-    const [value, low, high] = ["ms", "ci_low_ms", "ci_high_ms"].map((end) => cell[`${name}_${end}`]);
-    if (!known(value)) return NONE();
-    const range = known(low) && known(high) ? `${significant(low)} to ${significant(high)}` : "interval not available";
-    return el("span", {}, significant(value), " ", el("span", { class: "ci" }, `[${range}]`));
-  };
+  const metric = (name, title) => [title ?? metrics.heading(name), (c) => metrics.written(name, c, " to ") ?? NONE(), metrics.isNumber(name)];
   const library = (cell) => el("span", { class: "lib-name" },
     el("i", { class: `swatch ${libraryClass(cell.label)}`, "aria-hidden": "true" }), cell.label);
   const first = [
@@ -53,36 +42,36 @@ window.cellfarm.then((shared) => {
   const tables = {
     "cold-start": [(c) => known(c.cold_total_ms), [
       ...first,
-      ["Total, warm page cache, ms", (c) => bounded(c, "cold_total"), true],
-      ["Total, cold page cache, ms", (c) => bounded(c, "cold_cache_total"), true],
-      ["Left in the page cache", (c) => percent(c.page_cache_share), true],
-      ["Steady after, ms", (c) => unit(c.steady_after_ms, ""), true],
+      metric("cold_total_ms", "Total, warm page cache, ms"),
+      metric("cold_cache_total_ms", "Total, cold page cache, ms"),
+      metric("page_cache_share"),
+      metric("steady_after_ms"),
     ]],
     operators: [(c, place) => c.threads === place.profiled, [
       ...first,
-      ["Sum of operators, ms", (c) => unit(c.operators_sum_ms, ""), true],
-      ["Latency, ms", (c) => unit(c.latency_ms, ""), true],
-      ["Gap", (c) => signed(c.operators_gap), true],
+      metric("operators_sum_ms"),
+      metric("latency_ms"),
+      metric("operators_gap"),
       ["Adds up", gapRemark],
       ["Most time in", largest],
     ]],
     sustained: [(c) => known(c.throughput_burst_per_s), [
       ...first,
-      ["Burst, per s", (c) => unit(c.throughput_burst_per_s, ""), true],
-      ["Settled, per s", (c) => unit(c.throughput_settled_per_s, ""), true],
-      ["Settled / burst", (c) => percent(c.throughput_ratio), true],
-      ["Settles after, s", (c) => unit(c.settled_after_s, ""), true],
+      metric("throughput_burst_per_s"),
+      metric("throughput_settled_per_s"),
+      metric("throughput_ratio"),
+      metric("settled_after_s"),
     ]],
     conditions: [(c) => known(c.latency_ms), [
       ...first,
-      ["Launches", (c) => (known(c.launches) ? String(c.launches) : NONE()), true],
-      ["Steady state", (c) => c.steady_state ?? NONE()],
-      ["CPU use, cores", (c) => cores(c.cpu_utilisation), true],
-      ["Others' CPU use, cores", (c) => cores(c.other_cpu_utilisation), true],
+      metric("launches"),
+      metric("steady_state"),
+      metric("cpu_utilisation"),
+      metric("other_cpu_utilisation"),
       ["Peak memory, load / inference, MB", memory, true],
-      ["Sampler's CPU share", (c) => percent(c.sampler_cpu_share), true],
+      metric("sampler_cpu_share"),
       ["Temperature, °C", temperature],
-      ["Calibration against baseline", (c) => signed(known(c.drift_ratio) ? c.drift_ratio - 1 : null), true],
+      ["Calibration against baseline", (c) => (known(c.drift_ratio) ? metrics.signed(c.drift_ratio - 1) : NONE()), true],
       ["Waited, s", (c) => unit(c.waited_s, ""), true],
       ["Flags", flags],
     ]],

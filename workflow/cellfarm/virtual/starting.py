@@ -25,6 +25,7 @@ from ..base.processes import die_with_parent
 from ..base.project import PACKAGE, Project
 from ..devices.adb import address_of, ensure_server
 from ..envs.debian.trees import plant
+from ..wanted.devices import AnyDevice, parse_device
 from . import board, control, phone
 from .network import LOOPBACK, Namespace
 
@@ -41,6 +42,11 @@ class Started:
 
     document: dict[str, Any]
     process: subprocess.Popen[bytes]
+
+    @property
+    def device(self) -> AnyDevice:
+        """The device as its file describes it."""
+        return parse_device(self.document, str(self.document["name"]))
 
 
 @contextlib.contextmanager

@@ -112,7 +112,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     ]
     variants: Annotated[
         tuple[VariantName, ...],
-        Meta(description="a list of variants: file names in config/variants/ without .yaml", **_LIST),
+        Meta(
+            description="a list of variants: file names in config/variants/ without .yaml", **_LIST
+        ),
     ]
     processors: Annotated[
         tuple[Processor, ...], Meta(description="a list of processors, such as cpu", **_LIST)
@@ -145,7 +147,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 
     def names(self, axis: str, listed: tuple[str, ...]) -> tuple[str, ...]:
         """The names under an axis, those of include and exclude entries too, each once."""
-        more = [name for entry in (*self.include, *self.exclude) for name in entry.values(axis) or ()]
+        more = [
+            name for entry in (*self.include, *self.exclude) for name in entry.values(axis) or ()
+        ]
         return tuple(dict.fromkeys([*listed, *more]))
 
 
@@ -295,7 +299,8 @@ def _with_labels(project: Project, listed: tuple[str, ...], where: str) -> tuple
 
 def read_protocol(project: Project, name: str, where: str) -> dict[str, Any]:
     path = _existing(project.config / "protocols", name, where, "protocol")
-    protocol = documents.read(path, project.config / "schemas/protocol.schema.json")
+    schema: Any = project.config / "schemas/protocol.schema.json"
+    protocol: dict[str, Any] = documents.read(path, schema)
     for part in ("launches", "samples"):
         if protocol[part]["max"] < protocol[part]["min"]:
             raise UserError(f"{path}: key '{part}': max is smaller than min")

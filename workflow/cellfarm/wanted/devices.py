@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct
 
 from ..base.documents import parse
+from ..base.errors import UserError
 from ..base.names import NAME_PATTERN, UNIQUE, Label, Processor
 
 HostName = Annotated[
@@ -88,7 +89,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     ) = None
     battery_percent: (
         Annotated[
-            float, Meta(ge=0, le=100, description="a device whose battery is below this is left out")
+            float,
+            Meta(ge=0, le=100, description="a device whose battery is below this is left out"),
         ]
         | None
     ) = None
@@ -108,11 +110,17 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 class Device(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Something that runs artifacts; the transports' own classes say how it is reached."""
 
-    name: Annotated[str, Meta(pattern=NAME_PATTERN, description="the file's own name without .yaml")]
+    name: Annotated[
+        str, Meta(pattern=NAME_PATTERN, description="the file's own name without .yaml")
+    ]
     work_folder: WorkFolder
     processors: Annotated[
         tuple[Processor, ...],
-        Meta(min_length=1, extra_json_schema=UNIQUE, description="the processors that may be measured"),
+        Meta(
+            min_length=1,
+            extra_json_schema=UNIQUE,
+            description="the processors that may be measured",
+        ),
     ]
     labels: Annotated[
         tuple[Label, ...],
@@ -124,7 +132,9 @@ class Device(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
     out_of_service: (
         Annotated[
             str,
-            Meta(min_length=1, max_length=500, description="why the device is not to be used for now"),
+            Meta(
+                min_length=1, max_length=500, description="why the device is not to be used for now"
+            ),
         ]
         | None
     ) = None
@@ -137,7 +147,8 @@ class Device(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         ),
     ] = ()
     tools: Annotated[
-        dict[str, Setting], Meta(description="the vendors' own tools on the device: name -> path there")
+        dict[str, Setting],
+        Meta(description="the vendors' own tools on the device: name -> path there"),
     ] = {}
 
     @property
@@ -170,14 +181,16 @@ class RemoteDevice(Device, frozen=True):
 class SshDevice(RemoteDevice, frozen=True, kw_only=True, tag_field="transport", tag="ssh"):
     """A board."""
 
-    address: Annotated[SshAddress, Meta(description="where it is: host, port, user, key_file, known_hosts, jump")]
+    address: Annotated[SshAddress, Meta(description="where it is: host, user, port, key_file, ...")]
     work_folder: RemoteFolder
 
 
 class AdbDevice(RemoteDevice, frozen=True, kw_only=True, tag_field="transport", tag="adb"):
     """A phone."""
 
-    address: Annotated[AdbAddress, Meta(description="where it is: serial, server_host, server_port")]
+    address: Annotated[
+        AdbAddress, Meta(description="where it is: serial, server_host, server_port")
+    ]
     work_folder: RemoteFolder
 
 
@@ -198,9 +211,9 @@ def parse_device(document: Any, where: str) -> AnyDevice:
     Raises:
         UserError: it is not what its transport asks for.
     """
-    kind = document.get("transport") if isinstance(document, Mapping) else None
-    known = kind in TRANSPORTS if isinstance(kind, str) else False
-    # Of a device without a transport the rules of a local one say what is missing.
-    device = parse(document, TRANSPORTS[kind] if known else _AnyTransport, where)
-    assert isinstance(device, LocalDevice | SshDevice | AdbDevice)
-    return device
+    transport = document.get("transport") if isinstance(document, Mapping) else None
+    kind = TRANSPORTS.get(transport) if isinstance(transport, str) else None
+    if kind is None:
+        parse(document, _AnyTransport, where)
+        raise UserError(f"{where}: key 'transport': expected one of {', '.join(TRANSPORTS)}")
+    return parse(document, kind, where)

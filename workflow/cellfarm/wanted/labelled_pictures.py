@@ -92,9 +92,7 @@ def _problem(recipe: Recipe, wanted: Labelled) -> str | None:
                 f"[1, height, width, 3]; input '{spec.name}' is {list(shape)}"
             )
         if not (spec.dtype or "float32").startswith("float"):
-            return (
-                f"it needs an input of floating-point numbers; '{spec.name}' is {spec.dtype}"
-            )
+            return f"it needs an input of floating-point numbers; '{spec.name}' is {spec.dtype}"
         if (spec.content or "image") != "image":
             return f"it needs an input with content: image; '{spec.name}' has {spec.content}"
         resize = wanted.resize
@@ -211,9 +209,7 @@ def _labels(
     if all(name.isascii() and name.isdigit() for name in names):
         labels = {name: int(name) for name in names}
         if len(set(labels.values())) < len(names):
-            raise UserError(
-                f"{where}.folder': two sub-folders of {wanted.folder} are one number"
-            )
+            raise UserError(f"{where}.folder': two sub-folders of {wanted.folder} are one number")
         return labels, None, ""
     labels = {name: number for number, name in enumerate(names)}
     return labels, len(names), f"{wanted.folder} has {len(names)} sub-folders"

@@ -42,9 +42,9 @@ class Input(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True)
         | None
     ) = None
     content: Literal["image", "features", "tokens", "ones"] | None = None
-    below: (
-        Annotated[int, Meta(ge=1, description="tokens are drawn from 0 to below - 1")] | None
-    ) = None
+    below: Annotated[int, Meta(ge=1, description="tokens are drawn from 0 to below - 1")] | None = (
+        None
+    )
 
 
 _UNTRAINED: dict[str, Any] = {
@@ -66,24 +66,37 @@ class Weights(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     """Random weights of a seed, or trained ones from an address or a file."""
 
     kind: Literal["random", "pretrained"]
-    seed: Annotated[int, Meta(ge=0, description="the seed of the random weights, from 0")] | None = None
-    url: Annotated[str, Meta(pattern=r"^https?://[^\s]+$", description="an address, https://...")] | None = None
+    seed: (
+        Annotated[int, Meta(ge=0, description="the seed of the random weights, from 0")] | None
+    ) = None
+    url: (
+        Annotated[str, Meta(pattern=r"^https?://[^\s]+$", description="an address, https://...")]
+        | None
+    ) = None
     sha256: (
         Annotated[
             str,
-            Meta(pattern="^[0-9a-f]{64}$", description="the SHA-256 of the file, 64 hexadecimal digits"),
+            Meta(
+                pattern="^[0-9a-f]{64}$",
+                description="the SHA-256 of the file, 64 hexadecimal digits",
+            ),
         ]
         | None
     ) = None
     path: (
-        Annotated[str, Meta(min_length=1, description="the path of a file, from the project's folder")]
+        Annotated[
+            str, Meta(min_length=1, description="the path of a file, from the project's folder")
+        ]
         | None
     ) = None
     format: Literal["safetensors", "pth"] | None = None
     key_prefix: (
         Annotated[
             str,
-            Meta(min_length=1, description="what the names of this model's weights begin with in the file"),
+            Meta(
+                min_length=1,
+                description="what the names of this model's weights begin with in the file",
+            ),
         ]
         | None
     ) = None
@@ -114,7 +127,9 @@ class Labelled(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     images: (
         Annotated[
             int,
-            Meta(ge=1, le=50000, description="a whole number from 1 to 50000: pictures that are run"),
+            Meta(
+                ge=1, le=50000, description="a whole number from 1 to 50000: pictures that are run"
+            ),
         ]
         | None
     ) = None
@@ -151,7 +166,9 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         ]
         | None
     ) = None
-    arguments: Annotated[dict[str, Any], Meta(description="keyword arguments of the architecture")] | None = None
+    arguments: (
+        Annotated[dict[str, Any], Meta(description="keyword arguments of the architecture")] | None
+    ) = None
     file: (
         Annotated[
             str,

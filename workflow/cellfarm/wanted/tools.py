@@ -11,14 +11,12 @@ import os
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from ..base.digests import digest, file_digest
 from ..base.documents import suggestion
 from ..base.errors import UserError
-from ..base.files import read_object
-from ..base.project import Project
 from ..libraries import Library, all_libraries
+from .devices import Device
 
 MISSING = "give the paths under `tools:`; see docs/vendor-tools.md"
 #: Of a folder these count: what a converter runs. Files that a build leaves there do not.
@@ -56,13 +54,6 @@ def given(tools: Mapping[str, Mapping[str, str]], library: str) -> dict[str, str
     """The config's tools of a library; paths are absolute."""
     found = dict(tools.get(library, {}))
     return {name: _absolute(value) if os.sep in value else value for name, value in found.items()}
-
-
-def of_run(project: Project) -> dict[str, dict[str, str]]:
-    """The config's tools of the run that this job is part of."""
-    plan = os.environ.get("CELLFARM_PLAN")
-    frozen = read_object(project.plans / f"{plan}.json") if plan else None
-    return dict((frozen or {}).get("tools", {}))
 
 
 def missing(

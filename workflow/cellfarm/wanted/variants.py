@@ -5,11 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 from msgspec import Meta, Struct
 
 from ..base import documents
-from ..base.digests import digest
 from ..base.errors import UserError
 from ..base.names import Precision
 
@@ -74,7 +72,9 @@ class Variant(Struct, frozen=True, forbid_unknown_fields=True):
     title: str | None = None
     passes: Annotated[
         tuple[dict[str, dict[str, Any]], ...],
-        Meta(description="a list of passes, each as {name: settings}, in the order in which they are applied"),
+        Meta(
+            description="a list of passes, each as {name: settings}, in the order in which they are applied"
+        ),
     ] = ()
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ import orjson
 
 from ..base.errors import TransientHostError
 from ..store.results import Store
-from .querying import SCHEMA, current_schema, schema_version
+from .querying import current_schema, schema, schema_version
 from .ratios import ratio_rows
 from .rows import (
     cold_phase_rows,
@@ -109,7 +109,7 @@ def _open(warehouse: Path) -> duckdb.DuckDBPyConnection:
     connection.close()
     warehouse.unlink(missing_ok=True)
     connection = _connect(warehouse)
-    connection.execute(SCHEMA.read_text(encoding="utf-8"))
+    connection.execute(schema())
     connection.execute("INSERT INTO meta VALUES ('schema', ?)", [version])
     return connection
 

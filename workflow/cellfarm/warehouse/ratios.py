@@ -29,7 +29,7 @@ class Measured:
     """
 
     experiment: str
-    by_round: dict[tuple[int, int], list[float]] = field(default_factory=dict)
+    by_round: dict[tuple[str, int], list[float]] = field(default_factory=dict)
     calibration_ms: list[float] = field(default_factory=list)
 
 
@@ -103,7 +103,7 @@ def measured_launches(
     if not keys:
         return found
     relation = connection.execute(
-        """SELECT r.key, r.experiment, coalesce(l.session, 0), l.round,
+        """SELECT r.key, r.experiment, coalesce(l.session, ''), l.round,
                   l.calibration_compute_ms, l.median_ms
            FROM results r JOIN launch_facts l USING (path)
            WHERE NOT r.superseded AND l.median_ms IS NOT NULL

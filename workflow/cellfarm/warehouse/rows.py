@@ -11,24 +11,9 @@ from statistics import median
 from typing import Any
 
 from ..analysis.steady import outliers
-from ..experiments.accuracy import COLUMNS as ACCURACY_COLUMNS
 from ..experiments.flags import launch_flags
 from ..experiments.rounds import ACCURACY, COLD, MEASURE, PROFILE, QUALITY
-
-_SUMMARY = (
-    "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms", "launches", "samples",
-    "stopped_because", "steady_state",
-    "cold_total_ms", "cold_total_ci_low_ms", "cold_total_ci_high_ms", "cold_start_ms", "cold_import_ms",
-    "cold_read_ms", "cold_load_ms", "cold_first_ms", "steady_after_ms",
-    "cold_cache_total_ms", "cold_cache_total_ci_low_ms", "cold_cache_total_ci_high_ms",
-    "cold_cache_start_ms", "cold_cache_import_ms", "cold_cache_read_ms", "cold_cache_load_ms",
-    "cold_cache_first_ms", "page_cache_share",
-    "peak_rss_mb", "load_rss_mb", "peak_load_rss_mb", "peak_inference_rss_mb", "cpu_utilisation",
-    "other_cpu_utilisation", "sampler_cpu_share", "energy_mj",
-    "throughput_burst_per_s", "throughput_settled_per_s", "throughput_ratio", "settled_after_s",
-    "operators_sum_ms", "operators_gap", "operators_reason", "cosine", "max_abs_error", "top1_match",
-    "heldout_samples", "heldout_cosine", "sqnr_db", "top1_agreement", *ACCURACY_COLUMNS,
-)  # fmt: skip
+from ..measures import all_columns
 
 
 def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -> dict[str, Any]:
@@ -51,7 +36,7 @@ def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -
         "protocol": document["protocol"],
         "status": document["status"],
         "reason": document["reason"],
-        **{name: summary.get(name) for name in _SUMMARY},
+        **{name: summary.get(name) for name in all_columns()},
         "artifact_bytes": document["artifact_bytes"],
         "payload_bytes": document.get("payload_bytes"),
         "emulated": document["emulated"],

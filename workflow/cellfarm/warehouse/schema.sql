@@ -10,31 +10,9 @@ CREATE TABLE results (
     superseded BOOLEAN,         -- set aside for a retry
     model VARCHAR, library VARCHAR, library_version VARCHAR, variant VARCHAR, device VARCHAR,
     processor VARCHAR, threads INTEGER, protocol VARCHAR, status VARCHAR, reason VARCHAR,
-    latency_ms DOUBLE, latency_ci_low_ms DOUBLE, latency_ci_high_ms DOUBLE, latency_p90_ms DOUBLE,
-    launches INTEGER, samples INTEGER, stopped_because VARCHAR, steady_state VARCHAR,
-    -- a fresh process to its first result, the artifact in the page cache
-    cold_total_ms DOUBLE, cold_total_ci_low_ms DOUBLE, cold_total_ci_high_ms DOUBLE,
-    cold_start_ms DOUBLE, cold_import_ms DOUBLE, cold_read_ms DOUBLE, cold_load_ms DOUBLE,
-    cold_first_ms DOUBLE, steady_after_ms DOUBLE,
-    -- the same with the artifact out of it
-    cold_cache_total_ms DOUBLE, cold_cache_total_ci_low_ms DOUBLE, cold_cache_total_ci_high_ms DOUBLE,
-    cold_cache_start_ms DOUBLE, cold_cache_import_ms DOUBLE, cold_cache_read_ms DOUBLE,
-    cold_cache_load_ms DOUBLE, cold_cache_first_ms DOUBLE, page_cache_share DOUBLE,
-    peak_rss_mb DOUBLE, load_rss_mb DOUBLE, peak_load_rss_mb DOUBLE, peak_inference_rss_mb DOUBLE,
-    cpu_utilisation DOUBLE, other_cpu_utilisation DOUBLE, sampler_cpu_share DOUBLE, energy_mj DOUBLE,
-    -- under continuous load
-    throughput_burst_per_s DOUBLE, throughput_settled_per_s DOUBLE, throughput_ratio DOUBLE,
-    settled_after_s DOUBLE,
-    operators_sum_ms DOUBLE, operators_gap DOUBLE, operators_reason VARCHAR,
-    cosine DOUBLE, max_abs_error DOUBLE, top1_match BOOLEAN,
-    -- on inputs that no converter has seen, against FP32
-    heldout_samples INTEGER, heldout_cosine DOUBLE, sqnr_db DOUBLE, top1_agreement DOUBLE,
-    -- on the user's labelled pictures: shares, with 95 % intervals (Wilson); the reference's is FP32
-    labelled_images INTEGER, top1_accuracy DOUBLE, top1_accuracy_low DOUBLE,
-    top1_accuracy_high DOUBLE, top5_accuracy DOUBLE, top5_accuracy_low DOUBLE,
-    top5_accuracy_high DOUBLE, reference_top1_accuracy DOUBLE, accuracy_reason VARCHAR,
-    artifact_bytes BIGINT,
-    payload_bytes BIGINT, emulated BOOLEAN, flags VARCHAR[], key VARCHAR, measured_at TIMESTAMPTZ,
+    /* the columns of the measures */
+    artifact_bytes BIGINT, payload_bytes BIGINT, emulated BOOLEAN, flags VARCHAR[], key VARCHAR,
+    measured_at TIMESTAMPTZ,
     experiment VARCHAR, drift_ratio DOUBLE, device_facts JSON, causes JSON, log VARCHAR
 );
 CREATE TABLE series (           -- raw samples, one row per launch and phase
@@ -42,7 +20,7 @@ CREATE TABLE series (           -- raw samples, one row per launch and phase
     outliers INTEGER[]          -- positions in ms
 );
 CREATE TABLE launch_facts (
-    path VARCHAR, key VARCHAR, launch INTEGER, mode VARCHAR, round INTEGER, session INTEGER, status VARCHAR,
+    path VARCHAR, key VARCHAR, launch INTEGER, mode VARCHAR, round INTEGER, session VARCHAR, status VARCHAR,
     started_at DOUBLE, median_ms DOUBLE, outliers INTEGER, steady_state VARCHAR,
     warmup_iterations INTEGER, affinity INTEGER[], page_cache_share DOUBLE,
     calibration_compute_ms DOUBLE, calibration_memory_ms DOUBLE, waited_s DOUBLE, governor VARCHAR,

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..base.files import read_object
 from ..base.project import Project
-from ..conversion.jobs import FILES
+from ..base.records import FILES
 from ..experiments.peak import with_peak
 
 

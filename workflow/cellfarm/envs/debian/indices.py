@@ -91,8 +91,12 @@ def fetch_index(release: str, architecture: str) -> Index:
     Raises:
         OSError: no mirror answers, or none has that release.
     """
-    data = read(f"dists/{release}/main/binary-{architecture}/Packages.xz")
-    return Index(lzma.decompress(data).decode())
+    path = f"dists/{release}/main/binary-{architecture}/Packages.xz"
+    data = read(path)
+    try:
+        return Index(lzma.decompress(data).decode())
+    except (lzma.LZMAError, ValueError, KeyError) as error:  # such as the page of a captive portal
+        raise OSError(f"{path}: not a list of packages: {error}") from error
 
 
 def _package(paragraph: str) -> Package:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -82,8 +83,6 @@ def read(path: str) -> bytes:
         try:
             with _open(f"{mirror}/{path}") as answer:
                 return bytes(answer.read())
-        except HTTPException as error:
-            problem = worse(problem, OSError(f"{mirror}/{path}: {error!r}"))
         except OSError as error:
             problem = worse(problem, error)
     assert problem is not None
@@ -128,7 +127,18 @@ def _download(address: str, destination: Path, size: int, sha256: str) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _open(address: str) -> HTTPResponse:
+@contextlib.contextmanager
+def _open(address: str) -> Iterator[HTTPResponse]:
+    """The answer to a request. What is no HTTP, as a captive portal may send it, is an OSError, also while
+    the answer is read."""
+    try:
+        with _answer(address) as answer:
+            yield answer
+    except HTTPException as error:
+        raise OSError(f"{address}: {error!r}") from error
+
+
+def _answer(address: str) -> HTTPResponse:
     # Addresses are those of mirrors: http or https, never a file.
     if not address.startswith(("http://", "https://")):
         raise Missing(f"{address}: not an address of the web")
@@ -138,7 +148,7 @@ def _open(address: str) -> HTTPResponse:
     except HTTPError as error:
         kind = Missing if error.code in (403, 404, 410) else OSError
         raise kind(f"{address}: {error.code} {error.reason}") from error
-    except OSError as error:
+    except (OSError, ValueError) as error:  # ValueError: of an address that is none
         raise OSError(f"{address}: {getattr(error, 'reason', error)}") from error
 
 

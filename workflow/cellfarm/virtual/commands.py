@@ -11,8 +11,8 @@ import yaml
 from ..base.errors import UserError
 from ..base.files import write_atomically
 from ..base.project import Project
+from ..cli.names import check_name
 from ..wanted.configuration import read_device
-from .names import check_name
 
 app = typer.Typer(
     help="Virtual devices: nothing they measure is a result. A device's file stays when it ends, to start it "
@@ -41,7 +41,7 @@ def board(
 ) -> None:
     """A board behind an sshd of its own, until Ctrl-C. It has an address of its own, in a network
     namespace, where this user may make one (root), else a port on loopback."""
-    from ..virtual.network import LOOPBACK, network_for_board
+    from .network import LOOPBACK, network_for_board
 
     def say(reason: str) -> None:
         print(f"{name} gets no network namespace: {reason}", flush=True)
@@ -59,20 +59,20 @@ def fault(
                                              "change_key and, with an address of its own, unplug, plug.")],
 ) -> None:  # fmt: skip
     """Let something go wrong on a virtual device."""
-    from ..virtual.starting import inflict
+    from .starting import inflict
 
     inflict(Project.here(), name, what)
 
 
 def _serve(kind: str, name: str, port: int, where: str, **network: Any) -> None:
-    from ..virtual import starting  # adbutils is not for every command
+    from . import starting  # adbutils is not for every command
 
     check_name(name)
     project = Project.here()
     path = project.devices / f"{name}.yaml"
     if path.exists():
         known = read_device(project, name, "cellfarm virtual")
-        if _LABEL not in known.get("labels", ()):
+        if _LABEL not in known.labels:
             raise UserError(
                 f"{project.relative(path)} is not a virtual device: give another --name"
             )
