@@ -119,7 +119,7 @@ def test_what_does_not_fit_to_a_file_is_said(tmp_path, recipe, reason):
 ROUNDED = """
 import numpy as np
 from protocol import Unsupported
-from user_exports import _check
+from checked_exports import check
 
 wanted = np.random.default_rng(0).normal(size=(1, 100)).astype(np.float32)
 rounded = wanted + np.float32(0.02)  # 0.6 % of the largest: what 8 bits do
@@ -128,7 +128,7 @@ other = wanted[:, ::-1]
 def passes(result, precision):
     facts = {"precision": precision, "outputs": [{"name": "y"}]}
     try:
-        _check("tflite to onnx", [result], [wanted], facts)
+        check("tflite to onnx", [result], [wanted], facts)
     except Unsupported as error:
         assert "'y' comes out wrong by" in str(error), str(error)
         return False
@@ -260,7 +260,7 @@ def test_weights_fit_whole_or_say_what_does_not(tmp_path):
 
 SQUEEZENET = """
 import torch
-from source_torchvision import import_torchvision
+from torchvision_import import import_torchvision
 torch.manual_seed(1)
 network = import_torchvision().models.squeezenet1_1()
 torch.save(network.state_dict(), sys.argv[1])

@@ -86,16 +86,16 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import numpy, onnxruntime, torch
-from building import build
-from exporting import export
+from build_architecture import build
+import export_pt2_to_onnx, export_pt2_to_torchscript
 
 onnxruntime.set_default_logger_severity(3)
 for name, recipe in json.loads(Path(sys.argv[2]).read_text()).items():
     out = Path(name)
     out.mkdir()
     build(recipe | {"weights": {"kind": "random", "seed": 0}}, out)
-    for form in ("onnx", "torchscript"):
-        export(form, out, out)
+    for exporter in (export_pt2_to_onnx, export_pt2_to_torchscript):
+        exporter.handle({"source": out / "model.pt2", "model": out, "out": out})
     with numpy.load(out / "heldout.npz") as held_out:
         last = {key: array[-1] for key, array in held_out.items()}
     session = onnxruntime.InferenceSession(out / "model.onnx")

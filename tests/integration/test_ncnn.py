@@ -228,8 +228,8 @@ import sys, json
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import torch
-from building import build
-from exporting import export
+from build_architecture import build
+from export_pt2_to_torchscript import handle as export
 
 small = {"vocab_size": 50, "hidden_size": 16, "embedding_size": 8, "num_hidden_layers": 1}
 small |= {"num_attention_heads": 2, "intermediate_size": 16, "intra_bottleneck_size": 8}
@@ -248,7 +248,7 @@ recipe = {
 }
 out = Path(sys.argv[2])
 build(recipe, out)
-export("torchscript", out, out)
+export({"source": out / "model.pt2", "model": out, "out": out})
 """
 
 CONVERTED = """

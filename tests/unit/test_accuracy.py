@@ -215,7 +215,7 @@ def test_the_runner_prepares_pictures_bit_by_bit_as_the_reference_was(building, 
     assert one[0, 0, 0, 0] == pytest.approx(red, rel=1e-2)
 
 
-def make(building: Any, root: Path, predict: Any, listed: dict[str, Any], **facts: Any) -> Any:
+def make(building: Any, root: Path, run: Any, listed: dict[str, Any], **facts: Any) -> Any:
     """Run the builder on a list of pictures; returns model.json and labelled.json."""
     model = {
         "inputs": [{"name": "x", "shape": [1, 3, 16, 16], "dtype": "float32"}],
@@ -224,15 +224,15 @@ def make(building: Any, root: Path, predict: Any, listed: dict[str, Any], **fact
     (root / "model.json").write_text(json.dumps(model | facts))
     drawn = {"folder": str(root), "classes": None, "calibration": []} | listed
     (root / "list.json").write_text(json.dumps(drawn))
-    building.add(root, root / "list.json", {"folder": "unused"}, predict)
+    building.add(root, root / "list.json", {"folder": "unused"}, run)
     return json.loads((root / "model.json").read_text()), json.loads(
         (root / "labelled.json").read_text()
     )
 
 
-def by_channel(array: np.ndarray) -> dict[str, np.ndarray]:
+def by_channel(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Scores of seven classes: those of 0, 1, 2 by the channels, the others always least."""
-    scores = np.concatenate([array.mean(axis=(2, 3)), np.full((1, 4), -9.0)], axis=1)
+    scores = np.concatenate([inputs["x"].mean(axis=(2, 3)), np.full((1, 4), -9.0)], axis=1)
     return {"y": scores, "more": scores + 1}
 
 
@@ -271,7 +271,7 @@ def test_with_pictures_to_spare_nothing_is_noise(building, tmp_path):
     assert np.array_equal(read["inputs"]["x"], read["heldout"]["x"][0])
     assert read["heldout_reference"]["y"].shape == (16, 1, 7)
     for output in ("y", "more"):
-        expected = by_channel(read["inputs"]["x"])[output]
+        expected = by_channel(read["inputs"])[output]
         assert np.array_equal(read["reference"][output], expected)
         assert np.array_equal(read["heldout_reference"][output][0], expected)
 

@@ -86,7 +86,7 @@ def add_file(
 
 def describe(project: Project, file: Path) -> list[dict[str, Any]]:
     """What a file tells of its inputs: `name`, `shape` and `dtype`, as
-    cellfarm.models.user_files.describe writes them.
+    cellfarm.models.describe_file writes them.
 
     Raises:
         UserError: it cannot be read.

@@ -3,7 +3,7 @@
 A model built from an architecture is a PyTorch program (``pt2``), and may also be what its source
 made it as; a user's own file is what it is. Each edge is one exporter, and the least number of them
 wins: every step is a chance to lose something. Every step of a user's file is checked against the
-file's own outputs (see cellfarm.models.user_exports).
+file's own outputs (see cellfarm.models.checked_exports).
 """
 
 from __future__ import annotations
