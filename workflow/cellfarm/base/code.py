@@ -116,6 +116,11 @@ class PlannedCode(Struct, frozen=True):
         return code
 
 
+def place_of(path: Path) -> str:
+    """A path as PlannedCode has it: relative to the package where it is in it."""
+    return path.relative_to(PACKAGE).as_posix() if path.is_relative_to(PACKAGE) else str(path)
+
+
 def _files(entries: tuple[str, ...], roots: tuple[str, ...]) -> dict[str, Path]:
     return closure([PACKAGE / name for name in entries], [PACKAGE / name for name in roots])
 
@@ -123,11 +128,12 @@ def _files(entries: tuple[str, ...], roots: tuple[str, ...]) -> dict[str, Path]:
 @cache
 def _closure_digest(entries: tuple[str, ...], roots: tuple[str, ...]) -> str:
     files = _files(entries, roots)
-    return digest([[name, _file_digest(path)] for name, path in files.items()])
+    return digest([[name, sha256_of(path)] for name, path in files.items()])
 
 
 @cache
-def _file_digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a source file, as it stood when this process first asked."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

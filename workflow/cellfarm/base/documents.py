@@ -7,7 +7,6 @@ say it, and then the object.
 from __future__ import annotations
 
 import difflib
-import json
 import math
 from collections.abc import Hashable, Mapping
 from functools import cache
@@ -40,8 +39,6 @@ def parse(document: Any, kind: type[T], where: str) -> T:
         UserError: it is not what the type asks for; the message names the most telling violation.
     """
     _check(document, kind, where)
-    if isinstance(kind, Path):
-        return document  # the protocol's
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:  # a rule that no schema can say
@@ -123,8 +120,6 @@ class _StrictLoader(yaml.SafeLoader):
 
 @cache
 def _validator(kind: Any) -> Draft202012Validator:
-    if isinstance(kind, Path):
-        return Draft202012Validator(json.loads(kind.read_text()))
     return Draft202012Validator(_without_null(msgspec.json.schema(kind)))
 
 

@@ -110,21 +110,22 @@ def _words(kind: Kind, step: Any) -> tuple[str, str]:
 
 def _warehouse(project: Project, current: str, situation: str, log: Path | None) -> None:
     """Load what is new into the warehouse."""
-    from ..snakemake.pipeline import warehouse_state, write_state
+    from ..snakemake.pipeline import current_stamps, warehouse_state, write_state
     from ..store.results import Store
     from ..warehouse import load, surroundings
 
     wanted = load_current(project, current)
     devices = surroundings.devices(project, wanted.devices)
     models = surroundings.models(project)
-    loaded = load(project.warehouse, Store(project.cells), wanted.keys, devices, models)
+    loaded = load(project.warehouse, Store(project.cells), wanted.results, devices, models)
     text = f"warehouse: {loaded.added} results added, {loaded.removed} removed"
     if loaded.unreadable:
         raise TransientHostError(
             f"{len(loaded.unreadable)} damaged results were set aside: start again to measure "
             "their cells anew"
         )
-    write_state(project, warehouse=warehouse_state(project, wanted.cells), current=current)
+    stamps = current_stamps(project, wanted)
+    write_state(project, warehouse=warehouse_state(stamps), current=current)
     _stamp(project, f"{situation}.warehouse", text)
     _tell(text, log)
 

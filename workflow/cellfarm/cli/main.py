@@ -233,7 +233,7 @@ def rebuild() -> None:
     devices = surroundings.devices(project, current.devices)
     models = surroundings.models(project)
     loaded = rebuild_warehouse(
-        project.warehouse, Store(project.cells), current.keys, devices, models
+        project.warehouse, Store(project.cells), current.results, devices, models
     )
     print(f"{project.relative(project.warehouse)}: rebuilt from {loaded.added} results")
 

@@ -19,12 +19,12 @@ from ..conversion.workers import check_files
 from ..devices import Transport
 from ..envs.environments import Environment, locate
 from ..envs.native_building import PROGRAM
+from ..measures.accuracy.pictures import MOST_TOOL_BYTES, Pictures
+from ..measures.operators.profile import read_vocabulary
 from ..planning.plan import Plan, PlannedCell
 from ..wanted.devices import AnyDevice
 from . import native, native_runner
-from .accuracy import MOST_TOOL_BYTES, Pictures
 from .launch import Deployed
-from .operators import read_vocabulary
 from .payload import pack
 
 #: What inputs are for.

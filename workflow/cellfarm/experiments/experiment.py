@@ -6,13 +6,11 @@ import datetime
 import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from ..base.errors import (
     PermanentDeviceError,
@@ -20,12 +18,15 @@ from ..base.errors import (
     TransientError,
     TransientHostError,
 )
-from ..base.files import write_atomically
+from ..base.files import read_object, write_atomically
 from ..base.locking import file_lock, machine_lock_path
 from ..base.project import Project
 from ..base.records import Record, read_record
 from ..devices import Transport, open_device, patience_s, refuse_low_battery
 from ..devices.activity import ATTENTION, IDLE, DeviceState
+from ..measures import all_measures
+from ..measures.hosts import Context, host_of
+from ..measures.launches import is_emulated
 from ..planning.plan import ExperimentStep, Plan, PlannedCell
 from ..store.results import Store
 from . import peak
@@ -36,11 +37,11 @@ from .journal import Journal
 from .launch import Deployed, Setting, cores_of, launch
 from .patience import Patience
 from .progress import Progress
-from .rounds import MEASURE, UNTIMED, due, round_order
+from .results import Result, first_bad, summarise
+from .rounds import round_order
 from .speed import DeviceSpeed
-from .summary import Terms, closing_modes, first_bad, is_emulated, is_finished, of_mode, summarise
 
-SCHEMA = 2
+SCHEMA = 3
 
 
 @dataclass
@@ -49,9 +50,19 @@ class Running:
 
     planned: PlannedCell
     deployed: Deployed
-    terms: Terms
+    fastest_ms: float | None
     journal: Journal
     launches: list[dict[str, Any]]
+
+    @property
+    def measures(self) -> list[str]:
+        """Those that have no result yet, in their order."""
+        return [name for name in all_measures() if name in self.planned.stale]
+
+    @property
+    def taken(self) -> Counter[str]:
+        """Launches by mode."""
+        return Counter(launch["mode"] for launch in self.launches)
 
 
 class Experiment:
@@ -74,18 +85,34 @@ class Experiment:
         self.device = step.device
         self.model = step.model
         self.name = f"{plan.id}/{step.id}"
-        self.protocol: dict[str, Any] = plan.protocol
+        self.protocol = plan.protocol
         #: Names this process for ever; its id does not: a container that starts again gives the same ones.
         self.session = secrets.token_hex(8)
         self.store = Store(project.cells)
         self.cells = [plan.cells[position] for position in step.cells]
-        results: dict[str, list[Path]] = {}
+        results: dict[str, list[list[Path]]] = {}
         for planned in plan.cells:
-            path = self.store.path(planned.cell, planned.key)
-            results.setdefault(planned.cell.device, []).append(path)
-        least = int(self.protocol["launches"]["min"])
+            paths = [
+                self.store.path(planned.cell, measure, planned.measures[measure])
+                for measure in planned.stale
+            ]
+            results.setdefault(planned.cell.device, []).append(paths)
+        least = sum(
+            host_of(measure).least_launches(self.settings(measure))
+            for measure in self.protocol.measures
+        )
         state = DeviceState(project, self.device)
         self.progress = Progress(self.model, self.device, results, least, state, log)
+
+    def settings(self, measure: str) -> Any:
+        """The protocol's settings of a measure."""
+        return host_of(measure).settings(self.protocol.measures[measure])
+
+    @property
+    def tolerance(self) -> float:
+        """How far the device's speed may depart before a latency is doubted, as a share."""
+        settings = (self.settings(measure) for measure in self.protocol.measures)
+        return max((getattr(own, "target_half_width", 0.0) for own in settings), default=0.0)
 
     def run(self) -> None:
         """Measure what is still without a result; write the experiment's record at the end.
@@ -128,7 +155,7 @@ class Experiment:
             facts = patience(share.during(transport.facts))
             told["device_facts"] = dict(facts)
             refuse_low_battery(self.plan.devices[self.device], facts)
-            governor = self.protocol["governor"]
+            governor = self.protocol.governor
             told["control"] = patience(share.during(lambda: transport.take_control(governor)))
             measuring = _Measuring(self, transport, facts, lock, patience)
             measuring.deploy_all(share)
@@ -137,58 +164,73 @@ class Experiment:
             measuring.run()
         finally:
             told["waited_s"] = measuring.gates.waited_s
-            told["speed"] = measuring.speed.as_dict(self.protocol["target_half_width"])
+            told["speed"] = measuring.speed.as_dict(self.tolerance)
 
     def commit(
         self,
         planned: PlannedCell,
-        result: Mapping[str, Any],
-        launches: list[dict[str, Any]],
+        results: Sequence[Result],
         facts: Mapping[str, Any],
         **more: Any,
     ) -> None:
-        """Put the result of a cell into the store."""
+        """Put the results of a cell into the store."""
         cell = planned.cell
         artifact = read_record(self.project.root / planned.artifact)
-        header = {
-            "schema": SCHEMA,
-            "key": planned.key,
-            "cell": cell.as_dict(),
-            "causes": planned.causes,
-            "status": result["status"],
-            "reason": result["reason"],
-            "flags": result["flags"],
-            "measured_at": _now(),
-            "experiment": self.name,
-        }
-        body = {
-            "protocol": self.plan.protocol_name,
-            "protocol_settings": self.protocol,
-            "summary": result["summary"],
-            "emulated": is_emulated(launches),
-            "artifact_bytes": artifact.bytes if artifact else None,
-            "artifact_seconds": artifact.seconds if artifact else None,
-            "ids": {"model": model_id(planned), "artifact": planned.artifact.rpartition("/")[2]},
-            "device_facts": dict(facts),
-            "log": result["log"],
-            "launches": launches,
-            **more,
-        }
-        self.store.commit(cell, planned.key, header, body)
-        self.progress.finished(cell, result)
+        for result in results:
+            key = planned.measures[result.measure]
+            header = {
+                "schema": SCHEMA,
+                "key": key,
+                "measure": result.measure,
+                "cell": cell.as_dict(),
+                "causes": planned.causes[result.measure],
+                "status": result.status,
+                "reason": result.reason,
+                "flags": list(result.flags),
+                "measured_at": _now(),
+                "experiment": self.name,
+            }
+            body = {
+                "protocol": self.plan.protocol_name,
+                "settings": self.protocol.common() | self.protocol.measures[result.measure],
+                "columns": dict(result.columns),
+                "emulated": is_emulated(result.launches),
+                "artifact_bytes": artifact.bytes if artifact else None,
+                "artifact_seconds": artifact.seconds if artifact else None,
+                "ids": {
+                    "model": model_id(planned),
+                    "artifact": planned.artifact.rpartition("/")[2],
+                },
+                "device_facts": dict(facts),
+                "log": result.log,
+                "launches": list(result.launches),
+                **result.more,
+                **more,
+            }
+            self.store.commit(cell, result.measure, key, header, body)
+        essential = [result for result in results if all_measures()[result.measure].essential]
+        worst = next((x for x in essential if x.status != "ok"), (essential or list(results))[0])
+        flags = sorted({flag for result in results for flag in result.flags})
+        latency = next(
+            (x.columns["latency_ms"] for x in results if "latency_ms" in x.columns), None
+        )
+        self.progress.finished(cell, worst.status, worst.reason, flags, latency)
 
     def _write_record(self, told: Mapping[str, Any]) -> None:
         statuses = {
-            planned.key: self.store.header(planned.cell, planned.key)["status"]
+            planned.key: {
+                measure: self.store.header(planned.cell, measure, key)["status"]
+                for measure, key in planned.measures.items()
+                if self.store.has(planned.cell, measure, key)
+            }
             for planned in self.cells
-            if self.store.has(planned.cell, planned.key)
         }
         document = {
             "plan": self.plan.id,
             "device": self.device,
             "model": self.model,
             "ended_at": _now(),
-            "seed": self.protocol["seed"],
+            "seed": self.protocol.seed,
             **told,
             "cells": statuses,
         }
@@ -225,29 +267,33 @@ class _Measuring:
     def run(self) -> None:
         """Rounds until every cell is finished."""
         self._measure_peak()
-        keys = sorted(one.key for one in self.experiment.cells)
-        seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
-        cold = self.protocol["cold_cache"]["launches"]
+        keys = sorted(planned.key for planned in self.experiment.cells)
+        seed = f"{self.protocol.seed}/{self.experiment.device}/{self.experiment.model}"
         number = 0
         self._finish()
         self.progress.begin(len(self.running), self._launches_left())
         while self.running:
             order = round_order(keys, seed, number)
             self.orders.append([key[:8] for key in order])
-            taken = {
-                key: Counter(launch["mode"] for launch in one.launches)
-                for key, one in self.running.items()
-            }
-            for key, mode in list(due(order, taken, number, cold)):
-                one = self.running[key]
-                if not one.launches or one.launches[-1]["status"] == "ok":
-                    self._launch(one, mode, number)
+            for key in order:
+                if key in self.running:
+                    self._take_turn(self.running[key], number)
             self._finish()
             number += 1
         try:
             self.speed.save()
         except OSError as error:  # the results are there; only later experiments would use this
             self.progress.note(f"the calibration could not be kept: {error.strerror}")
+
+    def _take_turn(self, cell: Running, number: int) -> None:
+        """The launches of a cell in a round: what each measure still wants of it."""
+        for measure in cell.measures:
+            host, settings = host_of(measure), self.experiment.settings(measure)
+            if host.is_finished(cell.launches, settings, cell.planned.key):
+                continue
+            for mode in host.due(cell.taken, number, settings):
+                if not cell.launches or cell.launches[-1]["status"] == "ok":
+                    self._launch(cell, measure, mode, number)
 
     def deploy_all(self, share: HostShare) -> None:
         """The cells to launch, by key; those that cannot run at all are committed here."""
@@ -257,49 +303,56 @@ class _Measuring:
             self.progress.deployed,
         )  # fmt: skip
         for planned in experiment.cells:
-            if experiment.store.has(planned.cell, planned.key):
+            if all(
+                experiment.store.has(planned.cell, measure, planned.measures[measure])
+                for measure in planned.stale
+            ):
                 continue
             deployed = self.patience(share.during(partial(deployment.deploy, planned)))
             if isinstance(deployed, Record):
-                refusal: dict[str, Any] = {"status": deployed.status, "reason": deployed.reason,
-                           "summary": {}, "flags": [], "log": deployed.log}  # fmt: skip
-                experiment.commit(planned, refusal, [], self.facts)
+                refused = [
+                    Result(measure, deployed.status, deployed.reason, log=deployed.log)
+                    for measure in planned.stale
+                ]
+                experiment.commit(planned, refused, self.facts)
                 continue
-            tolerance = msgspec.to_builtins(experiment.plan.tolerances[planned.cell.variant])
-            terms = Terms(self.protocol, tolerance, deployment.fastest_ms(planned, deployed))
+            fastest_ms = deployment.fastest_ms(planned, deployed)
             journal = Journal(experiment.project.journal(experiment.device, planned.key))
             launches = journal.read()
             for launched in launches:
                 self.speed.add(planned.cell.threads, launched.get("gate") or {})
-            self.running[planned.key] = Running(planned, deployed, terms, journal, launches)
+            self.running[planned.key] = Running(planned, deployed, fastest_ms, journal, launches)
 
     def _measure_peak(self) -> None:
         """What bounds the device; of each number of threads a few times in its life."""
         deployed = {
-            one.planned.cell.threads: one.deployed
-            for one in self.running.values()
-            if one.planned.cell.processor == "cpu" and one.deployed.tool is None
+            cell.planned.cell.threads: cell.deployed
+            for cell in self.running.values()
+            if cell.planned.cell.processor == "cpu" and cell.deployed.tool is None
         }
         path = self.experiment.project.peak(self.experiment.device)
         note = self.progress.note
         peak.measure_missing(path, self.setting, self.facts, deployed, self.patience, note)
 
-    def _launch(self, one: Running, mode: str, number: int) -> None:
-        cell = one.planned.cell
+    def _launch(self, running: Running, measure: str, mode: str, number: int) -> None:
+        cell, key = running.planned.cell, running.planned.key
         self.progress.measuring(cell, number, mode)
         cores = cores_of(self.protocol, self.facts, cell.threads)
         # Outputs do not depend on how quiet the device is.
-        timed = mode not in UNTIMED
+        timed = all_measures()[measure].timed
+        host, settings = host_of(measure), self.experiment.settings(measure)
 
         def attempt() -> dict[str, Any]:
-            gate = self.gates.pass_through(one.deployed, cell.threads, cores) if timed else {}
+            gate = self.gates.pass_through(running.deployed, cell.threads, cores) if timed else {}
             done = launch(
                 self.setting,
-                one.deployed,
+                running.deployed,
                 cell,
                 mode=mode,
+                measure=measure,
+                asked=host.request(settings, self.protocol.launch_timeout_s),
                 cores=cores,
-                scratch=f"launches/{one.planned.key}-{self.experiment.session}",
+                scratch=f"launches/{key}-{self.experiment.session}",
                 idle_w=gate.get("idle_w"),
             )
             return {"gate": gate} | done
@@ -313,44 +366,82 @@ class _Measuring:
         if self.facts.get("emulated"):
             result["emulated"] = True
         self.speed.add(cell.threads, gate)
-        one.journal.append(result)
-        one.launches.append(result)
+        running.journal.append(result)
+        running.launches.append(result)
         self.progress.launched(self._launches_left(), gate)
 
     def _finish(self) -> None:
-        """Verify, profile and commit the cells that need no further round."""
-        for key, one in list(self.running.items()):
-            if not is_finished(one.launches, self.protocol, key):
+        """Take what follows the rounds, and commit, of the cells that need no further round."""
+        for key, cell in list(self.running.items()):
+            failed = bool(cell.launches) and cell.launches[-1]["status"] != "ok"
+            if not failed and not all(
+                host_of(measure).is_finished(cell.launches, self.experiment.settings(measure), key)
+                for measure in cell.measures
+            ):
                 continue
-            labelled = one.deployed.pictures is not None
-            for mode in closing_modes(one.launches, self.protocol, labelled):
-                if not first_bad(one.launches) and not of_mode(one.launches, mode):
-                    self._launch(one, mode, len(of_mode(one.launches, MEASURE)) - 1)
-            self._commit(one)
-            one.journal.remove()
+            self._close(cell)
+            self._commit(cell)
+            cell.journal.remove()
             del self.running[key]
 
-    def _commit(self, one: Running) -> None:
-        result = summarise(one.launches, one.terms, one.planned.key)
-        departure = self.speed.departure(
-            one.planned.cell.threads, self.protocol["target_half_width"]
+    def _close(self, cell: Running) -> None:
+        """The launches that follow the rounds."""
+        last = max((launch["round"] for launch in cell.launches), default=0)
+        emulated = is_emulated(cell.launches)
+        for measure in cell.measures:
+            settings = self.experiment.settings(measure)
+            for mode in host_of(measure).after_rounds(settings, emulated):
+                if not first_bad(cell.launches) and not cell.taken[mode]:
+                    self._launch(cell, measure, mode, last)
+
+    def _commit(self, cell: Running) -> None:
+        planned = cell.planned
+        tolerance = self.experiment.tolerance
+        departure = self.speed.departure(planned.cell.threads, tolerance)
+        context = Context(
+            key=planned.key,
+            tolerance=self.experiment.plan.tolerances[planned.cell.variant],
+            gates=self.protocol.gates.as_dict(),
+            fastest_ms=cell.fastest_ms,
+            latency_ms=self._stored_latency_ms(planned),
+            emulated=is_emulated(cell.launches),
         )
-        if departure and departure["departs"] and result["status"] in ("ok", "wrong"):
-            result["flags"] = sorted([*result["flags"], "drifted"])
+        results: list[Result] = []
+        for measure in cell.measures:
+            settings = self.protocol.measures[measure]
+            result = summarise(measure, cell.launches, settings, context)
+            if all_measures()[measure].ranks:
+                context = replace(context, latency_ms=result.columns.get("latency_ms"))
+                if departure and departure["departs"] and result.status in ("ok", "wrong"):
+                    result = replace(result, flags=sorted([*result.flags, "drifted"]))
+            results.append(result)
         self.experiment.commit(
-            one.planned,
-            result,
-            one.launches,
+            planned,
+            results,
             self.facts,
-            payload_bytes=one.deployed.payload_bytes,
+            payload_bytes=cell.deployed.payload_bytes,
             drift=departure,
         )
 
+    def _stored_latency_ms(self, planned: PlannedCell) -> float | None:
+        """The latency of a cell whose timing measure has a result by now."""
+        for measure, key in planned.measures.items():
+            if all_measures()[measure].ranks and measure not in planned.stale:
+                path = self.experiment.store.path(planned.cell, measure, key)
+                latency_ms = (read_object(path) or {}).get("columns", {}).get("latency_ms")
+                return None if latency_ms is None else float(latency_ms)
+        return None
+
     def _launches_left(self) -> int:
         """Launches of this experiment that are certain to come; there may be more."""
-        least = int(self.protocol["launches"]["min"])
-        left = (least - len(of_mode(one.launches, MEASURE)) for one in self.running.values())
-        return sum(max(1, count) for count in left)
+        left = 0
+        for cell in self.running.values():
+            least = sum(
+                host_of(measure).least_launches(self.experiment.settings(measure))
+                for measure in cell.measures
+            )
+            left += max(1, least - len(cell.launches))
+        return left
 
 
 def _now() -> str:

@@ -45,7 +45,7 @@ class Task:
     """One launch, as a tool's module sees it. Paths are the device's.
 
     Args:
-        mode: see cellfarm.experiments.rounds.
+        mode: see cellfarm.measures.launches.
         inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
         artifact: the artifact's folder.
         given: the folder with what `input_files` made.
@@ -105,7 +105,7 @@ class Outcome:
         samples_ms: warm latencies in order; `sample_is` says what one of them is.
         phases_ms: of `load` and `first`.
         actual: settings that were read back; `emulated` as for a back end.
-        profile: an event `operators` (see cellfarm.experiments.operators.read_profile).
+        profile: an event `operators` (see cellfarm.measures.operators.profile.read_profile).
     """
 
     samples_ms: list[float] = field(default_factory=list)

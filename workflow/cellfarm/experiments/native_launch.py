@@ -14,8 +14,8 @@ import numpy as np
 
 from ..devices import Launched, Transport
 from ..devices.local import LocalTransport
+from ..measures.launches import ACCURACY, MEASURE, PROFILE, QUALITY
 from .native import HERE, Command, Finished, NativeTool, Outcome, Refusal, Task, put_files, read_raw
-from .rounds import ACCURACY, MEASURE, PROFILE, QUALITY
 
 if TYPE_CHECKING:
     from .events import Record
@@ -74,7 +74,7 @@ class _Launch:
         self.variables = dict(variables)
         # Only for the tool itself: a vendor's libraries are not for the other programs.
         self.tool_variables = {**variables, **tool.module.variables(tool.tools)}
-        self.end_s = time.monotonic() + setting.protocol["launch_timeout_s"]
+        self.end_s = time.monotonic() + setting.protocol.launch_timeout_s
         self.log = ""
 
     def run(self, deployed: Deployed, request: Mapping[str, Any]) -> tuple[Launched, bytes | None]:
@@ -101,16 +101,20 @@ class _Launch:
 
     def _task(self, request: Mapping[str, Any]) -> Task:
         tool, mode = self.tool, request["mode"]
-        kind = request["pattern"]["kind"]
-        if mode == MEASURE and kind != "back_to_back":
+        if mode == MEASURE and request["pattern"]["kind"] != "back_to_back":
+            kind = request["pattern"]["kind"]
             raise Refusal(f"the library's own tool cannot run with the pattern {kind}")
-        runs = {MEASURE: request["samples"]["min"], PROFILE: request["profile"]["runs"]}
+        runs = {
+            MEASURE: lambda: request["samples"]["min"],
+            PROFILE: lambda: request["profile"]["runs"],
+        }
         if mode == ACCURACY and not tool.labelled:
             raise Refusal(
                 "too many for the library's own tool, which reads them as files of floats"
             )
-        wanted = min(request["quality"]["samples"], tool.heldout_samples)
-        samples = {QUALITY: wanted, ACCURACY: tool.labelled_samples}
+        samples = {ACCURACY: tool.labelled_samples}
+        if mode == QUALITY:
+            samples[QUALITY] = min(request["quality"]["samples"], tool.heldout_samples)
         given = {QUALITY: tool.heldout, ACCURACY: tool.labelled}
         return Task(
             # To a tool, both are inputs whose outputs are wanted.
@@ -122,7 +126,7 @@ class _Launch:
             artifact=request["artifact"],
             given=self.transport.resolve(given.get(mode, tool.given)),
             samples=samples.get(mode, 1),
-            runs=runs.get(mode, 1),
+            runs=runs[mode]() if mode in runs else 1,
             scratch=self.transport.resolve(self.scratch),
             tools=tool.tools,
             host_tools=tool.host_tools,

@@ -9,7 +9,8 @@ from ..base.zip_applications import write_zip_application
 
 
 def pack(planned: PlannedCode, folder: Path) -> Path:
-    """The zip application of the runner with a library's modules, made unless `folder` has it already.
+    """The zip application of the runner with a library's modules and the device halves of measures, each as
+    measure_<name>.py, made unless `folder` has it already.
 
     Returns:
         a file in `folder` whose name begins with the digest of the code.
@@ -18,4 +19,11 @@ def pack(planned: PlannedCode, folder: Path) -> Path:
         InternalMismatch: the code changed since the run was planned.
     """
     code = planned.read()
-    return write_zip_application(folder, code.digest, code.files.items())
+    entries = ((_packed(name), data) for name, data in code.files.items())
+    return write_zip_application(folder, code.digest, entries)
+
+
+def _packed(name: str) -> str:
+    """`latency/device.py` -> `measure_latency.py`: what is packed has no packages."""
+    measure, slash, _ = name.partition("/")
+    return f"measure_{measure}.py" if slash else name

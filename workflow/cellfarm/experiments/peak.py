@@ -15,8 +15,8 @@ from typing import Any
 
 from ..base.digests import code_digest, digest
 from ..base.files import read_object, write_atomically
+from ..base.untrusted import number, text
 from ..devices.facts import fingerprint
-from .events import number, text
 from .launch import Deployed, Setting, cores_of, run_runner
 from .patience import Patience
 

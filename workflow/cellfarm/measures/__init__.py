@@ -73,6 +73,7 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         ranks: the column that ranks cells.
         reason: the column that says why a cell has no answer.
         defaults: its settings, where a protocol lists it without.
+        reads: files of a library's folder that it depends on, beside the modules that it imports.
         shares: columns that another measure spells and this one fills, too.
         columns: those that it spells.
     """
@@ -87,6 +88,7 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ranks: str | None = None
     reason: str | None = None
     defaults: dict[str, Any] = {}
+    reads: tuple[str, ...] = ()
     shares: tuple[str, ...] = ()
     columns: dict[str, Column] = {}
 

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..base.cells import Cell
-from ..base.code import PlannedCode
+from ..base.code import PlannedCode, closure, place_of, sha256_of
 from ..base.digests import code_digest, digest, file_digest
 from ..base.project import PACKAGE, Project
 from ..conversion.steps import ArtifactStep, DeriveStep
 from ..devices.facts import fingerprint
 from ..envs.environments import identify_lock, library_environment, lock_of
 from ..libraries import Library, all_libraries
+from ..measures import all_measures
 from ..wanted import tools
 from ..wanted.configuration import Configuration
 from ..wanted.devices import Device
-from .chains import Chains, Program
+from .chains import Program
 from .needs import target_on
 
 #: Where a device is, how it is selected and when it is left alone; what is measured does not depend on it.
@@ -36,31 +38,63 @@ class Causes:
         self,
         project: Project,
         configuration: Configuration,
-        chains: Chains,
         facts: Mapping[str, Mapping[str, Any]],
     ) -> None:
         self._project = project
         self._configuration = configuration
-        self._chains = chains
         self._facts = facts
-        self._protocol = digest(configuration.protocol)
-        self._of_artifact: dict[tuple[str, str], dict[str, str]] = {}
+        common = configuration.protocol.common()
+        self._protocols = {
+            measure: digest([common, settings])
+            for measure, settings in configuration.protocol.measures.items()
+        }
         self._devices: dict[str, str] = {}
         self._runtimes: dict[tuple[str, str], str] = {}
+        self._verification: dict[str, str] = {}
+        self._of_measure: dict[tuple[str, str, str], dict[str, str]] = {}
+        self._digests: dict[tuple[str, str, str, str], str] = {}
 
-    def of(self, cell: Cell, program: Program, artifact: ArtifactStep) -> dict[str, str]:
-        """The digests that make a cell's key, by cause."""
-        place = (artifact.id, cell.variant)
-        if place not in self._of_artifact:
-            self._of_artifact[place] = self._artifact(program, artifact) | {
-                "library": self._runtime(cell.library, cell.library_version),
-                "runner": runner_code(all_libraries()[cell.library]).digest,
-                "protocol": self._protocol,
-                "verification": digest(
-                    msgspec.to_builtins(self._configuration.tolerance(cell.variant))
-                ),
+    def digest(self, cell: Cell, program: Program, artifact: ArtifactStep, measure: str) -> str:
+        """The digest of all causes of a cell's result of a measure."""
+        place = (artifact.id, cell.variant, cell.device, measure)
+        if place not in self._digests:
+            self._digests[place] = digest(self.of(cell, program, artifact, measure))
+        return self._digests[place]
+
+    def of(
+        self, cell: Cell, program: Program, artifact: ArtifactStep, measure: str
+    ) -> dict[str, str]:
+        """The digests that make the key of a cell's result of a measure, by cause."""
+        return {
+            **self._artifact(program, artifact),
+            **self._measure(cell, measure),
+            "device": self._device(cell.device),
+            "protocol": self._protocols[measure],
+            "verification": self._tolerance(cell.variant),
+        }
+
+    def _measure(self, cell: Cell, measure: str) -> dict[str, str]:
+        place = (cell.library, cell.library_version, measure)
+        if place not in self._of_measure:
+            library = all_libraries()[cell.library]
+            code = measure_code(library, measure)
+            shipped = {path.name: sha256_of(path) for path in code if path.parent == library.folder}
+            runner = {
+                place_of(path): sha256_of(path) for path in code if path.parent != library.folder
             }
-        return self._of_artifact[place] | {"device": self._device(cell.device)}
+            read = [file_digest(library.folder / name) for name in all_measures()[measure].reads]
+            runtime = self._runtime(cell.library, cell.library_version)
+            self._of_measure[place] = {
+                "library": digest([runtime, shipped, read]),
+                "measure": digest(runner),
+            }
+        return self._of_measure[place]
+
+    def _tolerance(self, variant: str) -> str:
+        if variant not in self._verification:
+            tolerance = self._configuration.tolerance(variant)
+            self._verification[variant] = digest(msgspec.to_builtins(tolerance))
+        return self._verification[variant]
 
     def _artifact(self, program: Program, artifact: ArtifactStep) -> dict[str, str]:
         step = program.step
@@ -72,7 +106,7 @@ class Causes:
         return {**causes, "exporter": artifact.exporter, "converter": artifact.converter}
 
     def _runtime(self, name: str, version: str) -> str:
-        """Of a library's back end: its lock, its vocabulary, its own tool, its settings."""
+        """Of a library, for all measures: its lock, its own tool, its settings."""
         if (name, version) not in self._runtimes:
             library = all_libraries()[name]
             lock = lock_of(self._project, library_environment(name, version, "run"))
@@ -80,7 +114,6 @@ class Causes:
             self._runtimes[name, version] = digest(
                 [
                     tool_code(library).digest if library.tool.is_file() else "",
-                    file_digest(library.vocabulary),
                     identify_lock(lock),
                     library.variables,
                     *tools.counted(library, on_host, "run"),
@@ -113,15 +146,22 @@ def native_code(device: Device) -> list[str]:
     return [code_digest(*all_libraries()[name].native_sources) for name in device.native]
 
 
-def runner_code(library: Library) -> PlannedCode:
-    """What goes to a device: the runner with a library's modules."""
-    folder = f"libraries/{library.name}"
-    entries = [f"runner/{path.name}" for path in sorted((PACKAGE / "runner").glob("*.py"))]
-    entries += [f"{folder}/{path.name}" for path in library.shipped]
-    return PlannedCode.of(entries, ("runner", folder))
+def measure_code(library: Library, measure: str) -> list[Path]:
+    """The modules that a measure's launches import on a device."""
+    entries = [PACKAGE / "runner/__main__.py", all_measures()[measure].folder / "device.py"]
+    if all_measures()[measure].timed:
+        entries.append(PACKAGE / "runner/gate.py")
+    roots = [PACKAGE / "runner", library.folder, all_measures()[measure].folder]
+    return list(closure(entries, roots).values())
+
+
+def payload_code(library: Library, measures: Iterable[str]) -> PlannedCode:
+    """What goes to a device for a library: the runner with the device halves of measures."""
+    entries = [f"runner/{name}.py" for name in ("__main__", "gate")]
+    entries += [f"measures/{measure}/device.py" for measure in sorted(measures)]
+    return PlannedCode.of(entries, ("runner", place_of(library.folder), "measures"))
 
 
 def tool_code(library: Library) -> PlannedCode:
     """The module for a vendor's own tool, which stays on this machine."""
-    folder = f"libraries/{library.name}"
-    return PlannedCode.of([f"{folder}/tool.py"], (folder,))
+    return PlannedCode.of([place_of(library.tool)], [place_of(library.folder)])

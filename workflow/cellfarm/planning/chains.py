@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..base.code import PlannedCode
+from ..base.code import PlannedCode, place_of
 from ..base.digests import digest
 from ..base.errors import UserError
 from ..base.names import Format
@@ -299,8 +299,8 @@ class Chains:
 
 def converter_code(library: Library) -> PlannedCode:
     """The code of a library's converter, with what drives it."""
-    folder = f"libraries/{library.name}"
-    return PlannedCode.of(("conversion/worker.py", f"{folder}/convert.py"), (folder, "conversion"))
+    entries = ("conversion/worker.py", place_of(library.converter))
+    return PlannedCode.of(entries, (place_of(library.folder), "conversion"))
 
 
 def _described(recipe: Recipe, pictures: str) -> dict[str, Any]:

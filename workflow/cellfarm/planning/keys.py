@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 
-from ..base.cells import Cell
-from ..base.digests import digest
+from ..base.digests import DIGEST_LENGTH
 
 #: The causes of a result, in the order in which a change is reported, with how it is worded.
 CAUSES = {
@@ -15,16 +15,27 @@ CAUSES = {
     "exporter": "the exporter's code changed",
     "converter": "the converter (its code or its lock) changed",
     "library": "the library (its back end or its lock) changed",
-    "runner": "the runner's code changed",
+    "measure": "the code that measures changed",
     "device": "the device (its description or its fingerprint) changed",
     "protocol": "the protocol changed",
     "verification": "the tolerances changed",
 }
 
 
-def cell_key(cell: Cell, causes: Mapping[str, str]) -> str:
-    """The key of a cell under causes, each of them a digest."""
-    return digest(["cell", cell.as_dict(), dict(causes)])
+def result_key(cell: str, measure: str, causes: str) -> str:
+    """The key of a cell's result of a measure.
+
+    Args:
+        cell: what tells the cell from others (see Cell.folder).
+        causes: the digest of all that the result depends on.
+    """
+    return hashlib.sha256(f"{cell}\n{measure}\n{causes}".encode()).hexdigest()[:DIGEST_LENGTH]
+
+
+def cell_key(results: Mapping[str, str]) -> str:
+    """The key of a cell from those of its results, by measure."""
+    text = "\n".join(f"{measure} {key}" for measure, key in sorted(results.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -34,14 +34,16 @@ from ..conversion.steps import (
 from ..devices import open_device, refuse_low_battery
 from ..envs.environments import ensure_locks
 from ..libraries import all_libraries, resolve
+from ..measures.hosts import host_of
+from ..measures.tolerances import Tolerance
 from ..store.results import Store, read_header
 from ..wanted import tools
 from ..wanted.configuration import Configuration
 from ..wanted.devices import AnyDevice
+from ..wanted.protocols import Protocol
 from ..wanted.recipes import Recipe
-from ..wanted.variants import Tolerance
 from . import keys
-from .causes import Causes, runner_code
+from .causes import Causes, payload_code
 from .chains import Chains
 from .matrix import expand
 from .needs import Needs, needs_of, refusal_of
@@ -55,21 +57,34 @@ class PlannedCell(Struct, frozen=True, omit_defaults=True):
     """A cell with everything that its measurement needs.
 
     Args:
-        causes: the digests that make its key.
+        key: of the cell, from those of its results.
+        measures: measure -> the key of its result.
+        stale: the measures that have no result, each with the reason.
+        causes: of the stale measures the digests that make their keys.
         model: the folder of the model that it runs, built or derived.
         artifact: the folder of the artifact.
         refusal: why it cannot be launched at all.
-        stale: why it must be measured; None: it has a result.
     """
 
     cell: Cell
     key: str
-    causes: dict[str, str]
+    measures: dict[str, str]
     model: str
     artifact: str
     needs: Needs
     refusal: str | None = None
-    stale: str | None = None
+    stale: dict[str, str] = {}
+    causes: dict[str, dict[str, str]] = {}
+
+    @property
+    def reason(self) -> str:
+        """Why it must be measured, in words."""
+        by_reason: dict[str, list[str]] = {}
+        for measure, why in self.stale.items():
+            by_reason.setdefault(why, []).append(measure)
+        if len(by_reason) == 1 and len(self.stale) == len(self.measures):
+            return next(iter(by_reason))
+        return "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
 
 
 class ExperimentStep(Step, frozen=True, kw_only=True):
@@ -99,7 +114,7 @@ class Plan(Struct, frozen=True, omit_defaults=True):
     current: str
     attempt: int
     protocol_name: str
-    protocol: dict[str, Any]
+    protocol: Protocol
     tolerances: dict[str, Tolerance]
     precisions: dict[str, Precision]
     tools: dict[str, dict[str, str]]
@@ -134,14 +149,16 @@ class Plan(Struct, frozen=True, omit_defaults=True):
 
 
 class Current(Struct, frozen=True):
-    """What is wanted now: the cells with their keys, and the facts of their devices."""
+    """What is wanted now: the cells with their keys and those of their results by measure, and the facts of
+    their devices."""
 
-    cells: list[tuple[Cell, str]]
+    cells: list[tuple[Cell, str, dict[str, str]]]
     devices: dict[str, dict[str, Any]]
 
     @property
-    def keys(self) -> list[str]:
-        return sorted(key for _, key in self.cells)
+    def results(self) -> dict[str, dict[str, str]]:
+        """Key of a cell -> measure -> key of its result."""
+        return {key: measures for _, key, measures in self.cells}
 
 
 @dataclass(frozen=True)
@@ -149,7 +166,8 @@ class Outlook:
     """Everything that a configuration asks for, and what of it has no result.
 
     `skipped` are devices that this run does without, each with the reason; `left_undone` are those of
-    them that have stale cells and are not out of service on purpose.
+    them that have stale cells and are not out of service on purpose. `stamps` are the keys of all
+    results with the time at which they were written, 0 of those that are not there.
     """
 
     configuration: Configuration
@@ -157,6 +175,7 @@ class Outlook:
     chains: Chains
     facts: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     skipped: Mapping[str, PermanentError | TransientError] = field(default_factory=dict)
+    stamps: list[tuple[str, int]] = field(default_factory=list)
 
     @cached_property
     def stale(self) -> list[PlannedCell]:
@@ -214,9 +233,10 @@ def look(project: Project, configuration: Configuration) -> Outlook:
         raise UserError(f"{where}: no device can be used ({reasons})")
     ensure_locks(project, sorted({(cell.library, cell.library_version) for cell in cells}))
     chains = Chains(project, configuration)
-    causes = Causes(project, configuration, chains, facts)
+    causes = Causes(project, configuration, facts)
     planner = _Planner(configuration, chains, causes, facts, Store(project.cells))
-    return Outlook(configuration, [planner.plan(cell) for cell in cells], chains, facts, skipped)
+    planned = [planner.plan(cell) for cell in cells]
+    return Outlook(configuration, planned, chains, facts, skipped, planner.stamps)
 
 
 class _Planner:
@@ -236,6 +256,15 @@ class _Planner:
         self._facts = facts
         self._store = store
         self._needs: dict[tuple[str, str, str, str | None], Needs] = {}
+        self._measures = {
+            name: tuple(
+                measure
+                for measure in configuration.protocol.measures
+                if host_of(measure).applies(labelled=recipe.labelled is not None)
+            )
+            for name, recipe in configuration.models.items()
+        }
+        self.stamps: list[tuple[str, int]] = []
 
     def plan(self, cell: Cell) -> PlannedCell:
         variant = self._configuration.variants[cell.variant]
@@ -247,24 +276,42 @@ class _Planner:
             self._needs[place] = needs_of(
                 device, facts, cell.library, cell.library_version, artifact.source_format
             )
-        causes = self._causes.of(cell, program, artifact)
-        key = keys.cell_key(cell, causes)
+        folder = cell.folder
+        measures = {
+            measure: keys.result_key(
+                folder, measure, self._causes.digest(cell, program, artifact, measure)
+            )
+            for measure in self._measures[cell.model]
+        }
+        stamps = {
+            measure: self._store.stamp(cell, measure, key) for measure, key in measures.items()
+        }
+        self.stamps += [(key, stamps[measure]) for measure, key in measures.items()]
+        causes = {
+            measure: self._causes.of(cell, program, artifact, measure)
+            for measure, stamp in stamps.items()
+            if not stamp
+        }
         library = all_libraries()[cell.library]
         return PlannedCell(
             cell=cell,
-            key=key,
-            causes=causes,
+            key=keys.cell_key(measures),
+            measures=measures,
             model=program.step.folder,
             artifact=artifact.folder,
             needs=self._needs[place],
             refusal=refusal_of(cell, variant, library, device, facts, artifact.tools),
-            stale=None if self._store.has(cell, key) else _reason(cell, causes, self._store),
+            stale={
+                measure: _reason(cell, measure, own, self._store) for measure, own in causes.items()
+            },
+            causes=causes,
         )
 
 
-def _reason(cell: Cell, causes: Mapping[str, str], store: Store) -> str:
-    """Why a cell has no result under its key: what differs from the newest result it does have."""
-    for path in reversed(store.older(cell)):
+def _reason(cell: Cell, measure: str, causes: Mapping[str, str], store: Store) -> str:
+    """Why a measure of a cell has no result under its key: what differs from the newest that it does
+    have."""
+    for path in reversed(store.older(cell, measure)):
         try:
             before = read_header(path)["causes"]
         except (OSError, ValueError, KeyError):
@@ -348,7 +395,7 @@ def freeze(outlook: Outlook, attempt: int = 0) -> Plan:
         },
         "tools": {name: tools.of_library(config.tools, name) for name in config.tools},
         "runners": {
-            name: runner_code(all_libraries()[name])
+            name: payload_code(all_libraries()[name], configuration.protocol.measures)
             for name in sorted({planned.cell.library for planned in stale})
         },
         "models": {
@@ -415,7 +462,7 @@ def save_current(project: Project, outlook: Outlook) -> None:
     """Write down what is wanted, for whoever loads the warehouse."""
     path = project.plans / f"current-{outlook.current}.json"
     if not path.exists():
-        cells = [(planned.cell, planned.key) for planned in outlook.cells]
+        cells = [(planned.cell, planned.key, planned.measures) for planned in outlook.cells]
         current = Current(cells, dict(outlook.facts))
         write_atomically(path, msgspec.json.encode(current).decode() + "\n")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..analysis.ranking import INFORMATIONAL_FLAGS
 from ..base.documents import suggestion
@@ -50,15 +52,26 @@ def set_aside(
             and (not libraries or cell.library in libraries or cell.versioned_library in libraries)
             and (not devices or cell.device in devices)
         )
-        if not wanted or not store.has(cell, planned.key):
+        if not wanted:
             continue
-        header = store.header(cell, planned.key)
-        doubtful = flagged and set(header.get("flags", ())) - INFORMATIONAL_FLAGS
-        if header["status"] in statuses or doubtful:
+        again = [
+            store.path(cell, measure, key)
+            for measure, key in planned.measures.items()
+            if store.has(cell, measure, key)
+            and _is_again(store.header(cell, measure, key), statuses, flagged)
+        ]
+        if again:
             _forget_failed_steps(project, outlook, planned)
-            store.set_aside(store.path(cell, planned.key))
             count += 1
+        for path in again:
+            store.set_aside(path)
     return count
+
+
+def _is_again(header: Mapping[str, Any], statuses: list[str], flagged: bool) -> bool:
+    """Whether a result is to be measured again."""
+    doubtful = flagged and set(header.get("flags", ())) - INFORMATIONAL_FLAGS
+    return header["status"] in statuses or bool(doubtful)
 
 
 def _check_names(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from cellfarm.analysis.ranking import FLAG_MEANINGS
-from cellfarm.experiments.flags import OPERATORS_GAP
 from cellfarm.measures import Measure, all_measures
+from cellfarm.measures.flags import OPERATORS_GAP
 from cellfarm.report import charts, data, figures, readings
 from cellfarm.report.palette import THEMES
 from cellfarm.report.panels import CHART_VALUES, Arrangement

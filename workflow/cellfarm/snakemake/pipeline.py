@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shlex
 import sys
 import time
@@ -12,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from ..base.cells import Cell
 from ..base.digests import code_digest, digest
 from ..base.errors import (
     PermanentDeviceError,
@@ -130,8 +128,10 @@ class Pipeline:
         `snakemake converted`."""
         store, lost = Store(self.project.cells), self.lost()
         return all(
-            planned.cell.device in lost or store.has(planned.cell, planned.key)
+            planned.cell.device in lost
+            or store.has(planned.cell, measure, planned.measures[measure])
             for planned in self.outlook.stale
+            for measure in planned.stale
         )
 
     def lost(self) -> dict[str, PermanentError | TransientError]:
@@ -150,8 +150,7 @@ class Pipeline:
 
     @cached_property
     def _warehouse_wanted(self) -> str:
-        cells = [(planned.cell, planned.key) for planned in self.outlook.cells]
-        return warehouse_state(self.project, cells)
+        return warehouse_state(self.outlook.stamps)
 
     def _stamp(self, more: list[Any], kind: str) -> str:
         """A file that does not exist yet in this situation, and will when `kind` is up to date."""
@@ -218,7 +217,7 @@ class Pipeline:
             for planned in cells:
                 cell = planned.cell
                 setting = f"{cell.variant} {cell.processor} t{cell.threads}"
-                lines.append(f"    {cell.versioned_library} {setting}: {planned.stale}")
+                lines.append(f"    {cell.versioned_library} {setting}: {planned.reason}")
         return "\n".join(lines)
 
 
@@ -238,21 +237,27 @@ def latest_current(project: Project) -> Current:
         return load_current(project, str(read_state(project).get("current")))
     except UserError:
         outlook = look(project, load_file(project))
-        cells = [(planned.cell, planned.key) for planned in outlook.cells]
+        cells = [(planned.cell, planned.key, planned.measures) for planned in outlook.cells]
         return Current(cells, dict(outlook.facts))
 
 
-def warehouse_state(project: Project, cells: Iterable[tuple[Cell, str]]) -> str:
-    """A digest of what the warehouse should hold of the wanted cells: their keys and files."""
-    stamps = []
-    root = str(project.cells)
-    for cell, key in cells:
-        try:
-            stamp = os.stat(f"{root}/{cell.folder}/{key}.json").st_mtime_ns
-        except OSError:
-            stamp = 0
-        stamps.append([key, stamp])
+def warehouse_state(stamps: Iterable[tuple[str, int]]) -> str:
+    """A digest of what the warehouse should hold of the wanted cells.
+
+    Args:
+        stamps: key and time of writing of each result (see Store.stamp).
+    """
     return digest([sorted(stamps), code_digest(PACKAGE / "warehouse", *measure_files())])
+
+
+def current_stamps(project: Project, current: Current) -> list[tuple[str, int]]:
+    """The stamps of all results that are wanted now."""
+    store = Store(project.cells)
+    return [
+        (key, store.stamp(cell, measure, key))
+        for cell, _, measures in current.cells
+        for measure, key in measures.items()
+    ]
 
 
 def report_state(warehouse: str) -> str:

@@ -1,6 +1,6 @@
 """The store: one JSON file per result, committed atomically, never altered afterwards.
 
-Layout: results/cells/<device>/<library@version>/<model>/<variant>-<processor>-t<n>/<key>.json
+Layout: results/cells/<device>/<library@version>/<model>/<variant>-<processor>-t<n>/<measure>-<key>.json
 The first line of a file is its header (cell, key, causes, status ...), so that planning reads a
 few hundred bytes of a record and not its raw samples; the whole file is one JSON object.
 """
@@ -28,22 +28,34 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def path(self, cell: Cell, key: str) -> Path:
-        return self.root / cell.folder / f"{key}.json"
+    def path(self, cell: Cell, measure: str, key: str) -> Path:
+        return self.root / cell.folder / f"{measure}-{key}.json"
 
-    def has(self, cell: Cell, key: str) -> bool:
-        # os.path.exists on a joined string: ten thousand of these run at every start.
-        return os.path.exists(f"{self.root}/{cell.folder}/{key}.json")
+    def stamp(self, cell: Cell, measure: str, key: str) -> int:
+        """When a result was written, in ns; 0 where there is none."""
+        # os.stat on a joined string: ten thousands of these run at every start.
+        try:
+            return os.stat(f"{self.root}/{cell.folder}/{measure}-{key}.json").st_mtime_ns
+        except OSError:
+            return 0
+
+    def has(self, cell: Cell, measure: str, key: str) -> bool:
+        return self.stamp(cell, measure, key) > 0
 
     def commit(
-        self, cell: Cell, key: str, header: Mapping[str, Any], body: Mapping[str, Any]
+        self,
+        cell: Cell,
+        measure: str,
+        key: str,
+        header: Mapping[str, Any],
+        body: Mapping[str, Any],
     ) -> Path:
         """Write a result so that it is there whole or not at all, even through a power cut.
 
         Raises:
             OSError: the disk is full, or the folder cannot be written; nothing is left behind.
         """
-        path = self.path(cell, key)
+        path = self.path(cell, measure, key)
         write_atomically(path, render(header, body))
         return path
 
@@ -56,13 +68,14 @@ class Store:
                 return aside
         raise OSError(f"too many superseded results beside {path}")
 
-    def header(self, cell: Cell, key: str) -> dict[str, Any]:
-        return read_header(self.path(cell, key))
+    def header(self, cell: Cell, measure: str, key: str) -> dict[str, Any]:
+        return read_header(self.path(cell, measure, key))
 
-    def older(self, cell: Cell) -> list[Path]:
-        """The results of the same cell under other keys, newest last."""
+    def older(self, cell: Cell, measure: str) -> list[Path]:
+        """The results of the same cell and measure under other keys, newest last."""
         folder = self.root / cell.folder
-        return sorted(_json_files(folder), key=lambda path: path.stat().st_mtime_ns)
+        own = (path for path in _json_files(folder) if path.name.startswith(f"{measure}-"))
+        return sorted(own, key=lambda path: path.stat().st_mtime_ns)
 
     def other_versions(self, cell: Cell) -> bool:
         """Whether the same cell has a result with another version of the library."""

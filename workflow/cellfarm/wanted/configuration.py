@@ -13,13 +13,13 @@ from ..base.errors import UserError
 from ..base.names import NAME_PATTERN, UNIQUE, Name, Processor
 from ..base.project import Project
 from ..libraries import all_libraries
+from ..measures.tolerances import Tolerance
 from . import labelled_pictures, tools
 from .devices import AnyDevice, parse_device
+from .protocols import Protocol, read_protocol
 from .recipes import Recipe, RecipeDocument
-from .variants import Tolerance, Variant, VariantName, read_variants
+from .variants import Variant, VariantName, read_variants
 
-#: Fewer windows tell no level of throughput (see cellfarm.analysis.sustained).
-_LEAST_WINDOWS = 4
 #: What a list of devices may select them by.
 _LABEL = "label:"
 _LISTS = ("models", "libraries", "devices", "variants", "processors", "threads")
@@ -164,7 +164,7 @@ class Configuration(Struct, frozen=True):
     models: dict[str, Recipe]
     variants: dict[str, Variant]
     devices: dict[str, AnyDevice]
-    protocol: dict[str, Any]
+    protocol: Protocol
 
     def tolerance(self, variant: str) -> Tolerance:
         """The config's tolerance of a variant, or the variant's own."""
@@ -194,7 +194,9 @@ def load(project: Project, document: Mapping[str, Any], where: str) -> Configura
         models={name: read_model(project, name, where) for name in models},
         variants=read_variants(project.config / "variants", [*variants], where),
         devices={name: read_device(project, name, where) for name in devices},
-        protocol=read_protocol(project, config.protocol, where),
+        protocol=read_protocol(
+            _existing(project.config / "protocols", config.protocol, where, "protocol")
+        ),
     )
 
 
@@ -295,30 +297,6 @@ def _with_labels(project: Project, listed: tuple[str, ...], where: str) -> tuple
             )
         names += labelled
     return tuple(dict.fromkeys(names))
-
-
-def read_protocol(project: Project, name: str, where: str) -> dict[str, Any]:
-    path = _existing(project.config / "protocols", name, where, "protocol")
-    schema: Any = project.config / "schemas/protocol.schema.json"
-    protocol: dict[str, Any] = documents.read(path, schema)
-    for part in ("launches", "samples"):
-        if protocol[part]["max"] < protocol[part]["min"]:
-            raise UserError(f"{path}: key '{part}': max is smaller than min")
-    samples, pattern = protocol["samples"], protocol["pattern"]
-    if samples.get("longest_s", samples["seconds"]) < samples["seconds"]:
-        raise UserError(f"{path}: key 'samples': longest_s is smaller than seconds")
-    longest_s = samples.get("longest_s", samples["seconds"])
-    least_s = max(longest_s, samples["min"] * pattern.get("interval_ms", 0) / 1e3)
-    if least_s >= protocol["launch_timeout_s"]:
-        raise UserError(
-            f"{path}: key 'samples': they take {least_s:g} s at least, and a launch is killed after "
-            f"launch_timeout_s: {protocol['launch_timeout_s']:g}"
-        )
-    if samples["seconds"] < _LEAST_WINDOWS * pattern.get("window_s", 0):
-        raise UserError(
-            f"{path}: key 'pattern.window_s': samples.seconds must hold {_LEAST_WINDOWS} windows"
-        )
-    return protocol
 
 
 def _check_name(path: Path, name: str) -> None:

@@ -11,9 +11,9 @@ from statistics import median
 from typing import Any
 
 from ..analysis.steady import outliers
-from ..experiments.flags import launch_flags
-from ..experiments.rounds import ACCURACY, COLD, MEASURE, PROFILE, QUALITY
 from ..measures import all_columns
+from ..measures.flags import launch_flags
+from ..measures.launches import ACCURACY, COLD, MEASURE, PROFILE, QUALITY
 
 
 def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...experiments.native import Command, Finished, Outcome, Refusal, Task
-from ...experiments.rounds import MEASURE, PROFILE, QUALITY
+from ...measures.launches import MEASURE, PROFILE, QUALITY
 from .native import tables
 
 _HEADER = re.compile(r"^\s+capability\((\w+)\)\s+init\s+warmup\s+run_avg$")

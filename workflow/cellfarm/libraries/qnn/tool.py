@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...experiments.native import HERE, Command, Finished, Outcome, Refusal, Task
-from ...experiments.rounds import MEASURE, PROFILE, QUALITY
+from ...measures.launches import MEASURE, PROFILE, QUALITY
 from . import qnn_profile
 from .native import diagview
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import affinity  # type: ignore[import-not-found]
-import measuring  # type: ignore[import-not-found]
+import phases  # type: ignore[import-not-found]
 
 
 def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
@@ -19,10 +19,10 @@ def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
     import numpy
 
     emit("pinned", cores=affinity.pin(request["cores"]) if request["cores"] else None)
-    session = measuring.load(request, emit)
+    session = phases.load(request, emit)
     emit("phase", name="quality")
     model, wanted = request["model"], request["quality"]
-    inputs = measuring.read_inputs(request["inputs"], model["inputs"])
+    inputs = phases.read_inputs(request["inputs"], model["inputs"])
     end_s = time.monotonic() + wanted["seconds"]
     found: list[list[Any]] = []
     for sample in zip(*inputs, strict=True):
@@ -33,5 +33,5 @@ def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
         # Copies: some libraries hand out memory that the next inference writes to.
         found.append([numpy.array(array) for array in session.get_outputs()])
     stacked = [numpy.stack(arrays) for arrays in zip(*found, strict=True)]
-    measuring.write_outputs(request["outputs"], model["outputs"], stacked)
+    phases.write_outputs(request["outputs"], model["outputs"], stacked)
     emit("outputs")

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..tolerances import Tolerance
 from .verification import compare
 
 #: Outputs that equal the reference bit by bit have no noise: recorded as this, as JSON has no infinity.
@@ -36,17 +37,17 @@ class Quality:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def violation(self, tolerance: Mapping[str, Any]) -> str | None:
+    def violation(self, tolerance: Tolerance) -> str | None:
         """Why this is outside the tolerance of the variant, or None."""
         if self.problem:
             return f"held-out inputs: {self.problem}"
         assert self.cosine is not None and self.sqnr_db is not None
-        if self.cosine < tolerance["min_cosine"]:
-            return f"held-out inputs: cosine {self.cosine:.5f} is below {tolerance['min_cosine']}"
-        least_db = tolerance.get("min_sqnr_db")
+        if self.cosine < tolerance.min_cosine:
+            return f"held-out inputs: cosine {self.cosine:.5f} is below {tolerance.min_cosine}"
+        least_db = tolerance.min_sqnr_db
         if least_db is not None and self.sqnr_db < least_db:
             return f"held-out inputs: SQNR {self.sqnr_db:.1f} dB is below {least_db:g} dB"
-        least = tolerance.get("min_top1_agreement")
+        least = tolerance.min_top1_agreement
         if least is not None and self.top1_agreement is not None and self.top1_agreement < least:
             share = f"{self.top1_agreement:.0%} of {self.samples}"
             return f"held-out inputs: the top-1 class is the same for {share}, below {least:.0%}"

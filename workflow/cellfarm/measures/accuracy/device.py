@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import affinity  # type: ignore[import-not-found]
-import measuring  # type: ignore[import-not-found]
+import phases  # type: ignore[import-not-found]
 import pictures  # type: ignore[import-not-found]
 
 
@@ -18,7 +18,7 @@ def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
     import numpy
 
     emit("pinned", cores=affinity.pin(request["cores"]) if request["cores"] else None)
-    session = measuring.load(request, emit)
+    session = phases.load(request, emit)
     emit("phase", name="accuracy")
     top = []
     # Mapped: thousands of pictures need not fit into a device's memory.

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..tolerances import Tolerance
+
 MAX_OUTPUT_BYTES = 1 << 30
 #: What an absurd error is recorded as: JSON has no infinity.
 LARGEST = 1e300
@@ -34,19 +36,19 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def violation(self, tolerance: Mapping[str, Any]) -> str | None:
+    def violation(self, tolerance: Tolerance) -> str | None:
         """Why this is outside the tolerance, or None."""
         if self.problem:
             return self.problem
         assert self.cosine is not None and self.max_relative_error is not None
-        if self.cosine < tolerance["min_cosine"]:
-            return f"cosine {self.cosine:.5f} is below {tolerance['min_cosine']}"
-        if self.max_relative_error > tolerance["max_relative_error"]:
+        if self.cosine < tolerance.min_cosine:
+            return f"cosine {self.cosine:.5f} is below {tolerance.min_cosine}"
+        if self.max_relative_error > tolerance.max_relative_error:
             return (
                 f"largest error {self.max_relative_error:.3g} of the reference's magnitude "
-                f"is above {tolerance['max_relative_error']}"
+                f"is above {tolerance.max_relative_error}"
             )
-        if tolerance.get("top1") and self.top1_match is False:
+        if tolerance.top1 and self.top1_match is False:
             return "the top-1 class differs from the reference's"
         return None
 
@@ -87,25 +89,27 @@ def compare(
     for name, expected in reference.items():
         if name not in outputs:
             return Comparison(problem=f"the output '{name}' is missing")
-        for given, array in (inputs or {}).items():
+        for entry, array in (inputs or {}).items():
             if _same(outputs[name], array) and not _same(expected, array):
-                return Comparison(problem=f"the output '{name}' equals the input '{given}'")
-        one = _compare_one(name, outputs[name], expected, classes)
-        if one.problem:
-            return one
-        worst.append(one)
+                return Comparison(problem=f"the output '{name}' equals the input '{entry}'")
+        compared = _compare_output(name, outputs[name], expected, classes)
+        if compared.problem:
+            return compared
+        worst.append(compared)
     if not worst:
         return Comparison(problem="the reference has no outputs")
-    matches = [one.top1_match for one in worst if one.top1_match is not None]
+    matches = [each.top1_match for each in worst if each.top1_match is not None]
     return Comparison(
-        cosine=min(_known(one.cosine) for one in worst),
-        max_abs_error=max(_known(one.max_abs_error) for one in worst),
-        max_relative_error=max(_known(one.max_relative_error) for one in worst),
+        cosine=min(_known(each.cosine) for each in worst),
+        max_abs_error=max(_known(each.max_abs_error) for each in worst),
+        max_relative_error=max(_known(each.max_relative_error) for each in worst),
         top1_match=all(matches) if matches else None,
     )
 
 
-def _compare_one(name: str, actual: np.ndarray, expected: np.ndarray, classes: bool) -> Comparison:
+def _compare_output(
+    name: str, actual: np.ndarray, expected: np.ndarray, classes: bool
+) -> Comparison:
     if actual.shape != expected.shape:
         return Comparison(
             problem=f"the output '{name}' has shape {list(actual.shape)}, "
@@ -127,8 +131,8 @@ def _compare_one(name: str, actual: np.ndarray, expected: np.ndarray, classes: b
     return Comparison(cosine, min(error, LARGEST), min(relative, LARGEST), match)
 
 
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    return one.size == other.size and np.array_equal(one.ravel(), other.ravel())
+def _same(array: np.ndarray, other: np.ndarray) -> bool:
+    return array.size == other.size and np.array_equal(array.ravel(), other.ravel())
 
 
 def _cosine(got: np.ndarray, wanted: np.ndarray) -> float:
@@ -136,8 +140,8 @@ def _cosine(got: np.ndarray, wanted: np.ndarray) -> float:
     if _magnitude(got) == 0 or _magnitude(wanted) == 0:
         return 0.0
     # Scaled to 1 first: the squares of absurd values would overflow, and infinity / infinity pass.
-    one, other = got / _magnitude(got), wanted / _magnitude(wanted)
-    cosine = float(one @ other) / float(np.linalg.norm(one) * np.linalg.norm(other))
+    got, wanted = got / _magnitude(got), wanted / _magnitude(wanted)
+    cosine = float(got @ wanted) / float(np.linalg.norm(got) * np.linalg.norm(wanted))
     return max(-1.0, min(1.0, cosine))
 
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from ..base import documents
-from ..base.errors import UserError
-from .events import text
+from ...base import documents
+from ...base.errors import UserError
+from ...base.untrusted import text
 
 #: The common name of a type that a library's operators.yaml does not have.
 OTHER = "Other"

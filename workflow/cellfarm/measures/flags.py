@@ -29,7 +29,10 @@ _UNSTEADY = ("slowdown", "no steady state")
 
 
 def cell_flags(
-    launches: Sequence[Mapping[str, Any]], latency: Estimate, protocol: Mapping[str, Any]
+    launches: Sequence[Mapping[str, Any]],
+    latency: Estimate,
+    gates: Mapping[str, Any],
+    target_half_width: float,
 ) -> list[str]:
     """The flags of a cell from its measuring launches.
 
@@ -38,31 +41,31 @@ def cell_flags(
     it was to run on. `unsteady`: most launches reached no steady state. `noisy`: the budget is spent
     and the interval is wider than wanted. `ungated`: the device's state could not be read.
     """
-    found = {flag for launch in launches for flag in launch_flags(launch)}
+    flags = {flag for launch in launches for flag in launch_flags(launch)}
     others = _known(launch["resources"].get("other_cpu_utilisation") for launch in launches)
-    limit = protocol["gates"].get("other_cpu_cores") or CONTENDED_CORES
+    limit = gates.get("other_cpu_cores") or CONTENDED_CORES
     if sum(used > limit for used in others) > CONTENDED_SHARE * len(launches):
-        found.add("contended")
-    if is_unsteady(launches, protocol):
-        found.add("unsteady")
+        flags.add("contended")
+    if is_unsteady(launches):
+        flags.add("unsteady")
     width = latency.half_width
-    if width is not None and width > protocol["target_half_width"]:
-        found.add("noisy")
-    return sorted(found)
+    if width is not None and width > target_half_width:
+        flags.add("noisy")
+    return sorted(flags)
 
 
 def launch_flags(launch: Mapping[str, Any]) -> set[str]:
     """The flags that one launch gives to its cell."""
     gate = launch.get("gate") or {}
-    found = {_OF_GATE[limit] for limit in gate.get("exceeded", ())}
+    flags = {_OF_GATE[limit] for limit in gate.get("exceeded", ())}
     if gate.get("problem"):
-        found.add("ungated")
+        flags.add("ungated")
     asked = launch.get("asked_cores")
     if asked and sorted(launch.get("affinity") or ()) != sorted(asked):
-        found.add("unpinned")
+        flags.add("unpinned")
     if _throttled(launch):
-        found.add("throttled")
-    return found
+        flags.add("throttled")
+    return flags
 
 
 def steady_state(launches: Sequence[Mapping[str, Any]]) -> str | None:
@@ -74,10 +77,8 @@ def steady_state(launches: Sequence[Mapping[str, Any]]) -> str | None:
     return max(counts, key=lambda kind: (counts[kind], doubt.index(kind)))
 
 
-def is_unsteady(launches: Sequence[Mapping[str, Any]], protocol: Mapping[str, Any]) -> bool:
-    """Whether most launches reached no steady state, where one is expected."""
-    if protocol["pattern"]["kind"] == "sustained":
-        return False  # slowing down is what that protocol is there to see
+def is_unsteady(launches: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether most launches reached no steady state."""
     unsteady = sum(launch.get("steady") in _UNSTEADY for launch in launches)
     return unsteady > len(launches) / 2
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..runner.pictures import TOP, prepare, top_classes
-from .verification import read_arrays
+from ...runner.pictures import TOP, prepare, top_classes
+from ..quality.verification import read_arrays
 
 #: What labelled pictures say of a cell; None where it has none, or they could not be run.
 COLUMNS = (

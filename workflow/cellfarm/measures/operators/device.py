@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import affinity  # type: ignore[import-not-found]
-import measuring  # type: ignore[import-not-found]
+import phases  # type: ignore[import-not-found]
 
 #: Inferences before the first that counts: cold caches, and what libraries prepare on first use.
 UNRECORDED_RUNS = 5
@@ -41,10 +41,10 @@ def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
     import profiler  # type: ignore[import-not-found]
 
     emit("pinned", cores=affinity.pin(request["cores"]) if request["cores"] else None)
-    measuring.import_library(emit)
+    phases.import_library(emit)
     emit("phase", name="profile")
     model = request["model"]
-    arrays = measuring.read_inputs(request["inputs"], model["inputs"])
+    arrays = phases.read_inputs(request["inputs"], model["inputs"])
     # The host removes what is named so, even after it had to kill this process.
     scratch = request["outputs"]
     Path(scratch).mkdir(exist_ok=True)
