@@ -14,7 +14,7 @@ rule warehouse:
     log:
         "results/logs/warehouse-{current}-{situation}.log",
     params:
-        job=lambda wildcards: PIPELINE.job("warehouse"),
+        job=lambda wildcards: PIPELINE.job("warehouse", wildcards.current),
     shell:
         "{params.job} {wildcards.current}-{wildcards.situation} --log {log:q}"
 
@@ -27,6 +27,6 @@ rule report:
     log:
         "results/logs/report-{current}-{situation}.log",
     params:
-        job=lambda wildcards: PIPELINE.job("report"),
+        job=lambda wildcards: PIPELINE.job("report", wildcards.current),
     shell:
         "{params.job} {wildcards.current}-{wildcards.situation} --log {log:q}"

@@ -39,22 +39,22 @@ def _digest_of_state(path: Path, size_bytes: int, mtime_ns: int, inode: int) -> 
 def code_digest(*paths: Path) -> str:
     """The digest of source files and of every .py, .yaml, .sql and .j2 file below folders.
 
-    Only names relative to what was given and contents count: a touched or moved checkout is the
+    Only names relative to the given paths and contents count: a touched or moved checkout is the
     same code. Cached for the process: a plan describes the code as it stood when it was made.
     """
     return digest([[name, file_digest(path)] for name, path in _sources(paths)])
 
 
 def _sources(paths: Iterable[Path]) -> list[tuple[str, Path]]:
-    found: list[tuple[str, Path]] = []
-    for given in paths:
-        if given.is_file():
-            found.append((given.name, given))
+    sources: list[tuple[str, Path]] = []
+    for top in paths:
+        if top.is_file():
+            sources.append((top.name, top))
             continue
-        for path in sorted(given.rglob("*")):
+        for path in sorted(top.rglob("*")):
             if path.suffix in _SOURCE_SUFFIXES and "__pycache__" not in path.parts:
-                found.append((f"{given.name}/{path.relative_to(given).as_posix()}", path))
-    return found
+                sources.append((f"{top.name}/{path.relative_to(top).as_posix()}", path))
+    return sources
 
 
 _SOURCE_SUFFIXES = frozenset({".py", ".yaml", ".sql", ".j2", ".js", ".css"})

@@ -95,11 +95,11 @@ def _check_finite(value: Any, where: str, key: str = "") -> None:
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{where}: key '{key}': expected a finite number; found {value}")
     if isinstance(value, Mapping):
-        for name, one in value.items():
-            _check_finite(one, where, f"{key}.{name}" if key else str(name))
+        for name, entry in value.items():
+            _check_finite(entry, where, f"{key}.{name}" if key else str(name))
     elif isinstance(value, list):
-        for position, one in enumerate(value):
-            _check_finite(one, where, f"{key}[{position}]")
+        for position, entry in enumerate(value):
+            _check_finite(entry, where, f"{key}[{position}]")
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -157,20 +157,20 @@ def _explain(error: Any) -> str:
     if error.validator == "required":
         missing = [name for name in error.validator_value if name not in error.instance]
         return f"{at}the key '{missing[0]}' is missing{_described(error, missing[0])}"
-    found = f"found {_shown(error.instance)}"
+    actual = f"found {_shown(error.instance)}"
     if error.validator == "enum":
         values = [str(value) for value in error.validator_value]
         hint = suggestion(str(error.instance), values)
-        return f"{at}expected one of {', '.join(values)}; {found}{hint}"
+        return f"{at}expected one of {', '.join(values)}; {actual}{hint}"
     if error.validator == "type":
-        return f"{at}expected {_types(error.validator_value)}{_described(error)}; {found}"
+        return f"{at}expected {_types(error.validator_value)}{_described(error)}; {actual}"
     if error.validator == "uniqueItems":
-        twice = next(one for one in error.instance if error.instance.count(one) > 1)
+        twice = next(entry for entry in error.instance if error.instance.count(entry) > 1)
         return f"{at}{_shown(twice)} stands there twice"
     if error.validator == "minItems":
-        return f"{at}expected at least one entry{_described(error)}; {found}"
+        return f"{at}expected at least one entry{_described(error)}; {actual}"
     if isinstance(error.schema, Mapping) and "description" in error.schema:
-        return f"{at}expected {error.schema['description']}; {found}"
+        return f"{at}expected {error.schema['description']}; {actual}"
     return f"{at}{error.message}"
 
 

@@ -72,7 +72,7 @@ def kill_marked(name: str, **values: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             pid = int(folder.name)
             variables = (folder / "environ").read_bytes().split(b"\0")
-            is_marked = any(one.startswith(f"{name}=".encode()) for one in variables)
+            is_marked = any(entry.startswith(f"{name}=".encode()) for entry in variables)
             if pid != os.getpid() and is_marked and wanted <= set(variables):
                 os.kill(pid, signal.SIGKILL)
 
@@ -85,11 +85,11 @@ def _descendants(ancestor: int) -> set[int]:
             pid = int(folder.name)
             text = (folder / "stat").read_text(encoding="utf-8", errors="replace")
             children.setdefault(int(text.rpartition(")")[2].split()[1]), []).append(pid)
-    found: set[int] = set()
+    descendants: set[int] = set()
     reached = [ancestor]
     while reached:
         for pid in children.get(reached.pop(), []):
-            if pid not in found:
-                found.add(pid)
+            if pid not in descendants:
+                descendants.add(pid)
                 reached.append(pid)
-    return found
+    return descendants

@@ -15,10 +15,13 @@ from rich.markup import escape
 
 from ..base.errors import CellfarmError
 from ..base.project import Project
+from ..conversion.routes import choose, native_format
 from ..devices import open_device
-from ..envs.environments import MODELS_ENVIRONMENT, library_environment, locate, lock_of
+from ..envs.environments import MODELS_ENVIRONMENT, locate, lock_of
 from ..envs.native_building import MEND, missing_compiler
-from ..libraries import resolve
+from ..libraries import all_libraries, resolve
+from ..planning.needs import needs_of
+from ..planning.plan import read_all_facts
 from ..wanted.configuration import Configuration, load_file
 
 NEEDED_MB = 9_000  # environments 4 GB, orchestrator 0.6 GB, results 1 GB, and room to build them
@@ -79,11 +82,7 @@ def _orchestrator(project: Project) -> Iterator[Finding]:
 
 
 def _environments(project: Project, configuration: Configuration) -> Iterator[Finding]:
-    names = [MODELS_ENVIRONMENT]
-    for reference in configuration.config.libraries:
-        library, version = resolve(reference)
-        names += [library_environment(library, version, purpose) for purpose in ("run", "convert")]
-    for name in names:
+    for name in _needed(project, configuration):
         if not lock_of(project, name).is_file():
             yield Finding("note", f"{name}: no lock yet", "the next run makes it")
             continue
@@ -95,6 +94,21 @@ def _environments(project: Project, configuration: Configuration) -> Iterator[Fi
         else:
             mend = "mend what it says, then `cellfarm retry` and `make`"
             yield Finding("bad", f"{name}: {state.reason}", mend)
+
+
+def _needed(project: Project, configuration: Configuration) -> list[str]:
+    """The environments of the config's cells on the devices that answer, the models' first."""
+    facts, _ = read_all_facts(project, configuration)
+    natives = {native_format(recipe) for recipe in configuration.models.values()}
+    names = {MODELS_ENVIRONMENT: None}
+    for reference in configuration.config.libraries:
+        library, version = resolve(reference)
+        sources = {choose(native, all_libraries()[library].sources) for native in natives}
+        for device, known in facts.items():
+            for source in sorted(sources, key=str):
+                described = configuration.devices[device]
+                names |= dict.fromkeys(needs_of(described, known, library, version, source))
+    return list(names)
 
 
 def _device(project: Project, configuration: Configuration, name: str) -> Iterator[Finding]:

@@ -62,7 +62,7 @@ def job(
 
 def _prepare(project: Project, plan: Plan, kind: Kind, step_id: str, log: Path | None) -> None:
     """A step before the measurement, done while nothing is measured on this machine."""
-    from ..conversion import running
+    from ..conversion import jobs
     from ..envs.environments import build, locate
 
     step: Any = plan.step(kind, step_id)
@@ -73,11 +73,11 @@ def _prepare(project: Project, plan: Plan, kind: Kind, step_id: str, log: Path |
 
     work: dict[Kind, Callable[[], Any]] = {
         Kind.ENVIRONMENT: lambda: build(locate(project, step.name)),
-        Kind.DOWNLOAD: lambda: running.download(project, step, say),
-        Kind.MODEL: lambda: running.build_model(project, step),
-        Kind.DERIVED: lambda: running.derive(project, step),
-        Kind.EXPORT: lambda: running.export(project, step),
-        Kind.ARTIFACT: lambda: running.convert(project, step),
+        Kind.DOWNLOAD: lambda: jobs.download(project, step, say),
+        Kind.MODEL: lambda: jobs.build_model(project, step),
+        Kind.DERIVED: lambda: jobs.derive(project, step),
+        Kind.EXPORT: lambda: jobs.export(project, step),
+        Kind.ARTIFACT: lambda: jobs.convert(project, step),
     }
 
     def waiting(who: str) -> None:

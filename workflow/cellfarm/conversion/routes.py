@@ -126,7 +126,7 @@ def route(native: Format, form: Format) -> tuple[Format, ...] | None:
 def choose(native: Format, sources: tuple[Format, ...]) -> Format | None:
     """Which of the formats that a library reads, best first, it is given: the one that the fewest
     steps lead to, and of several the one that the library likes best; None where no way leads."""
-    routes = [found for form in sources if (found := route(native, form))]
+    routes = [steps for form in sources if (steps := route(native, form))]
     return min(routes, key=len)[-1] if routes else None
 
 

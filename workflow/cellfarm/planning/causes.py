@@ -76,14 +76,14 @@ class Causes:
         if (name, version) not in self._runtimes:
             library = all_libraries()[name]
             lock = lock_of(self._project, library_environment(name, version, "run"))
-            given = tools.given(self._configuration.config.tools, name)
+            on_host = tools.of_library(self._configuration.config.tools, name)
             self._runtimes[name, version] = digest(
                 [
                     tool_code(library).digest if library.tool.is_file() else "",
                     file_digest(library.vocabulary),
                     identify_lock(lock),
                     library.variables,
-                    *tools.counted(library, given, "run"),
+                    *tools.counted(library, on_host, "run"),
                 ]
             )
         return self._runtimes[name, version]

@@ -261,14 +261,14 @@ class Chains:
         source = export or program.step
         own = library_environment(library.name, version, "convert")
         environment = self.environment(READ_IN.get(form or "", own))
-        given = tools.given(self._configuration.config.tools, library.name)
+        on_host = tools.of_library(self._configuration.config.tools, library.name)
         code = converter_code(library)
         converter = digest(
             [
                 code.digest,
                 identify_lock(lock_of(self._project, environment.name)),
                 library.variables,
-                tools.counted(library, given, "convert"),
+                tools.counted(library, on_host, "convert"),
                 form,
             ]
         )
@@ -293,7 +293,7 @@ class Chains:
             native=program.native,
             exporter=export.exporter if export else "",
             converter=converter,
-            tools=given,
+            tools=on_host,
         )
 
 

@@ -346,7 +346,7 @@ def freeze(outlook: Outlook, attempt: int = 0) -> Plan:
             name: configuration.variants[name].precision
             for name in sorted({planned.cell.variant for planned in stale})
         },
-        "tools": {name: tools.given(config.tools, name) for name in config.tools},
+        "tools": {name: tools.of_library(config.tools, name) for name in config.tools},
         "runners": {
             name: runner_code(all_libraries()[name])
             for name in sorted({planned.cell.library for planned in stale})

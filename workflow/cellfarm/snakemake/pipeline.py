@@ -169,11 +169,14 @@ class Pipeline:
         """The records that a step needs."""
         return list(self._plan.step(kind, step_id).inputs)
 
-    def job(self, kind: str) -> str:
-        """What a rule's shell command begins with: this checkout's own package, the plan."""
+    def job(self, kind: str, plan: str | None = None) -> str:
+        """What a rule's shell command begins with: this checkout's own package, the plan.
+
+        Args:
+            plan: by default the frozen plan of this run.
+        """
         run = ["env", f"PYTHONPATH={PACKAGE.parent}", sys.executable, "-m", "cellfarm"]
-        plan = self.plan.id if self.plan else self.outlook.current
-        return shlex.join([*run, "job", kind, plan])
+        return shlex.join([*run, "job", kind, plan or self._plan.id])
 
     @property
     def _plan(self) -> Plan:

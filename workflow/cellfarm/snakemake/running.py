@@ -32,8 +32,8 @@ def source_of_config(workflow: Any) -> str:
     for path in workflow.configfiles:
         load_yaml(Path(path))
     files = [os.path.relpath(path) for path in workflow.configfiles]
-    given = bool(workflow.config_settings.config)
-    return " + ".join([*files, *(["--config"] if given else [])])
+    on_command_line = ["--config"] if workflow.config_settings.config else []
+    return " + ".join([*files, *on_command_line])
 
 
 def asks_for_report(arguments: Sequence[str]) -> bool:
@@ -60,12 +60,12 @@ def report_files(project: Project) -> list[Any]:
     page = project.reports / "index.html"
     if not page.is_file():
         raise UserError("there is no report yet: run `snakemake` first, without --report")
-    found = [flagged(page, "page", "Report", {"figure": "everything", "setting": "all"})]
+    files = [flagged(page, "page", "Report", {"figure": "everything", "setting": "all"})]
     for path in sorted((project.reports / "charts").glob("*.svg")):
         chart, _, setting = path.stem.partition("--")
         kind, category = ("winners", "Ranking") if chart == "winners" else ("chart", "Charts")
-        found.append(flagged(path, kind, category, {"figure": chart, "setting": setting or "all"}))
-    return found
+        files.append(flagged(path, kind, category, {"figure": chart, "setting": setting or "all"}))
+    return files
 
 
 def lift_rate_limit(workflow: Any) -> None:

@@ -79,7 +79,7 @@ class Store:
     def states(self) -> dict[str, tuple[int, int]]:
         """The files' sizes in bytes and times of change in ns, by their paths below `root`."""
         # Strings and directory entries: with ten thousand results, paths and os.walk take seconds.
-        found = {}
+        states = {}
         folders = [""] if self.root.is_dir() else []
         while folders:
             folder = folders.pop()
@@ -89,8 +89,8 @@ class Store:
                         folders.append(f"{folder}{entry.name}/")
                     elif entry.name.endswith(".json") and entry.name[0] != ".":
                         status = entry.stat()
-                        found[folder + entry.name] = (status.st_size, status.st_mtime_ns)
-        return found
+                        states[folder + entry.name] = (status.st_size, status.st_mtime_ns)
+        return states
 
 
 def render(header: Mapping[str, Any], body: Mapping[str, Any]) -> str:

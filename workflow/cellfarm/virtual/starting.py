@@ -26,7 +26,7 @@ from ..base.project import PACKAGE, Project
 from ..devices.adb import address_of, ensure_server
 from ..envs.debian.trees import plant
 from ..wanted.devices import AnyDevice, parse_device
-from . import board, control, phone
+from . import board, fault_control, phone
 from .network import LOOPBACK, Namespace
 
 START_TIMEOUT_S = 30.0
@@ -169,7 +169,7 @@ def inflict(project: Project, name: str, fault: str) -> None:
     Raises:
         UserError: there is no such device, or it has no such fault.
     """
-    control.tell(_place(project, name), name, fault)
+    fault_control.tell(_place(project, name), name, fault)
 
 
 def _document(

@@ -348,7 +348,7 @@ def _listed(name: str, value: Any) -> Any:
         value = [part.strip() for part in value.strip("[]").split(",") if part.strip()]
     values = value if isinstance(value, list) else [value]
     if name == "threads":
-        return [_whole(one) for one in values]
+        return [_whole(number) for number in values]
     return values
 
 

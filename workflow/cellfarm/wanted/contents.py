@@ -78,6 +78,6 @@ def sha256(project: Project, path: Path) -> str:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if time.time() - status.st_mtime > _SETTLED_S:
-        kept = {name: one for name, one in known.items() if Path(name).is_file()}
+        kept = {name: entry for name, entry in known.items() if Path(name).is_file()}
         write_atomically(note, json.dumps(kept | {str(path): [*stamp, value]}, indent=1) + "\n")
     return value

@@ -56,8 +56,10 @@ class Drawn:
         """What the model's builder reads (see cellfarm.models.labelled)."""
         return {
             "folder": str(self.folder),
-            "pictures": [[one.name, one.size_bytes, one.label] for one in self.pictures],
-            "calibration": [one.name for one in self.calibration],
+            "pictures": [
+                [picture.name, picture.size_bytes, picture.label] for picture in self.pictures
+            ],
+            "calibration": [picture.name for picture in self.calibration],
             "classes": self.classes,
             "told_by": self.said_by,
         }
@@ -131,10 +133,10 @@ def draw(project: Project, recipe: Recipe) -> Drawn:
     try:
         with os.scandir(folder) as entries:
             names = sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
-        found = {name: _files(folder, name) for name in names}
+        files = {name: _files(folder, name) for name in names}
     except OSError as error:
         raise UserError(f"{where}.folder': {folder} cannot be read: {error.strerror}") from error
-    if not any(found.values()):
+    if not any(files.values()):
         raise UserError(
             f"{where}.folder': there are no pictures in sub-folders of {wanted.folder}: "
             f"it takes one sub-folder per class, with {', '.join(SUFFIXES)} files"
@@ -144,7 +146,7 @@ def draw(project: Project, recipe: Recipe) -> Drawn:
     try:
         pictures = tuple(
             Picture(name, (folder / name).stat().st_size, labels[of])
-            for of, name in _rounds(found, count + CALIBRATION)
+            for of, name in _rounds(files, count + CALIBRATION)
         )
     except OSError as error:
         raise UserError(f"{where}.folder': {error.filename}: {error.strerror}") from error
@@ -177,15 +179,15 @@ def write_list(project: Project, recipe: Recipe) -> Path:
 
 def _files(folder: Path, of: str) -> list[str]:
     """The pictures below a class's folder, relative to the folder of all."""
-    found = []
+    pictures = []
     for place, _, names in os.walk(folder / of, onerror=_raise):
         below = Path(place).relative_to(folder).as_posix()
-        found += [
+        pictures += [
             f"{below}/{name}"
             for name in names
             if name.lower().endswith(SUFFIXES) and not name.startswith(".")
         ]
-    return found
+    return pictures
 
 
 def _raise(error: OSError) -> None:
@@ -233,10 +235,10 @@ def _class_names(project: Project, file: str, where: str) -> list[str]:
     return lines
 
 
-def _rounds(found: Mapping[str, Sequence[str]], count: int) -> list[tuple[str, str]]:
+def _rounds(files: Mapping[str, Sequence[str]], count: int) -> list[tuple[str, str]]:
     """At most `count` pairs of class and picture: each round takes one of every class that has any
     left."""
-    waiting = {of: sorted(names, key=_shuffled) for of, names in found.items()}
+    waiting = {of: sorted(names, key=_shuffled) for of, names in files.items()}
     chosen: list[tuple[str, str]] = []
     number = 0
     while len(chosen) < count:

@@ -53,15 +53,15 @@ def locations(file: Path) -> list[str]:
 
 def _beside(file: Path, location: str) -> Path:
     path = file.parent / location
-    told = f"{file.name} keeps weights in {location!r}"
+    problem = f"{file.name} keeps weights in {location!r}"
     within = PurePosixPath(location)
     if within.is_absolute() or ".." in within.parts:
-        raise ValueError(f"{told}, outside of its folder")
+        raise ValueError(f"{problem}, outside of its folder")
     if not path.is_file():
-        raise ValueError(f"{told}, which is not there; it belongs beside it")
+        raise ValueError(f"{problem}, which is not there; it belongs beside it")
     # onnx, which reads it later, refuses every link as well.
     if path.is_symlink() or not path.resolve().is_relative_to(file.parent.resolve()):
-        raise ValueError(f"{told}, which is a link: put a copy there")
+        raise ValueError(f"{problem}, which is a link: put a copy there")
     return path
 
 

@@ -29,12 +29,12 @@ def check(tools: Mapping[str, Mapping[str, str]], where: str) -> None:
     Raises:
         UserError: an unknown library or tool, a path that leads nowhere, a program that is none.
     """
-    for library, given in tools.items():
+    for library, settings in tools.items():
         if library not in all_libraries():
             raise UserError(f"{where}: key 'tools': there is no library '{library}'")
         declared = all_libraries()[library].tools
         known = list(declared.names)
-        for name, value in given.items():
+        for name, value in settings.items():
             key = f"{where}: key 'tools.{library}.{name}'"
             if name not in known:
                 what = f"{library} knows {', '.join(known) or 'no tools'}"
@@ -50,10 +50,12 @@ def _is_program(path: Path) -> bool:
     return path.is_file() and os.access(path, os.X_OK)
 
 
-def given(tools: Mapping[str, Mapping[str, str]], library: str) -> dict[str, str]:
+def of_library(tools: Mapping[str, Mapping[str, str]], library: str) -> dict[str, str]:
     """The config's tools of a library; paths are absolute."""
-    found = dict(tools.get(library, {}))
-    return {name: _absolute(value) if os.sep in value else value for name, value in found.items()}
+    return {
+        name: _absolute(value) if os.sep in value else value
+        for name, value in tools.get(library, {}).items()
+    }
 
 
 def missing(
@@ -62,7 +64,7 @@ def missing(
     """Why a library cannot do without tools that are not given, or None.
 
     Args:
-        on_host: as `given` returns them; on_device: those of the device's file.
+        on_host: as `of_library` returns them; on_device: those of the device's file.
     """
     needed = library.tools
     absent = [name for name in needed.convert if name not in on_host]
@@ -77,12 +79,12 @@ def missing(
     return f"{library.title} needs {' and '.join(absent)}: {MISSING}"
 
 
-def counted(library: Library, given: Mapping[str, str], purpose: str) -> list[str]:
+def counted(library: Library, on_host: Mapping[str, str], purpose: str) -> list[str]:
     """What of a library's tools counts into the keys of its artifacts (`convert`) or of its results
     (`run`): nothing where none are given. A list, to be added to others."""
     other = "run" if purpose == "convert" else "convert"
     elsewhere: tuple[str, ...] = getattr(library.tools, other)
-    own = {name: value for name, value in given.items() if name not in elsewhere}
+    own = {name: value for name, value in on_host.items() if name not in elsewhere}
     return [identify(own)] if own else []
 
 
@@ -115,15 +117,15 @@ def _identify(value: str) -> str:
 
 
 def _sources(folder: Path) -> list[str]:
-    found: list[str] = []
+    sources: list[str] = []
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith((".", "bazel-")))
-        found += [
+        sources += [
             Path(parent, name).relative_to(folder).as_posix()
             for name in files
             if Path(name).match(_COUNTED) and not name.endswith(_GENERATED)
         ]
-    return sorted(found)
+    return sorted(sources)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
