@@ -13,11 +13,14 @@ from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import native
 from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.experiments.operators import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
+from cellfarm.measures import all_measures
+from cellfarm.measures.hosts import host_of
+from cellfarm.measures.operators.profile import read_vocabulary
+from cellfarm.planning.causes import payload_code
 
-from tests.support.protocols import SMALLEST
+from tests.support.protocols import SMALLEST, protocol_of
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 HELDOUT = 3
@@ -61,12 +64,12 @@ class Bench:
         self.given = {"input": rng.standard_normal(shapes[0]).astype(np.float32)}
         self.reference = {"output": rng.standard_normal(shapes[1]).astype(np.float32)}
         heldout = {"input": np.stack([self.given["input"] * n for n in range(1, HELDOUT + 1)])}
-        found = native.find(entry, {}, tools, True)
-        assert found is not None
-        module, paths = found
+        tool = native.find(entry, {}, tools, True)
+        assert tool is not None
+        module, paths = tool
         for name, arrays in (("given", {"input": self.given["input"][None]}), ("held", heldout)):
             native.put_inputs(module, self.transport, name, arrays, inputs)
-        payload = pack([], folder / "payloads")
+        payload = pack(payload_code(entry, all_measures()), folder / "payloads")
         self.transport.put(payload, "payload.pyz")
         artifact = folder / "artifact"
         artifact.mkdir()
@@ -95,15 +98,29 @@ class Bench:
         threads: int = 1,
         processor: str = "cpu",
         cores: list[int] | None = None,
-        **protocol: Any,
+        measures: dict[str, Any] | None = None,
+        **changes: Any,
     ) -> dict[str, Any]:
-        settings = SMALLEST | {"profile": {"runs": 5}, "quality": {"samples": 16}} | protocol
+        """The record of a launch.
+
+        Args:
+            measures: settings of measures in place of the smallest.
+            changes: of what the measures of the protocol have in common.
+        """
+        wanted = SMALLEST["measures"] | {
+            "operators": {"runs": 5}, "quality": {"samples": 16}
+        } | (measures or {})  # fmt: skip
+        settings = protocol_of(SMALLEST | {"measures": wanted} | changes)
+        measure = next(name for name in reversed(list(wanted)) if mode in host_of(name).modes)
+        host = host_of(measure)
         cell = Cell("m", self.library, "1", "fp32", "host", processor, threads)
         return launch(
             Setting(self.transport, settings, 2),
             self.deployed,
             cell,
             mode=mode,
+            measure=measure,
+            asked=host.request(host.settings(wanted[measure]), settings.launch_timeout_s),
             cores=cores,
             scratch="launches/one",
         )

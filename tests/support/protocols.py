@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-#: Two launches of three samples; no cold page cache, no profile, no gate to wait at.
-SMALLEST: dict[str, Any] = {
-    "pattern": {"kind": "back_to_back"},
+from cellfarm.base import documents
+from cellfarm.wanted.protocols import Protocol
+
+#: The smallest latency: two launches of three samples.
+LATENCY: dict[str, Any] = {
     "launches": {"min": 2, "max": 2},
     "target_half_width": 0.05,
     "samples": {"min": 3, "max": 3, "seconds": 0},
-    "cold_cache": {"launches": 0},
-    "quality": {"samples": 2},
-    "profile": {"runs": 0},
+}
+#: What all measures have in common: no sampling, no gate to wait at.
+COMMON: dict[str, Any] = {
     "conditions": {"interval_ms": 0},
     "gates": {"wait_s": 0, "budget_s": 0},
     "affinity": "none",
@@ -20,3 +22,17 @@ SMALLEST: dict[str, Any] = {
     "launch_timeout_s": 60,
     "seed": 0,
 }
+#: Two launches of three samples; no cold page cache, no profile, no gate to wait at.
+SMALLEST: dict[str, Any] = COMMON | {
+    "measures": {
+        "latency": LATENCY,
+        "cold_start": {"launches": 0, "warm": 2},
+        "quality": {"samples": 2},
+        "accuracy": {},
+    },
+}
+
+
+def protocol_of(document: dict[str, Any]) -> Protocol:
+    """A protocol from what its file says."""
+    return documents.parse(document, Protocol, "test")

@@ -12,14 +12,23 @@ from cellfarm.base.cells import Cell
 from cellfarm.base.digests import digest
 from cellfarm.base.project import Project
 from cellfarm.experiments.experiment import Experiment
-from cellfarm.experiments.summary import Terms, summarise
-from cellfarm.experiments.verification import Comparison
-from cellfarm.planning.plan import PlannedCell
+from cellfarm.experiments.results import summarise
+from cellfarm.measures.hosts import Context
+from cellfarm.measures.quality.verification import Comparison
+from cellfarm.measures.tolerances import Tolerance
+from cellfarm.planning.needs import Needs
+from cellfarm.planning.plan import ExperimentStep, Plan, PlannedCell
 
-from tests.support.protocols import SMALLEST
+from tests.support.protocols import COMMON, LATENCY, protocol_of
 
-PROTOCOL: dict[str, Any] = SMALLEST | {"launches": {"min": 2, "max": 3}}
-TOLERANCE = {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True}
+#: Two or three launches, and the starts of those.
+PROTOCOL: dict[str, Any] = COMMON | {
+    "measures": {
+        "latency": LATENCY | {"launches": {"min": 2, "max": 3}},
+        "cold_start": {"launches": 0, "warm": 2},
+    },
+}
+TOLERANCE = Tolerance(min_cosine=0.999, max_relative_error=0.01, top1=True)
 FACTS = {"cpu": "Test CPU", "cores": 2, "architecture": "x86_64", "kernel": "6.1"}
 RIGHT = Comparison(cosine=1.0, max_abs_error=1e-6, max_relative_error=1e-6, top1_match=True)
 
@@ -38,13 +47,24 @@ def make_cell(**changes: Any) -> Cell:
 
 
 def make_planned(cell: Cell | None = None, salt: str = "") -> PlannedCell:
-    """A planned cell with a key of its own; another `salt` stands for changed causes."""
+    """A planned cell with keys of its own; another `salt` stands for changed causes."""
     cell = cell or make_cell()
     causes = dict.fromkeys(
-        ("model", "exporter", "converter", "library", "runner", "device", "protocol"), f"d{salt}"
+        ("model", "exporter", "converter", "library", "measure", "device", "protocol"), f"d{salt}"
     ) | {"verification": "v"}
-    key = digest([cell.as_dict(), salt])
-    return PlannedCell(cell, key, causes, "model-id", "artifact-id", "export-id", "no result yet")
+    measures = {
+        measure: digest([cell.as_dict(), measure, salt]) for measure in PROTOCOL["measures"]
+    }
+    return PlannedCell(
+        cell=cell,
+        key=digest(measures),
+        measures=measures,
+        model="results/models/model/model-id",
+        artifact="results/artifacts/artifact-id",
+        needs=Needs("run", "convert"),
+        stale=dict.fromkeys(measures, "no result yet"),
+        causes=dict.fromkeys(measures, causes),
+    )
 
 
 def make_launch(warm_ms: Sequence[float] = (10.0, 10.5, 9.5), **changes: Any) -> dict[str, Any]:
@@ -80,21 +100,38 @@ def bad_launch(status: str = "failed", reason: str = "killed by SIGSEGV in phase
     )  # fmt: skip
 
 
+def make_plan(*cells: PlannedCell) -> Plan:
+    """A frozen plan that measures cells of one model on one device, without steps before."""
+    cell = cells[0].cell
+    step = ExperimentStep(
+        id=f"{cell.device}/{cell.model}",
+        output=f"results/experiments/plan/{cell.device}/{cell.model}.json",
+        device=cell.device,
+        model=cell.model,
+        cells=tuple(range(len(cells))),
+    )
+    return Plan(
+        id="plan", current="current", attempt=0, protocol_name="quick",
+        protocol=protocol_of(PROTOCOL), tolerances={cell.variant: TOLERANCE},
+        precisions={cell.variant: "fp32"}, tools={}, runners={}, models={}, devices={}, cells=cells,
+        environment={}, download={}, model={}, derived={}, export={}, artifact={},
+        experiment={step.id: step},
+    )  # fmt: skip
+
+
 def commit_result(
     project: Project, planned: PlannedCell, launches: Sequence[dict[str, Any]] | None = None
 ) -> Path:
-    """Commit the result of a cell as an experiment does; returns the result's file."""
+    """Commit the results of a cell as an experiment does; returns the file of its latency."""
     taken = list(launches) if launches is not None else [make_launch(), make_launch()]
-    cell = planned.cell
-    plan = {
-        "id": "plan",
-        "protocol_name": "quick",
-        "protocol": PROTOCOL,
-        "tolerances": {cell.variant: TOLERANCE},
-        "cells": [planned.as_dict()],
-    }
+    plan = make_plan(planned)
+    (step,) = plan.experiment.values()
+    context = Context(planned.key, TOLERANCE)
+    results = [
+        summarise(measure, taken, settings, context)
+        for measure, settings in plan.protocol.measures.items()
+    ]
     with contextlib.redirect_stderr(io.StringIO()):
-        experiment = Experiment(project, plan, cell.device, cell.model)
-        result = summarise(taken, Terms(PROTOCOL, TOLERANCE), planned.key)
-        experiment.commit(planned, result, taken, FACTS, payload_bytes=1000, drift=None)
-    return experiment.store.path(cell, planned.key)
+        experiment = Experiment(project, plan, step)
+        experiment.commit(planned, results, FACTS, payload_bytes=1000, drift=None)
+    return experiment.store.path(planned.cell, "latency", planned.measures["latency"])

@@ -1,14 +1,17 @@
-"""The runner's modules, as they import each other on a device: flat, by bare name."""
+"""The runner's modules and the measures' device halves: flat, by bare name, as on a device."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cellfarm.experiments.payload import RUNNER
+from cellfarm.base.project import PACKAGE
+
+RUNNER = PACKAGE / "runner"
 
 
 def runner_module(name: str) -> Any:
@@ -16,6 +19,17 @@ def runner_module(name: str) -> Any:
     if str(RUNNER) not in sys.path:
         sys.path.append(str(RUNNER))
     return importlib.import_module(name)
+
+
+def device_half(measure: str) -> Any:
+    """The device half of a measure."""
+    runner_module("phases")
+    path = PACKAGE / "measures" / measure / "device.py"
+    spec = importlib.util.spec_from_file_location(f"measure_{measure}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def write_tree(root: Path, files: Mapping[str, str | bytes]) -> str:
