@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base.project import PACKAGE
-from cellfarm.experiments.accuracy import COLUMNS, Pictures, columns, interval
 from cellfarm.experiments.summary import Terms, closing_modes, first_bad, is_finished, summarise
+from cellfarm.measures.accuracy.pictures import COLUMNS, Pictures, columns, interval
 from PIL import Image
 
 from tests.support.colours import write_picture

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from cellfarm.analysis.statistics import Estimate
-from cellfarm.experiments.flags import cell_flags, is_unsteady, launch_flags, steady_state
+from cellfarm.measures.flags import cell_flags, is_unsteady, launch_flags, steady_state
 
 from tests.support.protocols import SMALLEST
 from tests.support.results import make_launch

@@ -9,7 +9,7 @@ from cellfarm.experiments import experiment as module
 from cellfarm.experiments.experiment import Experiment, Running, _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.patience import Patience
-from cellfarm.experiments.rounds import QUALITY
+from cellfarm.measures.launches import QUALITY
 
 from tests.support.results import FACTS, PROTOCOL, TOLERANCE, make_planned
 

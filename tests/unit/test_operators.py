@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from cellfarm import libraries
 from cellfarm.base.errors import UserError
-from cellfarm.experiments.operators import (
+from cellfarm.measures.operators.profile import (
     MAX_OPERATORS,
     OTHER,
     SCHEMA,

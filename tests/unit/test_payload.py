@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from cellfarm.base.digests import code_digest
-from cellfarm.experiments.payload import RUNNER, pack
+
+from tests.support.runner_modules import RUNNER, pack
 
 
 @pytest.fixture(autouse=True)

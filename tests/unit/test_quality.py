@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from cellfarm.experiments.quality import MOST_SQNR_DB, Quality, assess
+from cellfarm.measures.quality.heldout import MOST_SQNR_DB, Quality, assess
 from hypothesis import given
 from hypothesis import strategies as st
 

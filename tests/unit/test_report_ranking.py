@@ -15,7 +15,7 @@ from cellfarm.analysis.ranking import (
     rank,
     ranks,
 )
-from cellfarm.experiments import flags as raised
+from cellfarm.measures import flags as raised
 
 from tests.support.synthetic_warehouse import row
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from cellfarm.experiments.rounds import COLD, MEASURE, due, round_order
+from cellfarm.experiments.rounds import round_order
+from cellfarm.measures.launches import COLD, MEASURE
 from hypothesis import given
 from hypothesis import strategies as st
 

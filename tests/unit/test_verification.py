@@ -11,7 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.experiments.verification import MAX_OUTPUT_BYTES, Comparison, compare, read_arrays
+from cellfarm.measures.quality.verification import (
+    MAX_OUTPUT_BYTES,
+    Comparison,
+    compare,
+    read_arrays,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
