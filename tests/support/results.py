@@ -12,12 +12,14 @@ from cellfarm.base.cells import Cell
 from cellfarm.base.digests import digest
 from cellfarm.base.project import Project
 from cellfarm.experiments.experiment import Experiment
-from cellfarm.experiments.results import summarise
+from cellfarm.experiments.results import Result, summarise
+from cellfarm.measures import all_measures
 from cellfarm.measures.hosts import Context
 from cellfarm.measures.quality.verification import Comparison
 from cellfarm.measures.tolerances import Tolerance
 from cellfarm.planning.needs import Needs
 from cellfarm.planning.plan import ExperimentStep, Plan, PlannedCell
+from msgspec import structs
 
 from tests.support.protocols import COMMON, LATENCY, protocol_of
 
@@ -110,9 +112,12 @@ def make_plan(*cells: PlannedCell) -> Plan:
         model=cell.model,
         cells=tuple(range(len(cells))),
     )
+    defaults = {name: all_measures()[name].defaults for name in cells[0].measures}
     return Plan(
         id="plan", current="current", attempt=0, protocol_name="quick",
-        protocol=protocol_of(PROTOCOL), tolerances={cell.variant: TOLERANCE},
+        protocol=protocol_of(
+            PROTOCOL | {"measures": defaults | PROTOCOL["measures"]}
+        ), tolerances={cell.variant: TOLERANCE},
         precisions={cell.variant: "fp32"}, tools={}, runners={}, models={}, devices={}, cells=cells,
         environment={}, download={}, model={}, derived={}, export={}, artifact={},
         experiment={step.id: step},
@@ -127,10 +132,17 @@ def commit_result(
     plan = make_plan(planned)
     (step,) = plan.experiment.values()
     context = Context(planned.key, TOLERANCE)
+    settings = PROTOCOL["measures"]
+    # Of measures that this protocol does not take there is a result without launches.
     results = [
-        summarise(measure, taken, settings, context)
-        for measure, settings in plan.protocol.measures.items()
+        summarise(measure, taken, settings[measure], context)
+        if measure in settings
+        else Result(measure, "ok", None)
+        for measure in planned.measures
     ]
+    planned = structs.replace(
+        planned, causes={measure: planned.causes.get(measure, {}) for measure in planned.measures}
+    )
     with contextlib.redirect_stderr(io.StringIO()):
         experiment = Experiment(project, plan, step)
         experiment.commit(planned, results, FACTS, payload_bytes=1000, drift=None)

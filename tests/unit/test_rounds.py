@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from cellfarm.experiments.rounds import round_order
-from cellfarm.measures.launches import COLD, MEASURE
+from cellfarm.measures.hosts import host_of
+from cellfarm.measures.launches import COLD, MEASURE, START
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,17 +39,34 @@ def test_an_order_does_not_change_with_the_version_of_the_code():
     assert round_order(["a", "b", "c", "d", "e"], "0/host/m", 0) == ["a", "e", "b", "d", "c"]
 
 
+LATENCY = host_of("latency")
+COLD_START = host_of("cold_start")
+TIMING = LATENCY.settings({
+    "launches": {"min": 2, "max": 9}, "target_half_width": 0.1,
+    "samples": {"min": 1, "max": 1, "seconds": 0},
+})  # fmt: skip
+
+
+def starts(launches: int, warm: int = 0) -> Any:
+    return COLD_START.settings({"launches": launches, "warm": warm})
+
+
 def test_what_was_launched_in_this_round_is_passed_over():
-    order = ["c", "a", "b", "d"]
-    taken = {"a": {MEASURE: 1}, "b": {}, "c": {}}  # d is finished already
-    assert list(due(order, taken, 0, 0)) == [("c", MEASURE), ("b", MEASURE)]
-    assert list(due(order, taken, 1, 0)) == [("c", MEASURE), ("a", MEASURE), ("b", MEASURE)]
+    assert LATENCY.due({}, 0, TIMING) == (MEASURE,)
+    assert LATENCY.due({MEASURE: 1}, 0, TIMING) == ()
+    assert LATENCY.due({MEASURE: 1}, 1, TIMING) == (MEASURE,)
 
 
 def test_cold_starts_go_with_the_first_rounds():
-    assert list(due(["a"], {"a": {}}, 0, 2)) == [("a", MEASURE), ("a", COLD)]
-    assert list(due(["a"], {"a": {MEASURE: 1}}, 0, 2)) == [("a", COLD)]
-    assert list(due(["a"], {"a": {MEASURE: 2, COLD: 2}}, 2, 2)) == [("a", MEASURE)]
+    assert COLD_START.due({MEASURE: 1}, 0, starts(2)) == (COLD,)
+    assert COLD_START.due({MEASURE: 1, COLD: 1}, 0, starts(2)) == ()
+    assert COLD_START.due({MEASURE: 2, COLD: 2}, 2, starts(2)) == ()
+
+
+def test_the_starts_of_a_timing_measure_are_warm_starts():
+    assert COLD_START.due({MEASURE: 1}, 0, starts(0, warm=3)) == ()
+    assert COLD_START.due({}, 0, starts(0, warm=3)) == (START,)
+    assert COLD_START.due({START: 3}, 3, starts(0, warm=3)) == ()
 
 
 @given(keys=KEYS, stop=st.integers(0, 60), cold=st.integers(0, 5))
@@ -59,13 +78,13 @@ def test_a_resumed_experiment_launches_each_cell_once_a_round(
 
     def run(limit: int) -> None:
         for number in range(rounds):
-            taken: dict[str, Counter[str]] = {key: Counter() for key in keys}
-            for _, key, mode in launched:
-                taken[key][mode] += 1
-            for key, mode in due(round_order(keys, "s", number), taken, number, cold):
-                if len(launched) == limit:
-                    return
-                launched.append((number, key, mode))
+            for key in round_order(keys, "s", number):
+                for host, settings in ((LATENCY, TIMING), (COLD_START, starts(cold))):
+                    taken = Counter(mode for _, own, mode in launched if own == key)
+                    for mode in host.due(taken, number, settings):
+                        if len(launched) == limit:
+                            return
+                        launched.append((number, key, mode))
 
     run(stop)
     run(10_000)

@@ -2,25 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from cellfarm.experiments.summary import Terms, closing_modes, is_finished, summarise, worst
+from cellfarm.experiments.results import Result, first_bad, summarise
 from cellfarm.measures.flags import CONTENDED_CORES
+from cellfarm.measures.hosts import Context, host_of
+from cellfarm.measures.launches import PROFILE, QUALITY, is_emulated, of_mode, worst_comparison
 from cellfarm.measures.quality.heldout import Quality
 from cellfarm.measures.quality.verification import Comparison
 
-from tests.support.results import PROTOCOL, RIGHT, TOLERANCE, bad_launch, make_launch
+from tests.support.protocols import LATENCY
+from tests.support.results import RIGHT, TOLERANCE, bad_launch, make_launch
+
+MEASURES: dict[str, Any] = {
+    "latency": LATENCY | {"launches": {"min": 2, "max": 3}},
+    "cold_start": {"launches": 0, "warm": 2},
+    "quality": {"samples": 2},
+    "operators": {"runs": 5},
+}
+#: The modes without which a measure is not asked: a protocol that takes it makes such launches.
+NEEDED = {"quality": QUALITY, "operators": PROFILE}
 
 
-def result_of(*launches: dict[str, Any], protocol: dict[str, Any] | None = None) -> dict[str, Any]:
-    return summarise(launches, Terms(protocol or PROTOCOL, TOLERANCE), "key")
+def results_of(
+    *launches: dict[str, Any],
+    gates: dict[str, Any] | None = None,
+    fastest_ms: float | None = None,
+    **settings: Any,
+) -> dict[str, Result]:
+    """The results of each measure that the launches are of."""
+    context = Context("key", TOLERANCE, gates or {}, fastest_ms, emulated=is_emulated(launches))
+    results = {}
+    for measure, own in (MEASURES | settings).items():
+        if measure in NEEDED and not of_mode(launches, NEEDED[measure]):
+            continue
+        results[measure] = summarise(measure, launches, own, context)
+        if measure == "latency":
+            context = replace(context, latency_ms=results[measure].columns.get("latency_ms"))
+    return results
+
+
+def result_of(*launches: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """The results of all measures as the cell has them: the worst status, all columns and flags."""
+    results = results_of(*launches, **more).values()
+    essential = [result for result in results if result.measure != "operators"]
+    worst = next((result for result in essential if result.status != "ok"), essential[0])
+    return {
+        "status": worst.status,
+        "reason": worst.reason,
+        "log": worst.log,
+        "summary": {name: value for result in results for name, value in result.columns.items()},
+        "flags": sorted({flag for result in results for flag in result.flags}),
+        "cold_phases": [row for result in results for row in result.more.get("cold_phases", ())],
+    }
 
 
 def test_good_launches_are_a_good_result():
     found = result_of(
         *[make_launch([10, 11, 12]), make_launch([12, 13, 14])] * 3,
-        protocol={**PROTOCOL, "target_half_width": 0.2},
+        latency=MEASURES["latency"] | {"target_half_width": 0.2},
     )
     summary = found["summary"]
     assert (found["status"], found["reason"], found["flags"]) == ("ok", None, [])
@@ -93,8 +135,8 @@ def test_a_problem_is_told_as_it_is():
 def test_the_worst_comparison_takes_each_measure_apart():
     one, other = Comparison(0.9, 0.1, 0.5, True), Comparison(0.99, 0.3, 0.2, None)
     launches = [make_launch(comparison=each.as_dict()) for each in (one, other)]
-    assert worst(launches) == Comparison(0.9, 0.3, 0.5, True)
-    assert worst([make_launch(comparison=other.as_dict())]).top1_match is None
+    assert worst_comparison(launches) == Comparison(0.9, 0.3, 0.5, True)
+    assert worst_comparison([make_launch(comparison=other.as_dict())]).top1_match is None
 
 
 def test_agreeing_launches_are_precise_and_not_flagged():
@@ -120,8 +162,8 @@ def test_others_at_work_flag_a_cell_as_contended():
     busy, calm = CONTENDED_CORES + 0.1, CONTENDED_CORES - 0.1
     assert "contended" in result_of(*map(contended, (busy, calm, calm)))["flags"]
     assert "contended" not in result_of(*map(contended, (busy, *[calm] * 3)))["flags"]
-    strict = PROTOCOL | {"gates": PROTOCOL["gates"] | {"other_cpu_cores": calm / 2}}
-    assert "contended" in result_of(contended(calm), contended(calm), protocol=strict)["flags"]
+    strict = {"other_cpu_cores": calm / 2}
+    assert "contended" in result_of(contended(calm), contended(calm), gates=strict)["flags"]
     assert "contended" not in result_of(contended(None), contended(None))["flags"]
 
 
@@ -132,15 +174,25 @@ def test_a_cell_is_finished_when_it_is_precise_failed_or_out_of_budget():
     def apart(count: int) -> list[dict[str, Any]]:
         return [make_launch([10.0 + 5 * (n % 2)] * 3) for n in range(count)]
 
-    protocol = PROTOCOL | {"launches": {"min": 3, "max": 5}}
-    finished = {count: is_finished(same(count), protocol, "k") for count in range(4)}
+    host = host_of("latency")
+    settings = host.settings(MEASURES["latency"] | {"launches": {"min": 3, "max": 5}})
+
+    def is_finished(launches: list[dict[str, Any]]) -> bool:
+        return host.is_finished(launches, settings, "k")
+
+    finished = {count: is_finished(same(count)) for count in range(4)}
     assert finished == {0: False, 1: False, 2: False, 3: False}, "one look is not enough"
-    assert is_finished(same(4), protocol, "k"), "narrow on two looks in a row"
-    assert {count: is_finished(apart(count), protocol, "k") for count in (3, 4, 5, 6)} == {
+    assert is_finished(same(4)), "narrow on two looks in a row"
+    assert {count: is_finished(apart(count)) for count in (3, 4, 5, 6)} == {
         3: False, 4: False, 5: True, 6: True,
     }  # fmt: skip
-    assert is_finished([bad_launch()], protocol, "k")
-    assert is_finished([make_launch(), bad_launch("timeout")], protocol, "k")
+
+
+def test_a_launch_that_fails_ends_the_cell_but_for_what_is_not_essential():
+    assert first_bad([bad_launch()])
+    assert first_bad([make_launch(), bad_launch("timeout")])
+    assert not first_bad([make_launch(), bad_launch() | {"mode": "profile"}])
+    assert not first_bad([make_launch(), bad_launch() | {"mode": "accuracy"}])
 
 
 def test_the_same_launches_give_the_same_result():
@@ -153,8 +205,7 @@ def test_a_right_comparison_is_no_violation():
 
 
 def test_what_cannot_be_is_a_failure_with_its_reason():
-    terms = Terms(PROTOCOL, TOLERANCE, fastest_ms=11.0)
-    found = summarise([make_launch()] * 3, terms, "key")
+    found = result_of(*[make_launch()] * 3, fastest_ms=11.0)
     assert found["status"] == "failed" and "at the processor's peak" in found["reason"]
     found = result_of(*[make_launch([10.0] * 4)] * 3)
     assert found["status"] == "failed" and "the same to the last digit" in found["reason"]
@@ -181,10 +232,12 @@ def test_cold_page_caches_have_figures_of_their_own():
 def test_a_bad_cold_launch_is_a_bad_launch_and_cold_launches_are_waited_for():
     bad = bad_launch() | {"mode": "cold"}
     assert result_of(make_launch(), bad)["status"] == "failed"
-    protocol = PROTOCOL | {"cold_cache": {"launches": 2}, "launches": {"min": 2, "max": 2}}
+    host = host_of("cold_start")
+    settings = host.settings({"launches": 2, "warm": 2})
     taken = [make_launch(), make_launch(), cold_launch(50.0)]
-    assert not is_finished(taken, protocol, "k")
-    assert is_finished([*taken, cold_launch(50.0)], protocol, "k")
+    assert not host.is_finished(taken, settings, "k")
+    assert host.is_finished([*taken, cold_launch(50.0)], settings, "k")
+    assert not host.is_finished([cold_launch(50.0)] * 2, settings, "k"), "no warm start"
 
 
 def profile_launch(sum_ms: float) -> dict[str, Any]:
@@ -207,7 +260,7 @@ def test_a_profile_that_failed_leaves_the_latency():
     found = result_of(*[make_launch()] * 3, failed)
     assert found["status"] == "ok" and found["summary"]["latency_ms"] == 10.0
     assert found["summary"]["operators_reason"] == "in phase profile: RuntimeError: no"
-    assert found["summary"]["operators_gap"] is None
+    assert found["summary"].get("operators_gap") is None
 
 
 def test_memory_of_loading_and_of_inference_are_told_apart():
@@ -220,9 +273,10 @@ def test_memory_of_loading_and_of_inference_are_told_apart():
 
 
 def test_continuous_load_has_its_throughput():
-    protocol = PROTOCOL | {"pattern": {"kind": "sustained", "window_s": 1.0}}
+    settings = MEASURES["latency"] | {"window_s": 1.0}
     samples = [10.0] * 1000 + [20.0] * 500
-    summary = result_of(*[make_launch(samples, warmup_ms=[])] * 2, protocol=protocol)["summary"]
+    launches = [make_launch(samples, warmup_ms=[])] * 2
+    summary = summarise("sustained", launches, settings, Context("key", TOLERANCE)).columns
     assert summary["throughput_burst_per_s"] == pytest.approx(100.0)
     assert summary["throughput_ratio"] == pytest.approx(0.5, rel=0.02)
     assert summary["settled_after_s"] == 10.0
@@ -236,7 +290,7 @@ def test_a_disturbed_cold_start_is_told_and_the_latency_ranks():
 
 def test_every_phase_of_the_start_has_an_interval():
     cold = [cold_launch(total) for total in (50.0, 60.0, 70.0)]
-    rows = result_of(*[make_launch()] * 3, *cold)["summary"]["cold_phases"]
+    rows = result_of(*[make_launch()] * 3, *cold)["cold_phases"]
     named = {(row["page_cache"], row["phase"]): row for row in rows}
     phases = {"start", "import", "read", "load", "first", "total"}
     assert set(named) == {("cold", one) for one in phases} | {
@@ -266,7 +320,7 @@ def test_the_quality_on_held_out_inputs_stands_in_the_result():
 
 def test_without_a_quality_launch_nothing_is_known_of_it():
     summary = result_of(make_launch(), make_launch())["summary"]
-    assert summary["sqnr_db"] is None and summary["heldout_samples"] is None
+    assert "sqnr_db" not in summary and "heldout_samples" not in summary
 
 
 def test_a_bad_quality_makes_a_cell_wrong_but_keeps_its_latency():
@@ -278,10 +332,14 @@ def test_a_bad_quality_makes_a_cell_wrong_but_keeps_its_latency():
 
 def test_an_emulated_cell_has_a_verdict_and_no_latency():
     launch = make_launch([], warmup_ms=[], emulated=True)
-    assert is_finished([launch], PROTOCOL, "key")
-    assert closing_modes([launch], PROTOCOL | {"profile": {"runs": 5}}) == ["quality"]
+    for measure, settings in MEASURES.items():
+        host = host_of(measure)
+        assert host.is_finished([launch], host.settings(settings), "key")
+        modes = host.after_rounds(host.settings(settings), emulated=True)
+        assert modes == (("quality",) if measure == "quality" else ())
     found = result_of(launch, quality_launch(Quality(16, 0.9999, 14.2, 0.75), emulated=False))
     assert (found["status"], found["flags"]) == ("ok", [])
-    assert found["summary"]["latency_ms"] is None and found["summary"]["sqnr_db"] == 14.2
+    assert "latency_ms" not in found["summary"] and found["summary"]["sqnr_db"] == 14.2
+    assert not [name for name in found["summary"] if name.endswith("_ms")]
     wrong = Comparison(0.41, 7.3, 1.2, False).as_dict()
     assert result_of(launch | {"comparison": wrong})["status"] == "wrong"
