@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base.project import PACKAGE
-from cellfarm.experiments.summary import Terms, closing_modes, first_bad, is_finished, summarise
+from cellfarm.experiments.results import Result, first_bad, summarise
+from cellfarm.measures import all_measures
 from cellfarm.measures.accuracy.pictures import COLUMNS, Pictures, columns, interval
+from cellfarm.measures.hosts import Context, host_of
 from PIL import Image
 
 from tests.support.colours import write_picture
 from tests.support.results import PROTOCOL, TOLERANCE, bad_launch, make_launch
-from tests.support.runner_modules import runner_module
+from tests.support.runner_modules import device_half, runner_module
 
 FACTS = {
     "input": "x",
@@ -114,24 +116,39 @@ def test_a_native_tools_outputs_are_told_classes_here():
 # -- in a cell's result -----------------------------------------------------------------------------
 
 
-def test_labelled_pictures_are_the_last_launch_and_of_emulated_cells_too():
-    profiled = PROTOCOL | {"profile": {"runs": 5}}
-    assert closing_modes([make_launch()], profiled, True) == ["quality", "profile", "accuracy"]
-    assert closing_modes([make_launch(emulated=True)], profiled, True) == ["quality", "accuracy"]
-    assert closing_modes([make_launch()], profiled) == ["quality", "profile"]
-    none = PROTOCOL | {"quality": {"samples": 0}}
-    assert closing_modes([make_launch()], none, True) == []
+def after_rounds(emulated: bool, labelled: bool) -> list[str]:
+    """The modes of the launches that follow the rounds, in the order of the measures."""
+    modes = []
+    for measure in all_measures().values():
+        host = host_of(measure.name)
+        if host.applies(labelled):
+            modes += host.after_rounds(host.settings(measure.defaults), emulated)
+    return modes
+
+
+def result_of(measure: str, *launches: Any) -> Result:
+    settings = {"latency": PROTOCOL["measures"]["latency"]}.get(measure, {})
+    context = Context("key", TOLERANCE, emulated=any(one.get("emulated") for one in launches))
+    return summarise(measure, launches, settings, context)
+
+
+def test_labelled_pictures_are_run_after_the_rounds_and_of_emulated_cells_too():
+    assert sorted(after_rounds(False, True)) == ["accuracy", "profile", "quality"]
+    assert sorted(after_rounds(True, True)) == ["accuracy", "quality"]
+    assert sorted(after_rounds(False, False)) == ["profile", "quality"]
 
 
 def test_pictures_that_could_not_all_be_run_leave_the_cell_as_it_is():
     late = bad_launch("timeout", "no end within 60 s (in phase accuracy)") | {"mode": "accuracy"}
     launches = [make_launch(), make_launch(), late]
-    assert first_bad(launches) is None and is_finished(launches, PROTOCOL, "key")
-    found = summarise(launches, Terms(PROTOCOL, TOLERANCE), "key")
-    assert (found["status"], found["summary"]["latency_ms"]) == ("ok", 10.0)
-    assert found["summary"]["top1_accuracy"] is None
+    assert first_bad(launches) is None
+    latency = result_of("latency", *launches)
+    assert (latency.status, latency.columns["latency_ms"]) == ("ok", 10.0)
+    assert not all_measures()["accuracy"].essential
+    accuracy = result_of("accuracy", *launches)
+    assert accuracy.status == "timeout" and accuracy.columns["top1_accuracy"] is None
     reason = "labelled pictures: no end within 60 s (in phase accuracy)"
-    assert found["summary"]["accuracy_reason"] == reason
+    assert accuracy.columns["accuracy_reason"] == reason
 
 
 def test_a_failed_profile_does_not_keep_pictures_from_being_run():
@@ -142,11 +159,12 @@ def test_a_failed_profile_does_not_keep_pictures_from_being_run():
 def test_emulated_and_wrong_cells_have_an_accuracy():
     told = pictures([1, 1, 6, 5]).assess(TOP)
     emulated = make_launch([], warmup_ms=[], emulated=True)
-    found = summarise([emulated, accuracy_launch(told)], Terms(PROTOCOL, TOLERANCE), "key")
-    assert (found["status"], found["summary"]["top1_accuracy"]) == ("ok", 0.5)
+    found = result_of("accuracy", emulated, accuracy_launch(told))
+    assert (found.status, found.columns["top1_accuracy"]) == ("ok", 0.5)
     wrong = make_launch(comparison={"problem": "the output is constant"})
-    found = summarise([wrong, wrong, accuracy_launch(told)], Terms(PROTOCOL, TOLERANCE), "key")
-    assert (found["status"], found["summary"]["top1_accuracy"]) == ("wrong", 0.5)
+    assert result_of("latency", wrong, wrong, accuracy_launch(told)).status == "wrong"
+    found = result_of("accuracy", wrong, wrong, accuracy_launch(told))
+    assert (found.status, found.columns["top1_accuracy"]) == ("ok", 0.5)
 
 
 # -- on the device ----------------------------------------------------------------------------------
@@ -187,7 +205,7 @@ def test_the_runner_tells_the_classes_of_every_picture(tmp_path, monkeypatch):
         "inputs": str(tmp_path / "labelled.npy"), "outputs": str(tmp_path / "out.npz"),
         "pictures": FACTS,
     }  # fmt: skip
-    runner_module("accuracy").run(request, lambda event, **_: events.append(event))
+    device_half("accuracy").run(request, lambda event, **_: events.append(event))
     assert events[-2:] == ["phase", "outputs"]
     told = pictures([2, 0, 1, 0], classes=3).read((tmp_path / "out.npz").read_bytes(), "y")
     assert told["problem"] is None and (told["images"], told["top1"]) == (4, 3)
