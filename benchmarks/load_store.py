@@ -13,7 +13,7 @@ from cellfarm.warehouse import load
 def main() -> None:
     warehouse, cells, wanted = map(Path, sys.argv[1:])
     known = json.loads(wanted.read_text(encoding="utf-8"))
-    loaded = load(warehouse, Store(cells), known["keys"], known["devices"])
+    loaded = load(warehouse, Store(cells), known["current"], known["devices"])
     if loaded.unreadable:
         sys.exit(f"not readable: {loaded.unreadable[:3]}")
 

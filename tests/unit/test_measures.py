@@ -10,7 +10,7 @@ from cellfarm import measures
 from cellfarm.base.errors import UserError
 from cellfarm.measures import all_columns, all_measures
 from cellfarm.warehouse.exporting import VIEWS, dictionary
-from cellfarm.warehouse.querying import schema
+from cellfarm.warehouse.schema import schema
 
 #: What queries and notebooks rely on: the columns that the view `cells` has had of measures.
 COLUMNS = """

@@ -185,7 +185,9 @@ def test_one_measure_more_leaves_the_results_of_the_others(project):
     protocol = yaml.safe_load(path.read_text())
     protocol["measures"]["operators"]["runs"] += 1
     path.write_text(yaml.safe_dump(protocol))
-    assert set(reasons(plan_of(project)).values()) == {"operators: the protocol changed"}
+    assert set(reasons(plan_of(project)).values()) == {
+        "operators: the measure (its code or its settings) changed"
+    }
 
 
 @pytest.mark.parametrize("text", [None, "", "{torn", "[1"])

@@ -302,10 +302,10 @@ def test_two_versions_of_a_library_stand_side_by_side(tmp_path):
     path = synthetic_warehouse.create(tmp_path / "w.duckdb", models=1, libraries=2, threads=(1,))
     with duckdb.connect(str(path)) as connection:
         connection.execute(
-            "INSERT INTO results SELECT * REPLACE ('9.9' AS library_version, 'k' AS key, "
+            "INSERT INTO results SELECT * REPLACE ('9.9' AS library_version, 'k' AS result, "
             "'k.json' AS path) FROM results WHERE library = 'litert'"
         )
-        connection.execute("INSERT INTO current_keys VALUES ('k')")
+        connection.execute("INSERT INTO result_keys VALUES ('k.json', 'k', true, 0, 0)")
     page = write_report(path, tmp_path / "out").read_text()
     assert "litert 9.9" in page
     assert "litert 2.1.0" in page

@@ -30,18 +30,20 @@ def project(tmp_path_factory) -> Project:
     synthetic_warehouse.create(project.warehouse)
     with duckdb.connect(str(project.warehouse)) as connection:
         connection.execute(
-            "INSERT INTO results SELECT * REPLACE ('2.10.0' AS library_version, key || 'n' AS key,"
+            "INSERT INTO results SELECT * REPLACE ('2.10.0' AS library_version, result || 'n' AS result,"
             f" path || 'n' AS path, latency_ms * {SLOWER} AS latency_ms,"
             f" latency_ci_low_ms * {SLOWER} AS latency_ci_low_ms,"
             f" latency_ci_high_ms * {SLOWER} AS latency_ci_high_ms)"
             " FROM results WHERE library = 'litert'"
         )
         connection.execute(
-            "INSERT INTO operator_times SELECT * REPLACE (key || 'n' AS key, path || 'n' AS path,"
+            "INSERT INTO operator_times SELECT * REPLACE (path || 'n' AS path,"
             " CASE WHEN type = 'Conv' THEN ms + 1 ELSE ms END AS ms) FROM operator_times"
-            " SEMI JOIN (SELECT key FROM results WHERE library_version = '2.1.0') USING (key)"
+            " SEMI JOIN (SELECT path FROM results WHERE library_version = '2.1.0') USING (path)"
         )
-        connection.execute("INSERT INTO current_keys SELECT key FROM results WHERE key LIKE '%n'")
+        connection.execute(
+            "INSERT INTO result_keys SELECT path, result, true, 0, 0 FROM results WHERE result LIKE '%n'"
+        )
         connection.execute("UPDATE results SET causes = json_object('model', model)")
         connection.execute(
             "INSERT INTO models_now SELECT DISTINCT model, model, 3500000, 600000000 FROM results"

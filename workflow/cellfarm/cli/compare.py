@@ -27,7 +27,9 @@ _COLOURS = {BROKEN: "red", SLOWER: "red", FASTER: "green"}
 _RUNS = """
 SELECT split_part(experiment, '/', 1) AS run,
        strftime(min(measured_at), '%Y-%m-%d %H:%M') AS began,
-       strftime(max(measured_at), '%Y-%m-%d %H:%M') AS ended, count(*) AS cells,
+       strftime(max(measured_at), '%Y-%m-%d %H:%M') AS ended,
+       count(DISTINCT (model, library, library_version, variant, device, processor, threads, protocol))
+           AS cells,
        string_agg(DISTINCT device, ', ' ORDER BY device) AS devices,
        string_agg(DISTINCT library || '@' || library_version, ', '
                   ORDER BY library || '@' || library_version) AS libraries

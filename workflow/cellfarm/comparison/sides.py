@@ -61,9 +61,9 @@ def open_side(project: Project, name: str) -> Side:
         return _read(name, path, "SELECT {columns} FROM cells", [])
     if path.suffix in (".yaml", ".yml"):
         outlook = look(project, load_file(project, path))
-        keys = [planned.key for planned in outlook.cells]
-        side = _read(name, project.warehouse, f"{_HISTORY} AND list_contains(?, key)", [keys])
-        return replace(side, missing=len(set(keys) - {row["key"] for row in side.rows}))
+        keys = [key for planned in outlook.cells for key in planned.measures.values()]
+        side = _read(name, project.warehouse, f"{_HISTORY} AND key IN ({_OF_RESULTS})", [keys])
+        return replace(side, missing=max(0, len(outlook.cells) - len(side.rows)))
     if "@" in name:
         library, version = resolve(name)
         where = f"{_HISTORY} AND library = ? AND library_version = ? {_NEWEST}"
@@ -81,7 +81,8 @@ def open_side(project: Project, name: str) -> Side:
     )
 
 
-_HISTORY = "SELECT {columns} FROM history WHERE NOT superseded"
+_HISTORY = "SELECT {columns} FROM every_cell() WHERE is_timed AND NOT superseded"
+_OF_RESULTS = "SELECT key FROM history WHERE NOT superseded AND list_contains(?, result)"
 #: Of several results of a cell, as it was measured again after a change, the last one.
 _NEWEST = (
     "QUALIFY row_number() OVER (PARTITION BY model, variant, device, processor, threads, protocol "

@@ -43,11 +43,7 @@ class Causes:
         self._project = project
         self._configuration = configuration
         self._facts = facts
-        common = configuration.protocol.common()
-        self._protocols = {
-            measure: digest([common, settings])
-            for measure, settings in configuration.protocol.measures.items()
-        }
+        self._protocol = digest(configuration.protocol.common())
         self._devices: dict[str, str] = {}
         self._runtimes: dict[tuple[str, str], str] = {}
         self._verification: dict[str, str] = {}
@@ -69,7 +65,7 @@ class Causes:
             **self._artifact(program, artifact),
             **self._measure(cell, measure),
             "device": self._device(cell.device),
-            "protocol": self._protocols[measure],
+            "protocol": self._protocol,
             "verification": self._tolerance(cell.variant),
         }
 
@@ -77,16 +73,17 @@ class Causes:
         place = (cell.library, cell.library_version, measure)
         if place not in self._of_measure:
             library = all_libraries()[cell.library]
-            code = measure_code(library, measure)
-            shipped = {path.name: sha256_of(path) for path in code if path.parent == library.folder}
-            runner = {
-                place_of(path): sha256_of(path) for path in code if path.parent != library.folder
+            back_end = set(back_end_code(library))
+            code = {
+                place_of(path): sha256_of(path)
+                for path in measure_code(library, measure)
+                if path not in back_end
             }
             read = [file_digest(library.folder / name) for name in all_measures()[measure].reads]
-            runtime = self._runtime(cell.library, cell.library_version)
+            settings = self._configuration.protocol.measures[measure]
             self._of_measure[place] = {
-                "library": digest([runtime, shipped, read]),
-                "measure": digest(runner),
+                "library": self._runtime(cell.library, cell.library_version),
+                "measure": digest([code, read, settings]),
             }
         return self._of_measure[place]
 
@@ -106,13 +103,14 @@ class Causes:
         return {**causes, "exporter": artifact.exporter, "converter": artifact.converter}
 
     def _runtime(self, name: str, version: str) -> str:
-        """Of a library, for all measures: its lock, its own tool, its settings."""
+        """Of a library, for all measures: its back end, its lock, its own tool, its settings."""
         if (name, version) not in self._runtimes:
             library = all_libraries()[name]
             lock = lock_of(self._project, library_environment(name, version, "run"))
             on_host = tools.of_library(self._configuration.config.tools, name)
             self._runtimes[name, version] = digest(
                 [
+                    [[path.name, sha256_of(path)] for path in back_end_code(library)],
                     tool_code(library).digest if library.tool.is_file() else "",
                     identify_lock(lock),
                     library.variables,
@@ -153,6 +151,12 @@ def measure_code(library: Library, measure: str) -> list[Path]:
         entries.append(PACKAGE / "runner/gate.py")
     roots = [PACKAGE / "runner", library.folder, all_measures()[measure].folder]
     return list(closure(entries, roots).values())
+
+
+def back_end_code(library: Library) -> list[Path]:
+    """The modules of a library that running it imports, whatever is measured."""
+    entries = [library.folder / "backend.py"] if library.has_backend else []
+    return list(closure(entries, [library.folder]).values())
 
 
 def payload_code(library: Library, measures: Iterable[str]) -> PlannedCode:

@@ -15,7 +15,7 @@ CAUSES = {
     "exporter": "the exporter's code changed",
     "converter": "the converter (its code or its lock) changed",
     "library": "the library (its back end or its lock) changed",
-    "measure": "the code that measures changed",
+    "measure": "the measure (its code or its settings) changed",
     "device": "the device (its description or its fingerprint) changed",
     "protocol": "the protocol changed",
     "verification": "the tolerances changed",

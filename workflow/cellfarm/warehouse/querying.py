@@ -14,13 +14,10 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from ..base.digests import digest
 from ..base.errors import UserError
-from ..measures import all_columns
+from .schema import current_schema
 
 _WIDTH = 1 << 20  # a value is never folded over lines: the terminal or a pager does that
-SCHEMA = Path(__file__).with_name("schema.sql")
-_MEASURES = "/* the columns of the measures */"
 FORMATS = ("table", "csv", "json", "parquet")
 
 
@@ -52,17 +49,6 @@ def connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
             " from the results"
         )
     return connection
-
-
-def schema() -> str:
-    """The SQL that makes an empty warehouse: schema.sql with the columns of the measures."""
-    columns = "".join(f"{name} {column.type}, " for name, column in all_columns().items())
-    return SCHEMA.read_text(encoding="utf-8").replace(_MEASURES, columns)
-
-
-def current_schema() -> str:
-    """The digest of the schema that this version makes."""
-    return digest(schema())
 
 
 def schema_version(connection: duckdb.DuckDBPyConnection) -> str | None:

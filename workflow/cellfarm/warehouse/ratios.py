@@ -39,18 +39,24 @@ def ratio_rows(
     """Rows of `cell_ratios` for the pairs that are not known yet: of current cells, and of older ones that
     were measured together.
 
-    `ratio` is the latency of `other_key` over that of `key`.
+    `ratio` is the latency of `other_result` over that of `result`.
+
+    Args:
+        known: pairs of results.
     """
+    keys = _timed(connection)
     pairs = [pair for pair in _pairs(connection) if pair not in known]
-    measured = measured_launches(connection, sorted({key for pair in pairs for key in pair}))
-    for key, other in pairs:
-        if key in measured and other in measured:
-            one, two = measured[key], measured[other]
-            ratio, paired = ratio_of(one, two)
+    measured = measured_launches(
+        connection, sorted({keys[result] for pair in pairs for result in pair})
+    )
+    for first, second in pairs:
+        if keys[first] in measured and keys[second] in measured:
+            ratio, paired = ratio_of(measured[keys[first]], measured[keys[second]])
             if ratio.ratio is None:
                 continue
-            yield {"key": key, "other_key": other, "ratio": ratio.ratio, "ratio_ci_low": ratio.low,
-                   "ratio_ci_high": ratio.high, "rounds": ratio.rounds if paired else None,
+            yield {"result": first, "other_result": second, "ratio": ratio.ratio,
+                   "ratio_ci_low": ratio.low, "ratio_ci_high": ratio.high,
+                   "rounds": ratio.rounds if paired else None,
                    "crosses_experiments": not paired}  # fmt: skip
 
 
@@ -73,42 +79,49 @@ def ratio_of(one: Measured, two: Measured, same_store: bool = True) -> tuple[Rat
     return ratio, False
 
 
-def _pairs(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
-    """Keys of the cells that may be compared, the smaller first."""
+def _timed(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    """The results that a latency comes from, with the keys that they stand under; leaves a view of them."""
     columns = ", ".join(COMPARISON_COLUMNS)
     connection.execute(f"""
-        CREATE OR REPLACE TEMP VIEW measured AS
-        SELECT key, experiment, is_current, {columns} FROM history
+        CREATE OR REPLACE TEMP VIEW timed AS
+        SELECT r.result, k.key, r.experiment, k.is_current, {columns}
+        FROM results r JOIN result_keys k USING (path)
         WHERE NOT superseded AND status = 'ok' AND latency_ms IS NOT NULL
     """)
+    return dict(connection.execute("SELECT result, key FROM timed").fetchall())
+
+
+def _pairs(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
+    """Results of cells that may be compared, the smaller first."""
+    columns = ", ".join(COMPARISON_COLUMNS)
     current: dict[tuple[Any, ...], list[str]] = defaultdict(list)
-    for key, *group in connection.execute(
-        f"SELECT key, {columns} FROM measured WHERE is_current"
+    for result, *group in connection.execute(
+        f"SELECT result, {columns} FROM timed WHERE is_current"
     ).fetchall():
-        current[tuple(group)].append(key)
-    for keys in current.values():
-        yield from combinations(sorted(keys), 2)
+        current[tuple(group)].append(result)
+    for results in current.values():
+        yield from combinations(sorted(results), 2)
     yield from connection.execute(f"""
-        SELECT one.key, other.key
-        FROM measured AS one JOIN measured AS other USING (experiment, {columns})
-        WHERE one.key < other.key AND NOT (one.is_current AND other.is_current)
+        SELECT first.result, second.result
+        FROM timed AS first JOIN timed AS second USING (experiment, {columns})
+        WHERE first.result < second.result AND NOT (first.is_current AND second.is_current)
     """).fetchall()
 
 
 def measured_launches(
     connection: duckdb.DuckDBPyConnection, keys: list[str]
 ) -> Mapping[str, Measured]:
-    """The measuring launches of the results with these keys, as far as there are any."""
+    """The measuring launches of the cells with these keys, as far as there are any."""
     found: dict[str, Measured] = {}
     if not keys:
         return found
     relation = connection.execute(
-        """SELECT r.key, r.experiment, coalesce(l.session, ''), l.round,
+        """SELECT k.key, r.experiment, coalesce(l.session, ''), l.round,
                   l.calibration_compute_ms, l.median_ms
-           FROM results r JOIN launch_facts l USING (path)
+           FROM results r JOIN result_keys k USING (path) JOIN launch_facts l USING (path)
            WHERE NOT r.superseded AND l.median_ms IS NOT NULL
-                 AND r.key IN (SELECT unnest(?::VARCHAR[]))
-           ORDER BY r.key, l.launch""",
+                 AND k.key IN (SELECT unnest(?::VARCHAR[]))
+           ORDER BY k.key, l.launch""",
         [keys],
     )
     for key, experiment, session, number, calibration_ms, median_ms in relation.fetchall():
