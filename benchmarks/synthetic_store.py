@@ -6,10 +6,12 @@ import hashlib
 import itertools
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from msgspec import structs
 
 from cellfarm.base.cells import Cell
 from cellfarm.store.results import Store, render

@@ -67,7 +67,7 @@ def read_results(connection: duckdb.DuckDBPyConnection) -> Results:
         WITH newest AS (
             SELECT {", ".join(_COLUMNS)}, measured_at, device_facts,
                    json_extract_string(causes, '$.model') AS build,
-                   json_extract_string(causes, 
+                   json_extract_string(causes,
                        ['$.device', '$.protocol', '$.runner', '$.measure']) AS conditions
             FROM every_cell() WHERE is_timed AND NOT superseded
             QUALIFY row_number() OVER (PARTITION BY {cell} ORDER BY measured_at DESC, key) = 1

@@ -10,8 +10,8 @@ import duckdb
 from ..analysis.operators import Timed
 from .querying import records
 
-#: Of every cell as it stood. `conditions` are the causes that must agree for versions to be compared: those that
-#: `cellfarm compare` asks for.
+#: Of every cell as it stood. `conditions` are the causes that must agree for versions to be compared: those
+#: that `cellfarm compare` asks for.
 _HISTORY = """
 SELECT model, library, library_version, variant, device, processor, threads, protocol, status, flags,
        emulated, latency_ms, latency_ci_low_ms, latency_ci_high_ms, key, experiment, superseded,

@@ -61,7 +61,7 @@ def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -
 
 
 def _state(document: Mapping[str, Any]) -> str:
-    """What the results of a cell have in common that belong together: its causes, but those of one measure."""
+    """What results of a cell have in common that belong together: its causes, but those of one measure."""
     causes = {name: one for name, one in document["causes"].items() if name not in _OF_A_MEASURE}
     return digest([document["cell"], document["protocol"], causes])
 
