@@ -1,7 +1,7 @@
 """Keys digest the modules that a path through the code really imports, and no others.
 
-In a copy of the package, in a process of its own: modules are added and changed one after the other, and after
-each change the ids of all steps and the keys of all results are worked out anew.
+In a copy of the package, in a process of its own: modules are added and changed one after the other, and
+after each change the ids of all steps and the keys of all results are worked out anew.
 """
 
 from __future__ import annotations
