@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cellfarm.base.project import PACKAGE, Project
 from cellfarm.envs.environments import build, locate
-from cellfarm.experiments.payload import RUNNER
+from tests.support.runner_modules import RUNNER
 from cellfarm.libraries import all_libraries
 
 MNN = all_libraries()["mnn"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from cellfarm.base.project import PACKAGE, Project
 from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, library_environment, locate
-from cellfarm.experiments.payload import RUNNER
+from tests.support.runner_modules import RUNNER
 from cellfarm.libraries import all_libraries
 
 NCNN = all_libraries()["ncnn"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.devices.local import LocalTransport
-from cellfarm.experiments.operators import Vocabulary, read_profile
+from cellfarm.measures.operators.profile import Vocabulary, read_profile
 from cellfarm.experiments.payload import pack
 
 RUNS = 4

@@ -17,7 +17,7 @@ from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.payload import RUNNER, pack
-from cellfarm.experiments.verification import Comparison
+from cellfarm.measures.quality.verification import Comparison
 
 from tests.support.protocols import SMALLEST
 from tests.support.results import make_cell

@@ -13,7 +13,7 @@ from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import native
 from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.experiments.operators import read_vocabulary
+from cellfarm.measures.operators.profile import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
 

@@ -18,7 +18,7 @@ from cellfarm.envs.environments import Environment, build, locate
 from cellfarm.envs.native_building import PROGRAM
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.native_runner import as_raw
-from cellfarm.experiments.operators import read_vocabulary
+from cellfarm.measures.operators.profile import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import Library, all_libraries
 

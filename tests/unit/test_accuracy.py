@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base.project import PACKAGE
-from cellfarm.experiments.accuracy import COLUMNS, Pictures, columns, interval
+from cellfarm.measures.accuracy.pictures import COLUMNS, Pictures, columns, interval
 from cellfarm.experiments.summary import Terms, closing_modes, first_bad, is_finished, summarise
 from PIL import Image
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cellfarm.experiments import native
-from cellfarm.experiments.accuracy import Pictures
+from cellfarm.measures.accuracy.pictures import Pictures
 
 from tests.support.native_tools import DATA, Bench, write_script
 

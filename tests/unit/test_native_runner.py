@@ -29,14 +29,14 @@ from cellfarm.envs.environments import (
     lock_of,
 )
 from cellfarm.envs.native_building import build_runner
-from cellfarm.experiments.accuracy import Pictures
+from cellfarm.measures.accuracy.pictures import Pictures
 from cellfarm.experiments.deployment import Deployment
-from cellfarm.experiments.flags import launch_flags
+from cellfarm.measures.flags import launch_flags
 from cellfarm.experiments.gates import Gates
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.native_runner import as_lines, as_npz, as_raw
 from cellfarm.experiments.payload import pack
-from cellfarm.experiments.verification import read_arrays
+from cellfarm.measures.quality.verification import read_arrays
 from cellfarm.libraries import all_libraries
 from cellfarm.planning.causes import brought, built_for, gather
 from cellfarm.planning.plan import PlannedCell

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cellfarm.experiments.flags import CONTENDED_CORES
-from cellfarm.experiments.quality import Quality
+from cellfarm.measures.flags import CONTENDED_CORES
+from cellfarm.measures.quality.heldout import Quality
 from cellfarm.experiments.summary import Terms, closing_modes, is_finished, summarise, worst
-from cellfarm.experiments.verification import Comparison
+from cellfarm.measures.quality.verification import Comparison
 
 from tests.support.results import PROTOCOL, RIGHT, TOLERANCE, bad_launch, make_launch
 
