@@ -13,9 +13,9 @@ from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import native
 from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.measures.operators.profile import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
+from cellfarm.measures.operators.profile import read_vocabulary
 
 from tests.support.protocols import SMALLEST
 

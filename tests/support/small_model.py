@@ -18,9 +18,9 @@ from cellfarm.envs.environments import Environment, build, locate
 from cellfarm.envs.native_building import PROGRAM
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.native_runner import as_raw
-from cellfarm.measures.operators.profile import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import Library, all_libraries
+from cellfarm.measures.operators.profile import read_vocabulary
 
 from tests.support.protocols import SMALLEST
 
