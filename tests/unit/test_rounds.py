@@ -14,7 +14,7 @@ from cellfarm.base.project import Project
 from cellfarm.experiments.rounds import round_order
 from cellfarm.planning.plan import PlannedCell
 from cellfarm.store.results import Store
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -108,6 +108,7 @@ def test_what_follows_the_rounds_is_launched_once_in_the_order_of_the_measures(d
     assert not device.project.journal("host", planned.key).exists()
 
 
+@settings(max_examples=20)
 @given(stop=st.integers(0, 30), cold=st.integers(0, 3))
 def test_a_resumed_experiment_launches_each_cell_once_a_round(tmp_path_factory, stop, cold):
     project = Project(tmp_path_factory.mktemp("project"))
@@ -135,6 +136,27 @@ def test_a_resumed_experiment_launches_each_cell_once_a_round(tmp_path_factory, 
     for each in planned:
         launches = stored(project, each)["latency"]["launches"]
         assert [launch["round"] for launch in launches] == [0, 1, 2]
+
+
+def test_results_that_were_committed_before_a_kill_are_not_written_again(device, monkeypatch):
+    planned = make_planned(measures=ALL)
+    commit, committed = Store.commit, []
+
+    def kill_at_the_third(self: Store, *arguments: Any) -> Path:
+        if len(committed) == 2:
+            raise Killed
+        committed.append(commit(self, *arguments))
+        return committed[-1]
+
+    monkeypatch.setattr(Store, "commit", kill_at_the_third)
+    with pytest.raises(Killed):
+        device.measure(planned)
+    monkeypatch.setattr(Store, "commit", commit)
+    before = {path: path.read_bytes() for path in committed}
+    device.made.clear()
+    device.measure(planned)
+    assert device.made == [] and set(stored(device.project, planned)) == set(ALL)
+    assert {path: path.read_bytes() for path in committed} == before
 
 
 def test_a_bad_launch_ends_its_cell_and_no_other(device):

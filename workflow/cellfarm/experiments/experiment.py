@@ -178,6 +178,8 @@ class Experiment:
         artifact = read_record(self.project.root / planned.artifact)
         for result in results:
             key = planned.measures[result.measure]
+            if self.store.has(cell, result.measure, key):
+                continue  # an earlier attempt at this plan was killed between two results
             header = {
                 "schema": SCHEMA,
                 "key": key,
