@@ -229,7 +229,7 @@ class _Launch:
             self._tell("done", name=name, ms=ms)
         if has_outputs:
             self._tell("outputs")
-        if task.mode == MEASURE and outcome.actual.get("emulated"):
+        if outcome.actual.get("emulated"):
             self._tell("emulated")
         elif task.mode == MEASURE:
             self._tell("samples", ms=outcome.samples_ms, seconds=None)
