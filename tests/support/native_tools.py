@@ -13,11 +13,11 @@ from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import native
 from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
 from cellfarm.measures.operators.profile import read_vocabulary
 
-from tests.support.protocols import SMALLEST
+from tests.support.protocols import asked, protocol_of, with_measures
+from tests.support.runner_modules import packed
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 HELDOUT = 3
@@ -66,7 +66,7 @@ class Bench:
         module, paths = found
         for name, arrays in (("given", {"input": self.given["input"][None]}), ("held", heldout)):
             native.put_inputs(module, self.transport, name, arrays, inputs)
-        payload = pack([], folder / "payloads")
+        payload = packed(folder / "payloads")
         self.transport.put(payload, "payload.pyz")
         artifact = folder / "artifact"
         artifact.mkdir()
@@ -95,15 +95,22 @@ class Bench:
         threads: int = 1,
         processor: str = "cpu",
         cores: list[int] | None = None,
+        measures: dict[str, Any] | None = None,
         **protocol: Any,
     ) -> dict[str, Any]:
-        settings = SMALLEST | {"profile": {"runs": 5}, "quality": {"samples": 16}} | protocol
+        """The record of a launch.
+
+        Args:
+            measures: changes of the protocol's measures; `protocol` are other changes of it.
+        """
+        changes = {"operators": {"runs": 5}, "quality": {"samples": 16}} | (measures or {})
+        document = with_measures(**changes) | protocol
         cell = Cell("m", self.library, "1", "fp32", "host", processor, threads)
         return launch(
-            Setting(self.transport, settings, 2),
+            Setting(self.transport, protocol_of(document), 2),
             self.deployed,
             cell,
-            mode=mode,
+            **asked(document, mode),
             cores=cores,
             scratch="launches/one",
         )

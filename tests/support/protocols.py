@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from cellfarm.measures import all_measures
 from cellfarm.measures.hosts import host_of
 from cellfarm.wanted.protocols import Protocol
 
@@ -45,8 +46,14 @@ def protocol_of(document: dict[str, Any] = SMALLEST, **changes: Any) -> Protocol
     return msgspec.convert(document | changes, Protocol)
 
 
-def asked_of(document: dict[str, Any], measure: str) -> dict[str, Any]:
-    """What the device half of a measure is asked for under a protocol."""
+def asked(document: dict[str, Any], mode: str) -> dict[str, Any]:
+    """What `launch` takes for a mode under a protocol: of the measure whose own mode it is.
+
+    A measure that the protocol does not take is asked with its own settings.
+    """
+    taken = [*document["measures"], *all_measures()]
+    measure = next(name for name in taken if mode in host_of(name).modes)
     host = host_of(measure)
-    settings = host.settings(document["measures"][measure])
-    return host.request(settings, document["launch_timeout_s"])
+    settings = all_measures()[measure].defaults | document["measures"].get(measure, {})
+    request = host.request(host.settings(settings), document["launch_timeout_s"])
+    return {"mode": mode, "measure": measure, "asked": request}
