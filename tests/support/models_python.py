@@ -15,7 +15,7 @@ HERE = Project(REPOSITORY)
 def python(environment: str, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run code in an environment of the models', with their scripts at hand."""
     built = locate(HERE, environment)
-    assert build(built)["status"] == "ok"
+    assert build(built).status == "ok"
     path = f"import sys; sys.path.insert(0, {str(PACKAGE / 'models')!r})\n"
     argv = [str(built.python), "-c", path + code, *arguments]
     return subprocess.run(

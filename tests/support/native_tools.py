@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from cellfarm.base.cells import Cell
+from cellfarm.base.code import PlannedCode
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import native
@@ -18,6 +19,7 @@ from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
 
 from tests.support.protocols import SMALLEST
+from tests.support.runner_modules import runner_entries
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 HELDOUT = 3
@@ -66,7 +68,7 @@ class Bench:
         module, paths = found
         for name, arrays in (("given", {"input": self.given["input"][None]}), ("held", heldout)):
             native.put_inputs(module, self.transport, name, arrays, inputs)
-        payload = pack([], folder / "payloads")
+        payload = pack(PlannedCode.of(runner_entries(), ("runner",)), folder / "payloads")
         self.transport.put(payload, "payload.pyz")
         artifact = folder / "artifact"
         artifact.mkdir()

@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from cellfarm.base.cells import Cell
 from cellfarm.base.digests import digest
 from cellfarm.base.project import Project
 from cellfarm.experiments.experiment import Experiment
 from cellfarm.experiments.summary import Terms, summarise
 from cellfarm.experiments.verification import Comparison
-from cellfarm.planning.plan import PlannedCell
+from cellfarm.planning.needs import Needs
+from cellfarm.planning.plan import ExperimentStep, Plan, PlannedCell
+from cellfarm.wanted.devices import AnyDevice, LocalDevice, parse_device
+from cellfarm.wanted.variants import Tolerance
 
 from tests.support.protocols import SMALLEST
 
@@ -44,7 +48,65 @@ def make_planned(cell: Cell | None = None, salt: str = "") -> PlannedCell:
         ("model", "exporter", "converter", "library", "runner", "device", "protocol"), f"d{salt}"
     ) | {"verification": "v"}
     key = digest([cell.as_dict(), salt])
-    return PlannedCell(cell, key, causes, "model-id", "artifact-id", "export-id", "no result yet")
+    reference = cell.versioned_library
+    return PlannedCell(
+        cell=cell,
+        key=key,
+        causes=causes,
+        model=f"results/models/{cell.model}/model-id",
+        artifact=f"results/artifacts/{reference}/{cell.model}/{cell.variant}/artifact-id",
+        needs=Needs(f"{reference}.run", f"{reference}.convert"),
+        stale="no result yet",
+    )
+
+
+def make_device(name: str = "host", **document: Any) -> AnyDevice:
+    """A device's description: this machine, or what `document` says."""
+    if not document:
+        return LocalDevice(name, "results/work/host", ("cpu",))
+    return parse_device({"name": name, "processors": ["cpu"], **document}, f"{name}.yaml")
+
+
+def make_plan(*cells: PlannedCell, **changes: Any) -> Plan:
+    """A frozen plan of cells, with no steps but an experiment for each model and device."""
+    positions: dict[tuple[str, str], list[int]] = {}
+    for number, planned in enumerate(cells):
+        positions.setdefault((planned.cell.device, planned.cell.model), []).append(number)
+    steps = {
+        f"{device}/{model}": ExperimentStep(
+            id=f"{device}/{model}",
+            output=f"results/experiments/plan/{device}/{model}.json",
+            device=device,
+            model=model,
+            cells=tuple(numbers),
+        )
+        for (device, model), numbers in positions.items()
+    }
+    values: dict[str, Any] = {
+        "id": "plan",
+        "current": "current",
+        "attempt": 0,
+        "protocol_name": "quick",
+        "protocol": PROTOCOL,
+        "tolerances": {planned.cell.variant: typed_tolerance() for planned in cells},
+        "precisions": {planned.cell.variant: "fp32" for planned in cells},
+        "devices": {device: make_device(device) for device, _ in positions},
+        "cells": cells,
+        "experiment": steps,
+        **{name: {} for name in ("tools", "runners", "models", "environment", "download",
+                                 "model", "derived", "export", "artifact")},
+    }  # fmt: skip
+    return Plan(**values | changes)
+
+
+def make_experiment(project: Project, plan: Plan) -> Experiment:
+    """The only experiment of a plan."""
+    (step,) = plan.experiment.values()
+    return Experiment(project, plan, step)
+
+
+def typed_tolerance(**changes: Any) -> Tolerance:
+    return msgspec.convert(TOLERANCE | changes, Tolerance)
 
 
 def make_launch(warm_ms: Sequence[float] = (10.0, 10.5, 9.5), **changes: Any) -> dict[str, Any]:
@@ -85,16 +147,8 @@ def commit_result(
 ) -> Path:
     """Commit the result of a cell as an experiment does; returns the result's file."""
     taken = list(launches) if launches is not None else [make_launch(), make_launch()]
-    cell = planned.cell
-    plan = {
-        "id": "plan",
-        "protocol_name": "quick",
-        "protocol": PROTOCOL,
-        "tolerances": {cell.variant: TOLERANCE},
-        "cells": [planned.as_dict()],
-    }
     with contextlib.redirect_stderr(io.StringIO()):
-        experiment = Experiment(project, plan, cell.device, cell.model)
+        experiment = make_experiment(project, make_plan(planned))
         result = summarise(taken, Terms(PROTOCOL, TOLERANCE), planned.key)
         experiment.commit(planned, result, taken, FACTS, payload_bytes=1000, drift=None)
-    return experiment.store.path(cell, planned.key)
+    return experiment.store.path(planned.cell, planned.key)

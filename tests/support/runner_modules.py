@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cellfarm.experiments.payload import RUNNER
+from cellfarm.base.project import PACKAGE
+
+RUNNER = PACKAGE / "runner"
 
 
 def runner_module(name: str) -> Any:
@@ -16,6 +18,11 @@ def runner_module(name: str) -> Any:
     if str(RUNNER) not in sys.path:
         sys.path.append(str(RUNNER))
     return importlib.import_module(name)
+
+
+def runner_entries() -> list[str]:
+    """The runner's modules as the entries of a closure."""
+    return [f"runner/{path.name}" for path in sorted(RUNNER.glob("*.py"))]
 
 
 def write_tree(root: Path, files: Mapping[str, str | bytes]) -> str:
