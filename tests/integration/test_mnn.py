@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from cellfarm.base.project import PACKAGE, Project
 from cellfarm.envs.environments import build, locate
-from tests.support.runner_modules import RUNNER
 from cellfarm.libraries import all_libraries
+
+from tests.support.runner_modules import RUNNER
 
 MNN = all_libraries()["mnn"]
 SAMPLES = 8

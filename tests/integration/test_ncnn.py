@@ -10,8 +10,9 @@ from typing import Any
 
 from cellfarm.base.project import PACKAGE, Project
 from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, library_environment, locate
-from tests.support.runner_modules import RUNNER
 from cellfarm.libraries import all_libraries
+
+from tests.support.runner_modules import RUNNER
 
 NCNN = all_libraries()["ncnn"]
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.devices.local import LocalTransport
-from cellfarm.measures.operators.profile import Vocabulary, read_profile
 from cellfarm.experiments.payload import pack
+from cellfarm.measures.operators.profile import Vocabulary, read_profile
 
 RUNS = 4
 INPUT = np.arange(3, dtype=np.float32)

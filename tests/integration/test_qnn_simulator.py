@@ -15,9 +15,9 @@ from cellfarm.conversion import jobs
 from cellfarm.devices.local import LocalTransport
 from cellfarm.envs.environments import Environment, build, locate
 from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.measures.operators.profile import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
+from cellfarm.measures.operators.profile import read_vocabulary
 
 from tests.support.protocols import SMALLEST
 

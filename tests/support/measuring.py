@@ -20,7 +20,8 @@ from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
 from cellfarm.planning.plan import PlannedCell
 
-from tests.support.results import FACTS, PROTOCOL, experiment_of, make_launch, make_plan
+from tests.support.protocols import protocol_of
+from tests.support.results import FACTS, PROTOCOL, make_experiment, make_launch, make_plan
 
 #: What a launch of a mode comes to, beside what all have.
 _OF_MODE: dict[str, dict[str, Any]] = {
@@ -68,7 +69,8 @@ class MadeUp:
         """
         self.monkeypatch.setattr(module, "launch", self._launch)
         with contextlib.redirect_stderr(io.StringIO()):
-            experiment = experiment_of(self.project, make_plan(planned, self.protocol))
+            plan = make_plan(*planned, protocol=protocol_of(self.protocol))
+            experiment = make_experiment(self.project, plan)
             none = cast(Transport, None)
             measuring = _Measuring(experiment, none, FACTS, 0, Patience(0, print))
             cast(Any, measuring.gates).pass_through = lambda *arguments: {}

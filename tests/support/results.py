@@ -24,6 +24,7 @@ from cellfarm.measures.tolerances import Tolerance
 from cellfarm.planning import keys
 from cellfarm.planning.needs import Needs
 from cellfarm.planning.plan import ExperimentStep, Plan, PlannedCell
+from cellfarm.wanted.devices import AnyDevice, LocalDevice, parse_device
 
 from tests.support.protocols import protocol_of, with_measures
 
@@ -76,38 +77,47 @@ def make_planned(
     )
 
 
-def make_plan(
-    planned: Sequence[PlannedCell], protocol: dict[str, Any] = PROTOCOL, **changes: Any
-) -> Plan:
-    """A frozen plan of cells of one model on one device; `step_of` is its experiment."""
-    cell = planned[0].cell
-    step = ExperimentStep(
-        id=f"{cell.device}/{cell.model}",
-        output=f"results/experiments/plan/{cell.device}/{cell.model}.json",
-        device=cell.device,
-        model=cell.model,
-        cells=tuple(range(len(planned))),
-    )
-    document: dict[str, Any] = {
+def make_device(name: str = "host", **document: Any) -> AnyDevice:
+    """A device's description: this machine, or what `document` says."""
+    if not document:
+        return LocalDevice(name, "results/work/host", ("cpu",))
+    return parse_device({"name": name, "processors": ["cpu"], **document}, f"{name}.yaml")
+
+
+def make_plan(*cells: PlannedCell, **changes: Any) -> Plan:
+    """A frozen plan of cells, with no steps but an experiment for each model and device."""
+    positions: dict[tuple[str, str], list[int]] = {}
+    for number, planned in enumerate(cells):
+        positions.setdefault((planned.cell.device, planned.cell.model), []).append(number)
+    steps = {
+        f"{device}/{model}": ExperimentStep(
+            id=f"{device}/{model}",
+            output=f"results/experiments/plan/{device}/{model}.json",
+            device=device,
+            model=model,
+            cells=tuple(numbers),
+        )
+        for (device, model), numbers in positions.items()
+    }
+    values: dict[str, Any] = {
         "id": "plan",
         "current": "current",
         "attempt": 0,
         "protocol_name": "quick",
-        "protocol": protocol_of(protocol),
-        "tolerances": {each.cell.variant: TOLERANCE for each in planned},
-        "cells": tuple(planned),
-        "experiment": {step.id: step},
-    }
-    empty: dict[str, Any] = {
-        name: {}
-        for name in ("precisions", "tools", "runners", "models", "devices", "environment", "download",
-                     "model", "derived", "export", "artifact")
+        "protocol": protocol_of(PROTOCOL),
+        "tolerances": {planned.cell.variant: TOLERANCE for planned in cells},
+        "precisions": {planned.cell.variant: "fp32" for planned in cells},
+        "devices": {device: make_device(device) for device, _ in positions},
+        "cells": cells,
+        "experiment": steps,
+        **{name: {} for name in ("tools", "runners", "models", "environment", "download",
+                                 "model", "derived", "export", "artifact")},
     }  # fmt: skip
-    return Plan(**empty | document | changes)
+    return Plan(**values | changes)
 
 
-def experiment_of(project: Project, plan: Plan) -> Experiment:
-    """The experiment of a plan made by `make_plan`."""
+def make_experiment(project: Project, plan: Plan) -> Experiment:
+    """The only experiment of a plan."""
     (step,) = plan.experiment.values()
     with contextlib.redirect_stderr(io.StringIO()):
         return Experiment(project, plan, step)
@@ -164,7 +174,7 @@ def commit_result(
     taken = list(launches) if launches is not None else [make_launch(), make_launch()]
     if "quality" in planned.stale and not of_mode(taken, "quality"):
         taken.append(quality_launch())
-    experiment = experiment_of(project, make_plan([planned]))
+    experiment = make_experiment(project, make_plan(planned))
     measuring = _Measuring(experiment, cast(Transport, None), FACTS, 0, Patience(0, print))
     deployed = cast(Deployed, SimpleNamespace(payload_bytes=1000))
     journal = Journal(project.journal(planned.cell.device, planned.key))
