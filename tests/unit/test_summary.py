@@ -31,7 +31,9 @@ def result_of(
 ) -> Result:
     """The result of a measure of a cell with these launches."""
     context = Context("key", TOLERANCE, protocol["gates"], emulated=is_emulated(launches), **terms)
-    return summarise(measure, launches, protocol["measures"][measure], context)
+    found = summarise(measure, launches, protocol["measures"][measure], context)
+    assert set(found.columns) <= set(all_measures()[measure].fills), "as its measure.yaml says"
+    return found
 
 
 def is_finished(
