@@ -44,7 +44,7 @@ def write_classifier(path: Path, here: Project) -> None:
     """Write the classifier as ONNX: input `image` [1, 3, 16, 16], output `scores` [1, 4]; the classes
     are the colours in the order of their names."""
     environment = locate(here, "models")
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     subprocess.run([environment.python, "-c", _MAKE, str(path), str(SIDE)], check=True)
 
 

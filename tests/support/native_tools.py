@@ -13,14 +13,11 @@ from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import native
 from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
-from cellfarm.measures import all_measures
-from cellfarm.measures.hosts import host_of
 from cellfarm.measures.operators.profile import read_vocabulary
-from cellfarm.planning.causes import payload_code
 
-from tests.support.protocols import SMALLEST, protocol_of
+from tests.support.protocols import asked, protocol_of, with_measures
+from tests.support.runner_modules import packed
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 HELDOUT = 3
@@ -64,12 +61,12 @@ class Bench:
         self.given = {"input": rng.standard_normal(shapes[0]).astype(np.float32)}
         self.reference = {"output": rng.standard_normal(shapes[1]).astype(np.float32)}
         heldout = {"input": np.stack([self.given["input"] * n for n in range(1, HELDOUT + 1)])}
-        tool = native.find(entry, {}, tools, True)
-        assert tool is not None
-        module, paths = tool
+        found = native.find(entry, {}, tools, True)
+        assert found is not None
+        module, paths = found
         for name, arrays in (("given", {"input": self.given["input"][None]}), ("held", heldout)):
             native.put_inputs(module, self.transport, name, arrays, inputs)
-        payload = pack(payload_code(entry, all_measures()), folder / "payloads")
+        payload = packed(folder / "payloads")
         self.transport.put(payload, "payload.pyz")
         artifact = folder / "artifact"
         artifact.mkdir()
@@ -99,28 +96,21 @@ class Bench:
         processor: str = "cpu",
         cores: list[int] | None = None,
         measures: dict[str, Any] | None = None,
-        **changes: Any,
+        **protocol: Any,
     ) -> dict[str, Any]:
         """The record of a launch.
 
         Args:
-            measures: settings of measures in place of the smallest.
-            changes: of what the measures of the protocol have in common.
+            measures: changes of the protocol's measures; `protocol` are other changes of it.
         """
-        wanted = SMALLEST["measures"] | {
-            "operators": {"runs": 5}, "quality": {"samples": 16}
-        } | (measures or {})  # fmt: skip
-        settings = protocol_of(SMALLEST | {"measures": wanted} | changes)
-        measure = next(name for name in reversed(list(wanted)) if mode in host_of(name).modes)
-        host = host_of(measure)
+        changes = {"operators": {"runs": 5}, "quality": {"samples": 16}} | (measures or {})
+        document = with_measures(**changes) | protocol
         cell = Cell("m", self.library, "1", "fp32", "host", processor, threads)
         return launch(
-            Setting(self.transport, settings, 2),
+            Setting(self.transport, protocol_of(document), 2),
             self.deployed,
             cell,
-            mode=mode,
-            measure=measure,
-            asked=host.request(host.settings(wanted[measure]), settings.launch_timeout_s),
+            **asked(document, mode),
             cores=cores,
             scratch="launches/one",
         )

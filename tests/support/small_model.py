@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 from cellfarm.base.cells import Cell
-from cellfarm.base.names import Format
+from cellfarm.base.names import Format, Precision
 from cellfarm.base.project import Project
-from cellfarm.base.records import FILES, RECORD, Record, read_record
+from cellfarm.base.records import FILES, Record, read_record
 from cellfarm.conversion.routes import READ_IN, choose
 from cellfarm.devices.local import LocalTransport
 from cellfarm.envs.environments import Environment, build, locate
@@ -22,12 +22,11 @@ from cellfarm.experiments.native_runner import as_raw
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import Library, all_libraries
 from cellfarm.measures import all_measures
-from cellfarm.measures.hosts import host_of
 from cellfarm.measures.operators.profile import read_vocabulary
 from cellfarm.planning.causes import payload_code
 
-from tests.support.protocols import SMALLEST, protocol_of
-from tests.support.steps import convert
+from tests.support.protocols import asked, protocol_of, with_measures
+from tests.support.steps import convert, filled
 
 SAMPLES = 3
 #: Batch normalisation, a depthwise convolution, a sum, a concatenation, pooling and a classifier.
@@ -78,10 +77,10 @@ _DESCRIPTION = {
 
 def environment(name: str) -> Environment:
     """An environment of the checkout's, built."""
-    located = locate(Project.here(), name)
-    state = build(located)
+    found = locate(Project.here(), name)
+    state = build(found)
     assert state.status == "ok", state
-    return located
+    return found
 
 
 def make_model(folder: Path) -> Path:
@@ -91,8 +90,7 @@ def make_model(folder: Path) -> Path:
     python = environment("models").python
     subprocess.run([str(python), "-c", _MAKE, str(files), str(SAMPLES)], check=True)
     (files / "model.json").write_text(json.dumps(_DESCRIPTION))
-    (folder / RECORD).write_text(json.dumps({"status": "ok", "reason": None}))
-    return folder
+    return filled(folder)
 
 
 @dataclass
@@ -103,13 +101,13 @@ class Subject:
     """
 
     library: Library
-    variant: str
+    variant: Precision
     model: Path
     work: Path
     native: Format = "pt2"
 
     @classmethod
-    def of(cls, library: str, variant: str, model: Path, native: Format = "pt2") -> Subject:
+    def of(cls, library: str, variant: Precision, model: Path, native: Format = "pt2") -> Subject:
         """Its files are beside the model's, for every test that asks for the same."""
         work = model.parent / f"{library}-{variant}"
         return cls(all_libraries()[library], variant, model, work, native)
@@ -119,15 +117,15 @@ class Subject:
 
     def convert(self, name: str = "artifact") -> Record:
         """The record of a conversion, of the first one under that name."""
-        record = read_record(self.work / name)
-        if record:
-            return record
+        found = read_record(self.work / name)
+        if found:
+            return found
         form = choose(self.native, self.library.sources)
-        elsewhere = READ_IN.get(form or "")
-        built = environment(elsewhere) if elsewhere else self.environment("convert")
+        environment(READ_IN[form]) if form in READ_IN else self.environment("convert")
         return convert(
-            self.library, self.variant, self.model, self.model, form, self.work / name, built
-        )
+            self.library, self.variant, self.model, self.model, form, self.work / name,
+            native=self.native,
+        )  # fmt: skip
 
     def launch(
         self,
@@ -170,18 +168,12 @@ class Subject:
             vocabulary=read_vocabulary(self.library.vocabulary),
             native=f"{native.name}/{PROGRAM}" if native else "",
         )
-        measures = SMALLEST["measures"] | {
-            "operators": {"runs": 2}, "quality": {"samples": SAMPLES}
-        }  # fmt: skip
-        protocol = protocol_of(SMALLEST | {"measures": measures})
-        measure = next(name for name in measures if mode in host_of(name).modes)
-        host = host_of(measure)
+        document = with_measures(operators={"runs": 2}, quality={"samples": SAMPLES})
         name, version = self.library.name, self.library.default_version
         cell = Cell("small", name, version, self.variant, "host", processor, 2)
         return launch(
-            Setting(transport, protocol, 2), deployed, cell,
-            mode=mode, measure=measure, cores=cores, scratch="launches/one",
-            asked=host.request(host.settings(measures[measure]), protocol.launch_timeout_s),
+            Setting(transport, protocol_of(document), 2), deployed, cell,
+            **asked(document, mode), cores=cores, scratch="launches/one",
         )  # fmt: skip
 
     def _put_raw(self, transport: LocalTransport, name: str) -> str:

@@ -1,90 +1,182 @@
-"""Steps before a measurement, done for tests without a plan."""
+"""The steps before a measurement, one by one and in folders of a test's own, as a plan would have them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from cellfarm.base.code import PlannedCode
-from cellfarm.base.names import Format
-from cellfarm.base.project import PACKAGE, Project
-from cellfarm.base.records import Record
+from cellfarm.base.names import Format, Precision
+from cellfarm.base.project import Project
+from cellfarm.base.records import RECORD, Record, write_record
 from cellfarm.conversion import jobs
-from cellfarm.conversion.routes import exporter_of, native_format, worker_entries
+from cellfarm.conversion.routes import (
+    EDGES,
+    READ_IN,
+    describer_entries,
+    exporter_of,
+    native_format,
+    worker_entries,
+)
 from cellfarm.conversion.steps import ArtifactStep, ExportStep, ModelStep
-from cellfarm.envs.environments import Environment
+from cellfarm.conversion.workers import fill
+from cellfarm.envs.environments import library_environment, locate
 from cellfarm.libraries import Library
 from cellfarm.planning.chains import converter_code
-from cellfarm.wanted.configuration import parse_recipe
 from cellfarm.wanted.recipes import Recipe
 
-#: Steps name folders relative to a project's root; of a test's they are absolute.
-HERE = Project(PACKAGE.parents[1])
+from tests.support.projects import REPOSITORY
+
+MODELS = "models"
 
 
-def _output(folder: Path) -> str:
-    return str(folder / "record.json")
+@dataclass(frozen=True)
+class Scratch(Project):
+    """The checkout, with results in a folder of the test's."""
+
+    folder: Path = Path()
+
+    @property
+    def results(self) -> Path:
+        return self.folder
 
 
-def build_model(
-    environment: Environment,
-    recipe: Mapping[str, Any] | Recipe,
+def scratch(folder: Path) -> Project:
+    """The checkout, with what steps leave besides their own folders beside one of these."""
+    return Scratch(REPOSITORY, folder.absolute().with_name("results"))
+
+
+def parse_recipe(recipe: Recipe | Mapping[str, Any]) -> Recipe:
+    """A recipe, of which a test may leave out the name."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    return msgspec.convert({"name": "mine", **recipe}, Recipe)
+
+
+def model_step(
+    recipe: Recipe | Mapping[str, Any],
     folder: Path,
     files: Mapping[str, Path] | None = None,
     download: Path | None = None,
-    project: Project = HERE,
-) -> Record:
-    """Build a model, or take over a user's file, into `folder`."""
-    parsed = recipe if isinstance(recipe, Recipe) else parse_recipe(dict(recipe), "test")
+    environment: str = MODELS,
+) -> ModelStep:
+    """The step that builds a model.
+
+    Args:
+        files: what is built from beside the recipe: `file`, `weights`, `labelled`.
+        download: the folder with the record of the fetched weights.
+    """
+    parsed = parse_recipe(recipe)
     entries, module = worker_entries(parsed, native_format(parsed))
-    step = ModelStep(
-        id="test", output=_output(folder), environment=environment.name,
-        code=PlannedCode.of(entries, ("models",)), recipe=parsed, module=module,
-        files={what: str(path) for what, path in (files or {}).items()},
-        download=str(download) if download else None,
-    )  # fmt: skip
-    return jobs.build_model(project, step)
+    return ModelStep(
+        id=folder.name,
+        output=str(folder.absolute() / RECORD),
+        environment=environment,
+        code=PlannedCode.of(entries, ("models",)),
+        recipe=parsed,
+        module=module,
+        files={what: str(path.absolute()) for what, path in (files or {}).items()},
+        download=str(download.absolute()) if download else None,
+    )
+
+
+def build_model(
+    recipe: Recipe | Mapping[str, Any],
+    folder: Path,
+    files: Mapping[str, Path] | None = None,
+    download: Path | None = None,
+    environment: str = MODELS,
+) -> Record:
+    """Build a model, or take over a user's own file; see `model_step`."""
+    step = model_step(recipe, folder, files, download, environment)
+    return jobs.build_model(scratch(folder), step)
+
+
+def describe(file: Path, folder: Path, environment: str = MODELS) -> Record:
+    """What a user's own file takes and gives, in folder/files/description.json."""
+    project = scratch(folder)
+    code = PlannedCode.of(describer_entries(file.name), ("models",))
+    request = {"module": "describe_file", "file": str(file.absolute())}
+    return fill(project, folder, locate(project, environment), code, request)
 
 
 def export(
-    environment: Environment,
     model: Path,
     form: Format,
     folder: Path,
     source: Path | None = None,
     source_format: Format = "pt2",
-    project: Project = HERE,
+    environment: str | None = None,
 ) -> Record:
-    """Export the model in `model`, or an export of it in `source`, into `folder`."""
+    """Export a model to a format.
+
+    Args:
+        model: the filled folder of the model.
+        source: that of an earlier export, of `source_format`; by default the model's.
+        environment: by default the one of the exporter.
+    """
     module = exporter_of(source_format, form)
     step = ExportStep(
-        id="test", output=_output(folder), environment=environment.name,
-        code=PlannedCode.of(["models/worker.py", f"models/{module}.py"], ("models",)),
-        model="test", module=module, program=str(model), source=str(source or model),
-        source_format=source_format, format=form, exporter="",
-    )  # fmt: skip
-    return jobs.export(project, step)
+        id=folder.name,
+        output=str(folder.absolute() / RECORD),
+        environment=environment or EDGES[source_format, form],
+        code=PlannedCode.of(("models/worker.py", f"models/{module}.py"), ("models",)),
+        model="mine",
+        module=module,
+        program=str(model.absolute()),
+        source=str((source or model).absolute()),
+        source_format=source_format,
+        format=form,
+        exporter="",
+    )
+    return jobs.export(scratch(folder), step)
 
 
 def convert(
     library: Library,
-    precision: Any,
+    precision: Precision,
     model: Path,
     source: Path,
     source_format: Format | None,
     folder: Path,
-    environment: Environment,
-    native: Format = "pt2",
     tools: Mapping[str, str] | None = None,
-    project: Project = HERE,
+    environment: str | None = None,
+    native: Format = "pt2",
 ) -> Record:
-    """Convert the model in `model`, or an export of it in `source`, for a library into `folder`."""
+    """Make an artifact.
+
+    Args:
+        model: the filled folder of the model; source: that of the export that is read, or the same.
+        source_format: what is read of `source`; None where no route leads to what the library reads.
+        environment: by default the one that the library's default version converts in.
+        native: the format of the model's own files.
+    """
+    own = library_environment(library.name, library.default_version, "convert")
     step = ArtifactStep(
-        id="test", output=_output(folder), environment=environment.name,
-        code=converter_code(library), model="test", library=library.name,
-        version=library.default_version, variant=precision, precision=precision,
-        program=str(model), source=str(source), source_format=source_format, native=native,
-        exporter="", converter="", tools=dict(tools or {}),
-    )  # fmt: skip
-    return jobs.convert(project, step)
+        id=folder.name,
+        output=str(folder.absolute() / RECORD),
+        environment=environment or READ_IN.get(source_format or "", own),
+        code=converter_code(library),
+        model="mine",
+        library=library.name,
+        version=library.default_version,
+        variant=precision,
+        precision=precision,
+        program=str(model.absolute()),
+        source=str(source.absolute()),
+        source_format=source_format,
+        native=native,
+        exporter="",
+        converter="",
+        tools=dict(tools or {}),
+    )
+    return jobs.convert(scratch(folder), step)
+
+
+def filled(folder: Path, record: Record | None = None) -> Path:
+    """A folder as a step leaves it, by default one that ended well and has no files; returns it."""
+    write_record(folder, record or Record("ok", None))
+    return folder

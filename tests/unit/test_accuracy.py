@@ -16,8 +16,9 @@ import pytest
 from cellfarm.base.project import PACKAGE
 from cellfarm.experiments.results import Result, first_bad, summarise
 from cellfarm.measures import all_measures
-from cellfarm.measures.accuracy.pictures import COLUMNS, Pictures, columns, interval
+from cellfarm.measures.accuracy.pictures import Pictures, columns, interval
 from cellfarm.measures.hosts import Context, host_of
+from cellfarm.measures.launches import is_emulated
 from PIL import Image
 
 from tests.support.colours import write_picture
@@ -60,21 +61,22 @@ def test_right_classes_are_counted():
     assert (told["images"], told["top1"], told["top5"]) == (4, 2, 3)
     assert told["top"] == TOP.tolist()
     found = columns([accuracy_launch(told)])
-    assert set(found) == set(COLUMNS)
+    assert set(found) == set(all_measures()["accuracy"].columns) - {"accuracy_reason"}
     assert (found["labelled_images"], found["top1_accuracy"], found["top5_accuracy"]) == (
         4,
         0.5,
         0.75,
     )
     assert found["top1_accuracy_low"] < 0.5 < found["top1_accuracy_high"]
-    assert found["reference_top1_accuracy"] == 0.75 and found["accuracy_reason"] is None
+    assert found["reference_top1_accuracy"] == 0.75
 
 
 def test_among_five_classes_the_right_one_is_no_news():
     told = pictures([1, 2, 0, 4], classes=5).assess(np.minimum(TOP, 4))
     assert told["top1"] == 4 and told["top5"] is None
     found = columns([accuracy_launch(told)])
-    assert found["top5_accuracy"] is found["top5_accuracy_low"] is None
+    assert found["top1_accuracy"] == 1.0
+    assert not {"top5_accuracy", "top5_accuracy_low", "top5_accuracy_high"} & set(found)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,7 @@ def test_what_a_device_tells_is_not_trusted(top, problem):
     told = pictures([0, 0, 0, 0]).read(file.getvalue(), "y")
     assert re.search(problem, told["problem"])
     found = columns([accuracy_launch(told)])
-    assert found["top1_accuracy"] is None
-    assert found["accuracy_reason"] == f"labelled pictures: {told['problem']}"
+    assert found == {"accuracy_reason": f"labelled pictures: {told['problem']}"}
 
 
 def test_garbage_is_a_problem_and_no_crash():
@@ -116,39 +117,29 @@ def test_a_native_tools_outputs_are_told_classes_here():
 # -- in a cell's result -----------------------------------------------------------------------------
 
 
-def after_rounds(emulated: bool, labelled: bool) -> list[str]:
-    """The modes of the launches that follow the rounds, in the order of the measures."""
-    modes = []
-    for measure in all_measures().values():
-        host = host_of(measure.name)
-        if host.applies(labelled):
-            modes += host.after_rounds(host.settings(measure.defaults), emulated)
-    return modes
+def result_of(measure: str, *launches: dict[str, Any]) -> Result:
+    context = Context("key", TOLERANCE, emulated=is_emulated(launches))
+    return summarise(measure, launches, PROTOCOL["measures"][measure], context)
 
 
-def result_of(measure: str, *launches: Any) -> Result:
-    settings = {"latency": PROTOCOL["measures"]["latency"]}.get(measure, {})
-    context = Context("key", TOLERANCE, emulated=any(one.get("emulated") for one in launches))
-    return summarise(measure, launches, settings, context)
-
-
-def test_labelled_pictures_are_run_after_the_rounds_and_of_emulated_cells_too():
-    assert sorted(after_rounds(False, True)) == ["accuracy", "profile", "quality"]
-    assert sorted(after_rounds(True, True)) == ["accuracy", "quality"]
-    assert sorted(after_rounds(False, False)) == ["profile", "quality"]
+def test_labelled_pictures_are_the_last_launch_and_of_emulated_cells_too():
+    assert list(all_measures())[-1] == "accuracy"
+    host = host_of("accuracy")
+    for emulated in (False, True):
+        assert host.after_rounds(host.settings({}), emulated) == ("accuracy",)
+    assert host.applies(labelled=True) and not host.applies(labelled=False)
 
 
 def test_pictures_that_could_not_all_be_run_leave_the_cell_as_it_is():
     late = bad_launch("timeout", "no end within 60 s (in phase accuracy)") | {"mode": "accuracy"}
     launches = [make_launch(), make_launch(), late]
     assert first_bad(launches) is None
-    latency = result_of("latency", *launches)
-    assert (latency.status, latency.columns["latency_ms"]) == ("ok", 10.0)
-    assert not all_measures()["accuracy"].essential
-    accuracy = result_of("accuracy", *launches)
-    assert accuracy.status == "timeout" and accuracy.columns["top1_accuracy"] is None
+    found = result_of("latency", *launches)
+    assert (found.status, found.columns["latency_ms"]) == ("ok", 10.0)
+    found = result_of("accuracy", *launches)
+    assert found.status == "timeout"
     reason = "labelled pictures: no end within 60 s (in phase accuracy)"
-    assert accuracy.columns["accuracy_reason"] == reason
+    assert found.columns == {"accuracy_reason": reason}
 
 
 def test_a_failed_profile_does_not_keep_pictures_from_being_run():
@@ -159,12 +150,14 @@ def test_a_failed_profile_does_not_keep_pictures_from_being_run():
 def test_emulated_and_wrong_cells_have_an_accuracy():
     told = pictures([1, 1, 6, 5]).assess(TOP)
     emulated = make_launch([], warmup_ms=[], emulated=True)
-    found = result_of("accuracy", emulated, accuracy_launch(told))
+    launches = [emulated, accuracy_launch(told)]
+    assert result_of("latency", *launches).status == "ok"
+    found = result_of("accuracy", *launches)
     assert (found.status, found.columns["top1_accuracy"]) == ("ok", 0.5)
     wrong = make_launch(comparison={"problem": "the output is constant"})
-    assert result_of("latency", wrong, wrong, accuracy_launch(told)).status == "wrong"
-    found = result_of("accuracy", wrong, wrong, accuracy_launch(told))
-    assert (found.status, found.columns["top1_accuracy"]) == ("ok", 0.5)
+    launches = [wrong, wrong, accuracy_launch(told)]
+    assert result_of("latency", *launches).status == "wrong"
+    assert result_of("accuracy", *launches).columns["top1_accuracy"] == 0.5
 
 
 # -- on the device ----------------------------------------------------------------------------------
@@ -348,4 +341,4 @@ def test_pictures_that_mean_nothing_to_the_model_are_refused(
 
 def test_a_model_without_labelled_pictures_has_none(tmp_path):
     assert Pictures.of(tmp_path) is None
-    assert set(columns([]).values()) == {None}
+    assert columns([]) == {}

@@ -11,6 +11,7 @@ import yaml
 from cellfarm.base.errors import UserError
 from cellfarm.base.project import Project
 from cellfarm.wanted.configuration import Configuration, load, load_file
+from cellfarm.wanted.variants import Tolerance
 
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
 
@@ -43,7 +44,7 @@ def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 def test_a_config_brings_the_documents_that_it_names(project):
     config = load(project, CONFIG, WHERE)
     assert set(config.models) == {"squeezenet1_1"} and set(config.devices) == {"host"}
-    assert config.models["squeezenet1_1"]["architecture"] == "squeezenet1_1"
+    assert config.models["squeezenet1_1"].architecture == "squeezenet1_1"
     assert config.protocol["launches"]["min"] >= 2
 
 
@@ -65,7 +66,8 @@ def test_the_configs_of_this_repository_are_valid():
         ({"modles": []}, ["unknown key 'modles'", "did you mean 'models'"]),
         ({"threads": [0]}, ["key 'threads[0]'", "found 0"]),
         ({"threads": ["some"]}, ["key 'threads[0]'", "'some'"]),
-        ({"variants": ["fp23"]}, ["key 'variants[0]'", "did you mean 'fp32'"]),
+        ({"variants": ["fp23"]},
+         ["unknown variant 'fp23'", "did you mean 'fp32'", "config/variants/fp23.yaml"]),
         ({"models": []}, ["key 'models'", "found []"]),
         ({"models": ["../secrets"]}, ["key 'models[0]'", "letters, digits"]),
         ({"libraries": ["ncnn@"]}, ["key 'libraries[0]'", "name@version"]),
@@ -107,8 +109,9 @@ def test_what_is_missing_is_named(project, name: str):
     ids=str,
 )
 def test_a_string_of_the_command_line_is_a_list(project, given, meant):
-    found = load(project, CONFIG | given, WHERE).document
-    assert found == CONFIG | meant
+    found = load(project, CONFIG | given, WHERE).config
+    assert found == load(project, CONFIG | meant, WHERE).config
+    assert {name: list(getattr(found, name)) for name in meant} == meant
 
 
 def test_a_mistake_in_such_a_string_is_still_found(project):
@@ -170,8 +173,9 @@ def test_a_config_file_that_is_not_there_is_a_mistake(fresh):
 
 def test_tolerances_come_from_the_config_or_else_are_known(project):
     own = {"min_cosine": 0.5, "max_relative_error": 2.0}
-    config = load(project, CONFIG | {"tolerances": {"int8": own}}, WHERE)
-    assert config.tolerance("int8") == own
-    assert config.tolerance("fp32")["top1"] is True
-    with_none = load(project, CONFIG, WHERE)
-    assert with_none.tolerance("int8") != own
+    both = CONFIG | {"variants": ["fp32", "int8"]}
+    config = load(project, both | {"tolerances": {"int8": own}}, WHERE)
+    assert config.tolerance("int8") == Tolerance(**own)
+    assert config.tolerance("fp32").top1 is True
+    with_none = load(project, both, WHERE)
+    assert with_none.tolerance("int8") != Tolerance(**own)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cellfarm.base.errors import PermanentDeviceError
@@ -282,6 +283,8 @@ def test_an_experiment_reads_the_facts_after_governors_were_put_back():
     calls = []
 
     class Device:
+        is_host = True
+
         def prepare(self):
             calls.append("prepare")
 
@@ -289,6 +292,7 @@ def test_an_experiment_reads_the_facts_after_governors_were_put_back():
             calls.append("facts")
             raise PermanentDeviceError("enough")
 
+    experiment = SimpleNamespace(progress=SimpleNamespace(waiting_for_host=calls.append))
     with pytest.raises(PermanentDeviceError, match="enough"):
-        Experiment._measure(None, Device(), 0, lambda act: act(), {})
+        Experiment._measure(experiment, Device(), 0, lambda act: act(), {})
     assert calls == ["prepare", "facts"]

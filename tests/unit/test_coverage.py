@@ -14,10 +14,9 @@ import pytest
 from cellfarm.analysis.ratios import different, paired_ratio, unpaired_ratio
 from cellfarm.analysis.statistics import Estimate, hierarchical_median
 from cellfarm.analysis.steady import classify
-from cellfarm.experiments.results import summarise
 from cellfarm.measures.hosts import Context, host_of
 
-from tests.support.protocols import LATENCY
+from tests.support.protocols import SMALLEST
 from tests.support.results import TOLERANCE, make_launch
 
 ITERATIONS = 30
@@ -86,7 +85,7 @@ def stopped(
 ) -> tuple[Estimate, int]:
     """What the stopping rule of an experiment reports, and after how many launches.
 
-    Narrow on two looks in a row: TimingHost.is_finished, without estimating everything twice (see
+    Narrow on two looks in a row: timing.TimingHost.is_finished, without estimating everything twice (see
     test_the_rule_is_that_of_the_experiments).
     """
     was_narrow = False
@@ -102,16 +101,16 @@ def stopped(
 @pytest.mark.parametrize("name", ["normal 3 %", "slow 0.3"])
 def test_the_rule_is_that_of_the_experiments(name: str):
     rng = np.random.default_rng(8)
-    document = LATENCY | {"launches": {"min": 3, "max": 12}, "target_half_width": 0.05}
     host = host_of("latency")
-    settings = host.settings(document)
+    document = SMALLEST["measures"]["latency"] | {"launches": {"min": 3, "max": 12}}
+    settings = host.settings(document | {"target_half_width": 0.05})
     for _ in range(5):
         samples = iterations(rng, EFFECTS[name](rng, 12))
         launches = [make_launch(list(one)) for one in samples]
         count = next(n for n in range(1, 13) if host.is_finished(launches[:n], settings, "key"))
         assert stopped(samples, 3, 12, 0.05, "key")[1] == count
         context = Context("key", TOLERANCE)
-        summary = summarise("latency", launches[:count], document, context).columns
+        summary = host.summarise(launches[:count], settings, context).columns
         estimate = hierarchical_median(list(samples[:count]), "key")
         assert summary["latency_ci_low_ms"] == estimate.low
 

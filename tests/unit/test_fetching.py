@@ -14,6 +14,8 @@ import pytest
 from cellfarm.base.errors import PermanentHostError, TransientHostError
 from cellfarm.envs.downloads import Download, Policy, fetch, wanted_download
 
+from tests.support.steps import parse_recipe
+
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 BROKEN_OFF = 1 << 18
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -292,8 +294,12 @@ def test_a_disk_that_takes_nothing_is_told(server, tmp_path):
 
 def test_a_recipe_says_what_it_wants_from_the_net():
     weights = {"kind": "pretrained", "url": "https://a/b", "sha256": SHA256, "format": "pth"}
-    found = wanted_download({"weights": weights})
+
+    def wanted(**document: Any) -> Download | None:
+        return wanted_download(parse_recipe({"source": "timm", **document}))
+
+    found = wanted(weights=weights)
     assert found == Download("https://a/b", SHA256)
-    assert wanted_download({"weights": weights | {"url": "https://a/c"}}) != found
-    assert wanted_download({"weights": {"kind": "random", "seed": 0}}) is None
-    assert wanted_download({"source": "file"}) is None
+    assert wanted(weights=weights | {"url": "https://a/c"}) != found
+    assert wanted(weights={"kind": "random", "seed": 0}) is None
+    assert wanted(source="file") is None

@@ -16,6 +16,7 @@ from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.devices.shell import ShellTransport
 from cellfarm.devices.transport import Interpreter, Transport
+from cellfarm.wanted.devices import LocalDevice
 
 from tests.support.pipe_link import PipeLink
 
@@ -53,8 +54,7 @@ def test_doctor_leaves_a_running_experiment_alone(open_at, tmp_path, monkeypatch
     (folder / "governor.json").write_text(json.dumps(policy))
     before = listing(tmp_path)
     monkeypatch.setattr(doctor, "open_device", lambda document, project: open_at(folder))
-    document = {"work_folder": str(folder), "processors": ["cpu"]}
-    configuration = SimpleNamespace(devices={"board": document})
+    configuration = SimpleNamespace(devices={"board": LocalDevice("board", str(folder), ("cpu",))})
     findings = list(doctor._device(Project(tmp_path), configuration, "board"))
     assert [one.what for one in findings if one.level == "bad"] == []
     assert any("can be written" in one.what for one in findings)

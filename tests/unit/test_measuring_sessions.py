@@ -6,12 +6,12 @@ from typing import Any
 
 from cellfarm.base.project import Project
 from cellfarm.experiments import experiment as module
-from cellfarm.experiments.experiment import Experiment, Running, _Measuring
+from cellfarm.experiments.experiment import Running, _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.patience import Patience
 from cellfarm.measures.launches import QUALITY
 
-from tests.support.results import FACTS, PROTOCOL, TOLERANCE, make_planned
+from tests.support.results import FACTS, make_experiment, make_plan, make_planned
 
 
 def test_processes_of_one_id_are_two_sessions(tmp_path, monkeypatch):
@@ -22,19 +22,13 @@ def test_processes_of_one_id_are_two_sessions(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "launch", launch)
     planned = make_planned()
-    cell = planned.cell
-    plan = {
-        "id": "plan",
-        "protocol": PROTOCOL,
-        "tolerances": {"fp32": TOLERANCE},
-        "cells": [planned.as_dict()],
-    }
+    plan = make_plan(planned)
     journal = Journal(tmp_path / "key.jsonl")
     for _ in range(2):
-        experiment = Experiment(Project(tmp_path), plan, cell.device, cell.model)
+        experiment = make_experiment(Project(tmp_path), plan)
         measuring = _Measuring(experiment, None, FACTS, 0, Patience(0, print))
         running = Running(planned, None, None, journal, journal.read())
         for number in range(2):
-            measuring._launch(running, QUALITY, number)
+            measuring._launch(running, "quality", QUALITY, number)
     sessions = [launched["session"] for launched in journal.read()]
     assert sessions[0] == sessions[1] != sessions[2] == sessions[3]

@@ -19,36 +19,28 @@ from cellfarm.base.project import Project
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.envs import native_building
-from cellfarm.envs.environments import (
-    NATIVE,
-    build,
-    library_environment,
-    locate,
-    lock_of,
-)
+from cellfarm.envs.environments import NATIVE, build, library_environment, locate, lock_of
 from cellfarm.envs.native_building import build_runner
 from cellfarm.experiments.gates import Gates
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.native_runner import as_lines, as_npz, as_raw
-from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
-from cellfarm.measures import all_measures
 from cellfarm.measures.accuracy.pictures import Pictures
 from cellfarm.measures.flags import launch_flags
-from cellfarm.measures.hosts import host_of
 from cellfarm.measures.quality.verification import read_arrays
-from cellfarm.planning.causes import payload_code
+from cellfarm.planning.causes import Causes
+from cellfarm.planning.chains import Chains
 from cellfarm.planning.needs import needs_of, refusal_of, target_on
-from cellfarm.planning.plan import look
 from cellfarm.wanted.configuration import load, read_device
-from cellfarm.wanted.devices import AnyDevice, parse_device
-from cellfarm.wanted.variants import read_variants
+from cellfarm.wanted.devices import parse_device
+from cellfarm.wanted.variants import Variant
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
-from tests.support.protocols import SMALLEST, protocol_of
-from tests.support.results import FACTS
+from tests.support.protocols import SMALLEST, asked, protocol_of
+from tests.support.results import FACTS, TOLERANCE
+from tests.support.runner_modules import packed
 
 NCNN = all_libraries()["ncnn"]
 VERSION = NCNN.default_version
@@ -144,7 +136,7 @@ def stand_in(tmp_path) -> tuple[Setting, Deployed]:
     ):
         (tmp_path / name).write_bytes(as_raw({"x": array}, inputs))
         transport.put(tmp_path / name, name)
-    payload = pack(payload_code(NCNN, all_measures()), tmp_path / "payloads")
+    payload = packed(tmp_path / "payloads")
     for source, name in ((payload, "gate.pyz"), (tmp_path / "program", "program")):
         transport.put(source, name)
     deployed = Deployed(
@@ -155,30 +147,25 @@ def stand_in(tmp_path) -> tuple[Setting, Deployed]:
         given={"x": INPUT}, reference={"y": INPUT * 2}, classes=False, variables={},
         heldout_reference={"y": np.stack([INPUT, -3 * INPUT]) * 2},
     )  # fmt: skip
-    return Setting(transport, protocol_of(SMALLEST), 2), deployed
+    return Setting(transport, protocol_of(), 2), deployed
 
 
-def launch_of(setting: Setting, deployed: Deployed, mode: str) -> dict[str, Any]:
-    """The record of a launch in a mode, by the first measure that has it."""
-    measures = SMALLEST["measures"]
-    measure = next(name for name in measures if mode in host_of(name).modes)
-    host = host_of(measure)
+def launched(setting: Setting, deployed: Deployed, mode: str) -> dict[str, Any]:
     return launch(
-        setting, deployed, CELL, mode=mode, measure=measure, cores=None, scratch="launches/one",
-        asked=host.request(host.settings(measures[measure]), setting.protocol.launch_timeout_s),
-    )  # fmt: skip
+        setting, deployed, CELL, **asked(SMALLEST, mode), cores=None, scratch="launches/one"
+    )
 
 
 def test_a_native_runner_takes_the_runner_s_place(stand_in):
     setting, deployed = stand_in
-    record = launch_of(setting, deployed, "measure")
+    record = launched(setting, deployed, "measure")
     assert (record["status"], record["reason"]) == ("ok", None)
     assert set(record["phases"]) == {"start", "import", "read", "load", "first"}
     assert record["warmup_ms"] + record["warm_ms"] == [1.0, 2.0, 3.0]
     assert record["actual"] == {"mode": "measure"} and record["comparison"]["cosine"] == 1.0
-    record = launch_of(setting, deployed, "quality")
+    record = launched(setting, deployed, "quality")
     assert (record["quality"]["samples"], record["quality"]["cosine"]) == (2, 1.0)
-    record = launch_of(setting, deployed, "accuracy")
+    record = launched(setting, deployed, "accuracy")
     told = record["accuracy"]
     assert (told["problem"], told["images"], told["top1"], told["top5"]) == (None, 3, 2, 2)
     assert not list((setting.transport.work_folder / "launches").iterdir())
@@ -206,23 +193,27 @@ def test_a_device_runs_a_library_in_its_native_runner_if_its_file_says_so(projec
     host(project, native=["ncnn"])
     device = read_device(project, "host", "test")
     needs = needs_of(device, FACTS, "ncnn", "1.0", "onnx")
-    assert needs.native and needs.run == "ncnn@1.0.native"
+    assert (needs.run, needs.native) == ("ncnn@1.0.native", True)
     needs = needs_of(device, FACTS, "mnn", "1.0", "onnx")
-    assert not needs.native and needs.run == "mnn@1.0.run"
+    assert (needs.run, needs.native) == ("mnn@1.0.run", False)
 
 
 def test_it_counts_for_that_device_s_cells_only(project, monkeypatch):
-    monkeypatch.setattr("cellfarm.planning.plan._ask", lambda *_: FACTS)
-
-    def causes(**more: Any) -> Any:
+    def found(**more: Any) -> dict[str, str]:
         host(project, **more)
-        (cell, *_) = look(project, load(project, CONFIG, "test")).cells
-        return cell.causes["latency"]
+        configuration = load(project, CONFIG, "test")
+        chains = Chains(project, configuration)
+        variant = configuration.variants["fp32"]
+        program = chains.program(CELL.model, variant)
+        artifact = chains.artifact(program, variant, CELL.library, CELL.library_version)
+        causes = Causes(project, configuration, {"host": FACTS})
+        return causes.of(CELL, program, artifact, "latency")
 
-    plain, native = causes(), causes(native=["ncnn"])
-    assert {name for name in plain if plain[name] != native[name]} == {"device"}
+    plain, native = found(), found(native=["ncnn"])
+    assert plain["device"] != native["device"]
+    assert plain | {"device": ""} == native | {"device": ""}
     monkeypatch.setattr("cellfarm.planning.causes.native_code", lambda device: ["another program"])
-    assert causes(native=["ncnn"])["device"] != native["device"]
+    assert found(native=["ncnn"])["device"] != native["device"]
 
 
 @pytest.mark.parametrize(
@@ -240,33 +231,34 @@ def test_mistakes_are_told_at_once(project, native, words):
         read_device(project, "host", "test")
 
 
-def refusal(device: AnyDevice, facts: dict[str, Any], library: str = "ncnn") -> str | None:
-    variant = read_variants(REPOSITORY / "config/variants", ["fp32"], "test")["fp32"]
-    return refusal_of(CELL, variant, all_libraries()[library], device, facts, {})
+FP32 = Variant("fp32", "fp32", TOLERANCE)
 
 
-def test_a_device_of_another_architecture_is_refused(project):
-    host(project, native=["ncnn"])
-    device = read_device(project, "host", "test")
-    assert refusal(device, {"architecture": "x86_64"}) == (
+def refusal(document: dict[str, Any], facts: dict[str, Any]) -> str | None:
+    return refusal_of(CELL, FP32, NCNN, parse_device(document, "test"), facts, {})
+
+
+def test_a_device_of_another_architecture_is_refused():
+    document = {"name": "host", "transport": "local", "work_folder": "results/work/host",
+                "processors": ["cpu"], "native": ["ncnn"]}  # fmt: skip
+    assert refusal(document, {"architecture": "x86_64"}) == (
         "native runners are for aarch64, not for x86_64"
     )
-    assert refusal(device, {"architecture": "aarch64"}) is None
+    assert refusal(document, {"architecture": "aarch64"}) is None
 
 
 def test_a_device_that_gets_no_python_runs_what_is_native_and_nothing_else():
-    document = {
-        "name": "board", "transport": "ssh", "address": {"host": "board", "user": "me"},
-        "work_folder": "/home/me/cellfarm", "processors": ["cpu"], "python": False,
-    }  # fmt: skip
-    bare = parse_device(document, "test")
+    document = {"name": "board", "transport": "ssh", "processors": ["cpu"], "python": False,
+                "work_folder": "/data/cellfarm", "address": {"host": "board", "user": "root"}}  # fmt: skip
     facts = {"architecture": "aarch64", "python": "3.11", "glibc": "2.36"}
-    assert refusal(bare, facts, "mnn") == (
+    assert refusal(document, facts) == (
         "the device gets no Python: only what stands under `native` runs there"
     )
+    assert refusal(document | {"native": ["ncnn"]}, facts) is None
+    device = parse_device(document, "test")
     for known in (facts, facts | {"python": None}):
-        assert target_on(bare, known) is None
-        assert needs_of(bare, known, "ncnn", "1.0", "onnx").python is None
+        assert target_on(device, known) is None
+        assert needs_of(device, known, "ncnn", "1.0", "onnx").python is None
     with_python = parse_device(document | {"python": True}, "test")
     assert needs_of(with_python, facts | {"python": None}, "ncnn", "1.0", "onnx").python
 
@@ -277,7 +269,7 @@ def test_without_python_there_is_no_gate(stand_in):
     found = Gates(setting, lambda what, waited_s: None).pass_through(bare, 1, None)
     assert found == {"problem": "the device gets no Python, in which gates run"}
     assert launch_flags({"gate": found}) == {"ungated"}
-    record = launch_of(setting, bare, "measure")
+    record = launched(setting, bare, "measure")
     assert record["status"] == "ok"
 
 

@@ -1,86 +1,84 @@
-"""The payload: the runner with a library's modules, named by content and the same everywhere."""
+"""The payload: the runner with one back end, named by content and the same everywhere."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cellfarm.base import code
+from cellfarm.base.code import PlannedCode
 from cellfarm.base.errors import InternalMismatch
 from cellfarm.experiments.payload import pack
-from cellfarm.libraries import Library, all_libraries
+from cellfarm.libraries import all_libraries
 from cellfarm.measures import all_measures
 from cellfarm.planning.causes import payload_code
 
-ONNX = all_libraries()["onnxruntime"]
-
-
-def forget() -> None:
-    """Digests of code are kept for a process: a plan describes the code as it stood."""
-    for cached in (code._closure_digest, code.sha256_of, code._imported, code._resolve):
-        cached.cache_clear()
+from tests.support.runner_modules import RUNNER, packed
 
 
 @pytest.fixture(autouse=True)
-def fresh_digests() -> Iterator[None]:
+def fresh_digests():
+    """Digests of code are cached for a process: a plan describes the code as it stood."""
     forget()
     yield
     forget()
 
 
+def forget() -> None:
+    for cached in (code.sha256_of, code._closure_digest, code._imported, code._resolve):
+        cached.cache_clear()
+
+
 @pytest.fixture
-def library(tmp_path) -> Library:
-    folder = tmp_path / "library"
-    folder.mkdir()
-    (folder / "backend.py").write_text("VALUE = 1\n")
-    return Library(folder, ONNX.description)
+def backend(tmp_path) -> Path:
+    path = tmp_path / "library" / "backend.py"
+    path.parent.mkdir()
+    path.write_text("VALUE = 1\n")
+    return path
 
 
-def packed(library: Library, folder: Path, measures: tuple[str, ...] = ("latency",)) -> Path:
-    return pack(payload_code(library, measures), folder)
-
-
-def test_it_holds_what_its_measures_import_and_nothing_else(tmp_path, library):
-    path = packed(library, tmp_path / "payloads", ("latency", "quality"))
-    with zipfile.ZipFile(path) as archive:
+def test_it_holds_the_runner_the_device_halves_and_the_back_end_and_nothing_else(tmp_path, backend):
+    with zipfile.ZipFile(packed(tmp_path / "payloads", backend)) as archive:
+        halves = {f"measure_{measure}.py" for measure in all_measures()}
         sources = {name for name in archive.namelist() if name.endswith(".py")}
-        assert {"__main__.py", "gate.py", "backend.py", "measure_latency.py", "series.py",
-                "measure_quality.py"} <= sources  # fmt: skip
-        assert not {"measure_accuracy.py", "pictures.py", "measure_operators.py"} & sources
+        runner = {path.name for path in RUNNER.glob("*.py")} - {"refusal.py"}  # it refuses nothing
+        assert sources == runner | halves | {"backend.py"}
         assert set(archive.namelist()) - sources == {f"{name}c" for name in sources}
         assert archive.read("backend.py") == b"VALUE = 1\n"
 
 
-def test_with_every_measure_every_module_of_the_runner_is_packed(tmp_path, library):
-    path = packed(library, tmp_path / "payloads", tuple(all_measures()))
+def test_it_holds_what_the_measures_of_a_run_import_and_no_more(tmp_path):
+    path = pack(payload_code(all_libraries()["ncnn"], ["cold_start"]), tmp_path)
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
-    assert {source.name for source in (code.PACKAGE / "runner").glob("*.py")} - names == {
-        "refusal.py"
-    }
-    assert {f"measure_{name}.py" for name in all_measures()} <= names
+    assert {"__main__.py", "gate.py", "phases.py", "measure_cold_start.py", "backend.py"} <= names
+    assert not {"series.py", "pictures.py", "profiler.py", "measure_latency.py"} & names
 
 
-def test_the_same_sources_make_the_same_bytes_under_the_same_name(tmp_path, library):
-    first = packed(library, tmp_path / "first")
+def test_code_that_changed_since_the_plan_was_made_is_not_packed(tmp_path, backend):
+    planned = PlannedCode.of(["runner/__main__.py", str(backend)], ["runner", str(backend.parent)])
+    backend.write_text("VALUE = 2\n")
+    with pytest.raises(InternalMismatch, match="changed since this run was planned"):
+        pack(planned, tmp_path / "payloads")
+
+
+def test_the_same_sources_make_the_same_bytes_under_the_same_name(tmp_path, backend):
+    one = packed(tmp_path / "one", backend)
     elsewhere = tmp_path / "elsewhere" / "backend.py"
     elsewhere.parent.mkdir()
-    elsewhere.write_bytes((library.folder / "backend.py").read_bytes())
-    second = packed(Library(elsewhere.parent, ONNX.description), tmp_path / "second")
-    assert first.name == second.name and first.read_bytes() == second.read_bytes()
-    with zipfile.ZipFile(first) as archive:  # no time of packing
+    elsewhere.write_bytes(backend.read_bytes())
+    other = packed(tmp_path / "other", elsewhere)
+    assert one.name == other.name and one.read_bytes() == other.read_bytes()
+    with zipfile.ZipFile(one) as archive:  # no time of packing
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
-def test_a_launch_takes_the_compiled_modules_and_another_python_the_sources(tmp_path, library):
-    (library.folder / "backend.py").write_text(
-        "def fail():\n    raise ValueError('of the back end')\n"
-    )
-    path = packed(library, tmp_path / "payloads")
+def test_a_launch_takes_the_compiled_modules_and_another_python_the_sources(tmp_path, backend):
+    backend.write_text("def fail():\n    raise ValueError('of the back end')\n")
+    path = packed(tmp_path / "payloads", backend)
     program = (
         "import backend, traceback\nprint(backend.__file__)\n"
         "try:\n    backend.fail()\nexcept ValueError:\n    traceback.print_exc()\n"
@@ -104,23 +102,15 @@ def test_a_launch_takes_the_compiled_modules_and_another_python_the_sources(tmp_
     assert where == f"{foreign}/backend.py" and "raise ValueError" in error
 
 
-def test_another_back_end_has_another_name(tmp_path, library):
-    before = packed(library, tmp_path / "payloads")
-    (library.folder / "backend.py").write_text("VALUE = 2\n")
+def test_another_back_end_has_another_name(tmp_path, backend):
+    before = packed(tmp_path / "payloads", backend)
+    backend.write_text("VALUE = 2\n")
     forget()
-    assert packed(library, tmp_path / "payloads").name != before.name
+    assert packed(tmp_path / "payloads", backend).name != before.name
 
 
-def test_code_that_changed_since_it_was_planned_is_not_packed(tmp_path, library):
-    planned = payload_code(library, ["latency"])
-    (library.folder / "backend.py").write_text("VALUE = 2\n")
-    with pytest.raises(InternalMismatch, match="changed since this run was planned"):
-        pack(planned, tmp_path / "payloads")
-    assert not (tmp_path / "payloads").exists()
-
-
-def test_it_is_packed_once_and_leaves_nothing_else(tmp_path, library):
-    path = packed(library, tmp_path / "payloads")
+def test_it_is_packed_once_and_leaves_nothing_else(tmp_path, backend):
+    path = packed(tmp_path / "payloads", backend)
     path.write_bytes(b"kept")
-    assert packed(library, tmp_path / "payloads").read_bytes() == b"kept"
+    assert packed(tmp_path / "payloads", backend).read_bytes() == b"kept"
     assert list(path.parent.iterdir()) == [path]

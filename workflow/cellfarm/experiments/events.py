@@ -55,6 +55,8 @@ class Record:
             self.fields["library_version"] = text(more["library_version"], 100)
         if "actual" in more:
             self.fields["actual"] = _settings(more["actual"])
+            if self.fields["actual"].get("emulated") is True:
+                self._on_emulated()
 
     def _on_pinned(self, cores: list[int] | None) -> None:
         self.fields["affinity"] = None if cores is None else [int(core) for core in cores][:1024]

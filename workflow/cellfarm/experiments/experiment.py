@@ -178,6 +178,8 @@ class Experiment:
         artifact = read_record(self.project.root / planned.artifact)
         for result in results:
             key = planned.measures[result.measure]
+            if self.store.has(cell, result.measure, key):
+                continue  # an earlier attempt at this plan was killed between two results
             header = {
                 "schema": SCHEMA,
                 "key": key,
@@ -217,14 +219,12 @@ class Experiment:
         self.progress.finished(cell, worst.status, worst.reason, flags, latency)
 
     def _write_record(self, told: Mapping[str, Any]) -> None:
-        statuses = {
-            planned.key: {
-                measure: self.store.header(planned.cell, measure, key)["status"]
-                for measure, key in planned.measures.items()
-                if self.store.has(planned.cell, measure, key)
-            }
-            for planned in self.cells
-        }
+        statuses: dict[str, dict[str, str]] = {}
+        for planned in self.cells:
+            for measure, key in planned.measures.items():
+                if self.store.has(planned.cell, measure, key):
+                    header = self.store.header(planned.cell, measure, key)
+                    statuses.setdefault(planned.key, {})[measure] = header["status"]
         document = {
             "plan": self.plan.id,
             "device": self.device,

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..devices import Launched, Transport
 from ..devices.local import LocalTransport
-from ..measures.launches import ACCURACY, MEASURE, PROFILE, QUALITY
+from ..measures.launches import ACCURACY, COLD, MEASURE, PROFILE, QUALITY, START
 from .native import HERE, Command, Finished, NativeTool, Outcome, Refusal, Task, put_files, read_raw
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from .launch import Deployed, Setting
 
 MAX_LINES = 500_000
+#: What a tool can be asked for.
+_MODES = (MEASURE, START, COLD, QUALITY, PROFILE, ACCURACY)
 _LOG_CHARACTERS = 16_000
 #: Run on the device with the payload's own code: puts the artifact into the page cache or out of it.
 _PREPARE = """\
@@ -101,6 +103,8 @@ class _Launch:
 
     def _task(self, request: Mapping[str, Any]) -> Task:
         tool, mode = self.tool, request["mode"]
+        if mode not in _MODES:
+            raise Refusal(f"the library's own tool has no launches of mode {mode}")
         if mode == MEASURE and request["pattern"]["kind"] != "back_to_back":
             kind = request["pattern"]["kind"]
             raise Refusal(f"the library's own tool cannot run with the pattern {kind}")
@@ -229,7 +233,7 @@ class _Launch:
             self._tell("done", name=name, ms=ms)
         if has_outputs:
             self._tell("outputs")
-        if task.mode == MEASURE and outcome.actual.get("emulated"):
+        if outcome.actual.get("emulated"):
             self._tell("emulated")
         elif task.mode == MEASURE:
             self._tell("samples", ms=outcome.samples_ms, seconds=None)

@@ -13,12 +13,6 @@ import numpy as np
 from ...runner.pictures import TOP, prepare, top_classes
 from ..quality.verification import read_arrays
 
-#: What labelled pictures say of a cell; None where it has none, or they could not be run.
-COLUMNS = (
-    "labelled_images", "top1_accuracy", "top1_accuracy_low", "top1_accuracy_high",
-    "top5_accuracy", "top5_accuracy_low", "top5_accuracy_high", "reference_top1_accuracy",
-    "accuracy_reason",
-)  # fmt: skip
 CONFIDENCE = 0.95
 #: More than this is not put on a device as raw floats, which is what native tools read.
 MOST_TOOL_BYTES = 1 << 30
@@ -106,29 +100,29 @@ class Pictures:
 
 
 def columns(launches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """COLUMNS from the launches of this mode; all None without any.
+    """What labelled pictures say of a cell, from the launches of this mode; nothing without any.
 
     Intervals are Wilson's, of 95 % (Wilson, "Probable inference, the law of succession, and
     statistical inference", JASA 1927): over which pictures were drawn, not over launches.
     """
-    found: dict[str, Any] = dict.fromkeys(COLUMNS)
     if not launches:
-        return found
+        return {}
     last = launches[-1]
-    told = last.get("accuracy") or {}
-    problem = last["reason"] if last["status"] != "ok" else told.get("problem", "no output")
+    counts = last.get("accuracy") or {}
+    problem = last["reason"] if last["status"] != "ok" else counts.get("problem", "no output")
     if problem:
-        return found | {"accuracy_reason": f"labelled pictures: {problem}"}
-    found |= {"labelled_images": told["images"], "reference_top1_accuracy": told["reference_top1"]}
+        return {"accuracy_reason": f"labelled pictures: {problem}"}
+    images = counts["images"]
+    known = {"labelled_images": images, "reference_top1_accuracy": counts["reference_top1"]}
     for name in ("top1", "top5"):
-        if told[name] is not None:
-            low, high = interval(told[name], told["images"])
-            found |= {
-                f"{name}_accuracy": told[name] / told["images"],
+        if counts[name] is not None:
+            low, high = interval(counts[name], images)
+            known |= {
+                f"{name}_accuracy": counts[name] / images,
                 f"{name}_accuracy_low": low,
                 f"{name}_accuracy_high": high,
             }
-    return found
+    return known
 
 
 def interval(hits: int, of: int) -> tuple[float, float]:
