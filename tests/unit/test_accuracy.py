@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base.project import PACKAGE
-from cellfarm.experiments.results import Result, first_bad, summarise
+from cellfarm.experiments.summarising import Result, first_bad, summarise
 from cellfarm.measures import all_measures
 from cellfarm.measures.accuracy.pictures import Pictures, columns, interval
 from cellfarm.measures.hosts import Context, host_of

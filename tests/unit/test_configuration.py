@@ -45,7 +45,7 @@ def test_a_config_brings_the_documents_that_it_names(project):
     config = load(project, CONFIG, WHERE)
     assert set(config.models) == {"squeezenet1_1"} and set(config.devices) == {"host"}
     assert config.models["squeezenet1_1"].architecture == "squeezenet1_1"
-    assert config.protocol["launches"]["min"] >= 2
+    assert config.protocol.measures["latency"]["launches"]["min"] >= 2
 
 
 def test_the_configs_of_this_repository_are_valid():
@@ -142,14 +142,15 @@ def test_a_mistake_in_a_named_file_names_that_file(fresh):
 @pytest.mark.parametrize("part", ["launches", "samples"])
 def test_a_protocol_whose_max_is_below_its_min_is_a_mistake(fresh, part: str):
     path = fresh.config / "protocols/quick.yaml"
-    edit(path, lambda document: document[part].update(min=9, max=8))
+    edit(path, lambda document: document["measures"]["latency"][part].update(min=9, max=8))
     message = refusal(fresh)
-    assert message.startswith(f"{path}: key '{part}'") and "max is smaller than min" in message
+    assert message == f"{path}: key 'measures.latency.{part}': max is smaller than min"
 
 
 def test_a_protocol_whose_longest_series_is_shorter_than_its_shortest_is_a_mistake(fresh):
     path = fresh.config / "protocols/quick.yaml"
-    edit(path, lambda document: document["samples"].update(seconds=1, longest_s=0.5))
+    samples = {"seconds": 1, "longest_s": 0.5}
+    edit(path, lambda document: document["measures"]["latency"]["samples"].update(samples))
     assert "longest_s is smaller than seconds" in refusal(fresh)
 
 

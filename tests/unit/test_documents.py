@@ -9,17 +9,20 @@ import pytest
 import yaml
 from cellfarm.base import documents
 from cellfarm.base.errors import UserError
-from cellfarm.experiments.operators import VocabularyFile
 from cellfarm.libraries import Description
+from cellfarm.measures import all_measures
+from cellfarm.measures.hosts import host_of
+from cellfarm.measures.operators.profile import VocabularyFile
 from cellfarm.wanted.configuration import Config
 from cellfarm.wanted.devices import AdbDevice, LocalDevice, SshDevice
+from cellfarm.wanted.protocols import Protocol
 from cellfarm.wanted.recipes import RecipeDocument
 from cellfarm.wanted.variants import Variant
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
-from tests.support.projects import CONFIG, REPOSITORY
+from tests.support.projects import CONFIG
 
 #: Everything that a file may be.
 KINDS: dict[str, Any] = {
@@ -31,7 +34,8 @@ KINDS: dict[str, Any] = {
     "variant": Variant,
     "library": Description,
     "vocabulary": VocabularyFile,
-    "protocol": REPOSITORY / "config/schemas/protocol.schema.json",
+    "protocol": Protocol,
+    **{f"settings of {name}": host_of(name).schema for name in all_measures()},
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cellfarm.experiments.results import Result, summarise
+from cellfarm.experiments.summarising import Result, summarise
 from cellfarm.measures import all_measures
 from cellfarm.measures.flags import CONTENDED_CORES
 from cellfarm.measures.hosts import Context, host_of

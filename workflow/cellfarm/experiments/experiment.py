@@ -37,9 +37,9 @@ from .journal import Journal
 from .launch import Deployed, Setting, cores_of, launch
 from .patience import Patience
 from .progress import Progress
-from .results import Result, first_bad, summarise
 from .rounds import round_order
 from .speed import DeviceSpeed
+from .summarising import Result, first_bad, summarise
 
 SCHEMA = 3
 

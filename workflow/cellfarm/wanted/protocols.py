@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -145,14 +146,21 @@ def _parse_settings(
         raise UserError(
             f"{where}: key 'measures': unknown measure '{name}'{hint}; there are: {', '.join(known)}"
         )
-    host = host_of(name)
-    place = f"{where}: measures.{name}"
-    parsed = documents.parse({**known[name].defaults, **settings}, host.schema, place)
+    document = {"measures": {name: {**known[name].defaults, **settings}}}
+    parsed = getattr(documents.parse(document, _at_its_place(name), where).measures, name)
     try:
-        host.check(parsed, launch_timeout_s)
+        host_of(name).check(parsed, launch_timeout_s)
     except ValueError as error:
-        raise UserError(f"{place}: {error}") from None
+        message = str(error).replace("key '", f"key 'measures.{name}.", 1)
+        raise UserError(f"{where}: {message}") from None
     return dict(msgspec.to_builtins(parsed))
+
+
+@cache
+def _at_its_place(name: str) -> Any:
+    """The settings of a measure as they stand in a file, so that a message names the whole key."""
+    measures = msgspec.defstruct("Measures", [(name, host_of(name).schema)])
+    return msgspec.defstruct("Place", [("measures", measures)])
 
 
 def _check_columns(measures: Mapping[str, Any], where: str) -> None:
