@@ -8,7 +8,7 @@ import pytest
 import yaml
 from cellfarm.base.errors import UserError
 from cellfarm.cli.devices import add
-from cellfarm.cli.virtual import board, phone
+from cellfarm.virtual.commands import board, phone
 
 from tests.support.projects import make_project
 

@@ -2,34 +2,57 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
-from cellfarm.base.digests import code_digest
-from cellfarm.experiments.payload import RUNNER, pack
+from cellfarm.base import code
+from cellfarm.base.code import PlannedCode
+from cellfarm.base.errors import InternalMismatch
+from cellfarm.experiments.payload import pack
+from cellfarm.libraries import all_libraries
+from cellfarm.planning.causes import runner_code
+
+from tests.support.runner_modules import RUNNER, runner_entries
+
+
+def forget() -> None:
+    """Digests of code are cached for a process: a plan describes the code as it stood."""
+    for cached in (code._closure_digest, code._file_digest, code._imported, code._resolve):
+        cached.cache_clear()
 
 
 @pytest.fixture(autouse=True)
 def fresh_digests():
-    """Digests of code are cached for a process: a plan describes the code as it stood."""
-    code_digest.cache_clear()
+    forget()
     yield
-    code_digest.cache_clear()
+    forget()
 
 
 @pytest.fixture
-def backend(tmp_path) -> Path:
-    path = tmp_path / "library" / "backend.py"
+def backend(tmp_path, monkeypatch) -> Path:
+    """A library's back end in a package that has a copy of the runner beside it."""
+    return make_package(tmp_path / "package", monkeypatch)
+
+
+def make_package(package: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(RUNNER, package / "runner", ignore=shutil.ignore_patterns("__pycache__"))
+    path = package / "library" / "backend.py"
     path.parent.mkdir()
     path.write_text("VALUE = 1\n")
+    monkeypatch.setattr(code, "PACKAGE", package)
     return path
 
 
+def planned() -> PlannedCode:
+    return PlannedCode.of([*runner_entries(), "library/backend.py"], ("runner", "library"))
+
+
 def test_it_holds_the_runner_and_the_back_end_and_nothing_else(tmp_path, backend):
-    path = pack([backend], tmp_path / "payloads")
+    path = pack(planned(), tmp_path / "payloads")
     with zipfile.ZipFile(path) as archive:
         expected = {source.name for source in RUNNER.glob("*.py")} | {"backend.py"}
         sources = {name for name in archive.namelist() if name.endswith(".py")}
@@ -38,12 +61,11 @@ def test_it_holds_the_runner_and_the_back_end_and_nothing_else(tmp_path, backend
         assert archive.read("backend.py") == b"VALUE = 1\n"
 
 
-def test_the_same_sources_make_the_same_bytes_under_the_same_name(tmp_path, backend):
-    one = pack([backend], tmp_path / "one")
-    elsewhere = tmp_path / "elsewhere" / "backend.py"
-    elsewhere.parent.mkdir()
-    elsewhere.write_bytes(backend.read_bytes())
-    other = pack([elsewhere], tmp_path / "other")
+def test_the_same_sources_make_the_same_bytes_under_the_same_name(tmp_path, backend, monkeypatch):
+    one = pack(planned(), tmp_path / "one")
+    make_package(tmp_path / "elsewhere", monkeypatch)
+    forget()
+    other = pack(planned(), tmp_path / "other")
     assert one.name == other.name and one.read_bytes() == other.read_bytes()
     with zipfile.ZipFile(one) as archive:  # no time of packing
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
@@ -51,7 +73,7 @@ def test_the_same_sources_make_the_same_bytes_under_the_same_name(tmp_path, back
 
 def test_a_launch_takes_the_compiled_modules_and_another_python_the_sources(tmp_path, backend):
     backend.write_text("def fail():\n    raise ValueError('of the back end')\n")
-    path = pack([backend], tmp_path / "payloads")
+    path = pack(planned(), tmp_path / "payloads")
     program = (
         "import backend, traceback\nprint(backend.__file__)\n"
         "try:\n    backend.fail()\nexcept ValueError:\n    traceback.print_exc()\n"
@@ -76,14 +98,32 @@ def test_a_launch_takes_the_compiled_modules_and_another_python_the_sources(tmp_
 
 
 def test_another_back_end_has_another_name(tmp_path, backend):
-    before = pack([backend], tmp_path / "payloads")
+    before = pack(planned(), tmp_path / "payloads")
     backend.write_text("VALUE = 2\n")
-    code_digest.cache_clear()
-    assert pack([backend], tmp_path / "payloads").name != before.name
+    forget()
+    assert pack(planned(), tmp_path / "payloads").name != before.name
 
 
 def test_it_is_packed_once_and_leaves_nothing_else(tmp_path, backend):
-    path = pack([backend], tmp_path / "payloads")
+    path = pack(planned(), tmp_path / "payloads")
     path.write_bytes(b"kept")
-    assert pack([backend], tmp_path / "payloads").read_bytes() == b"kept"
+    assert pack(planned(), tmp_path / "payloads").read_bytes() == b"kept"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_changed_module_is_not_packed_under_the_plan_s_name(tmp_path, backend):
+    before = planned()
+    backend.write_text("VALUE = 2\n")
+    with pytest.raises(InternalMismatch, match="changed since this run was planned"):
+        pack(before, tmp_path / "payloads")
+    assert not (tmp_path / "payloads").exists()
+
+
+@pytest.mark.parametrize("library", all_libraries().values(), ids=all_libraries().keys())
+def test_a_library_s_payload_holds_its_modules_and_none_that_stays_here(tmp_path, library):
+    path = pack(runner_code(library), tmp_path / "payloads")
+    with zipfile.ZipFile(path) as archive:
+        sources = {name for name in archive.namelist() if name.endswith(".py")}
+    runner = {source.name for source in RUNNER.glob("*.py")}
+    assert sources == runner | {module.name for module in library.shipped}
+    assert not sources & {"convert.py", "tool.py"}
