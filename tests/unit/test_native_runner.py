@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import sys
 import tarfile
@@ -14,16 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base.cells import Cell
+from cellfarm.base.code import PlannedCode
 from cellfarm.base.documents import load_yaml
 from cellfarm.base.errors import PermanentHostError, UserError
 from cellfarm.base.project import Project
+from cellfarm.base.records import Record
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.envs import native_building
 from cellfarm.envs.environments import (
     NATIVE,
     build,
-    environment_on,
     library_environment,
     locate,
     lock_of,
@@ -38,15 +38,19 @@ from cellfarm.experiments.native_runner import as_lines, as_npz, as_raw
 from cellfarm.experiments.payload import pack
 from cellfarm.experiments.verification import read_arrays
 from cellfarm.libraries import all_libraries
-from cellfarm.planning.causes import brought, built_for, gather
-from cellfarm.planning.plan import PlannedCell
+from cellfarm.planning.needs import Needs, needs_of, refusal_of
+from cellfarm.planning.plan import PlannedCell, look
 from cellfarm.wanted.configuration import load, read_device
+from cellfarm.wanted.devices import AnyDevice
+from cellfarm.wanted.variants import Variant
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
 from tests.support.protocols import SMALLEST
-from tests.support.results import FACTS
+from tests.support.results import FACTS, make_device, make_plan, make_planned, typed_tolerance
+from tests.support.runner_modules import runner_entries
 
 NCNN = all_libraries()["ncnn"]
 VERSION = NCNN.default_version
@@ -142,7 +146,7 @@ def stand_in(tmp_path) -> tuple[Setting, Deployed]:
     ):
         (tmp_path / name).write_bytes(as_raw({"x": array}, inputs))
         transport.put(tmp_path / name, name)
-    payload = pack([], tmp_path / "payloads")
+    payload = pack(PlannedCode.of(runner_entries(), ("runner",)), tmp_path / "payloads")
     for source, name in ((payload, "gate.pyz"), (tmp_path / "program", "program")):
         transport.put(source, name)
     deployed = Deployed(
@@ -192,19 +196,35 @@ def host(project: Project, **more: Any) -> None:
 def test_a_device_runs_a_library_in_its_native_runner_if_its_file_says_so(project):
     host(project, native=["ncnn"])
     device = read_device(project, "host", "test")
-    assert environment_on(device, "ncnn", "1.0", "cp311-aarch64-glibc2.36") == "ncnn@1.0.native"
-    assert environment_on(device, "mnn", "1.0") == "mnn@1.0.run"
+    assert needs_of(device, FACTS, "ncnn", "1.0", "torchscript") == Needs(
+        "ncnn@1.0.native", "ncnn@1.0.convert", native=True
+    )
+    assert needs_of(device, FACTS, "mnn", "1.0", "onnx") == Needs("mnn@1.0.run", "mnn@1.0.convert")
+
+
+def test_a_board_and_a_phone_take_the_native_runner_of_one_name():
+    for python in ({"python": "3.11", "glibc": "2.36"}, {"python": None, "glibc": None}):
+        found = needs_of(
+            board(native=["ncnn"]), {"architecture": "aarch64", **python}, "ncnn", "1.0", "onnx"
+        )
+        assert (found.run, found.native) == ("ncnn@1.0.native", True)
 
 
 def test_it_counts_for_that_device_s_cells_only(project, monkeypatch):
-    def found(**more: Any) -> Any:
+    def found(**more: Any) -> list[PlannedCell]:
         host(project, **more)
-        return gather(project, load(project, CONFIG, "test"), [CELL], {"host": FACTS})
+        return look(project, load(project, CONFIG, "test")).cells
+
+    def changed(before: list[PlannedCell], after: list[PlannedCell]) -> list[set[str]]:
+        return [
+            {name for name in one.causes if one.causes[name] != other.causes[name]}
+            for one, other in zip(before, after, strict=True)
+        ]
 
     plain, native = found(), found(native=["ncnn"])
-    assert plain.devices != native.devices and plain.libraries == native.libraries
+    assert changed(plain, native) == [{"device"}] * len(plain)
     monkeypatch.setattr("cellfarm.planning.causes.native_code", lambda device: ["another program"])
-    assert found(native=["ncnn"]).devices != native.devices
+    assert changed(native, found(native=["ncnn"])) == [{"device"}] * len(plain)
 
 
 @pytest.mark.parametrize(
@@ -222,38 +242,52 @@ def test_mistakes_are_told_at_once(project, native, words):
         read_device(project, "host", "test")
 
 
-def test_a_device_of_another_architecture_is_refused(project):
-    device = {"processors": ["cpu"], "native": ["ncnn"]}
-    plan = {"devices": {"host": device}}
-    planned = PlannedCell(CELL, "key", {}, "model", "artifact", None)
-
-    def refusal(architecture: str) -> Any:
-        facts = {"architecture": architecture}
-        return Deployment(project, plan, LocalTransport(project.root), facts, print)._refusal(
-            planned
-        )
-
-    assert refusal("x86_64") == {
-        "status": "unsupported",
-        "reason": "native runners are for aarch64, not for x86_64",
-    }
-    assert refusal("aarch64")["reason"] == "missing library: its environment is not built"
-
-
-def test_a_device_that_gets_no_python_runs_what_is_native_and_nothing_else(project):
-    device = {"transport": "ssh", "processors": ["cpu"], "python": False}
-    planned = PlannedCell(CELL, "key", {}, "model", "artifact", None)
-    facts = {"architecture": "aarch64", "python": "3.11", "glibc": "2.36"}
-    deployment = Deployment(
-        project, {"devices": {"host": device}}, LocalTransport(project.root), facts, print
+def board(**more: Any) -> AnyDevice:
+    address = {"host": "board", "user": "me"}
+    return make_device(
+        "host", transport="ssh", address=address, work_folder="/home/me/cellfarm", **more
     )
-    assert deployment._refusal(planned) == {
-        "status": "unsupported",
-        "reason": "the device gets no Python: only what stands under `native` runs there",
-    }
-    for asked in (built_for, brought):
-        assert asked(device, facts) == [] and asked(device, facts | {"python": None}) == []
-    assert brought(device | {"python": True}, facts | {"python": None})
+
+
+def refusal(device: AnyDevice, facts: dict[str, Any], cell: Cell = CELL) -> str | None:
+    variant = Variant("fp32", "fp32", typed_tolerance())
+    return refusal_of(cell, variant, all_libraries()[cell.library], device, facts, {})
+
+
+def test_a_device_of_another_architecture_is_refused():
+    device = board(native=["ncnn"])
+    assert refusal(device, {"architecture": "x86_64"}) == (
+        "native runners are for aarch64, not for x86_64"
+    )
+    assert refusal(device, {"architecture": "aarch64"}) is None
+
+
+def test_a_cell_that_cannot_be_launched_is_no_cell_to_deploy(project):
+    def deploy(planned: PlannedCell) -> Any:
+        plan = make_plan(planned)
+        transport = LocalTransport(project.root)
+        return Deployment(project, plan, transport, FACTS, print).deploy(planned)
+
+    planned = make_planned(CELL)
+    refused = structs.replace(planned, refusal="native runners are for aarch64, not for x86_64")
+    assert deploy(refused) == Record("unsupported", refused.refusal)
+    assert deploy(planned) == Record("failed", "missing library: its environment is not built")
+
+
+def test_a_device_that_gets_no_python_runs_what_is_native_and_nothing_else():
+    device, with_python = board(python=False), board()
+    facts = {"architecture": "aarch64", "python": "3.11", "glibc": "2.36"}
+    assert refusal(device, facts) == (
+        "the device gets no Python: only what stands under `native` runs there"
+    )
+    assert refusal(board(python=False, native=["ncnn"]), facts) is None
+    for known in (facts, facts | {"python": None}):
+        found = needs_of(device, known, "ncnn", VERSION, "onnx")
+        assert found.run == f"ncnn@{VERSION}.run" and found.python is None
+    own = needs_of(with_python, facts, "ncnn", VERSION, "onnx")
+    assert own.run == f"ncnn@{VERSION}.run+cp311-aarch64-glibc2.36" and own.python is None
+    needed = needs_of(with_python, facts | {"python": None}, "ncnn", VERSION, "onnx")
+    assert needed.python and needed.run.startswith(f"ncnn@{VERSION}.run+")
 
 
 def test_without_python_there_is_no_gate(stand_in):
@@ -281,8 +315,8 @@ def test_its_sources_are_those_of_the_locked_version():
 def test_without_the_compiler_the_reason_says_what_installs_it(project, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     state = build(locate(project, library_environment("ncnn", VERSION, NATIVE)))
-    assert state["status"] == "failed"
-    assert state["reason"] == (
+    assert state.status == "failed"
+    assert state.reason == (
         "a native runner is built with aarch64-linux-gnu-gcc, which is not installed: on Debian or Ubuntu, "
         "apt install g++-aarch64-linux-gnu"
     )
@@ -373,7 +407,6 @@ def test_a_change_of_its_sources_is_another_environment(project, tmp_path, monke
     copied = tmp_path / "ncnn"
     shutil.copytree(NCNN.folder, copied)
     (copied / "native/main.cpp").write_text("int main() {}")
-    document = json.loads(json.dumps(NCNN.document))
-    changed = {**all_libraries(), "ncnn": type(NCNN)(copied, document)}
+    changed = {**all_libraries(), "ncnn": type(NCNN)(copied, NCNN.description)}
     monkeypatch.setattr("cellfarm.envs.environments.all_libraries", lambda: changed)
     assert locate(project, name).folder != before.folder

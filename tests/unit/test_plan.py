@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from cellfarm.base.errors import TransientDeviceError, UserError
 from cellfarm.base.project import Project
 from cellfarm.planning import plan as plan_module
-from cellfarm.planning.plan import NEW, Plan, PlannedCell, freeze, load, make_plan, save
+from cellfarm.planning.plan import (
+    NEW,
+    Outlook,
+    PlannedCell,
+    freeze,
+    load,
+    load_current,
+    look,
+    save,
+    save_current,
+)
 from cellfarm.store.results import Store
 from cellfarm.wanted.configuration import load as load_configuration
+from cellfarm.wanted.devices import AnyDevice
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.support.projects import CONFIG, make_project
 from tests.support.results import commit_result
@@ -28,8 +41,8 @@ def project(tmp_path) -> Project:
     return make_project(tmp_path)
 
 
-def plan_of(project: Project, **changes: Any) -> Plan:
-    return make_plan(project, load_configuration(project, MATRIX | changes, "test.yaml"))
+def plan_of(project: Project, **changes: Any) -> Outlook:
+    return look(project, load_configuration(project, MATRIX | changes, "test.yaml"))
 
 
 def edit_protocol(project: Project, seed: int) -> None:
@@ -37,7 +50,7 @@ def edit_protocol(project: Project, seed: int) -> None:
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"seed": seed}))
 
 
-def reasons(plan: Plan) -> dict[str, str | None]:
+def reasons(plan: Outlook) -> dict[str, str | None]:
     return {f"{p.cell.model} {p.cell.library} t{p.cell.threads}": p.stale for p in plan.cells}
 
 
@@ -128,36 +141,95 @@ def test_a_result_that_was_set_aside_is_measured_again(project):
 
 def test_another_version_of_a_library_says_so(project):
     planned = plan_of(project).cells[0]
-    cell = replace(planned.cell, library_version="0.1")
-    commit_result(project, replace(planned, cell=cell))
+    cell = structs.replace(planned.cell, library_version="0.1")
+    commit_result(project, structs.replace(planned, cell=cell))
     assert plan_of(project).cells[0].stale == "new version of the library"
 
 
 def test_a_planned_cell_survives_json(project):
     for planned in plan_of(project).cells:
-        assert PlannedCell.from_dict(planned.as_dict()) == planned
+        assert msgspec.json.decode(msgspec.json.encode(planned), type=PlannedCell) == planned
 
 
 def test_a_library_that_reads_the_models_own_files_needs_no_export(project):
-    cells = plan_of(project, libraries=["litert", "onnxruntime"]).cells
-    assert {planned.export_id is None for planned in cells if planned.cell.library == "litert"} == {
-        True
-    }
-    assert all(planned.export_id for planned in cells if planned.cell.library == "onnxruntime")
+    plan = freeze(plan_of(project, libraries=["litert", "onnxruntime"]))
+    sources = {step.library: set[str]() for step in plan.artifact.values()}
+    for step in plan.artifact.values():
+        assert (step.source == step.program) == (step.library == "litert")
+        sources[step.library].add(step.source)
+    assert {step.folder for step in plan.export.values()} == sources["onnxruntime"]
+    assert {step.folder for step in plan.model.values()} == sources["litert"]
 
 
 def test_a_frozen_plan_comes_back_and_is_named_by_its_content(project):
-    config = load_configuration(project, MATRIX, "test.yaml")
-    plan = make_plan(project, config)
-    commit_result(project, plan.cells[0])
-    plan = make_plan(project, config)
-    frozen = freeze(plan, config)
+    commit_result(project, plan_of(project).cells[0])
+    plan = plan_of(project)
+    frozen = freeze(plan)
     path = save(project, frozen)
-    assert load(project, frozen["id"]) == frozen
-    assert [PlannedCell.from_dict(entry) for entry in frozen["cells"]] == plan.stale
-    assert save(project, freeze(make_plan(project, config), config)) == path
+    assert load(project, frozen.id) == frozen
+    assert list(frozen.cells) == plan.stale
+    assert save(project, freeze(plan_of(project))) == path
+    assert freeze(plan_of(project), attempt=1).id != frozen.id
     commit_result(project, plan.stale[0])
-    assert freeze(make_plan(project, config), config)["id"] != frozen["id"]
+    assert freeze(plan_of(project)).id != frozen.id
+
+
+def test_a_frozen_plan_s_steps_are_whole_and_in_order(project):
+    """Whatever a step needs is a step of the plan, and comes before it."""
+    plan = freeze(plan_of(project, libraries=["litert", "onnxruntime", "ncnn"]))
+    kinds = ("environment", "download", "model", "derived", "export", "artifact")
+    steps = {step.output: step for kind in kinds for step in plan.steps(kind).values()}
+    assert set(plan.preparation) == set(steps)
+    for kind in kinds:
+        assert all(plan.step(kind, name).id == name for name in plan.steps(kind))
+    for step in (*steps.values(), *plan.experiment.values()):
+        assert set(step.inputs) <= set(steps)
+    for experiment in plan.experiment.values():
+        for position in experiment.cells:
+            planned = plan.cells[position]
+            assert (planned.cell.device, planned.cell.model) == (
+                experiment.device,
+                experiment.model,
+            )
+            assert f"{planned.artifact}/record.json" in experiment.inputs
+    measured = [position for step in plan.experiment.values() for position in step.cells]
+    assert sorted(measured) == list(range(len(plan.cells)))
+    with pytest.raises(UserError, match=f"{plan.id}.json: no model nothing"):
+        plan.step("model", "nothing")
+
+
+def subsets(*values: Any) -> st.SearchStrategy[list[Any]]:
+    return st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True)
+
+
+MATRICES = st.fixed_dictionaries(
+    {
+        "models": subsets("squeezenet1_1", "mobilenet_v2", "albert"),
+        "libraries": subsets("ncnn", "onnxruntime", "litert", "executorch", "mnn", "mace", "qnn"),
+        "variants": subsets("fp32", "fp16", "int8"),
+        "processors": subsets("cpu", "gpu"),
+        "threads": subsets(1, 2, "all"),
+    }
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(matrix=MATRICES, attempt=st.integers(0, 3), data=st.data())
+def test_any_plan_is_planned_alike_again_and_comes_back_from_its_file(
+    project, matrix, attempt, data
+):
+    plan = plan_of(project, **matrix)
+    frozen = freeze(plan, attempt)
+    shuffled = {axis: data.draw(st.permutations(values)) for axis, values in matrix.items()}
+    again = plan_of(project, **shuffled)
+    assert (again.cells, again.current) == (plan.cells, plan.current)
+    assert freeze(again, attempt) == frozen
+    save(project, frozen)
+    assert load(project, frozen.id) == frozen
+    save_current(project, plan)
+    current = load_current(project, plan.current)
+    assert current.cells == [(planned.cell, planned.key) for planned in plan.cells]
+    assert current.keys == sorted(planned.key for planned in plan.cells)
 
 
 @pytest.mark.parametrize("text", [None, "", "{torn", "[1"])
@@ -217,8 +289,8 @@ def test_a_device_that_cannot_be_reached_is_left_undone_only_while_its_cells_are
     (project.devices / "away.yaml").write_text(yaml.safe_dump(away))
     is_there = True
 
-    def ask(_: object, device: Mapping[str, Any]) -> dict[str, Any]:
-        if device["name"] == "away" and not is_there:
+    def ask(_: object, device: AnyDevice) -> dict[str, Any]:
+        if device.name == "away" and not is_there:
             raise TransientDeviceError("no answer")
         return {"cores": 2, "architecture": "aarch64"}
 

@@ -175,8 +175,6 @@ def test_pretrained_weights_are_fetched_before_the_model_is_built(project, monke
 def test_a_recipe_without_a_task_is_compared_as_numbers(project):
     frozen = freeze(plan_of(project, RECIPE, ["onnxruntime"]))
     assert frozen.models["mine"].task is None
-    # Only a task that says so compares classes (see cellfarm.experiments.deployment).
-    assert (frozen.models["mine"].task == "classification") is False
 
 
 def test_a_failed_download_is_the_models_reason(project, tmp_path):
