@@ -9,8 +9,8 @@ import pytest
 import yaml
 from cellfarm.base import documents
 from cellfarm.base.errors import UserError
-from cellfarm.experiments.operators import VocabularyFile
 from cellfarm.libraries import Description
+from cellfarm.measures.operators.profile import VocabularyFile
 from cellfarm.wanted.configuration import Config
 from cellfarm.wanted.devices import AdbDevice, LocalDevice, SshDevice
 from cellfarm.wanted.recipes import RecipeDocument
