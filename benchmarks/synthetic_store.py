@@ -11,10 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from msgspec import structs
-
 from cellfarm.base.cells import Cell
 from cellfarm.store.results import Store, render
+from msgspec import structs
 
 FACTS = {
     "cpu": "made up",

@@ -25,10 +25,12 @@ from cellfarm.conversion.steps import ArtifactStep, ExportStep, ModelStep
 from cellfarm.conversion.workers import fill
 from cellfarm.envs.environments import library_environment, locate
 from cellfarm.libraries import Library
-from cellfarm.planning.chains import converter_code
+from cellfarm.planning.chains import Chains, Program, converter_code
+from cellfarm.wanted.configuration import load
 from cellfarm.wanted.recipes import Recipe
+from msgspec import structs
 
-from tests.support.projects import REPOSITORY
+from tests.support.projects import CONFIG, REPOSITORY
 
 MODELS = "models"
 
@@ -81,6 +83,15 @@ def model_step(
         files={what: str(path.absolute()) for what, path in (files or {}).items()},
         download=str(download.absolute()) if download else None,
     )
+
+
+def planned_model(project: Project, recipe: Recipe | Mapping[str, Any]) -> Program:
+    """A model as the planner has it."""
+    parsed = parse_recipe(recipe)
+    configuration = structs.replace(
+        load(project, CONFIG, "test.yaml"), models={parsed.name: parsed}
+    )
+    return Chains(project, configuration).program(parsed.name, configuration.variants["fp32"])
 
 
 def build_model(

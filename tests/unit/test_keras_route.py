@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from cellfarm.base.project import Project
-from cellfarm.libraries import all_libraries
-from cellfarm.planning.causes import library_causes
+from cellfarm.conversion.steps import ArtifactStep
+from cellfarm.planning.plan import Plan
 from cellfarm.snakemake.pipeline import Pipeline
 
 from tests.support.projects import CONFIG, make_project, write_yaml
@@ -33,8 +33,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     return project
 
 
-def pipeline_of(library: str) -> Pipeline:
-    return Pipeline(CONFIG | {"models": ["mine"], "libraries": [library]})
+def plan_of(*libraries: str) -> Plan:
+    plan = Pipeline(CONFIG | {"models": ["mine"], "libraries": list(libraries)}).plan
+    assert plan
+    return plan
+
+
+def artifact_of(plan: Plan) -> ArtifactStep:
+    (artifact,) = plan.artifact.values()
+    return artifact
 
 
 @pytest.mark.parametrize(
@@ -47,48 +54,51 @@ def pipeline_of(library: str) -> Pipeline:
     ],
 )
 def test_each_library_gets_what_it_reads(project, library, source, exported, environment):
-    pipeline = pipeline_of(library)
-    (planned,) = pipeline.plan.cells
-    assert planned.source == source
-    inputs = pipeline.artifact_inputs(planned.cell.versioned_library, planned.artifact_id)
+    plan = plan_of(library)
+    (planned,) = plan.cells
+    artifact = artifact_of(plan)
+    assert artifact.source_format == source and artifact.environment.startswith(environment)
+    inputs = artifact.inputs
     assert Path(inputs[0]).parent.name.startswith(environment)
     assert inputs[1].startswith("results/models/mine/")
     assert [one.split("/")[1:4] for one in inputs[2:]] == [["exports", "mine", source]] * exported
     assert bool(planned.causes["exporter"]) == exported
     if exported:  # from the program among the model's own files, by no further step
-        assert pipeline.export_inputs("mine", source) == [
-            pipeline.models_environment(), inputs[1],
-        ]  # fmt: skip
+        (export,) = plan.export.values()
+        models = plan.environment[next(name for name in plan.environment if is_models(name))]
+        assert export.inputs == (models.output, inputs[1])
+    else:
+        assert not plan.export
+
+
+def is_models(environment: str) -> bool:
+    return environment.startswith("models-")
 
 
 def test_another_model_s_artifacts_are_made_where_they_were(project):
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
-    pipeline = pipeline_of("litert")
-    (planned,) = pipeline.plan.cells
-    inputs = pipeline.artifact_inputs(planned.cell.versioned_library, planned.artifact_id)
-    assert planned.source == "pt2" and Path(inputs[0]).parent.name.startswith("litert@")
+    artifact = artifact_of(plan_of("litert"))
+    assert artifact.source_format == "pt2"
+    assert Path(artifact.inputs[0]).parent.name.startswith("litert@")
 
 
 def test_versions_that_one_converter_serves_have_environments_of_their_own(project):
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
     references = ["tflite@2.1.6", "tflite@2.3.0"]
-    pipeline = Pipeline(CONFIG | {"models": ["mine"], "libraries": references})
-    assert len({planned.artifact_id for planned in pipeline.plan.cells}) == 1
-    for planned in pipeline.plan.cells:
+    plan = plan_of(*references)
+    assert len({planned.artifact.rpartition("/")[2] for planned in plan.cells}) == 1
+    for planned in plan.cells:
         library = planned.cell.versioned_library
-        environment = pipeline.artifact_inputs(library, planned.artifact_id)[0]
-        assert Path(environment).parent.name.startswith(f"{library}.convert-")
-        assert (
-            pipeline.artifact_sources(library, planned.artifact_id).split()[0] == planned.model_id
-        )
+        step = plan.artifact[planned.artifact.removeprefix("results/artifacts/")]
+        assert step.environment == f"{library}.convert"
+        assert Path(step.inputs[0]).parent.name.startswith(f"{library}.convert-")
+        assert step.program == planned.model
 
 
 def test_tensorflow_s_lock_counts_where_its_converter_may_be_asked(project):
     def converters() -> dict[str, str]:
-        return {
-            name: library_causes(project, name, all_libraries()[name].default_version).converter
-            for name in ("litert", "executorch")
-        }
+        plan = plan_of("litert", "executorch")
+        return {step.library: step.converter for step in plan.artifact.values()}
 
     before = converters()
     with (project.locks / f"{TENSORFLOW}.txt").open("a") as lock:
@@ -99,8 +109,8 @@ def test_tensorflow_s_lock_counts_where_its_converter_may_be_asked(project):
 
 def test_the_same_program_has_the_same_causes_for_the_others(project):
     """What Keras adds is no cause of an artifact that is made of the program."""
-    (planned,) = (pipeline := pipeline_of("executorch")).plan.cells
+    (planned,) = (plan := plan_of("executorch")).cells
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
-    (other,) = pipeline_of("executorch").plan.cells
+    (other,) = plan_of("executorch").cells
     assert planned.causes["converter"] == other.causes["converter"]
-    assert pipeline.plan.models["mine"].native == "keras"
+    assert artifact_of(plan).native == "keras"

@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 from cellfarm.base.errors import UserError
 from cellfarm.base.project import Project
-from cellfarm.planning.causes import model_causes
 from cellfarm.wanted.contents import named_files
 from cellfarm.wanted.onnx_data import locations
 
 from tests.support.projects import REPOSITORY, make_project
+from tests.support.steps import parse_recipe, planned_model
 
 HAND = REPOSITORY / "tests/data/user_files/hand.onnx"
-RECIPE = {"name": "mine", "source": "file", "file": "mine/model.onnx"}
+FILE = "mine/model.onnx"
+RECIPE = parse_recipe({"name": "mine", "source": "file", "file": FILE})
 
 
 def field(number: int, value: bytes | int) -> bytes:
@@ -59,7 +60,7 @@ def project(tmp_path: Path) -> Project:
 
 
 def write(project: Project, data: bytes) -> Path:
-    path = project.root / RECIPE["file"]
+    path = project.root / FILE
     path.write_bytes(data)
     return path
 
@@ -96,12 +97,12 @@ def test_what_is_no_onnx_is_left_to_the_reader_of_models(project, data):
 
 
 def test_the_weights_count_into_the_key_and_their_dates_do_not(project):
-    before = model_causes(project, RECIPE).id
+    before = planned_model(project, RECIPE).digest
     beside = project.root / "mine/deep/two.bin"
     os.utime(beside, (1e9, 1e9))
-    assert model_causes(project, RECIPE).id == before
+    assert planned_model(project, RECIPE).digest == before
     beside.write_bytes(b"others")
-    assert model_causes(project, RECIPE).id != before
+    assert planned_model(project, RECIPE).digest != before
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.base.cells import Cell
 from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.libraries import all_libraries
-from cellfarm.planning.causes import gather, library_causes
-from cellfarm.planning.plan import freeze, make_plan, save
+from cellfarm.planning.plan import Outlook, freeze, look, save
+from cellfarm.planning.plan import load as load_plan
 from cellfarm.wanted import tools
 from cellfarm.wanted.configuration import load
 
 from tests.support.projects import CONFIG, make_project, write_yaml
-from tests.support.results import FACTS
 
 MACE, QNN = all_libraries()["mace"], all_libraries()["qnn"]
 
@@ -31,9 +30,13 @@ def mace(tmp_path) -> dict[str, str]:
     return {"source": str(tmp_path / "mace"), "run": str(tmp_path / "mace_run")}
 
 
-def causes(project: Any, given: dict[str, str]) -> tuple[str, str]:
-    found = library_causes(project, "mace", MACE.default_version, given)
-    return found.converter, found.runtime
+def plan_of(project: Project, **changes: Any) -> Outlook:
+    return look(project, load(project, CONFIG | changes, "test"))
+
+
+def causes(project: Project, given: dict[str, str]) -> tuple[str, str]:
+    (planned,) = plan_of(project, libraries=["mace"], tools={"mace": given}).cells
+    return planned.causes["converter"], planned.causes["library"]
 
 
 def test_what_converts_and_what_runs_are_apart(tmp_path, mace) -> None:
@@ -72,16 +75,14 @@ def test_settings_count_by_their_text() -> None:
 def test_tools_of_a_device_count_for_its_cells(tmp_path) -> None:
     project = make_project(tmp_path / "project")
     (program := tmp_path / "qnn-net-run").write_text("one")
-    cell = Cell("squeezenet1_1", "ncnn", "1.0.20261020", "fp32", "host", "cpu", 1)
 
     def device(**given: Any) -> str:
         path = project.devices / "host.yaml"
         document = {"name": "host", "transport": "local", "work_folder": "results/work/host",
                     "processors": ["cpu"]}  # fmt: skip
         write_yaml(path, document | given)
-        return gather(project, load(project, CONFIG, "test"), [cell], {"host": FACTS}).devices[
-            "host"
-        ]
+        (planned,) = plan_of(project, libraries=["ncnn"]).cells
+        return planned.causes["device"]
 
     plain = device()
     given = {"tools": {"qnn-net-run": str(program)}}
@@ -90,15 +91,17 @@ def test_tools_of_a_device_count_for_its_cells(tmp_path) -> None:
     assert len({plain, first, device(**given)}) == 3
 
 
-def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace, monkeypatch) -> None:
+def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace) -> None:
     project = make_project(tmp_path / "project")
-    config = load(project, CONFIG | {"tools": {"mace": mace}}, "test")
-    frozen = freeze(make_plan(project, config), config)
+    outlook = plan_of(project, libraries=["mace", "ncnn"], tools={"mace": mace})
+    frozen = freeze(outlook)
     save(project, frozen)
-    monkeypatch.setenv("CELLFARM_PLAN", frozen["id"])
-    assert tools.given(tools.of_run(project), "mace") == mace
-    monkeypatch.delenv("CELLFARM_PLAN")
-    assert tools.of_run(project) == {}
+    kept = load_plan(project, frozen.id)
+    assert kept.tools == {"mace": mace}
+    assert {step.library: step.tools for step in kept.artifact.values()} == {
+        "mace": mace, "ncnn": {},
+    }  # fmt: skip
+    assert freeze(plan_of(project, libraries=["ncnn"])).tools == {}
 
 
 @pytest.mark.parametrize(
