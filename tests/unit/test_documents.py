@@ -35,7 +35,7 @@ KINDS: dict[str, Any] = {
     "library": Description,
     "vocabulary": VocabularyFile,
     "protocol": Protocol,
-    **{f"settings of {name}": host_of(name).schema for name in all_measures()},
+    **{f"settings of {name}": host_of(name).schema for name in ("cold_start", "quality", "spaced")},
 }
 
 
