@@ -44,6 +44,7 @@ class MadeUp:
     Args:
         launches: given the cell, the mode and how many launches there were, the changes of its record.
         limit: launches after which the process is killed.
+        facts: of the device, beside FACTS.
 
     Attributes:
         made: cell and mode of each launch, in order.
@@ -54,6 +55,7 @@ class MadeUp:
     launches: Callable[[Cell, str, int], dict[str, Any]] = lambda cell, mode, number: {}
     protocol: dict[str, Any] = field(default_factory=lambda: PROTOCOL)
     limit: int | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
     made: list[tuple[Cell, str]] = field(default_factory=list)
     asked: list[dict[str, Any]] = field(default_factory=list)
 
@@ -72,7 +74,8 @@ class MadeUp:
             plan = make_plan(*planned, protocol=protocol_of(self.protocol))
             experiment = make_experiment(self.project, plan)
             none = cast(Transport, None)
-            measuring = _Measuring(experiment, none, FACTS, 0, Patience(0, print))
+            facts = FACTS | self.facts
+            measuring = _Measuring(experiment, none, facts, 0, Patience(0, print))
             cast(Any, measuring.gates).pass_through = lambda *arguments: {}
             for each in planned:
                 journal = Journal(self.project.journal(each.cell.device, each.key))

@@ -10,7 +10,6 @@ import yaml
 from cellfarm.base import documents
 from cellfarm.base.errors import UserError
 from cellfarm.libraries import Description
-from cellfarm.measures import all_measures
 from cellfarm.measures.hosts import host_of
 from cellfarm.measures.operators.profile import VocabularyFile
 from cellfarm.wanted.configuration import Config

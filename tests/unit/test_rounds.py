@@ -12,6 +12,7 @@ import pytest
 from cellfarm.base.cells import Cell
 from cellfarm.base.project import Project
 from cellfarm.experiments.rounds import round_order
+from cellfarm.experiments.speed import DeviceSpeed
 from cellfarm.planning.plan import PlannedCell
 from cellfarm.store.results import Store
 from hypothesis import given, settings
@@ -200,8 +201,11 @@ def test_held_out_inputs_that_cannot_be_run_leave_no_numbers(device):
 
 
 def remeasure(device: MadeUp, measure: str) -> tuple[dict[str, Any], dict[Path, int]]:
-    """Measure a cell, then one of its measures under another key; its result, and the others' files with
-    the time at which they were written."""
+    """Measure a cell, then one of its measures under another key, and count the latter's launches alone.
+
+    Returns:
+        Its result, and the others' files with the time at which they were written.
+    """
     before = make_planned(measures=ALL)
     device.protocol = protocol(3, cold=1, warm=2)
     device.measure(before)
@@ -242,6 +246,33 @@ def test_operators_alone_are_held_against_the_stored_latency(device):
     result, _ = remeasure(device, "operators")
     assert result["columns"]["operators_gap"] == pytest.approx(0.2)
     assert result["flags"] == ["operators_gap"]
+
+
+def test_an_emulated_processor_has_no_profile_when_operators_are_stale_alone(device):
+    device.launches = lambda cell, mode, number: {"emulated": True}
+    result, _ = remeasure(device, "operators")
+    assert device.modes == [] and result["status"] == "ok"
+    assert "operators_sum_ms" not in result["columns"]
+
+
+def test_a_device_of_another_speed_doubts_the_latency_and_nothing_else(device, monkeypatch):
+    departure = {"ratio": 1.5, "low": 1.4, "high": 1.6, "departs": True}
+    monkeypatch.setattr(DeviceSpeed, "departure", lambda self, threads, tolerance: departure)
+    planned = make_planned(measures=ALL)
+    device.measure(planned)
+    flags = {
+        measure: result["flags"] for measure, result in stored(device.project, planned).items()
+    }
+    assert "drifted" in flags.pop("latency")
+    assert not [measure for measure, raised in flags.items() if "drifted" in raised]
+
+
+def test_an_emulated_device_has_none_either(device):
+    device.facts = {"emulated": True}
+    planned = make_planned(measures=["operators"])
+    device.measure(planned)
+    assert device.modes == []
+    assert stored(device.project, planned)["operators"]["columns"] == {}
 
 
 def test_the_starts_of_measuring_launches_are_cold_starts_and_stand_once(device):

@@ -6,7 +6,7 @@ import datetime
 import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -387,7 +387,7 @@ class _Measuring:
     def _close(self, cell: Running) -> None:
         """The launches that follow the rounds."""
         last = max((launch["round"] for launch in cell.launches), default=0)
-        emulated = is_emulated(cell.launches)
+        emulated = self._is_emulated(cell)
         for measure in cell.measures:
             settings = self.experiment.settings(measure)
             for mode in host_of(measure).after_rounds(settings, emulated):
@@ -404,13 +404,13 @@ class _Measuring:
             gates=self.protocol.gates.as_dict(),
             fastest_ms=cell.fastest_ms,
             latency_ms=self._stored_latency_ms(planned),
-            emulated=is_emulated(cell.launches),
+            emulated=self._is_emulated(cell),
         )
         results: list[Result] = []
         for measure in cell.measures:
             settings = self.protocol.measures[measure]
             result = summarise(measure, cell.launches, settings, context)
-            if all_measures()[measure].ranks:
+            if _takes_latency(measure):
                 context = replace(context, latency_ms=result.columns.get("latency_ms"))
                 if departure and departure["departs"] and result.status in ("ok", "wrong"):
                     result = replace(result, flags=sorted([*result.flags, "drifted"]))
@@ -423,14 +423,30 @@ class _Measuring:
             drift=departure,
         )
 
+    def _is_emulated(self, cell: Running) -> bool:
+        """Whether a software implementation of the processor does the work, as far as any launch told."""
+        if self.facts.get("emulated") or is_emulated(cell.launches):
+            return True
+        if cell.launches:
+            return False
+        return any(document.get("emulated") for _, document in self._stored(cell.planned))
+
     def _stored_latency_ms(self, planned: PlannedCell) -> float | None:
         """The latency of a cell whose timing measure has a result by now."""
-        for measure, key in planned.measures.items():
-            if all_measures()[measure].ranks and measure not in planned.stale:
-                path = self.experiment.store.path(planned.cell, measure, key)
-                latency_ms = (read_object(path) or {}).get("columns", {}).get("latency_ms")
-                return None if latency_ms is None else float(latency_ms)
+        for measure, document in self._stored(planned):
+            latency_ms = document["columns"].get("latency_ms")
+            if _takes_latency(measure) and latency_ms is not None:
+                return float(latency_ms)
         return None
+
+    def _stored(self, planned: PlannedCell) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The results of the cell's measures that are not measured now."""
+        for measure, key in planned.measures.items():
+            if measure not in planned.stale:
+                path = self.experiment.store.path(planned.cell, measure, key)
+                document = read_object(path)
+                if document:
+                    yield measure, document
 
     def _launches_left(self) -> int:
         """Launches of this experiment that are certain to come; there may be more."""
@@ -442,6 +458,11 @@ class _Measuring:
             )
             left += max(1, least - len(cell.launches))
         return left
+
+
+def _takes_latency(measure: str) -> bool:
+    """Whether a cell has its latency from this measure."""
+    return "latency_ms" in all_measures()[measure].fills
 
 
 def _now() -> str:

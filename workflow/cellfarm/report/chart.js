@@ -143,7 +143,7 @@ window.cellfarm.then((shared) => {
       numbers(panel).some((number) => byPlace.has(JSON.stringify([panel.setting, panel.model, number]))));
     const several = new Set(panels.map((panel) => panel.setting)).size > 1;
     const missing = chart === "operators"
-      ? "No operators were timed here: the protocol asks for no profile (profile.runs is 0), or the profiling launches failed; the table says why."
+      ? "No operators were timed here: the protocol does not list the measure operators, or the profiling launches failed; the table says why."
       : "Nothing of this was measured here.";
     cards.replaceChildren(...panels.slice(0, limit).map((panel) => cardOf(chart, panel, byPlace, several)));
     if (!panels.length) cards.append(el("p", { class: "note" }, missing));
