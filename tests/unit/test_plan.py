@@ -10,6 +10,7 @@ import pytest
 import yaml
 from cellfarm.base.errors import TransientDeviceError, UserError
 from cellfarm.base.project import Project
+from cellfarm.measures import all_measures
 from cellfarm.planning import plan as plan_module
 from cellfarm.planning.plan import NEW, Outlook, freeze, load, look, save
 from cellfarm.store.results import Store
@@ -45,6 +46,17 @@ def test_without_results_everything_is_new(project):
     plan = plan_of(project)
     assert len(plan.cells) == len(plan.stale) == 2 * 2 * 2
     assert set(reasons(plan).values()) == {NEW}
+
+
+def test_a_measure_is_asked_of_models_of_its_tasks_alone(project, monkeypatch):
+    def measured(*tasks: str) -> set[str]:
+        changed = structs.replace(all_measures()["quality"], tasks=tasks)
+        known = {**all_measures(), "quality": changed}
+        monkeypatch.setattr(plan_module, "all_measures", lambda: known)
+        return set(plan_of(project).cells[0].measures)
+
+    assert "quality" in measured() and "quality" in measured("classification", "detection")
+    assert measured("detection") == measured() - {"quality"}
 
 
 def test_an_experiment_is_one_model_on_one_device(project):

@@ -34,6 +34,7 @@ from ..conversion.steps import (
 from ..devices import open_device, refuse_low_battery
 from ..envs.environments import ensure_locks
 from ..libraries import all_libraries, resolve
+from ..measures import all_measures
 from ..measures.hosts import host_of
 from ..measures.tolerances import Tolerance
 from ..store.results import Store, read_header
@@ -260,7 +261,7 @@ class _Planner:
             name: tuple(
                 measure
                 for measure in configuration.protocol.measures
-                if host_of(measure).applies(labelled=recipe.labelled is not None)
+                if _is_asked(measure, recipe)
             )
             for name, recipe in configuration.models.items()
         }
@@ -306,6 +307,14 @@ class _Planner:
             },
             causes=causes,
         )
+
+
+def _is_asked(measure: str, recipe: Recipe) -> bool:
+    """Whether a model is asked a measure's question."""
+    tasks = all_measures()[measure].tasks
+    if tasks and recipe.task not in tasks:
+        return False
+    return host_of(measure).applies(labelled=recipe.labelled is not None)
 
 
 def _reason(cell: Cell, measure: str, causes: Mapping[str, str], store: Store) -> str:
