@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.experiments.launch import Setting, launch
-from cellfarm.experiments.native import Task
 from cellfarm.libraries.mace import tool
 from cellfarm.libraries.mace.native import tables
+from cellfarm.libraries.vendor_tool import Task
 
 from tests.support.native_tools import DATA, HELDOUT, Bench, write_script
 from tests.support.protocols import SMALLEST, protocol_of

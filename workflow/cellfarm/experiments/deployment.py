@@ -19,6 +19,7 @@ from ..conversion.workers import check_files
 from ..devices import Transport
 from ..envs.environments import Environment, locate
 from ..envs.native_building import PROGRAM
+from ..libraries.vendor_tool import NODES, Refusal
 from ..measures.accuracy.pictures import MOST_TOOL_BYTES, Pictures
 from ..measures.operators.profile import read_vocabulary
 from ..planning.plan import Plan, PlannedCell
@@ -82,7 +83,7 @@ class Deployment:
                 self.told(name)
         try:
             tool = self._tool(planned, library, model, artifact, pictures)
-        except native.Refusal as refused:
+        except Refusal as refused:
             return _unsupported(str(refused))
         if tool is None and not library.has_backend:
             return _unsupported(f"no tool of {library.name} is given for this device")
@@ -135,7 +136,7 @@ class Deployment:
             return None
         module, paths = found
         description = json.loads((model / "model.json").read_text(encoding="utf-8"))
-        nodes = artifact / FILES / native.NODES
+        nodes = artifact / FILES / NODES
         prefix = f"inputs/{model_id(planned)}.{library.name}-{code_digest(*library.tool_modules)}"
         samples = _samples(model, pictures)
         for kind, arrays in samples.items():

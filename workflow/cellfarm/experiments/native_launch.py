@@ -14,8 +14,9 @@ import numpy as np
 
 from ..devices import Launched, Transport
 from ..devices.local import LocalTransport
+from ..libraries.vendor_tool import HERE, Command, Finished, Outcome, Refusal, Task
 from ..measures.launches import ACCURACY, COLD, MEASURE, PROFILE, QUALITY, START
-from .native import HERE, Command, Finished, NativeTool, Outcome, Refusal, Task, put_files, read_raw
+from .native import NativeTool, put_files, read_raw
 
 if TYPE_CHECKING:
     from .events import Record

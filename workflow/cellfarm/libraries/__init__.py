@@ -167,7 +167,7 @@ class Library:
 
     @property
     def tool(self) -> Path:
-        """The module for the vendor's own tool, if there is one (see cellfarm.experiments.native)."""
+        """The module for the vendor's own tool, if there is one (see cellfarm.libraries.vendor_tool)."""
         return self.folder / "tool.py"
 
     @property

@@ -259,9 +259,7 @@ class _Planner:
         self._needs: dict[tuple[str, str, str, str | None], Needs] = {}
         self._measures = {
             name: tuple(
-                measure
-                for measure in configuration.protocol.measures
-                if _is_asked(measure, recipe)
+                measure for measure in configuration.protocol.measures if _is_asked(measure, recipe)
             )
             for name, recipe in configuration.models.items()
         }

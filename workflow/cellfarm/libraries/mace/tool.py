@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ...experiments.native import Command, Finished, Outcome, Refusal, Task
 from ...measures.launches import MEASURE, PROFILE, QUALITY
+from ..vendor_tool import Command, Finished, Outcome, Refusal, Task
 from .native import tables
 
 _HEADER = re.compile(r"^\s+capability\((\w+)\)\s+init\s+warmup\s+run_avg$")

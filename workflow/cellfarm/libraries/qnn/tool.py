@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ...experiments.native import HERE, Command, Finished, Outcome, Refusal, Task
 from ...measures.launches import MEASURE, PROFILE, QUALITY
+from ..vendor_tool import HERE, Command, Finished, Outcome, Refusal, Task
 from . import qnn_profile
 from .native import diagview
 
