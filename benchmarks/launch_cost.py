@@ -34,12 +34,13 @@ from cellfarm.base.digests import digest
 from cellfarm.base.locking import file_lock, machine_lock_path
 from cellfarm.base.project import Project
 from cellfarm.devices import Interpreter, Transport, open_device
-from cellfarm.experiments.experiment import Experiment, Running, _Measuring
+from cellfarm.experiments.experiment import Experiment, _Measuring
 from cellfarm.experiments.host_share import HostShare
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.payload import pack
+from cellfarm.experiments.running import Running
 from cellfarm.libraries import Library, all_libraries
 from cellfarm.measures.tolerances import Tolerance
 from cellfarm.planning.causes import payload_code

@@ -14,10 +14,11 @@ from cellfarm.base.cells import Cell
 from cellfarm.base.project import Project
 from cellfarm.devices import Transport
 from cellfarm.experiments import experiment as module
-from cellfarm.experiments.experiment import Running, _Measuring
+from cellfarm.experiments.experiment import _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
+from cellfarm.experiments.running import Running
 from cellfarm.planning.plan import PlannedCell
 
 from tests.support.protocols import protocol_of

@@ -13,10 +13,11 @@ from cellfarm.base.cells import Cell
 from cellfarm.base.digests import digest
 from cellfarm.base.project import Project
 from cellfarm.devices import Transport
-from cellfarm.experiments.experiment import Experiment, Running, _Measuring
+from cellfarm.experiments.experiment import Experiment, _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
+from cellfarm.experiments.running import Running
 from cellfarm.measures.launches import of_mode
 from cellfarm.measures.quality.heldout import Quality
 from cellfarm.measures.quality.verification import Comparison

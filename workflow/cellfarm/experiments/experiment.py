@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import secrets
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,14 @@ from ..base.errors import (
     TransientError,
     TransientHostError,
 )
-from ..base.files import read_object, write_atomically
+from ..base.files import write_atomically
 from ..base.locking import file_lock, machine_lock_path
 from ..base.project import Project
 from ..base.records import Record, read_record
 from ..devices import Transport, open_device, patience_s, refuse_low_battery
 from ..devices.activity import ATTENTION, IDLE, DeviceState
 from ..measures import all_measures
-from ..measures.hosts import Context, host_of
+from ..measures.hosts import host_of
 from ..measures.launches import is_emulated
 from ..planning.plan import ExperimentStep, Plan, PlannedCell
 from ..store.results import Store
@@ -34,35 +32,15 @@ from .deployment import Deployment, model_id
 from .gates import Gates
 from .host_share import HostShare
 from .journal import Journal
-from .launch import Deployed, Setting, cores_of, launch
+from .launch import Setting, cores_of, launch
 from .patience import Patience
 from .progress import Progress
 from .rounds import round_order
+from .running import Running
 from .speed import DeviceSpeed
-from .summarising import Result, first_bad, summarise
+from .summarising import Result, first_bad
 
 SCHEMA = 3
-
-
-@dataclass
-class Running:
-    """A cell that is being measured."""
-
-    planned: PlannedCell
-    deployed: Deployed
-    fastest_ms: float | None
-    journal: Journal
-    launches: list[dict[str, Any]]
-
-    @property
-    def measures(self) -> list[str]:
-        """Those that have no result yet, in their order."""
-        return [name for name in all_measures() if name in self.planned.stale]
-
-    @property
-    def taken(self) -> Counter[str]:
-        """Launches by mode."""
-        return Counter(launch["mode"] for launch in self.launches)
 
 
 class Experiment:
@@ -387,7 +365,7 @@ class _Measuring:
     def _close(self, cell: Running) -> None:
         """The launches that follow the rounds."""
         last = max((launch["round"] for launch in cell.launches), default=0)
-        emulated = self._is_emulated(cell)
+        emulated = bool(self.facts.get("emulated")) or cell.is_emulated(self.experiment.store)
         for measure in cell.measures:
             settings = self.experiment.settings(measure)
             for mode in host_of(measure).after_rounds(settings, emulated):
@@ -395,58 +373,21 @@ class _Measuring:
                     self._launch(cell, measure, mode, last)
 
     def _commit(self, cell: Running) -> None:
-        planned = cell.planned
         tolerance = self.experiment.tolerance
-        departure = self.speed.departure(planned.cell.threads, tolerance)
-        context = Context(
-            key=planned.key,
-            tolerance=self.experiment.plan.tolerances[planned.cell.variant],
-            gates=self.protocol.gates.as_dict(),
-            fastest_ms=cell.fastest_ms,
-            latency_ms=self._stored_latency_ms(planned),
-            emulated=self._is_emulated(cell),
+        departure = self.speed.departure(cell.planned.cell.threads, tolerance)
+        results = cell.results(
+            self.experiment.plan,
+            self.experiment.store,
+            emulated=bool(self.facts.get("emulated")),
+            departs=bool(departure and departure["departs"]),
         )
-        results: list[Result] = []
-        for measure in cell.measures:
-            settings = self.protocol.measures[measure]
-            result = summarise(measure, cell.launches, settings, context)
-            if _takes_latency(measure):
-                context = replace(context, latency_ms=result.columns.get("latency_ms"))
-                if departure and departure["departs"] and result.status in ("ok", "wrong"):
-                    result = replace(result, flags=sorted([*result.flags, "drifted"]))
-            results.append(result)
         self.experiment.commit(
-            planned,
+            cell.planned,
             results,
             self.facts,
             payload_bytes=cell.deployed.payload_bytes,
             drift=departure,
         )
-
-    def _is_emulated(self, cell: Running) -> bool:
-        """Whether a software implementation of the processor does the work, as far as any launch told."""
-        if self.facts.get("emulated") or is_emulated(cell.launches):
-            return True
-        if cell.launches:
-            return False
-        return any(document.get("emulated") for _, document in self._stored(cell.planned))
-
-    def _stored_latency_ms(self, planned: PlannedCell) -> float | None:
-        """The latency of a cell whose timing measure has a result by now."""
-        for measure, document in self._stored(planned):
-            latency_ms = document["columns"].get("latency_ms")
-            if _takes_latency(measure) and latency_ms is not None:
-                return float(latency_ms)
-        return None
-
-    def _stored(self, planned: PlannedCell) -> Iterator[tuple[str, dict[str, Any]]]:
-        """The results of the cell's measures that are not measured now."""
-        for measure, key in planned.measures.items():
-            if measure not in planned.stale:
-                path = self.experiment.store.path(planned.cell, measure, key)
-                document = read_object(path)
-                if document:
-                    yield measure, document
 
     def _launches_left(self) -> int:
         """Launches of this experiment that are certain to come; there may be more."""
@@ -458,11 +399,6 @@ class _Measuring:
             )
             left += max(1, least - len(cell.launches))
         return left
-
-
-def _takes_latency(measure: str) -> bool:
-    """Whether a cell has its latency from this measure."""
-    return "latency_ms" in all_measures()[measure].fills
 
 
 def _now() -> str:
