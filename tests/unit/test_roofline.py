@@ -20,6 +20,7 @@ from cellfarm.warehouse import surroundings
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.protocols import protocol_of
 from tests.support.results import FACTS
 from tests.support.synthetic_warehouse import row
 
@@ -125,7 +126,7 @@ class Transport:
 
 
 def setting(transport: Any) -> Setting:
-    return Setting(transport, {"affinity": "none", "launch_timeout_s": 60}, lock=0)
+    return Setting(transport, protocol_of(), lock=0)
 
 
 def deployed() -> Deployed:
