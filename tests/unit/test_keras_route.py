@@ -62,7 +62,7 @@ def test_each_library_gets_what_it_reads(project, library, source, exported, env
     assert Path(inputs[0]).parent.name.startswith(environment)
     assert inputs[1].startswith("results/models/mine/")
     assert [one.split("/")[1:4] for one in inputs[2:]] == [["exports", "mine", source]] * exported
-    assert bool(planned.causes["exporter"]) == exported
+    assert bool(planned.causes["latency"]["exporter"]) == exported
     if exported:  # from the program among the model's own files, by no further step
         (export,) = plan.export.values()
         models = plan.environment[next(name for name in plan.environment if is_models(name))]
@@ -112,5 +112,5 @@ def test_the_same_program_has_the_same_causes_for_the_others(project):
     (planned,) = (plan := plan_of("executorch")).cells
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
     (other,) = plan_of("executorch").cells
-    assert planned.causes["converter"] == other.causes["converter"]
+    assert planned.causes["latency"]["converter"] == other.causes["latency"]["converter"]
     assert artifact_of(plan).native == "keras"

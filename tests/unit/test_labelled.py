@@ -12,7 +12,7 @@ import pytest
 from cellfarm.base.errors import UserError
 from cellfarm.base.project import Project
 from cellfarm.planning.keys import CAUSES
-from cellfarm.planning.plan import look
+from cellfarm.planning.plan import NEW, look
 from cellfarm.wanted.configuration import load, read_model
 from cellfarm.wanted.contents import named_files
 from cellfarm.wanted.labelled_pictures import CALIBRATION, draw, identity
@@ -243,14 +243,14 @@ def test_a_changed_folder_makes_the_cells_stale_and_says_so(tmp_path):
     (tmp_path / "mine.onnx").write_bytes(b"x")
     put(tmp_path, "a/1.jpg", "b/1.jpg")
 
-    def stale() -> str | None:
+    def stale() -> str:
         config = CONFIG | {"models": ["mine"], "libraries": ["onnxruntime"]}
         (planned,) = look(project, load(project, config, "test.yaml")).cells
-        if planned.stale == "no result yet":
+        if planned.reason == NEW:
             commit_result(project, planned)
-        return planned.stale
+        return planned.reason
 
-    assert (stale(), stale()) == ("no result yet", None)
+    assert (stale(), stale()) == (NEW, "")
     put(tmp_path, "a/2.jpg")
     assert stale() == f"{CAUSES['labelled']}; {CAUSES['model']}"
 

@@ -36,7 +36,7 @@ def plan_of(project: Project, **changes: Any) -> Outlook:
 
 def causes(project: Project, given: dict[str, str]) -> tuple[str, str]:
     (planned,) = plan_of(project, libraries=["mace"], tools={"mace": given}).cells
-    return planned.causes["converter"], planned.causes["library"]
+    return planned.causes["latency"]["converter"], planned.causes["latency"]["library"]
 
 
 def test_what_converts_and_what_runs_are_apart(tmp_path, mace) -> None:
@@ -82,7 +82,7 @@ def test_tools_of_a_device_count_for_its_cells(tmp_path) -> None:
                     "processors": ["cpu"]}  # fmt: skip
         write_yaml(path, document | given)
         (planned,) = plan_of(project, libraries=["ncnn"]).cells
-        return planned.causes["device"]
+        return planned.causes["latency"]["device"]
 
     plain = device()
     given = {"tools": {"qnn-net-run": str(program)}}
