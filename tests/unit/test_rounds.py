@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from cellfarm.base.cells import Cell
 from cellfarm.base.project import Project
+from cellfarm.experiments import experiment, running, summarising
 from cellfarm.experiments.rounds import round_order
 from cellfarm.experiments.speed import DeviceSpeed
+from cellfarm.measures import all_measures
 from cellfarm.planning.plan import PlannedCell
 from cellfarm.store.results import Store
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from msgspec.structs import replace
 
 from tests.support.measuring import Killed, MadeUp
@@ -185,6 +188,25 @@ def test_what_the_cell_does_not_depend_on_fails_alone(device, mode: str, measure
     for name in ALL:
         assert results[name]["status"] == ("failed" if name == measure else "ok"), name
     assert results["latency"]["columns"]["latency_ms"] == 10.0
+
+
+def test_a_round_s_launch_that_the_cell_does_not_depend_on_ends_its_measure_alone(
+    device, monkeypatch
+):
+    further = structs.replace(all_measures()["cold_start"], essential=False)
+    known = {**all_measures(), "cold_start": further}
+    for module in (experiment, running, summarising):
+        monkeypatch.setattr(module, "all_measures", lambda: known)
+    planned = make_planned()
+    device.protocol = protocol(3, cold=2)
+    device.launches = lambda cell, mode, number: BAD if mode == "cold" else {}
+    device.measure(planned)
+    assert device.modes == ["measure", "cold", "measure", "measure"]
+    results = stored(device.project, planned)
+    assert (results["latency"]["status"], results["latency"]["columns"]["launches"]) == ("ok", 3)
+    assert (results["cold_start"]["status"], results["cold_start"]["reason"]) == (
+        "failed", BAD["reason"],
+    )  # fmt: skip
 
 
 def test_held_out_inputs_that_cannot_be_run_leave_no_numbers(device):

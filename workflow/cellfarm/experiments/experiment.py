@@ -266,12 +266,18 @@ class _Measuring:
     def _take_turn(self, cell: Running, number: int) -> None:
         """The launches of a cell in a round: what each measure still wants of it."""
         for measure in cell.measures:
-            host, settings = host_of(measure), self.experiment.settings(measure)
-            if host.is_finished(cell.launches, settings, cell.planned.key):
+            if self._is_finished(cell, measure):
                 continue
-            for mode in host.due(cell.taken, number, settings):
-                if not cell.launches or cell.launches[-1]["status"] == "ok":
+            settings = self.experiment.settings(measure)
+            for mode in host_of(measure).due(cell.taken, number, settings):
+                if not first_bad(cell.launches) and not cell.has_failed(measure):
                     self._launch(cell, measure, mode, number)
+
+    def _is_finished(self, cell: Running, measure: str) -> bool:
+        """Whether a measure needs no further round."""
+        settings = self.experiment.settings(measure)
+        finished = host_of(measure).is_finished(cell.launches, settings, cell.planned.key)
+        return finished or cell.has_failed(measure)
 
     def deploy_all(self, share: HostShare) -> None:
         """The cells to launch, by key; those that cannot run at all are committed here."""
@@ -351,11 +357,8 @@ class _Measuring:
     def _finish(self) -> None:
         """Take what follows the rounds, and commit, of the cells that need no further round."""
         for key, cell in list(self.running.items()):
-            failed = bool(cell.launches) and cell.launches[-1]["status"] != "ok"
-            if not failed and not all(
-                host_of(measure).is_finished(cell.launches, self.experiment.settings(measure), key)
-                for measure in cell.measures
-            ):
+            unfinished = not all(self._is_finished(cell, measure) for measure in cell.measures)
+            if unfinished and not first_bad(cell.launches):
                 continue
             self._close(cell)
             self._commit(cell)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..base.files import read_object
 from ..measures import all_measures
-from ..measures.hosts import Context
+from ..measures.hosts import Context, host_of
 from ..measures.launches import is_emulated
 from ..planning.plan import Plan, PlannedCell
 from ..store.results import Store
@@ -34,6 +34,11 @@ class Running:
     def measures(self) -> list[str]:
         """Those that have no result yet, in their order."""
         return [name for name in all_measures() if name in self.planned.stale]
+
+    def has_failed(self, measure: str) -> bool:
+        """Whether a launch of a measure's own did not end well."""
+        own = host_of(measure).modes
+        return any(x["status"] != "ok" and x["mode"] in own for x in self.launches)
 
     @property
     def taken(self) -> Counter[str]:

@@ -57,7 +57,7 @@ def summarise(
     summary = host.summarise(launches, parsed, context)
     if summary.failure:
         return Result(measure, "failed", summary.failure, launches=own)
-    status, reason = _verdict(known, summary, own)
+    status, reason = _verdict(known, summary, host.modes, own)
     columns = summary.columns
     if context.emulated:
         columns = {name: value for name, value in columns.items() if all_columns()[name].emulated}
@@ -75,9 +75,12 @@ def _failed(measure: str, launches: Launches, bad: Launch, own: list[Launch]) ->
     )
 
 
-def _verdict(measure: Measure, summary: Summary, own: list[Launch]) -> tuple[str, str | None]:
+def _verdict(
+    measure: Measure, summary: Summary, modes: Sequence[str], own: list[Launch]
+) -> tuple[str, str | None]:
+    bad = [launch for launch in own if launch["status"] != "ok" and launch["mode"] in modes]
+    if bad and not measure.essential:
+        return str(bad[0]["status"]), str(bad[0]["reason"])
     if summary.violation:
         return "wrong", summary.violation
-    if not measure.essential and own and own[-1]["status"] != "ok":
-        return str(own[-1]["status"]), str(own[-1]["reason"])
     return "ok", None
