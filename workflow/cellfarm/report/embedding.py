@@ -74,13 +74,14 @@ def payload(
         "cell_columns": [name for name in data.CELL_COLUMNS if name != "log"],
         "panels": panels,
         "specs": specs,
+        "log_specs": charts.logarithmic(arrangement),
         "configs": {t.name: charts.configuration(t, arrangement) for t in THEMES},
         "chart_values": CHART_VALUES,
         "labels": arrangement.labels,
         "settings": arrangement.settings,
         "subjects": subjects,
         "calibration": _calibration(measured.calibration),
-        "calibration_spec": charts.calibration(),
+        "calibration_spec": charts.calibration(arrangement.labels),
         "flag_meanings": FLAG_MEANINGS,
         "operator_types": arrangement.operator_types,
         "operators_gap": OPERATORS_GAP,
@@ -99,6 +100,11 @@ def _calibration(found: dict[str, readings.Calibration]) -> dict[str, Any]:
             },
             "sessions": one.sessions,
             "launches": one.launches,
+            "parameters": {
+                "most": max(1, one.launches - 1),
+                "lowest": min(point[3] for point in one.points),
+                "highest": max(point[4] for point in one.points),
+            },
         }
         for device, one in found.items()
     }

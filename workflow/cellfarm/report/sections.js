@@ -149,19 +149,10 @@ window.cellfarm.then((shared) => {
     return shared.addPlot(plot, {
       chart: "calibration",
       name: `calibration--${device}`,
-      specification: (element) => {
-        const spec = structuredClone(report.calibration_spec);
-        const [least, most] = spec.params.filter((p) => p.name.startsWith("y_")).map((p) => p.value);
-        shared.setParameters(spec, "calibration", [0, Math.max(1, seen.launches - 1)], element.clientWidth);
-        spec.params.push(
-          { name: "y_min", value: seen.columns.factor.reduce((a, b) => Math.min(a, b), least) },
-          // Room for the times above the points.
-          { name: "y_max", value: seen.columns.most.reduce((a, b) => Math.max(a, b), most - 0.05) + 0.05 },
-        );
-        spec.data = { values: points };
-        spec.description = `The calibration load before each launch on ${device}`;
-        return spec;
-      },
+      specification: (element) => ({
+        ...shared.filled(report.calibration_spec, points, { ...seen.parameters, panel_width: element.clientWidth }),
+        description: `The calibration load before each launch on ${device}`,
+      }),
     });
   };
 
