@@ -130,8 +130,8 @@ window.cellfarm.then((shared) => {
   };
 
   // The figures beside the page are of one setting each.
-  const offerFiles = (found) => {
-    const settings = [...new Set(found.map((cell) => cell.setting))];
+  const offerFiles = (matches) => {
+    const settings = [...new Set(matches.map((cell) => cell.setting))];
     for (const files of document.querySelectorAll(".files")) {
       const name = `${files.dataset.chart}${report.figure_suffixes[settings[0]]}`;
       files.hidden = settings.length !== 1 || !report.figures.includes(name);
@@ -141,12 +141,12 @@ window.cellfarm.then((shared) => {
 
   let built = null; // the cells that the charts are of
   const build = () => {
-    const { found } = built;
-    const byPlace = placed(found);
+    const { matches } = built;
+    const byPlace = placed(matches);
     // Operators were timed at one number of threads: the choice of another leaves them.
     const anyThreads = placed(matching("threads"));
     for (const section of sections) fill(section, section.dataset.chart === "operators" ? anyThreads : byPlace);
-    offerFiles(found);
+    offerFiles(matches);
   };
 
   // What was drawn is drawn again; what was not yet looked at waits.
@@ -178,7 +178,7 @@ window.cellfarm.then((shared) => {
   Object.assign(shared, { filled, release });
   let soon;
   onView((view) => {
-    const same = built && built.found.length === view.found.length && built.found.every((cell, i) => cell === view.found[i]);
+    const same = built && built.matches.length === view.matches.length && built.matches.every((cell, i) => cell === view.matches[i]);
     if (view.cell || same) return;
     // Letters that are typed one after the other draw once.
     clearTimeout(soon);

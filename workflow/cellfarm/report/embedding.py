@@ -90,23 +90,23 @@ def payload(
     }
 
 
-def _calibration(found: dict[str, readings.Calibration]) -> dict[str, Any]:
+def _calibration(by_device: dict[str, readings.Calibration]) -> dict[str, Any]:
     names = ("number", "moment", "threads", "factor", "most", "ms", "launches")
     return {
         device: {
             "columns": {
                 name: [_short(value) for value in column]
-                for name, column in zip(names, zip(*one.points, strict=True), strict=True)
+                for name, column in zip(names, zip(*load.points, strict=True), strict=True)
             },
-            "sessions": one.sessions,
-            "launches": one.launches,
+            "sessions": load.sessions,
+            "launches": load.launches,
             "parameters": {
-                "most": max(1, one.launches - 1),
-                "lowest": min(point[3] for point in one.points),
-                "highest": max(point[4] for point in one.points),
+                "most": max(1, load.launches - 1),
+                "lowest": min(point[3] for point in load.points),
+                "highest": max(point[4] for point in load.points),
             },
         }
-        for device, one in found.items()
+        for device, load in by_device.items()
     }
 
 
@@ -120,5 +120,5 @@ def _column(values: list[Any]) -> list[Any]:
 def _short(value: Any) -> Any:
     """Floats with 6 digits, finer than any timer's noise; with 4 in lists, which are only drawn."""
     if isinstance(value, list):
-        return [data.rounded(one, 4) if isinstance(one, float) else one for one in value]
+        return [data.rounded(item, 4) if isinstance(item, float) else item for item in value]
     return data.rounded(value, 6) if isinstance(value, float) else value

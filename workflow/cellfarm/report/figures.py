@@ -61,7 +61,7 @@ def specifications(
         len(panel.threads_of(chart)) for panel in arrangement.panels for chart in panel.extents
     )
     drawn = specs if plots <= MAX_PLOTS_IN_ALL else {}
-    found = {}
+    named = {}
     for setting, title in enumerate(arrangement.settings[:MAX_SETTINGS]):
         suffix = suffixes(arrangement)[setting]
         panels = [p for p in arrangement.panels if p.setting == setting]
@@ -73,8 +73,8 @@ def specifications(
                 subtitle = f"{title} · {figure.pop('note')}"
                 heading = {"text": figure.pop("heading"), "subtitle": subtitle, "offset": 14}
                 figure["title"] = heading
-                found[f"{chart}{suffix}"] = figure
-    return found
+                named[f"{chart}{suffix}"] = figure
+    return named
 
 
 def suffixes(arrangement: Arrangement) -> list[str]:
@@ -150,8 +150,8 @@ def _legend_of(chart: str, arrangement: Arrangement) -> list[tuple[str, str]]:
     if chart == "cold-start":
         return list(zip(PHASES.values(), of_theme(PHASE_COLOURS, LIGHT), strict=True))
     if chart == "operators":
-        found = operator_colours(arrangement.operator_types)
-        return [(kind, light) for kind, (light, _) in found.items()]
+        colours = operator_colours(arrangement.operator_types)
+        return [(kind, light) for kind, (light, _) in colours.items()]
     if chart == "sustained":
         return [(label, pair[0]) for label, pair in library_colours(arrangement.labels).items()]
     return []
