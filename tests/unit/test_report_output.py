@@ -263,9 +263,14 @@ def test_an_empty_warehouse_and_one_without_any_success_make_a_page(tmp_path):
 
 def test_the_specifications_are_what_vega_lite_takes(measured):
     rankings = rank(measured.cells, measured.ratios)
-    specs = charts.specifications(arrange(measured.cells, rankings))
+    arrangement = arrange(measured.cells, rankings)
+    specs = charts.specifications(arrangement)
     assert specs.keys() == {"latency", "cold-start", "operators", "sustained", "memory", "error"}
-    for spec in (*specs.values(), charts.calibration()):
+    for spec in (
+        *specs.values(),
+        *charts.logarithmic(arrangement).values(),
+        charts.calibration(arrangement.labels),
+    ):
         alt.Chart.from_dict(spec, validate=True)
     specs["latency"]["layer"][0]["mark"] = {"type": "no such mark"}
     with pytest.raises(ValidationError):

@@ -30,8 +30,8 @@ window.cellfarm.then((shared) => {
   const list = (pairs) => el("dl", { class: "known" }, ...pairs.map(([name, value]) => fact(name, value)));
 
   const rivals = (cell) => {
-    const found = cells.filter((c) => c.setting === cell.setting && c.model === cell.model && c.threads === cell.threads);
-    const rows = found.sort((a, b) => a.order_latency - b.order_latency).map((c) => [
+    const sameSetting = cells.filter((c) => c.setting === cell.setting && c.model === cell.model && c.threads === cell.threads);
+    const rows = sameSetting.sort((a, b) => a.order_latency - b.order_latency).map((c) => [
       c === cell ? el("b", {}, c.label) : narrowing({ cell: c.key }, c.label), c.status,
       metrics.written("latency_ms", c) ?? UNKNOWN,
       known(c.latency_ms) && known(cell.latency_ms) ? `${(c.latency_ms / cell.latency_ms).toFixed(2)}×` : UNKNOWN,

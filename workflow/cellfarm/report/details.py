@@ -119,11 +119,11 @@ def _grouped(
     connection: duckdb.DuckDBPyConnection, query: str, places: dict[str, int]
 ) -> list[list[list[Any]]]:
     """Rows of a query by cell; its first column is the key."""
-    found: list[list[list[Any]]] = [[] for _ in places]
+    grouped: list[list[list[Any]]] = [[] for _ in places]
     for key, *row in connection.execute(query).fetchall():
         if key in places:
-            found[places[key]].append(row)
-    return found
+            grouped[places[key]].append(row)
+    return grouped
 
 
 def _environments(

@@ -78,13 +78,14 @@ def payload(
         "measures": [_measure(measure) for measure in all_measures().values()],
         "panels": panels,
         "specs": specs,
+        "log_specs": charts.logarithmic(arrangement),
         "configs": {t.name: charts.configuration(t, arrangement) for t in THEMES},
         "chart_values": CHART_VALUES,
         "labels": arrangement.labels,
         "settings": arrangement.settings,
         "subjects": subjects,
         "calibration": _calibration(measured.calibration),
-        "calibration_spec": charts.calibration(),
+        "calibration_spec": charts.calibration(arrangement.labels),
         "flag_meanings": FLAG_MEANINGS,
         "operator_types": arrangement.operator_types,
         "operators_gap": OPERATORS_GAP,
@@ -112,18 +113,23 @@ def _measure(measure: Measure) -> dict[str, Any]:
     }
 
 
-def _calibration(found: dict[str, readings.Calibration]) -> dict[str, Any]:
+def _calibration(by_device: dict[str, readings.Calibration]) -> dict[str, Any]:
     names = ("number", "moment", "threads", "factor", "most", "ms", "launches")
     return {
         device: {
             "columns": {
                 name: [_short(value) for value in column]
-                for name, column in zip(names, zip(*one.points, strict=True), strict=True)
+                for name, column in zip(names, zip(*load.points, strict=True), strict=True)
             },
-            "sessions": one.sessions,
-            "launches": one.launches,
+            "sessions": load.sessions,
+            "launches": load.launches,
+            "parameters": {
+                "most": max(1, load.launches - 1),
+                "lowest": min(point[3] for point in load.points),
+                "highest": max(point[4] for point in load.points),
+            },
         }
-        for device, one in found.items()
+        for device, load in by_device.items()
     }
 
 
@@ -137,5 +143,5 @@ def _column(values: list[Any]) -> list[Any]:
 def _short(value: Any) -> Any:
     """Floats with 6 digits, finer than any timer's noise; with 4 in lists, which are only drawn."""
     if isinstance(value, list):
-        return [data.rounded(one, 4) if isinstance(one, float) else one for one in value]
+        return [data.rounded(item, 4) if isinstance(item, float) else item for item in value]
     return data.rounded(value, 6) if isinstance(value, float) else value

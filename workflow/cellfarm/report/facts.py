@@ -15,9 +15,9 @@ STATUSES = ("ok", "wrong", "failed", "timeout", "unsupported")
 
 def statuses(cells: Sequence[Cell]) -> list[tuple[str, int]]:
     """(status, how many cells have it), the known ones first."""
-    found = Counter(str(cell["status"]) for cell in cells)
-    known = [(status, found.pop(status)) for status in STATUSES if status in found]
-    return known + sorted(found.items())
+    counts = Counter(str(cell["status"]) for cell in cells)
+    known = [(status, counts.pop(status)) for status in STATUSES if status in counts]
+    return known + sorted(counts.items())
 
 
 def libraries(arrangement: Arrangement) -> list[tuple[str, list[str]]]:
@@ -28,8 +28,8 @@ def libraries(arrangement: Arrangement) -> list[tuple[str, list[str]]]:
             versions[cell["label"]].add(cell["library_version"])
     # Where several versions were measured a label ends with its own.
     return [
-        (label, sorted(version for version in found if not label.endswith(f" {version}")))
-        for label, found in versions.items()
+        (label, sorted(version for version in measured if not label.endswith(f" {version}")))
+        for label, measured in versions.items()
     ]
 
 

@@ -43,7 +43,7 @@ class Matrix:
     @property
     def crosses_experiments(self) -> bool:
         """Whether any square compares results of different experiments."""
-        return any(ACROSS in one.marks for _, line in self.rows for one in line)
+        return any(ACROSS in verdict.marks for _, line in self.rows for verdict in line)
 
 
 def build(arrangement: Arrangement, rankings: Sequence[Ranking]) -> Matrix:

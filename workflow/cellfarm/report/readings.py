@@ -79,7 +79,7 @@ def add_to(connection: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> None
 
 def calibration(connection: duckdb.DuckDBPyConnection) -> dict[str, Calibration]:
     """The calibration load over time, by device; devices without a reading are left out."""
-    found = {}
+    by_device = {}
     rows = _rows(connection, _CALIBRATION)
     for device, group in itertools.groupby(rows, key=lambda row: row[0]):
         points, launches = [], 0
@@ -89,8 +89,8 @@ def calibration(connection: duckdb.DuckDBPyConnection) -> dict[str, Calibration]
             sessions.setdefault(session, (first, moment))
             points.append((first, moment, threads, middle, most, ms, count))
             launches += count
-        found[device] = Calibration(points, list(sessions.values()), launches)
-    return found
+        by_device[device] = Calibration(points, list(sessions.values()), launches)
+    return by_device
 
 
 def _moment(seconds: float) -> str:

@@ -87,18 +87,18 @@ window.cellfarm.then((shared) => {
     const name = box.dataset.table;
     const [wanted, listed] = tables[name];
     const state = (states[name] ??= { limit: PAGE });
-    const among = name === "operators" ? matching("threads") : view.found;
-    const found = among.filter((c) => wanted(c, { profiled: profiled.get(`${c.setting} ${c.model}`) }));
-    if (!found.length) return box.replaceChildren(el("p", { class: "note" }, "Nothing of this was measured here."));
-    const several = found.some((c) => c.setting !== found[0].setting);
+    const among = name === "operators" ? matching("threads") : view.matches;
+    const matches = among.filter((c) => wanted(c, { profiled: profiled.get(`${c.setting} ${c.model}`) }));
+    if (!matches.length) return box.replaceChildren(el("p", { class: "note" }, "Nothing of this was measured here."));
+    const several = matches.some((c) => c.setting !== matches[0].setting);
     const columns = several ? [listed[0], setting, ...listed.slice(1)] : listed;
     const show = columns[state.column]?.[1];
     if (show) {
-      const texts = new Map(found.map((c) => [c, text(show(c))]));
-      found.sort((a, b) => order(texts.get(a), texts.get(b), state.direction));
+      const texts = new Map(matches.map((c) => [c, text(show(c))]));
+      matches.sort((a, b) => order(texts.get(a), texts.get(b), state.direction));
     }
     const head = el("tr", {}, ...columns.map(([heading, , number]) => el("th", { scope: "col", class: number ? "num" : null }, heading)));
-    const lines = found.slice(0, state.limit).map((c) => el("tr", { class: c.ranks ? null : "unranked" },
+    const lines = matches.slice(0, state.limit).map((c) => el("tr", { class: c.ranks ? null : "unranked" },
       ...columns.map(([, content, number]) => el("td", { class: number ? "num" : null }, content(c)))));
     const label = box.closest("section").querySelector("h2").textContent;
     const table = el("table", { class: "facts-table" }, el("thead", {}, head), el("tbody", {}, ...lines));
@@ -108,15 +108,15 @@ window.cellfarm.then((shared) => {
       fill(box);
       box.querySelectorAll("th button")[column].focus();
     }, state);
-    const more = el("button", { type: "button" }, `Show more (${found.length - state.limit} left)`);
+    const more = el("button", { type: "button" }, `Show more (${matches.length - state.limit} left)`);
     more.addEventListener("click", () => { state.limit += 4 * PAGE; fill(box); });
     const csv = csvButton(name, () => [columns.map(([heading]) => heading),
-      ...found.map((c) => columns.map(([, content]) => text(content(c))))]);
-    return box.replaceChildren(scroll, ...(found.length > state.limit ? [more, " "] : []), csv);
+      ...matches.map((c) => columns.map(([, content]) => text(content(c))))]);
+    return box.replaceChildren(scroll, ...(matches.length > state.limit ? [more, " "] : []), csv);
   };
 
   const meanings = () => {
-    const here = new Set(view.found.flatMap((c) => c.flags));
+    const here = new Set(view.matches.flatMap((c) => c.flags));
     const list = [...here].sort().map((flag) => el("div", {}, el("dt", {}, flag),
       el("dd", {}, report.flag_meanings[flag] ?? "see docs/troubleshooting.md")));
     document.getElementById("flag-meanings").replaceChildren(...list);
@@ -138,19 +138,10 @@ window.cellfarm.then((shared) => {
     return shared.addPlot(plot, {
       chart: "calibration",
       name: `calibration--${device}`,
-      specification: (element) => {
-        const spec = structuredClone(report.calibration_spec);
-        const [least, most] = spec.params.filter((p) => p.name.startsWith("y_")).map((p) => p.value);
-        shared.setParameters(spec, "calibration", [0, Math.max(1, seen.launches - 1)], element.clientWidth);
-        spec.params.push(
-          { name: "y_min", value: seen.columns.factor.reduce((a, b) => Math.min(a, b), least) },
-          // Room for the times above the points.
-          { name: "y_max", value: seen.columns.most.reduce((a, b) => Math.max(a, b), most - 0.05) + 0.05 },
-        );
-        spec.data = { values: points };
-        spec.description = `The calibration load before each launch on ${device}`;
-        return spec;
-      },
+      specification: (element) => ({
+        ...shared.filled(report.calibration_spec, points, { ...seen.parameters, panel_width: element.clientWidth }),
+        description: `The calibration load before each launch on ${device}`,
+      }),
     });
   };
 
@@ -162,7 +153,7 @@ window.cellfarm.then((shared) => {
     view = now;
     boxes.forEach(fill);
     meanings();
-    const device = view.found[0]?.device ?? null;
+    const device = view.matches[0]?.device ?? null;
     if (device !== drawn) drawCalibration(device);
     drawn = device;
   });

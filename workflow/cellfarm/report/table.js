@@ -29,12 +29,12 @@ window.cellfarm.then((shared) => {
   ];
 
   const state = { limit: PAGE };
-  let found = [];
+  let matches = [];
   const sorted = () => {
-    if (state.column === undefined) return found;
+    if (state.column === undefined) return matches;
     const [, field] = columns[state.column];
     // What is unknown stands last in either direction.
-    return [...found].sort((a, b) => {
+    return [...matches].sort((a, b) => {
       const [left, right] = [a[field], b[field]];
       const [none, other] = [left === null, right === null];
       if (none || other) return none - other;
@@ -57,7 +57,7 @@ window.cellfarm.then((shared) => {
   const more = document.getElementById("more");
   const render = () => {
     table.tBodies[0].replaceChildren(...sorted().slice(0, state.limit).map(row));
-    const left = Math.max(0, found.length - state.limit);
+    const left = Math.max(0, matches.length - state.limit);
     more.hidden = left === 0;
     more.textContent = `Show more (${left.toLocaleString("en")} left)`;
   };
@@ -80,7 +80,7 @@ window.cellfarm.then((shared) => {
   onFlagged(render);
   onView((view) => {
     if (view.cell) return;
-    [found, state.limit] = [view.found, PAGE];
+    [matches, state.limit] = [view.matches, PAGE];
     render();
   });
 });

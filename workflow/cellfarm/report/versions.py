@@ -23,23 +23,23 @@ _PLOT_WIDTH, _PLOT_HEIGHT = 330, 150
 _MARKS = {Rerun.CONFIRMED: "", Rerun.CONTRADICTED: " ✗", Rerun.OPEN: " ?"}
 
 
-def tables(found: Sequence[Series], operators: Mapping[str, Operators]) -> list[Table]:
+def tables(all_series: Sequence[Series], operators: Mapping[str, Operators]) -> list[Table]:
     """The tables for the page (see cellfarm.report.answers); those without a row are left out.
 
     Args:
         operators: by key of a cell, for what accounts for a step.
     """
-    made = [steps_table(found, operators), slowdowns_table(found)]
+    made = [steps_table(all_series, operators), slowdowns_table(all_series)]
     return [table for table in made if table["rows"]]
 
 
-def steps_table(found: Sequence[Series], operators: Mapping[str, Operators]) -> Table:
+def steps_table(all_series: Sequence[Series], operators: Mapping[str, Operators]) -> Table:
     rows = [
-        [one.setting["library"], one.setting["model"], setting(one), between(step),
+        [series.setting["library"], series.setting["model"], setting(series), between(step),
          times(step.ratio), f"{times(step.low)} to {times(step.high)}", step.rerun.value,
          accounted(step, operators)]
-        for one in found
-        for step in one.steps
+        for series in all_series
+        for step in series.steps
     ]  # fmt: skip
     return {
         "id": "steps",
@@ -50,7 +50,7 @@ def steps_table(found: Sequence[Series], operators: Mapping[str, Operators]) -> 
         "shows less, or nothing. The operators are those whose time changed most, from one profile on either "
         "side. "
         f"Charts: charts/series--*.svg.{cut(rows)}",
-        "n": f"{len(found)} series",
+        "n": f"{len(all_series)} series",
         "columns": [("Library", False), ("Model", False), ("Setting", False), ("Versions", False),
                     ("Ratio", True), ("95 % interval", True), ("Rerun", False),
                     ("Operators", False)],
@@ -58,12 +58,12 @@ def steps_table(found: Sequence[Series], operators: Mapping[str, Operators]) -> 
     }  # fmt: skip
 
 
-def slowdowns_table(found: Sequence[Series]) -> Table:
+def slowdowns_table(all_series: Sequence[Series]) -> Table:
     rows = [
-        [one.setting["library"], one.setting["model"], setting(one), slow.step.after.version,
+        [series.setting["library"], series.setting["model"], setting(series), slow.step.after.version,
          signed_percent(slow.step.ratio - 1), *lasted(slow), slow.step.rerun.value]
-        for one in found
-        for slow in slowdowns(one)
+        for series in all_series
+        for slow in slowdowns(series)
     ]  # fmt: skip
     return {
         "id": "slowdowns",
@@ -79,12 +79,12 @@ def slowdowns_table(found: Sequence[Series]) -> Table:
     }  # fmt: skip
 
 
-def setting(one: Series) -> str:
+def setting(series: Series) -> str:
     """`fp32 cpu t1 host quick`."""
-    found = one.setting
+    columns = series.setting
     return (
-        f"{found['variant']} {found['processor']} t{found['threads']} {found['device']} "
-        f"{found['protocol']}"
+        f"{columns['variant']} {columns['processor']} t{columns['threads']} {columns['device']} "
+        f"{columns['protocol']}"
     )
 
 
@@ -109,18 +109,18 @@ def accounted(step: Step, operators: Mapping[str, Operators]) -> str:
     before, after = operators.get(step.before.key), operators.get(step.after.key)
     if not before or not after:
         return UNKNOWN
-    changed = [one for one in differences(before, after)[:_NAMED] if one.ms]
-    return ", ".join(f"{one.type} {_signed(one.ms)} ms" for one in changed) or UNKNOWN
+    changed = [change for change in differences(before, after)[:_NAMED] if change.ms]
+    return ", ".join(f"{change.type} {_signed(change.ms)} ms" for change in changed) or UNKNOWN
 
 
-def figures(found: Sequence[Series]) -> dict[str, dict[str, Any]]:
+def figures(all_series: Sequence[Series]) -> dict[str, dict[str, Any]]:
     """Name -> figure: for each library a plot for every model and setting, with its interval at each
     version, the levels, and the steps."""
     made = {}
-    ordered = sorted(found, key=lambda one: str(one.setting["library"]))
-    for library, group in itertools.groupby(ordered, key=lambda one: one.setting["library"]):
+    ordered = sorted(all_series, key=lambda each: str(each.setting["library"]))
+    for library, group in itertools.groupby(ordered, key=lambda each: each.setting["library"]):
         series = list(group)
-        plots = [_plot(one) for one in series[:MOST_PLOTS]]
+        plots = [_plot(each) for each in series[:MOST_PLOTS]]
         chart = alt.concat(*plots, columns=2, spacing=24)
         spec: dict[str, Any] = chart.to_dict()
         spec.pop("config", None)
@@ -135,13 +135,15 @@ def figures(found: Sequence[Series]) -> dict[str, dict[str, Any]]:
     return made
 
 
-def _plot(one: Series) -> Chart:
-    steps = {step.position: step for step in one.steps}
+def _plot(series: Series) -> Chart:
+    steps = {step.position: step for step in series.steps}
     rows = [
         _row(point, level_ms, steps.get(position))
-        for position, (point, level_ms) in enumerate(zip(one.points, one.levels_ms, strict=True))
+        for position, (point, level_ms) in enumerate(
+            zip(series.points, series.levels_ms, strict=True)
+        )
     ]
-    versions = [point.version for point in one.points]
+    versions = [point.version for point in series.points]
     base = alt.Chart(alt.InlineData(values=rows)).encode(
         x=alt.X("version:N", sort=versions, axis=alt.Axis(title=None, labelAngle=-50))
     )
@@ -155,7 +157,7 @@ def _plot(one: Series) -> Chart:
             text="step:N", y=alt.value(6)
         ),
     )  # fmt: skip
-    title = {"text": str(one.setting["model"]), "subtitle": setting(one), "fontSize": 12}
+    title = {"text": str(series.setting["model"]), "subtitle": setting(series), "fontSize": 12}
     return layers.properties(width=_PLOT_WIDTH, height=_PLOT_HEIGHT, title=title)
 
 
