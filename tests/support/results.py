@@ -12,12 +12,14 @@ from cellfarm.base.cells import Cell
 from cellfarm.base.digests import digest
 from cellfarm.base.project import Project
 from cellfarm.experiments.experiment import Experiment
-from cellfarm.experiments.results import summarise
+from cellfarm.experiments.results import Result, summarise
 from cellfarm.measures.hosts import Context
 from cellfarm.measures.quality.verification import Comparison
 from cellfarm.measures.tolerances import Tolerance
 from cellfarm.planning.needs import Needs
 from cellfarm.planning.plan import ExperimentStep, Plan, PlannedCell
+from cellfarm.wanted.protocols import read_protocol
+from msgspec import structs
 
 from tests.support.protocols import COMMON, LATENCY, protocol_of
 
@@ -135,3 +137,15 @@ def commit_result(
         experiment = Experiment(project, plan, step)
         experiment.commit(planned, results, FACTS, payload_bytes=1000, drift=None)
     return experiment.store.path(planned.cell, "latency", planned.measures["latency"])
+
+
+def commit_planned(
+    project: Project, planned: PlannedCell, status: str = "ok", reason: str | None = None
+) -> None:
+    """Commit a result, without numbers, of every stale measure of a cell of the quick protocol."""
+    protocol = read_protocol(project.config / "protocols/quick.yaml")
+    plan = structs.replace(make_plan(planned), protocol=protocol)
+    (step,) = plan.experiment.values()
+    results = [Result(measure, status, reason) for measure in planned.stale]
+    with contextlib.redirect_stderr(io.StringIO()):
+        Experiment(project, plan, step).commit(planned, results, FACTS)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from cellfarm.base.errors import TransientHostError
-from cellfarm.conversion import jobs
-from cellfarm.core import digests
+from cellfarm.base import digests
+from cellfarm.base.records import FILES, RECORD, Record
+from cellfarm.conversion import workers
 from cellfarm.envs.environments import Environment
 from cellfarm.libraries import all_libraries
 
@@ -25,18 +26,19 @@ def filled(tmp_path) -> Path:
     (out / "below/model.bin").write_bytes(CONTENT)
     (out / "model.json").write_text("{}")
     folder = tmp_path / "filled"
-    jobs._commit(folder, {"status": "ok", "reason": None}, out)
+    workers._commit(folder, Record("ok", None), out)
     return folder
 
 
 @pytest.fixture
 def nothing(tmp_path) -> Environment:
-    return Environment("none", tmp_path / "none", tmp_path / "none.txt")
+    """An environment that is not built."""
+    return Environment("models", tmp_path / "none", tmp_path / "none.txt")
 
 
 def damage(folder: Path) -> Path:
     """Change a stored file, and neither its size nor its date; returns it."""
-    file = folder / jobs.FILES / "below/model.bin"
+    file = folder / FILES / "below/model.bin"
     status = file.stat()
     file.write_bytes(DAMAGED)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -46,8 +48,8 @@ def damage(folder: Path) -> Path:
 def test_damage_that_keeps_the_size_makes_the_file_anew(filled):
     file = damage(filled)
     with pytest.raises(TransientHostError, match=f"{file} is missing or changed; it is made again"):
-        jobs.check_files(filled)
-    assert not (filled / jobs.RECORD).exists()
+        workers.check_files(filled)
+    assert not (filled / RECORD).exists()
 
 
 def test_damage_that_keeps_the_size_is_no_library_s_fault(filled, nothing, tmp_path):
@@ -66,24 +68,24 @@ def test_a_file_is_read_once_until_it_changes(filled, monkeypatch):
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     monkeypatch.setattr(digests, "file_digest", file_digest)
-    jobs.check_files(filled)
-    jobs.check_files(filled)
+    workers.check_files(filled)
+    workers.check_files(filled)
     assert sorted(path.name for path in read) == ["model.bin", "model.json"]
-    (filled / jobs.FILES / "below/model.bin").write_bytes(DAMAGED)
+    (filled / FILES / "below/model.bin").write_bytes(DAMAGED)
     with pytest.raises(TransientHostError):
-        jobs.check_files(filled)
+        workers.check_files(filled)
 
 
 def test_weights_that_are_damaged_are_fetched_again(nothing, tmp_path):
     weights = tmp_path / hashlib.sha256(CONTENT).hexdigest()
     download = tmp_path / "download"
     download.mkdir()
-    (download / jobs.RECORD).write_text('{"status": "ok", "reason": null}')
+    (download / RECORD).write_text('{"status": "ok", "reason": null}')
     weights.write_bytes(CONTENT)
     record = jobs.build_model(nothing, {}, tmp_path / "model", {"weights": weights}, download)
     assert record["reason"] == "environment none is not built"
     weights.write_bytes(DAMAGED)
     with pytest.raises(TransientHostError, match="is gone or damaged; start again"):
         jobs.build_model(nothing, {}, tmp_path / "model", {"weights": weights}, download)
-    assert not weights.exists() and not (download / jobs.RECORD).exists()
+    assert not weights.exists() and not (download / RECORD).exists()
     assert weights.with_name(f"{weights.name}.damaged").read_bytes() == DAMAGED
