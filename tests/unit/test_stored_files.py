@@ -7,15 +7,19 @@ import os
 from pathlib import Path
 
 import pytest
-from cellfarm.base.errors import TransientHostError
 from cellfarm.base import digests
+from cellfarm.base.errors import TransientHostError
 from cellfarm.base.records import FILES, RECORD, Record
 from cellfarm.conversion import workers
-from cellfarm.envs.environments import Environment
+from cellfarm.envs.environments import Environment, locate
 from cellfarm.libraries import all_libraries
+from cellfarm.wanted.recipes import Recipe
+
+from tests.support.steps import HERE, build_model, convert
 
 CONTENT = b"weights and all that" * 1000
 DAMAGED = CONTENT[:-1] + b"!"
+RECIPE = Recipe(name="mine", source="timm")
 
 
 @pytest.fixture
@@ -31,9 +35,10 @@ def filled(tmp_path) -> Path:
 
 
 @pytest.fixture
-def nothing(tmp_path) -> Environment:
+def nothing(tmp_path, monkeypatch) -> Environment:
     """An environment that is not built."""
-    return Environment("models", tmp_path / "none", tmp_path / "none.txt")
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(tmp_path / "none"))
+    return locate(HERE, "models")
 
 
 def damage(folder: Path) -> Path:
@@ -56,7 +61,7 @@ def test_damage_that_keeps_the_size_is_no_library_s_fault(filled, nothing, tmp_p
     library = all_libraries()["onnxruntime"]
     damage(filled)
     with pytest.raises(TransientHostError, match="missing or changed"):
-        jobs.convert(nothing, library, "fp32", filled, filled, "model.bin", tmp_path / "artifact")
+        convert(library, "fp32", filled, filled, "pt2", tmp_path / "artifact", nothing)
     assert not (tmp_path / "artifact").exists()
 
 
@@ -82,10 +87,10 @@ def test_weights_that_are_damaged_are_fetched_again(nothing, tmp_path):
     download.mkdir()
     (download / RECORD).write_text('{"status": "ok", "reason": null}')
     weights.write_bytes(CONTENT)
-    record = jobs.build_model(nothing, {}, tmp_path / "model", {"weights": weights}, download)
-    assert record["reason"] == "environment none is not built"
+    record = build_model(nothing, RECIPE, tmp_path / "model", {"weights": weights}, download)
+    assert record.reason == "environment models is not built"
     weights.write_bytes(DAMAGED)
     with pytest.raises(TransientHostError, match="is gone or damaged; start again"):
-        jobs.build_model(nothing, {}, tmp_path / "model", {"weights": weights}, download)
+        build_model(nothing, RECIPE, tmp_path / "model", {"weights": weights}, download)
     assert not weights.exists() and not (download / RECORD).exists()
     assert weights.with_name(f"{weights.name}.damaged").read_bytes() == DAMAGED
