@@ -159,7 +159,8 @@ def test_the_workflow_is_told_of_every_step(project, monkeypatch):
     monkeypatch.chdir(project.root)
     monkeypatch.setattr("cellfarm.base.project.Project.here", lambda: project)
     pipeline = Pipeline(CONFIG | {"models": ["mine"], "libraries": ["executorch"]})
-    assert (plan := pipeline.plan)
+    plan = pipeline.plan
+    assert plan
     (artifact,), (model,) = plan.artifact, plan.model
     inputs = pipeline.inputs("artifact", artifact)
     assert inputs[-1].startswith("results/exports/mine/pt2/")
