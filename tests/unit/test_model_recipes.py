@@ -55,8 +55,11 @@ def test_a_decoder_gives_the_cache_that_it_takes():
         ({"task": "poetry"}, "task"),
         ({"architecture": "WhisperModel..encoder"}, "architecture"),
         ({"weights": {"kind": "random"}}, "seed"),
+        ({"weights": {"kind": "random", "seed": 0, "path": "w.pth"}}, "weights.path"),
+        ({"weights": {"kind": "pretrained", "path": "w.pth"}}, "format"),
+        ({"weights": {"kind": "pretrained", "format": "pth"}}, "either url and sha256, or path"),
     ],
-    ids=["source", "task", "architecture", "seed"],
+    ids=["source", "task", "architecture", "seed", "path of random", "format", "no weights"],
 )
 def test_a_wrong_recipe_is_told(tmp_path: Path, change: dict[str, Any], word: str):
     project = make_project(tmp_path)

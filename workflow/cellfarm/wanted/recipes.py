@@ -180,7 +180,7 @@ class Recipe(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
         ]
         | None
     ) = None
-    weights: Annotated[Weights, Meta(extra_json_schema=_WEIGHTS_RULES)] | None = None
+    weights: Annotated[Weights | None, Meta(extra_json_schema=_WEIGHTS_RULES)] = None
     inputs: Annotated[tuple[Input, ...], Meta(min_length=1)] | None = None
     outputs: (
         Annotated[
