@@ -18,6 +18,7 @@ from cellfarm.measures.quality.verification import Comparison
 from cellfarm.measures.tolerances import Tolerance
 from cellfarm.planning.needs import Needs
 from cellfarm.planning.plan import ExperimentStep, Plan, PlannedCell
+from cellfarm.wanted.devices import AnyDevice, LocalDevice, SshAddress, SshDevice
 from cellfarm.wanted.protocols import read_protocol
 from msgspec import structs
 
@@ -102,6 +103,14 @@ def bad_launch(status: str = "failed", reason: str = "killed by SIGSEGV in phase
     )  # fmt: skip
 
 
+def make_device(name: str) -> AnyDevice:
+    """This machine, or a board that nobody has."""
+    if name == "host":
+        return LocalDevice(name, "work", ("cpu",))
+    address = SshAddress("board.invalid", "user")
+    return SshDevice(name=name, address=address, work_folder="/tmp/work", processors=("cpu",))
+
+
 def make_plan(*cells: PlannedCell) -> Plan:
     """A frozen plan that measures cells of one model on one device, without steps before."""
     cell = cells[0].cell
@@ -115,8 +124,8 @@ def make_plan(*cells: PlannedCell) -> Plan:
     return Plan(
         id="plan", current="current", attempt=0, protocol_name="quick",
         protocol=protocol_of(PROTOCOL), tolerances={cell.variant: TOLERANCE},
-        precisions={cell.variant: "fp32"}, tools={}, runners={}, models={}, devices={}, cells=cells,
-        environment={}, download={}, model={}, derived={}, export={}, artifact={},
+        precisions={cell.variant: "fp32"}, tools={}, runners={}, models={},
+        devices={cell.device: make_device(cell.device)}, cells=cells, environment={}, download={}, model={}, derived={}, export={}, artifact={},
         experiment={step.id: step},
     )  # fmt: skip
 

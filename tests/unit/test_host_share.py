@@ -8,11 +8,12 @@ import pytest
 from cellfarm.base.errors import TransientDeviceError
 from cellfarm.base.locking import file_lock
 from cellfarm.base.project import Project
+from cellfarm.base.records import Record
 from cellfarm.experiments import experiment as module
 from cellfarm.experiments import host_share, patience
 from cellfarm.experiments.experiment import Experiment, _Measuring
 
-from tests.support.results import FACTS, PROTOCOL, TOLERANCE, make_cell, make_planned
+from tests.support.results import FACTS, make_cell, make_plan, make_planned
 
 
 class Device:
@@ -63,30 +64,23 @@ def measure(tmp_path, monkeypatch):
         device = Device(lock_path("host"), is_host=name == "host")
         device.errors = list(errors)
         planned = make_planned(make_cell(device=name))
-        plan = {
-            "id": "plan",
-            "protocol_name": "quick",
-            "protocol": PROTOCOL,
-            "tolerances": {"fp32": TOLERANCE},
-            "devices": {name: {"name": name}},
-            "cells": [planned.as_dict()],
-        }
+        plan = make_plan(planned)
+        (step,) = plan.experiment.values()
 
         class Deployment:
             def __init__(self, *_: Any) -> None:
                 pass
 
-            def deploy(self, planned: Any) -> dict[str, Any]:
+            def deploy(self, planned: Any) -> Record:
                 device.note("deploy")
-                return {"status": "failed", "reason": "a test"}
+                return Record("failed", "a test")
 
-        monkeypatch.setattr(module, "open_device", lambda document, project: device)
+        monkeypatch.setattr(module, "open_device", lambda description, project: device)
         monkeypatch.setattr(module, "Deployment", Deployment)
         monkeypatch.setattr(_Measuring, "run", lambda self: device.note("measure"))
-        experiment = Experiment(Project(tmp_path), plan, name, planned.cell.model)
-        monkeypatch.setattr(experiment, "_check_sources", lambda: None)
+        experiment = Experiment(Project(tmp_path), plan, step)
         monkeypatch.setattr(experiment.progress, "note", lambda text: device.note("lost"))
-        experiment.run(tmp_path / "record.json")
+        experiment.run()
         return device.seen
 
     for place in (module, host_share):

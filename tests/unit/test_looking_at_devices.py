@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from cellfarm.base.errors import PermanentDeviceError
@@ -16,8 +15,12 @@ from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.devices.shell import ShellTransport
 from cellfarm.devices.transport import Interpreter, Transport
+from cellfarm.wanted.configuration import load
+from cellfarm.wanted.devices import LocalDevice
+from msgspec import structs
 
 from tests.support.pipe_link import PipeLink
+from tests.support.projects import CONFIG, make_project
 
 
 def remote(folder: Path) -> Transport:
@@ -45,16 +48,17 @@ def listing(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-def test_doctor_leaves_a_running_experiment_alone(open_at, tmp_path, monkeypatch):
+def test_doctor_leaves_a_running_experiment_alone(open_at, tmp_path, tmp_path_factory, monkeypatch):
     folder = tmp_path / "work"
     (folder / "launches").mkdir(parents=True)
     (folder / "launches/outputs.npz").write_bytes(b"of a launch that is not compared yet")
     policy = {"policy0": {"before": "powersave", "set": "performance"}}
     (folder / "governor.json").write_text(json.dumps(policy))
     before = listing(tmp_path)
-    monkeypatch.setattr(doctor, "open_device", lambda document, project: open_at(folder))
-    document = {"work_folder": str(folder), "processors": ["cpu"]}
-    configuration = SimpleNamespace(devices={"board": document})
+    monkeypatch.setattr(doctor, "open_device", lambda device, project: open_at(folder))
+    device = LocalDevice("board", str(folder), ("cpu",))
+    project = make_project(tmp_path_factory.mktemp("project"))
+    configuration = structs.replace(load(project, CONFIG, "test"), devices={"board": device})
     findings = list(doctor._device(Project(tmp_path), configuration, "board"))
     assert [one.what for one in findings if one.level == "bad"] == []
     assert any("can be written" in one.what for one in findings)

@@ -8,14 +8,16 @@ from typing import Any
 import pytest
 from cellfarm.base.errors import TransientDeviceError, TransientHostError
 from cellfarm.base.project import Project
+from cellfarm.base.records import Record
 from cellfarm.devices import adb, remote
 from cellfarm.devices.adb import AdbLink
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.experiments import experiment, patience
 from cellfarm.experiments.experiment import Experiment
+from cellfarm.wanted.devices import AdbAddress
 
 from tests.support.pipe_link import PipeLink
-from tests.support.results import PROTOCOL, TOLERANCE, make_cell, make_planned
+from tests.support.results import make_cell, make_plan, make_planned
 
 #: A phone: it has no Python of its own.
 FACTS = {"architecture": "aarch64", "python": None, "glibc": None, "free_mb": 10_000}
@@ -27,33 +29,25 @@ def measure(tmp_path, monkeypatch):
     project = Project(tmp_path)
     name = "lost"
     planned = make_planned(make_cell(device=name))
-    plan = {
-        "id": "plan",
-        "protocol_name": "quick",
-        "protocol": PROTOCOL,
-        "tolerances": {"fp32": TOLERANCE},
-        "devices": {name: {"name": name}},
-        "cells": [planned.as_dict()],
-    }
+    plan = make_plan(planned)
+    (step,) = plan.experiment.values()
     transport = RemoteTransport(PipeLink(), str(tmp_path / "device"), project)
     monkeypatch.setattr(transport, "facts", lambda: FACTS)
-    monkeypatch.setattr(experiment, "open_device", lambda document, project: transport)
+    monkeypatch.setattr(experiment, "open_device", lambda device, project: transport)
     monkeypatch.setattr(experiment, "machine_lock_path", lambda name: tmp_path / f"{name}.lock")
-    monkeypatch.setattr(experiment, "patience_s", lambda document: 0)
+    monkeypatch.setattr(experiment, "patience_s", lambda device: 0)
     monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.0)
-    monkeypatch.setattr(Experiment, "_check_sources", lambda self: None)
     monkeypatch.setattr(remote, "locate", lambda project, name: None)
 
     def run() -> dict[str, Any]:
-        record = tmp_path / "record.json"
-        Experiment(project, plan, name, planned.cell.model).run(record)
-        return dict(json.loads(record.read_text()))
+        Experiment(project, plan, step).run()
+        return dict(json.loads((project.root / step.output).read_text()))
 
     return run
 
 
 def test_a_python_that_cannot_be_installed_is_a_lost_device(measure, monkeypatch):
-    state = {"status": "failed", "reason": "no mirror has libpython3.11"}
+    state = Record("failed", "no mirror has libpython3.11")
     monkeypatch.setattr(remote, "build", lambda environment: state)
     record = measure()
     assert record["lost"] == "no Python for the device: no mirror has libpython3.11"
@@ -75,4 +69,4 @@ def test_an_adb_that_cannot_be_started_is_a_lost_device(monkeypatch, tmp_path):
     monkeypatch.setattr(adb.adbutils, "adb_path", lambda: str(tmp_path / "no adb"))
     (tmp_path / "file").write_text("x")
     with pytest.raises(TransientDeviceError, match="adb cannot be started"):
-        AdbLink({"serial": "none"}).push(tmp_path / "file", "/data/local/tmp/file")
+        AdbLink(AdbAddress("none")).push(tmp_path / "file", "/data/local/tmp/file")
