@@ -125,7 +125,8 @@ def make_plan(*cells: PlannedCell) -> Plan:
         id="plan", current="current", attempt=0, protocol_name="quick",
         protocol=protocol_of(PROTOCOL), tolerances={cell.variant: TOLERANCE},
         precisions={cell.variant: "fp32"}, tools={}, runners={}, models={},
-        devices={cell.device: make_device(cell.device)}, cells=cells, environment={}, download={}, model={}, derived={}, export={}, artifact={},
+        devices={cell.device: make_device(cell.device)}, cells=cells,
+        environment={}, download={}, model={}, derived={}, export={}, artifact={},
         experiment={step.id: step},
     )  # fmt: skip
 

@@ -170,19 +170,9 @@ class Subject:
             vocabulary=read_vocabulary(self.library.vocabulary),
             native=f"{native.name}/{PROGRAM}" if native else "",
         )
-        measures = SMALLEST["measures"] | {
-            "operators": {"runs": 2}, "quality": {"samples": SAMPLES}
-        }  # fmt: skip
-        protocol = protocol_of(SMALLEST | {"measures": measures})
-        measure = next(name for name in measures if mode in host_of(name).modes)
-        host = host_of(measure)
         name, version = self.library.name, self.library.default_version
         cell = Cell("small", name, version, self.variant, "host", processor, 2)
-        return launch(
-            Setting(transport, protocol, 2), deployed, cell,
-            mode=mode, measure=measure, cores=cores, scratch="launches/one",
-            asked=host.request(host.settings(measures[measure]), protocol.launch_timeout_s),
-        )  # fmt: skip
+        return launch_mode(transport, deployed, cell, mode, cores)
 
     def _put_raw(self, transport: LocalTransport, name: str) -> str:
         """Inputs as a native runner reads them; those of inputs.npz are one sample."""
@@ -194,3 +184,22 @@ class Subject:
         raw.write_bytes(as_raw(arrays, _DESCRIPTION["inputs"]))
         transport.put(raw, raw.name)
         return raw.name
+
+
+def launch_mode(
+    transport: LocalTransport,
+    deployed: Deployed,
+    cell: Cell,
+    mode: str,
+    cores: list[int] | None = None,
+) -> dict[str, Any]:
+    """The record of a launch of the measure that has a mode."""
+    measures = SMALLEST["measures"] | {"operators": {"runs": 2}, "quality": {"samples": SAMPLES}}
+    protocol = protocol_of(SMALLEST | {"measures": measures})
+    measure = next(name for name in measures if mode in host_of(name).modes)
+    host = host_of(measure)
+    return launch(
+        Setting(transport, protocol, 2), deployed, cell,
+        mode=mode, measure=measure, cores=cores, scratch="launches/one",
+        asked=host.request(host.settings(measures[measure]), protocol.launch_timeout_s),
+    )  # fmt: skip
