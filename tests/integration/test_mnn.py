@@ -126,7 +126,7 @@ def two_convolutions() -> bytes:
 def run(purpose: str, script: str, *arguments: Path | str) -> str:
     """Run a script in an environment of MNN; returns what it printed."""
     environment = locate(Project.here(), f"mnn@{MNN.default_version}.{purpose}")
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     paths = [MNN.folder, PACKAGE / "conversion", RUNNER]
     done = subprocess.run(
         [str(environment.python), "-c", script, *map(str, arguments)],

@@ -170,7 +170,7 @@ print(json.dumps({folder: outcome(folder) for folder in ("conv", "embed")}))
 def run(purpose: str, script: str, folder: Path, variables: dict[str, str] | None = None) -> Any:
     """Run a script in an environment of ncnn; returns what its last line says."""
     environment = locate(Project.here(), f"ncnn@{NCNN.default_version}.{purpose}")
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     paths = [NCNN.folder, PACKAGE / "conversion", RUNNER]
     done = subprocess.run(
         [str(environment.python), "-c", NETWORK + script, str(folder)],
@@ -284,7 +284,7 @@ def test_pads_of_nothing_do_not_make_a_volume_of_a_matrix(tmp_path: Path):
         ),
     ):
         environment = locate(Project(PACKAGE.parents[1]), name)
-        assert build(environment)["status"] == "ok"
+        assert build(environment).status == "ok"
         done = subprocess.run(
             [str(environment.python), "-s", "-c", script, *folders, str(tmp_path)],
             capture_output=True,

@@ -18,6 +18,7 @@ from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.running import Running
+from cellfarm.experiments.summarising import Result
 from cellfarm.measures.launches import of_mode
 from cellfarm.measures.quality.heldout import Quality
 from cellfarm.measures.quality.verification import Comparison
@@ -183,3 +184,11 @@ def commit_result(
         measuring._commit(Running(planned, deployed, None, journal, taken))
     measure = next(iter(planned.stale))
     return experiment.store.path(planned.cell, measure, planned.measures[measure])
+
+
+def commit_planned(
+    project: Project, planned: PlannedCell, status: str = "ok", reason: str | None = None
+) -> None:
+    """Commit a result, without numbers, of every stale measure of a cell."""
+    results = [Result(measure, status, reason) for measure in planned.stale]
+    make_experiment(project, make_plan(planned)).commit(planned, results, FACTS)

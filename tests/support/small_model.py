@@ -117,9 +117,9 @@ class Subject:
 
     def convert(self, name: str = "artifact") -> Record:
         """The record of a conversion, of the first one under that name."""
-        found = read_record(self.work / name)
-        if found:
-            return found
+        record = read_record(self.work / name)
+        if record:
+            return record
         form = choose(self.native, self.library.sources)
         environment(READ_IN[form]) if form in READ_IN else self.environment("convert")
         return convert(
@@ -168,13 +168,9 @@ class Subject:
             vocabulary=read_vocabulary(self.library.vocabulary),
             native=f"{native.name}/{PROGRAM}" if native else "",
         )
-        document = with_measures(operators={"runs": 2}, quality={"samples": SAMPLES})
         name, version = self.library.name, self.library.default_version
         cell = Cell("small", name, version, self.variant, "host", processor, 2)
-        return launch(
-            Setting(transport, protocol_of(document), 2), deployed, cell,
-            **asked(document, mode), cores=cores, scratch="launches/one",
-        )  # fmt: skip
+        return launch_mode(transport, deployed, cell, mode, cores)
 
     def _put_raw(self, transport: LocalTransport, name: str) -> str:
         """Inputs as a native runner reads them; those of inputs.npz are one sample."""
@@ -186,3 +182,18 @@ class Subject:
         raw.write_bytes(as_raw(arrays, _DESCRIPTION["inputs"]))
         transport.put(raw, raw.name)
         return raw.name
+
+
+def launch_mode(
+    transport: LocalTransport,
+    deployed: Deployed,
+    cell: Cell,
+    mode: str,
+    cores: list[int] | None = None,
+) -> dict[str, Any]:
+    """The record of a launch of the measure that has a mode."""
+    document = with_measures(operators={"runs": 2}, quality={"samples": SAMPLES})
+    return launch(
+        Setting(transport, protocol_of(document), 2), deployed, cell,
+        **asked(document, mode), cores=cores, scratch="launches/one",
+    )  # fmt: skip

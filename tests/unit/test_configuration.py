@@ -6,12 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 from cellfarm.base.errors import UserError
 from cellfarm.base.project import Project
+from cellfarm.measures.tolerances import Tolerance
 from cellfarm.wanted.configuration import Configuration, load, load_file
-from cellfarm.wanted.variants import Tolerance
 
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
 
@@ -66,8 +67,7 @@ def test_the_configs_of_this_repository_are_valid():
         ({"modles": []}, ["unknown key 'modles'", "did you mean 'models'"]),
         ({"threads": [0]}, ["key 'threads[0]'", "found 0"]),
         ({"threads": ["some"]}, ["key 'threads[0]'", "'some'"]),
-        ({"variants": ["fp23"]},
-         ["unknown variant 'fp23'", "did you mean 'fp32'", "config/variants/fp23.yaml"]),
+        ({"variants": ["fp23"]}, ["unknown variant 'fp23'", "did you mean 'fp32'"]),
         ({"models": []}, ["key 'models'", "found []"]),
         ({"models": ["../secrets"]}, ["key 'models[0]'", "letters, digits"]),
         ({"libraries": ["ncnn@"]}, ["key 'libraries[0]'", "name@version"]),
@@ -109,9 +109,8 @@ def test_what_is_missing_is_named(project, name: str):
     ids=str,
 )
 def test_a_string_of_the_command_line_is_a_list(project, given, meant):
-    found = load(project, CONFIG | given, WHERE).config
-    assert found == load(project, CONFIG | meant, WHERE).config
-    assert {name: list(getattr(found, name)) for name in meant} == meant
+    config = load(project, CONFIG | given, WHERE).config
+    assert msgspec.json.decode(msgspec.json.encode(config)) == CONFIG | meant
 
 
 def test_a_mistake_in_such_a_string_is_still_found(project):
@@ -144,13 +143,20 @@ def test_a_protocol_whose_max_is_below_its_min_is_a_mistake(fresh, part: str):
     path = fresh.config / "protocols/quick.yaml"
     edit(path, lambda document: document["measures"]["latency"][part].update(min=9, max=8))
     message = refusal(fresh)
-    assert message == f"{path}: key 'measures.latency.{part}': max is smaller than min"
+    assert (
+        message.startswith(f"{path}: measures.latency: key '{part}'")
+        and "max is smaller than min" in message
+    )
 
 
 def test_a_protocol_whose_longest_series_is_shorter_than_its_shortest_is_a_mistake(fresh):
     path = fresh.config / "protocols/quick.yaml"
-    samples = {"seconds": 1, "longest_s": 0.5}
-    edit(path, lambda document: document["measures"]["latency"]["samples"].update(samples))
+    edit(
+        path,
+        lambda document: document["measures"]["latency"]["samples"].update(
+            seconds=1, longest_s=0.5
+        ),
+    )
     assert "longest_s is smaller than seconds" in refusal(fresh)
 
 
@@ -174,9 +180,9 @@ def test_a_config_file_that_is_not_there_is_a_mistake(fresh):
 
 def test_tolerances_come_from_the_config_or_else_are_known(project):
     own = {"min_cosine": 0.5, "max_relative_error": 2.0}
-    both = CONFIG | {"variants": ["fp32", "int8"]}
-    config = load(project, both | {"tolerances": {"int8": own}}, WHERE)
+    variants = CONFIG | {"variants": ["fp32", "int8"]}
+    config = load(project, variants | {"tolerances": {"int8": own}}, WHERE)
     assert config.tolerance("int8") == Tolerance(**own)
     assert config.tolerance("fp32").top1 is True
-    with_none = load(project, both, WHERE)
+    with_none = load(project, variants, WHERE)
     assert with_none.tolerance("int8") != Tolerance(**own)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cellfarm.base.project import Project
-from cellfarm.conversion.steps import ArtifactStep
+from cellfarm.conversion.steps import ArtifactStep, ModelStep
 from cellfarm.planning.plan import Plan
 from cellfarm.snakemake.pipeline import Pipeline
 
@@ -34,14 +34,15 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 def plan_of(*libraries: str) -> Plan:
-    plan = Pipeline(CONFIG | {"models": ["mine"], "libraries": list(libraries)}).plan
+    plan = Pipeline(CONFIG | {"models": ["mine"], "libraries": [*libraries]}).plan
     assert plan
     return plan
 
 
-def artifact_of(plan: Plan) -> ArtifactStep:
-    (artifact,) = plan.artifact.values()
-    return artifact
+def steps_of(library: str) -> tuple[Plan, ModelStep, ArtifactStep]:
+    plan = plan_of(library)
+    (model,), (artifact,) = plan.model.values(), plan.artifact.values()
+    return plan, model, artifact
 
 
 @pytest.mark.parametrize(
@@ -54,30 +55,24 @@ def artifact_of(plan: Plan) -> ArtifactStep:
     ],
 )
 def test_each_library_gets_what_it_reads(project, library, source, exported, environment):
-    plan = plan_of(library)
+    plan, model, artifact = steps_of(library)
+    assert artifact.source_format == source
+    assert Path(artifact.inputs[0]).parent.name.startswith(environment)
+    assert artifact.inputs[1] == model.output and model.output.startswith("results/models/mine/")
+    further = [path.split("/")[1:4] for path in artifact.inputs[2:]]
+    assert further == [["exports", "mine", source]] * exported
+    assert bool(artifact.exporter) == exported
     (planned,) = plan.cells
-    artifact = artifact_of(plan)
-    assert artifact.source_format == source and artifact.environment.startswith(environment)
-    inputs = artifact.inputs
-    assert Path(inputs[0]).parent.name.startswith(environment)
-    assert inputs[1].startswith("results/models/mine/")
-    assert [one.split("/")[1:4] for one in inputs[2:]] == [["exports", "mine", source]] * exported
-    assert bool(planned.causes["latency"]["exporter"]) == exported
+    assert {causes["exporter"] for causes in planned.causes.values()} == {artifact.exporter}
     if exported:  # from the program among the model's own files, by no further step
         (export,) = plan.export.values()
-        models = plan.environment[next(name for name in plan.environment if is_models(name))]
-        assert export.inputs == (models.output, inputs[1])
-    else:
-        assert not plan.export
-
-
-def is_models(environment: str) -> bool:
-    return environment.startswith("models-")
+        assert export.inputs == (model.inputs[0], model.output)
+        assert "/models-" in model.inputs[0]
 
 
 def test_another_model_s_artifacts_are_made_where_they_were(project):
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
-    artifact = artifact_of(plan_of("litert"))
+    _, _, artifact = steps_of("litert")
     assert artifact.source_format == "pt2"
     assert Path(artifact.inputs[0]).parent.name.startswith("litert@")
 
@@ -86,19 +81,23 @@ def test_versions_that_one_converter_serves_have_environments_of_their_own(proje
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
     references = ["tflite@2.1.6", "tflite@2.3.0"]
     plan = plan_of(*references)
-    assert len({planned.artifact.rpartition("/")[2] for planned in plan.cells}) == 1
+    (model,) = plan.model.values()
+    assert len({step.id.rpartition("/")[2] for step in plan.artifact.values()}) == 1
+    assert len(plan.cells) == len(plan.artifact) == 2
     for planned in plan.cells:
         library = planned.cell.versioned_library
-        step = plan.artifact[planned.artifact.removeprefix("results/artifacts/")]
-        assert step.environment == f"{library}.convert"
+        (step,) = (step for step in plan.artifact.values() if step.folder == planned.artifact)
+        assert f"{step.library}@{step.version}" == library
         assert Path(step.inputs[0]).parent.name.startswith(f"{library}.convert-")
-        assert step.program == planned.model
+        assert step.source == planned.model == model.folder
 
 
 def test_tensorflow_s_lock_counts_where_its_converter_may_be_asked(project):
     def converters() -> dict[str, str]:
-        plan = plan_of("litert", "executorch")
-        return {step.library: step.converter for step in plan.artifact.values()}
+        return {
+            step.library: step.converter
+            for step in plan_of("litert", "executorch").artifact.values()
+        }
 
     before = converters()
     with (project.locks / f"{TENSORFLOW}.txt").open("a") as lock:
@@ -109,8 +108,8 @@ def test_tensorflow_s_lock_counts_where_its_converter_may_be_asked(project):
 
 def test_the_same_program_has_the_same_causes_for_the_others(project):
     """What Keras adds is no cause of an artifact that is made of the program."""
-    (planned,) = (plan := plan_of("executorch")).cells
+    _, _, artifact = steps_of("executorch")
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
-    (other,) = plan_of("executorch").cells
-    assert planned.causes["latency"]["converter"] == other.causes["latency"]["converter"]
-    assert artifact_of(plan).native == "keras"
+    _, _, other = steps_of("executorch")
+    assert artifact.converter == other.converter
+    assert (artifact.native, other.native) == ("keras", "pt2")

@@ -12,17 +12,17 @@ import pytest
 from cellfarm.base.errors import UserError
 from cellfarm.base.project import Project
 from cellfarm.planning.keys import CAUSES
-from cellfarm.planning.plan import NEW, look
-from cellfarm.wanted.configuration import load, read_model
+from cellfarm.planning.plan import look
+from cellfarm.wanted.configuration import load, parse_recipe, read_model
 from cellfarm.wanted.contents import named_files
 from cellfarm.wanted.labelled_pictures import CALIBRATION, draw, identity
 from cellfarm.wanted.recipes import Recipe
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.programs import program_of
 from tests.support.projects import CONFIG, make_project, write_yaml
-from tests.support.results import commit_result
-from tests.support.steps import parse_recipe, planned_model
+from tests.support.results import commit_planned
 
 MINE: dict[str, Any] = {
     "name": "mine",
@@ -32,7 +32,6 @@ MINE: dict[str, Any] = {
     "inputs": [{"name": "x", "shape": [1, 3, 32, 32]}],
     "labelled": {"folder": "pictures"},
 }
-PLAIN = {name: MINE[name] for name in MINE if name != "labelled"}
 TRAINED = {
     "name": "mine",
     "source": "torchvision",
@@ -53,7 +52,7 @@ def put(root: Path, *names: str, data: bytes = b"1234") -> None:
 
 
 def recipe(**labelled: Any) -> Recipe:
-    return parse_recipe(MINE | {"labelled": MINE["labelled"] | labelled})
+    return parse_recipe(MINE | {"labelled": MINE["labelled"] | labelled}, "test")
 
 
 def labels(project: Project, **labelled: Any) -> dict[str, int]:
@@ -234,7 +233,8 @@ def test_the_builder_is_given_the_list(project):
     assert sorted(listed["pictures"]) == [["a/1.jpg", 4, 0], ["b/1.jpg", 4, 1]]
     assert listed["folder"] == str(project.root / "pictures") and listed["classes"] == 2
     assert named_files(project, recipe())["labelled"] == files["labelled"]
-    assert set(named_files(project, parse_recipe(PLAIN))) == {"file"}
+    plain = parse_recipe({k: MINE[k] for k in MINE if k != "labelled"}, "test")
+    assert set(named_files(project, plain)) == {"file"}
 
 
 def test_a_changed_folder_makes_the_cells_stale_and_says_so(tmp_path):
@@ -246,11 +246,12 @@ def test_a_changed_folder_makes_the_cells_stale_and_says_so(tmp_path):
     def stale() -> str:
         config = CONFIG | {"models": ["mine"], "libraries": ["onnxruntime"]}
         (planned,) = look(project, load(project, config, "test.yaml")).cells
-        if planned.reason == NEW:
-            commit_result(project, planned)
+        assert set(planned.measures) >= {"latency", "accuracy"}
+        if planned.reason == "no result yet":
+            commit_planned(project, planned)
         return planned.reason
 
-    assert (stale(), stale()) == (NEW, "")
+    assert (stale(), stale()) == ("no result yet", "")
     put(tmp_path, "a/2.jpg")
     assert stale() == f"{CAUSES['labelled']}; {CAUSES['model']}"
 
@@ -259,7 +260,6 @@ def test_without_labelled_pictures_their_code_is_no_cause(tmp_path):
     project = make_project(tmp_path)
     (tmp_path / "mine.onnx").write_bytes(b"x")
     put(tmp_path, "a/1.jpg")
-    with_, without = planned_model(project, MINE), planned_model(project, PLAIN)
-    assert with_.labelled and not without.labelled
-    assert set(with_.step.code.entries) - set(without.step.code.entries) == {"models/labelled.py"}
-    assert with_.step.code.digest != without.step.code.digest
+    plain = {name: MINE[name] for name in MINE if name != "labelled"}
+    with_, without = program_of(project, MINE), program_of(project, plain)
+    assert with_.labelled and not without.labelled and with_.step.code != without.step.code

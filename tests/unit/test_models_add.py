@@ -42,7 +42,7 @@ def test_what_is_written_is_a_recipe(project, monkeypatch):
     path = add(project, monkeypatch, PICTURE, IDS)
     assert path == project.models / "mine.yaml"
     recipe = read_model(project, "mine", "the test")
-    assert recipe.inputs and [one.shape for one in recipe.inputs] == [(1, 3, 32, 32), (1, 8)]
+    assert recipe.inputs and [entry.shape for entry in recipe.inputs] == [(1, 3, 32, 32), (1, 8)]
     assert recipe.inputs[1].content == "tokens"
     with pytest.raises(UserError, match="is there already"):
         add(project, monkeypatch, PICTURE)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from cellfarm.base.project import PACKAGE
 from cellfarm.conversion.routes import (
     EDGES,
     FILES,
@@ -11,19 +12,19 @@ from cellfarm.conversion.routes import (
     SUFFIXES,
     at_hand,
     choose,
-    describer_entries,
-    exporter_of,
     format_of,
     format_of_file,
     native_format,
     no_route,
     route,
-    worker_entries,
 )
 from cellfarm.envs.environments import SHARED
 from cellfarm.libraries import all_libraries
+from cellfarm.wanted.recipes import Recipe
 
-from tests.support.steps import parse_recipe
+
+def recipe(**values: Any) -> Recipe:
+    return Recipe(name="mine", **values)
 
 
 @pytest.mark.parametrize(
@@ -60,47 +61,13 @@ def test_a_part_of_a_route_is_the_route_to_its_end():
                 assert route(native, steps[-1]) == steps
 
 
-@pytest.mark.parametrize(("native", "form"), [("pt2", "pt2"), ("keras", "pt2"), ("keras", "keras")])
-def test_what_is_at_hand_is_not_made(native, form):
-    assert route(native, form) == (form,)
-
-
 @pytest.mark.parametrize(
-    ("native", "form"), [("onnx", "tflite"), ("pt2", "script"), ("pt2", "keras")]
+    "native, form",
+    [("pt2", "pt2"), ("onnx", "tflite"), ("pt2", "script"), ("keras", "pt2"), ("pt2", "keras")],
 )
-def test_nothing_makes_what_no_exporter_leads_to(native, form):
-    assert route(native, form) is None
-
-
-def test_every_exporter_is_a_module():
-    for start, form in EDGES:
-        assert (PACKAGE / f"models/{exporter_of(start, form)}.py").is_file()
-
-
-@pytest.mark.parametrize(
-    ("document", "module", "names"),
-    [
-        ({"source": "timm"}, "build_architecture", ["source_timm"]),
-        ({"source": "keras", "labelled": {"folder": "x"}}, "build_architecture",
-         ["source_keras", "labelled"]),
-        ({"source": "file", "file": "a.onnx"}, "build_file", ["user_onnx"]),
-        ({"source": "file", "file": "a.tflite"}, "build_file", ["user_tflite"]),
-        ({"source": "file", "file": "a.pt2"}, "build_file", ["user_torch"]),
-        ({"source": "file", "file": "a.pth"}, "build_file", ["user_torch"]),
-    ],
-)  # fmt: skip
-def test_a_model_s_builder_enters_what_its_recipe_needs_and_no_other(document, module, names):
-    recipe = parse_recipe(document)
-    entries, found = worker_entries(recipe, native_format(recipe))
-    assert found == module
-    assert entries == [f"models/{name}.py" for name in ("worker", module, *names)]
-    assert all((PACKAGE / entry).is_file() for entry in entries)
-
-
-def test_a_file_is_described_by_the_module_of_its_format():
-    for suffix in SUFFIXES:
-        entries = describer_entries(f"a{suffix}")
-        assert all((PACKAGE / entry).is_file() for entry in entries) and len(entries) == 3
+def test_nothing_precedes_what_is_not_made(native, form):
+    steps = route(native, form)
+    assert steps is None or steps == (form,)
 
 
 def test_every_step_has_an_environment_and_files_of_known_names():
@@ -130,16 +97,16 @@ def test_only_tensorflow_s_own_library_gets_keras_models_as_they_are():
 )
 def test_a_suffix_says_the_format(name, form):
     assert format_of(name) == form
-    assert native_format(parse_recipe({"source": "file", "file": name})) == form
+    assert native_format(recipe(source="file", file=name)) == form
 
 
 def test_what_is_built_is_a_program():
-    assert native_format(parse_recipe({"source": "timm"})) == "pt2"
+    assert native_format(recipe(source="timm")) == "pt2"
     assert at_hand("pt2") == ("pt2",) and at_hand("onnx") == ("onnx",)
 
 
 def test_a_source_with_a_format_of_its_own_leaves_both():
-    native = native_format(parse_recipe({"source": "keras"}))
+    native = native_format(recipe(source="keras"))
     assert at_hand(native) == ("keras", "pt2")
 
 

@@ -9,12 +9,14 @@ import pytest
 from cellfarm.base.errors import UserError
 from cellfarm.base.project import Project
 from cellfarm.libraries import all_libraries
-from cellfarm.planning.plan import Outlook, freeze, look, save
-from cellfarm.planning.plan import load as load_plan
+from cellfarm.planning.causes import Causes
+from cellfarm.planning.chains import Chains
+from cellfarm.planning.plan import Plan, freeze, load, look, save
 from cellfarm.wanted import tools
-from cellfarm.wanted.configuration import load
+from cellfarm.wanted.configuration import load as load_configuration
 
 from tests.support.projects import CONFIG, make_project, write_yaml
+from tests.support.results import FACTS, make_cell
 
 MACE, QNN = all_libraries()["mace"], all_libraries()["qnn"]
 
@@ -30,25 +32,35 @@ def mace(tmp_path) -> dict[str, str]:
     return {"source": str(tmp_path / "mace"), "run": str(tmp_path / "mace_run")}
 
 
-def plan_of(project: Project, **changes: Any) -> Outlook:
-    return look(project, load(project, CONFIG | changes, "test"))
+def causes_of(project: Project, **changes: Any) -> dict[str, str]:
+    """The causes of the latency of the config's one cell."""
+    config = CONFIG | {"libraries": ["ncnn"]} | changes
+    configuration = load_configuration(project, config, "test")
+    chains, causes = Chains(project, configuration), Causes(project, configuration, {"host": FACTS})
+    variant = configuration.variants["fp32"]
+    (library,) = config["libraries"]
+    cell = make_cell(library=library, library_version=all_libraries()[library].default_version)
+    program = chains.program(cell.model, variant)
+    artifact = chains.artifact(program, variant, cell.library, cell.library_version)
+    return causes.of(cell, program, artifact, "latency")
 
 
-def causes(project: Project, given: dict[str, str]) -> tuple[str, str]:
-    (planned,) = plan_of(project, libraries=["mace"], tools={"mace": given}).cells
-    return planned.causes["latency"]["converter"], planned.causes["latency"]["library"]
+def converter_and_library(project: Project, mace: dict[str, str]) -> tuple[str, str]:
+    tools = {"tools": {"mace": mace}} if mace else {}
+    causes = causes_of(project, libraries=["mace"], **tools)
+    return causes["converter"], causes["library"]
 
 
 def test_what_converts_and_what_runs_are_apart(tmp_path, mace) -> None:
     project = make_project(tmp_path / "project")
-    before = causes(project, mace)
-    assert before != causes(project, {})
+    before = converter_and_library(project, mace)
+    assert before != converter_and_library(project, {})
     (Path(mace["source"]) / "tools/python/convert.py").write_text("two")
-    converter, runtime = causes(project, mace)
+    converter, runtime = converter_and_library(project, mace)
     assert (converter != before[0], runtime == before[1]) == (True, True)
     Path(mace["run"]).write_text("another program")
-    assert causes(project, mace)[0] == converter
-    assert causes(project, mace)[1] != runtime
+    assert converter_and_library(project, mace)[0] == converter
+    assert converter_and_library(project, mace)[1] != runtime
 
 
 def test_what_a_build_leaves_in_the_tree_does_not_count(tmp_path, mace) -> None:
@@ -81,8 +93,7 @@ def test_tools_of_a_device_count_for_its_cells(tmp_path) -> None:
         document = {"name": "host", "transport": "local", "work_folder": "results/work/host",
                     "processors": ["cpu"]}  # fmt: skip
         write_yaml(path, document | given)
-        (planned,) = plan_of(project, libraries=["ncnn"]).cells
-        return planned.causes["latency"]["device"]
+        return causes_of(project)["device"]
 
     plain = device()
     given = {"tools": {"qnn-net-run": str(program)}}
@@ -93,15 +104,17 @@ def test_tools_of_a_device_count_for_its_cells(tmp_path) -> None:
 
 def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace) -> None:
     project = make_project(tmp_path / "project")
-    outlook = plan_of(project, libraries=["mace", "ncnn"], tools={"mace": mace})
-    frozen = freeze(outlook)
-    save(project, frozen)
-    kept = load_plan(project, frozen.id)
-    assert kept.tools == {"mace": mace}
-    assert {step.library: step.tools for step in kept.artifact.values()} == {
-        "mace": mace, "ncnn": {},
-    }  # fmt: skip
-    assert freeze(plan_of(project, libraries=["ncnn"])).tools == {}
+
+    def planned(**more: Any) -> Plan:
+        config = CONFIG | {"libraries": ["mace"]} | more
+        plan = freeze(look(project, load_configuration(project, config, "test")))
+        save(project, plan)
+        return load(project, plan.id)
+
+    plan = planned(tools={"mace": mace})
+    assert plan.tools["mace"] == mace
+    assert [step.tools for step in plan.artifact.values()] == [mace]
+    assert planned().tools == {}
 
 
 @pytest.mark.parametrize(
@@ -125,7 +138,7 @@ def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace) -> None:
 def test_mistakes_are_told_at_once(tmp_path, given, words) -> None:
     project = make_project(tmp_path / "project")
     with pytest.raises(UserError, match=words):
-        load(project, CONFIG | {"tools": given}, "test")
+        load_configuration(project, CONFIG | {"tools": given}, "test")
 
 
 def test_what_is_missing_is_named() -> None:

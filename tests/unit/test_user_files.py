@@ -10,18 +10,21 @@ from typing import Any
 import pytest
 from cellfarm.base.errors import TransientHostError, UserError
 from cellfarm.base.project import Project
-from cellfarm.base.records import RECORD, Record, read_record, write_record
+from cellfarm.base.records import RECORD
 from cellfarm.conversion.routes import route
+from cellfarm.envs.environments import Environment, locate
 from cellfarm.libraries import Library, all_libraries
-from cellfarm.planning.plan import Outlook, freeze, load, look
+from cellfarm.planning.plan import Outlook, Plan, freeze, look
+from cellfarm.planning.plan import load as load_plan
 from cellfarm.snakemake.pipeline import Pipeline
 from cellfarm.wanted import contents
 from cellfarm.wanted.configuration import load as load_configuration
 from msgspec import structs
 
+from tests.support.programs import program_of
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
-from tests.support.results import commit_result, make_launch
-from tests.support.steps import build_model, convert, filled, planned_model
+from tests.support.results import commit_planned
+from tests.support.steps import HERE, build_model, convert
 
 DATA = REPOSITORY / "tests/data/user_files"
 SHA256 = "a" * 64
@@ -40,6 +43,17 @@ PRETRAINED = {
 }
 
 
+TRAINED: dict[str, Any] = {
+    "name": "mine",
+    "task": "classification",
+    "source": "torchvision",
+    "architecture": "squeezenet1_1",
+    "weights": PRETRAINED,
+    "inputs": [{"name": "x", "shape": [1, 3, 64, 64], "dtype": "float32", "content": "image"}],
+    "outputs": ["logits"],
+}
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     project = make_project(tmp_path)
@@ -50,14 +64,25 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
+@pytest.fixture
+def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    """An environment that is not built."""
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(tmp_path / "none"))
+    return locate(HERE, "models")
+
+
 def identify(project: Project, **changes: Any) -> str:
-    return planned_model(project, RECIPE | changes).digest
+    return program_of(project, RECIPE | changes).digest
 
 
-def plan_of(project: Project, recipe: dict[str, Any], libraries: list[str]) -> Outlook:
+def outlook_of(project: Project, recipe: dict[str, Any], libraries: list[str]) -> Outlook:
     write_yaml(project.models / "mine.yaml", recipe)
     config = CONFIG | {"models": ["mine"], "libraries": libraries}
     return look(project, load_configuration(project, config, "test.yaml"))
+
+
+def plan_of(project: Project, recipe: dict[str, Any], libraries: list[str]) -> Plan:
+    return freeze(outlook_of(project, recipe, libraries))
 
 
 def test_a_moved_or_touched_file_is_the_same_model(project):
@@ -72,7 +97,7 @@ def test_another_content_is_another_model(project):
     with (project.root / "mine/hand.onnx").open("ab") as file:
         file.write(b"\0")
     assert identify(project) != before
-    assert identify(project, inputs=None) != identify(project)
+    assert identify(project, inputs=[{"name": "images:0"}]) != identify(project)
 
 
 def test_a_missing_file_is_the_users_mistake(project):
@@ -82,7 +107,7 @@ def test_a_missing_file_is_the_users_mistake(project):
         identify(project, file="gone.onnx")
     weights = {"kind": "pretrained", "path": "gone.pth", "format": "pth"}
     with pytest.raises(UserError, match=r"key 'weights\.path': there is no file gone\.pth"):
-        planned_model(project, {"name": "m", "source": "torchvision", "weights": weights})
+        program_of(project, TRAINED | {"weights": weights})
 
 
 def test_a_file_is_read_once_for_each_content(project, monkeypatch):
@@ -120,12 +145,13 @@ def test_a_file_that_was_only_just_written_is_not_believed_twice(project):
     ],
 )
 def test_a_file_takes_the_shortest_way_to_a_library(project, file, library, exports):
-    plan = freeze(plan_of(project, RECIPE | {"file": f"mine/{file}"}, [library]))
+    plan = plan_of(project, RECIPE | {"file": f"mine/{file}"}, [library])
     (artifact,) = plan.artifact.values()
     assert artifact.source_format
     assert (route(artifact.native, artifact.source_format) or ())[1:] == exports
-    assert (artifact.source == artifact.program) == (not exports)
     assert {step.format for step in plan.export.values()} == set(exports)
+    (model,) = plan.model.values()
+    assert (artifact.source == model.folder) == (not exports)
 
 
 def test_the_workflow_is_told_of_every_step(project, monkeypatch):
@@ -135,69 +161,58 @@ def test_the_workflow_is_told_of_every_step(project, monkeypatch):
     pipeline = Pipeline(CONFIG | {"models": ["mine"], "libraries": ["executorch"]})
     plan = pipeline.plan
     assert plan
-    (artifact,), (model,) = plan.artifact.values(), plan.model.values()
-    exports = {step.format: step for step in plan.export.values()}
-    of_pt2, of_onnx = (pipeline.inputs("export", exports[form].id) for form in ("pt2", "onnx"))
-    assert pipeline.inputs("artifact", artifact.id)[-1] == exports["pt2"].output
-    assert of_pt2[-1] == exports["onnx"].output and exports["onnx"].output.startswith(
-        "results/exports/mine/onnx/"
-    )
-    assert "models.tflite-" in of_onnx[0] and of_onnx[-1] == model.output
-    assert model.output.startswith("results/models/mine/")
-    (environment,) = pipeline.inputs("model", model.id)
-    assert Path(environment).parent.name.startswith("models-")
-    assert {*plan.preparation} >= {artifact.output, model.output, *of_pt2, *of_onnx, environment}
+    (artifact,), (model,) = plan.artifact, plan.model
+    inputs = pipeline.inputs("artifact", artifact)
+    assert inputs[-1].startswith("results/exports/mine/pt2/")
+    exports = {step.format: pipeline.inputs("export", name) for name, step in plan.export.items()}
+    assert exports["pt2"][-1].startswith("results/exports/mine/onnx/")
+    assert "models.tflite-" in exports["onnx"][0]
+    assert exports["onnx"][-1].startswith("results/models/mine/")
+    (environment,) = (step for step in plan.environment.values() if step.name == "models")
+    assert pipeline.inputs("model", model) == [environment.output]
 
 
 def test_pretrained_weights_are_fetched_before_the_model_is_built(project, monkeypatch):
-    recipe = {
-        "name": "mine",
-        "task": "classification",
-        "source": "torchvision",
-        "architecture": "squeezenet1_1",
-        "weights": PRETRAINED,
-        "inputs": [{"name": "x", "shape": [1, 3, 64, 64], "dtype": "float32", "content": "image"}],
-        "outputs": ["logits"],
-    }
-    write_yaml(project.models / "mine.yaml", recipe)
+    write_yaml(project.models / "mine.yaml", TRAINED)
     monkeypatch.setattr("cellfarm.base.project.Project.here", lambda: project)
-    plan = Pipeline(CONFIG | {"models": ["mine"]}).plan
-    assert plan
-    (model,) = plan.model.values()
-    wanted = model.inputs[-1]
+    pipeline = Pipeline(CONFIG | {"models": ["mine"]})
+    assert pipeline.plan
+    (model,) = pipeline.plan.model
+    wanted = pipeline.inputs("model", model)[-1]
     name = wanted.split("/")[2]
     assert wanted == f"results/downloads/{name}/record.json" and name.startswith(SHA256)
-    assert plan.download[name].model == "mine" and plan.download[name].output == wanted
-    assert model.download == plan.download[name].folder
-    assert wanted in load(project, plan.id).preparation
+    assert pipeline.plan.download[name].model == "mine"
+    assert wanted in load_plan(project, pipeline.plan.id).preparation
 
 
 def test_a_recipe_without_a_task_is_compared_as_numbers(project):
-    frozen = freeze(plan_of(project, RECIPE, ["onnxruntime"]))
-    assert frozen.models["mine"].task is None
+    plan = plan_of(project, RECIPE, ["onnxruntime"])
+    assert plan.models["mine"].task is None  # classes are compared only of a classification
 
 
-def test_a_failed_download_is_the_models_reason(project, tmp_path):
-    download = filled(tmp_path / "download", Record("failed", "HTTP status 404"))
-    record = build_model(RECIPE, tmp_path / "model", {}, download)
+def test_a_failed_download_is_the_models_reason(nothing, tmp_path):
+    download = tmp_path / "download"
+    download.mkdir()
+    (download / RECORD).write_text('{"status": "failed", "reason": "HTTP status 404"}')
+    record = build_model(nothing, RECIPE, tmp_path / "model", {}, download)
     assert (record.status, record.reason) == ("failed", "weights: HTTP status 404")
-    assert read_record(tmp_path / "model") == record
 
 
-def test_weights_that_were_deleted_are_fetched_again(project, tmp_path):
-    download = filled(tmp_path / "download")
+def test_weights_that_were_deleted_are_fetched_again(nothing, tmp_path):
+    download = tmp_path / "download"
+    download.mkdir()
+    (download / RECORD).write_text('{"status": "ok", "reason": null}')
     with pytest.raises(TransientHostError, match="is gone"):
-        build_model(RECIPE, tmp_path / "m", {"weights": tmp_path / "gone"}, download)
+        build_model(nothing, RECIPE, tmp_path / "m", {"weights": tmp_path / "gone"}, download)
     assert not (download / RECORD).exists()
 
 
-def test_a_library_that_no_route_leads_to_is_unsupported(tmp_path, monkeypatch):
-    litert = all_libraries()["litert"]
-    library = Library(litert.folder, structs.replace(litert.description, sources=("tflite",)))
-    monkeypatch.setattr("cellfarm.conversion.jobs.all_libraries", lambda: {"litert": library})
-    model = filled(tmp_path / "model")
-    record = convert(library, "fp32", model, model, None, tmp_path / "artifact", native="onnx")
-    assert record == read_record(tmp_path / "artifact") and record.status == "unsupported"
+def test_a_library_that_no_route_leads_to_is_unsupported(nothing, tmp_path, monkeypatch):
+    library, folder = all_libraries()["litert"], tmp_path / "artifact"
+    reads_tflite = structs.replace(library.description, sources=("tflite",))
+    monkeypatch.setitem(all_libraries(), "litert", Library(library.folder, reads_tflite))
+    record = convert(library, "fp32", tmp_path, tmp_path, None, folder, nothing, native="onnx")
+    assert record.status == "unsupported"
     assert record.reason == "LiteRT reads TFLite; from ONNX there is no faithful route to that"
 
 
@@ -205,14 +220,14 @@ def test_helpers_of_a_conversion_stay_here_and_count(tmp_path):
     for name in ("convert.py", "backend.py", "conversion/b.py", "conversion/a.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
-    library = Library(tmp_path, all_libraries()["ncnn"].description)
+    library = Library(tmp_path, all_libraries()["litert"].description)
     assert [path.name for path in library.conversion_modules] == ["a.py", "b.py"]
     assert [path.name for path in library.shipped] == ["backend.py"]
 
 
 def test_a_recipe_may_leave_everything_to_the_file(project):
     recipe = {"name": "mine", "source": "file", "file": "mine/signed.tflite"}
-    plan = freeze(plan_of(project, recipe, ["litert"]))
+    plan = plan_of(project, recipe, ["litert"])
     assert [step.source_format for step in plan.artifact.values()] == ["tflite"]
 
 
@@ -220,19 +235,15 @@ def test_a_retry_forgets_every_failed_step(project):
     from cellfarm.planning.retrying import set_aside
 
     recipe = RECIPE | {"file": "mine/signed.tflite"}
-    outlook = plan_of(project, recipe, ["executorch"])
-    (planned,) = outlook.cells
-    plan = freeze(outlook)
-    failed = {step.format: project.root / step.folder for step in plan.export.values()}
-    assert set(failed) == {"onnx", "pt2"}
-    folders = [*failed.values(), project.root / planned.artifact]
+    plan = plan_of(project, recipe, ["executorch"])
+    (planned,) = plan.cells
+    folders = [project.root / step.folder for step in plan.export.values()]
+    assert len(folders) == 2
     for folder in folders:
-        write_record(folder, Record("failed", "no"))
-    (model,) = (project.root / step.folder for step in plan.model.values())
-    write_record(model, Record("ok", None))
-    commit_result(project, planned, [make_launch(status="failed", reason="no")])
+        folder.mkdir(parents=True)
+        (folder / RECORD).write_text('{"status": "failed", "reason": "no"}')
+    commit_planned(project, planned, "failed", "no")
     config = CONFIG | {"models": ["mine"], "libraries": ["executorch"]}
     path = write_yaml(project.config / "mine.yaml", config)
     assert set_aside(project, path, ["failed"], None, None, None) == 1
     assert not any(folder.exists() for folder in folders)
-    assert read_record(model) == Record("ok", None)
