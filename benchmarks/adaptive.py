@@ -35,7 +35,7 @@ def measure(options: Options) -> list[Figure]:
         protocols = {"adaptive": adaptive, "fixed": adaptive | FIXED}
         if options.quick:
             protocols["fixed"] |= {"launches": {"min": 3, "max": 3}}
-        models = ["squeezenet1_1"] if options.quick else load_file(lab.project).document["models"]
+        models = ["squeezenet1_1"] if options.quick else load_file(lab.project).config.models
         libraries = {"libraries": ["ncnn", "litert"]} if options.quick else {}
         for number, model in enumerate(models):
             for way in WAYS if number % 2 == 0 else reversed(WAYS):

@@ -29,7 +29,7 @@ LOAD = "while True: pass"
 
 def measure(options: Options) -> list[Figure]:
     with open_lab("busy_core") as lab:
-        name = load_file(lab.project).document["protocol"]
+        name = load_file(lab.project).config.protocol
         protocol = lab.protocol(name, options, launches=LAUNCHES, **LATENCY_ONLY)
         protocol["gates"] = protocol["gates"] | ({} if options.quick else WAITING)
         axes = (

@@ -30,10 +30,12 @@ from typing import Any
 import adbutils
 from cellfarm.base.digests import file_digest
 from cellfarm.base.errors import CellfarmError
+from cellfarm.base.records import Record
 from cellfarm.devices import Transport, open_device
 from cellfarm.devices.link import ask
 from cellfarm.experiments.deployment import Deployment
-from cellfarm.virtual.starting import virtual_board, virtual_phone
+from cellfarm.virtual.starting import Started, virtual_board, virtual_phone
+from cellfarm.wanted.devices import AnyDevice
 
 from .figures import Baseline, Figure, NotMeasurable, Options, keep_raw, shown, spread
 from .own_adb import own_adb_server
@@ -95,7 +97,7 @@ def _on_phone(copy: ProjectCopy, options: Options, raw: dict[str, Any]) -> list[
         def push(source: Path, destination: str) -> None:
             _run([adbutils.adb_path(), "-s", serial, "push", str(source), destination])
 
-        return _figures(PHONE, copy, started.document, {PHONE.tool: push}, options, raw)
+        return _figures(PHONE, copy, started, {PHONE.tool: push}, options, raw)
 
 
 def _on_board(copy: ProjectCopy, options: Options, raw: dict[str, Any]) -> list[Figure]:
@@ -103,26 +105,27 @@ def _on_board(copy: ProjectCopy, options: Options, raw: dict[str, Any]) -> list[
         virtual_board(copy.project, "bench_board") as started,
         _scp(started.document["address"]) as tools,
     ):
-        return _figures(BOARD, copy, started.document, tools, options, raw)
+        return _figures(BOARD, copy, started, tools, options, raw)
 
 
 def _figures(
     kind: Kind,
     copy: ProjectCopy,
-    document: Mapping[str, Any],
+    started: Started,
     tools: Mapping[str, Push],
     options: Options,
     raw: dict[str, Any],
 ) -> list[Figure]:
-    copy.add_device(document)
+    copy.add_device(started.document)
+    device = started.device
     rounds = options.runs or (2 if options.quick else ROUNDS)
     size_mb = 5 if options.quick else PUSH_MB
-    deployments = _deployments(copy, document, rounds)
-    pushes = _pushes(copy, document, tools, rounds, size_mb * 1_000_000)
+    deployments = _deployments(copy, device, rounds)
+    pushes = _pushes(copy, device, tools, rounds, size_mb * 1_000_000)
     raw[kind.name] = {"pushes_s": pushes, "deployments": [vars(one) for one in deployments]}
     return [
         *_push_figures(kind, pushes, size_mb),
-        *_deployment_figures(kind, deployments, _command_s(copy, document)),
+        *_deployment_figures(kind, deployments, _command_s(copy, device)),
     ]
 
 
@@ -131,7 +134,7 @@ def _figures(
 
 def _pushes(
     copy: ProjectCopy,
-    document: Mapping[str, Any],
+    device: AnyDevice,
     tools: Mapping[str, Push],
     rounds: int,
     size: int,
@@ -139,7 +142,7 @@ def _pushes(
     """Seconds of each round, by what pushed (`OWN` and the tools); and `digest` on this machine."""
     source = copy.root / "random"
     source.write_bytes(os.urandom(size))
-    transport: Any = open_device(document, copy.project)
+    transport: Any = open_device(device, copy.project)
 
     def by_link(file: Path, name: str) -> None:
         transport._link.push(file, transport.resolve(name))
@@ -255,28 +258,26 @@ class Deployed:
         return self.agent_s + self.files_s
 
 
-def _deployments(copy: ProjectCopy, document: Mapping[str, Any], rounds: int) -> list[Deployed]:
+def _deployments(copy: ProjectCopy, device: AnyDevice, rounds: int) -> list[Deployed]:
     """The first deployment on a device, and as many again."""
-    plan, frozen = copy.plan(
-        devices=[document["name"]], models=[MODEL], libraries=[LIBRARY], threads=[1]
-    )
+    plan = copy.plan(devices=[device.name], models=[MODEL], libraries=[LIBRARY], threads=[1])
     (planned,) = plan.cells
 
     def deploy() -> Deployed:
-        transport: Transport = open_device(document, copy.project)
+        transport: Transport = open_device(device, copy.project)
         pushed = count_pushes(transport).pushed_bytes
         try:
             began_s = time.monotonic()
             transport.prepare()
             answers_s = time.monotonic()
             facts = transport.facts()
-            deployment = Deployment(copy.project, frozen, transport, facts, lambda name: None)
+            deployment = Deployment(copy.project, plan, transport, facts, lambda name: None)
             deployed = deployment.deploy(planned)
             ended_s = time.monotonic()
         finally:
             transport.close()
-        if isinstance(deployed, dict):
-            raise NotMeasurable(f"{planned.cell.label}: {deployed['reason']}")
+        if isinstance(deployed, Record):
+            raise NotMeasurable(f"{planned.cell.label}: {deployed.reason}")
         return Deployed(answers_s - began_s, ended_s - answers_s, len(pushed), sum(pushed))
 
     return [deploy() for _ in range(1 + rounds)]
@@ -317,11 +318,11 @@ def _deployment_figures(kind: Kind, found: list[Deployed], command_s: float) -> 
     ]
 
 
-def _command_s(copy: ProjectCopy, document: Mapping[str, Any]) -> float:
+def _command_s(copy: ProjectCopy, device: AnyDevice) -> float:
     """The least that anything on the device takes: a connection and a command that does nothing."""
 
     def once() -> None:
-        transport: Any = open_device(document, copy.project)
+        transport: Any = open_device(device, copy.project)
         try:
             ask(transport._link, ["true"])
         finally:

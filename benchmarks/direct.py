@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from cellfarm.base.locking import file_lock, machine_lock_path
-from cellfarm.conversion import jobs
+from cellfarm.base.records import FILES, Record
 from cellfarm.devices import Transport, open_device
-from cellfarm.experiments.deployment import Deployment, artifact_folder
+from cellfarm.experiments.deployment import Deployment
 from cellfarm.experiments.gates import Gates
 from cellfarm.experiments.launch import Deployed, Setting, cores_of, launch
-from cellfarm.planning.plan import PlannedCell
+from cellfarm.planning.plan import Plan, PlannedCell
 
 from .figures import NotMeasurable
 from .lab import DEVICE, Lab
@@ -31,7 +31,7 @@ class Direct:
     """
 
     lab: Lab
-    plan: Mapping[str, Any]
+    plan: Plan
     protocol: Mapping[str, Any]
     transport: Transport
     facts: Mapping[str, Any]
@@ -52,8 +52,8 @@ class Direct:
             self.lab.project, self.plan, self.transport, self.facts, lambda name: None
         )
         deployed = deployment.deploy(planned)
-        if isinstance(deployed, dict):
-            raise NotMeasurable(f"{planned.cell.label}: {deployed['reason']}")
+        if isinstance(deployed, Record):
+            raise NotMeasurable(f"{planned.cell.label}: {deployed.reason}")
         return Subject(self, planned, deployed)
 
 
@@ -73,13 +73,12 @@ class Subject:
     @property
     def files(self) -> Path:
         """The artifact's folder."""
-        return artifact_folder(self.direct.lab.project, self.planned) / jobs.FILES
+        return self.direct.lab.project.root / self.planned.artifact / FILES
 
     @property
     def model_files(self) -> Path:
         """The folder of the model's inputs and of model.json."""
-        project = self.direct.lab.project
-        return project.model_folder(self.planned.cell.model, self.planned.model_id) / jobs.FILES
+        return self.direct.lab.project.root / self.planned.model / FILES
 
     @property
     def cores(self) -> list[int] | None:
@@ -116,13 +115,13 @@ class Subject:
 @contextlib.contextmanager
 def open_direct(lab: Lab, protocol: Mapping[str, Any], **axes: Any) -> Iterator[list[Subject]]:
     """The cells of a matrix, deployed, on this machine, which is ours until the block ends."""
-    plan, frozen = lab.plan(protocol, **axes)
-    transport = open_device(frozen["devices"][DEVICE], lab.project)
+    plan = lab.plan(protocol, **axes)
+    transport = open_device(plan.devices[DEVICE], lab.project)
     with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
         transport.prepare()
         transport.take_control(protocol["governor"])
         try:
-            direct = Direct(lab, frozen, protocol, transport, transport.facts(), lock)
+            direct = Direct(lab, plan, protocol, transport, transport.facts(), lock)
             yield [direct.subject(planned) for planned in plan.cells]
         finally:
             transport.release_control()

@@ -73,7 +73,7 @@ class Device:
 
     def __init__(self, kind: str, name: str, project: Project, started: Started) -> None:
         self.kind, self.name = kind, name
-        self.document = started.document
+        self.document, self.device = started.document, started.device
         self.project = project
         self._process = started.process
         self.work_folder = _work_folder(project, kind, name)
@@ -83,7 +83,7 @@ class Device:
 
     def open(self) -> RemoteTransport:
         """A transport of one's own."""
-        transport = open_device(self.document, self.project)
+        transport = open_device(self.device, self.project)
         assert isinstance(transport, RemoteTransport)
         return transport
 

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,13 +20,14 @@ from unittest.mock import patch
 import cellfarm.experiments.experiment as experiments
 from cellfarm.base.errors import CellfarmError
 from cellfarm.base.project import Project
-from cellfarm.conversion import jobs
+from cellfarm.base.records import read_record
 from cellfarm.devices import Transport, open_device
 from cellfarm.envs.environments import locate
-from cellfarm.experiments.deployment import artifact_folder, run_environment
-from cellfarm.planning.plan import Plan, freeze, make_plan
+from cellfarm.planning.plan import Plan, freeze, look
 from cellfarm.store.results import Store
-from cellfarm.wanted.configuration import load, load_file, read_protocol
+from cellfarm.wanted.configuration import load_file, read_protocol
+from cellfarm.wanted.devices import AnyDevice
+from msgspec import structs
 
 from .figures import REPOSITORY, SCRATCH, NotMeasurable, Options
 from .watching import LaunchTimes, WatchingTransport
@@ -106,33 +107,28 @@ class Lab:
             found |= SMOKE | {"gates": found["gates"] | {"wait_s": 0.2, "budget_s": 2}}
         return found
 
-    def plan(self, protocol: Mapping[str, Any], **axes: Any) -> tuple[Plan, dict[str, Any]]:
+    def plan(self, protocol: Mapping[str, Any], **axes: Any) -> Plan:
         """Plan the checkout's config with other axes (models, libraries, threads ...).
-
-        Returns:
-            The plan, and the same frozen.
 
         Raises:
             NotMeasurable: the config is wrong, or an environment or artifact is not there yet.
         """
         try:
-            config = load_file(self.project)
-            if axes:
-                config = load(self.project, config.document | axes, "benchmarks")
-            config = replace(config, protocol=dict(protocol))
-            plan = make_plan(self.project, config)
+            configuration = load_file(self.project, changes=axes)
+            configuration = structs.replace(configuration, protocol=dict(protocol))
+            outlook = look(self.project, configuration)
         except CellfarmError as error:
             raise NotMeasurable(str(error)) from error
-        for planned in plan.cells:
-            environment = locate(self.project, run_environment(planned)).state()
-            record = jobs.read_record(artifact_folder(self.project, planned))
-            if not environment or environment["status"] != "ok" or not record:
+        for planned in outlook.cells:
+            environment = locate(self.project, planned.needs.run).state()
+            artifact = read_record(self.project.root / planned.artifact)
+            if not environment or environment.status != "ok" or not artifact:
                 raise NotMeasurable(
                     f"{planned.cell.label}: its environment or artifact is not there or not up to "
                     "date; run `make` first"
                 )
         self._runs += 1
-        return plan, freeze(plan, config, attempt=self._runs)
+        return freeze(outlook, self._runs)
 
     def measure(self, protocol: Mapping[str, Any], **axes: Any) -> Measured:
         """Measure every cell of a matrix anew, by the product's own experiments.
@@ -143,14 +139,13 @@ class Lab:
             NotMeasurable: see `plan`; or the device cannot be used.
         """
         self._set_aside()
-        plan, frozen = self.plan(protocol, **axes)
+        plan = self.plan(protocol, **axes)
         found = Measured()
         began_s = time.monotonic()
         with _watched(found.launches):
-            for device, model in plan.experiments:
-                record = self.project.results / f"experiments/{frozen['id']}/{model}.json"
+            for step in plan.experiment.values():
                 try:
-                    experiments.Experiment(self.project, frozen, device, model).run(record)
+                    experiments.Experiment(self.project, plan, step).run()
                 except CellfarmError as error:
                     raise NotMeasurable(str(error)) from error
         found.wall_s = time.monotonic() - began_s
@@ -179,8 +174,8 @@ def open_lab(name: str) -> Iterator[Lab]:
 def _watched(launches: list[LaunchTimes]) -> Iterator[None]:
     """Every transport that an experiment opens notes its launches there."""
 
-    def watching(document: Mapping[str, Any], project: Project) -> Transport:
-        return WatchingTransport(open_device(document, project), launches=launches)
+    def watching(device: AnyDevice, project: Project) -> Transport:
+        return WatchingTransport(open_device(device, project), launches=launches)
 
     with patch.object(experiments, "open_device", watching):
         yield

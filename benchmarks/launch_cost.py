@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,18 +29,23 @@ from typing import Any
 
 import numpy as np
 from cellfarm.base.cells import Cell
+from cellfarm.base.code import Code
 from cellfarm.base.digests import digest
 from cellfarm.base.locking import file_lock, machine_lock_path
-from cellfarm.base.project import Project
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.base.zip_applications import write_zip_application
 from cellfarm.devices import Interpreter, Transport, open_device
 from cellfarm.experiments.experiment import Experiment, Running, _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
-from cellfarm.experiments.payload import pack
 from cellfarm.experiments.summary import Terms
-from cellfarm.planning.plan import PlannedCell
+from cellfarm.planning.needs import Needs
+from cellfarm.planning.plan import ExperimentStep, Plan, PlannedCell
 from cellfarm.wanted.configuration import read_protocol
+from cellfarm.wanted.devices import LocalDevice
+from cellfarm.wanted.variants import Tolerance
+from msgspec import convert
 
 from .figures import REPOSITORY, Baseline, Figure, NotMeasurable, Options, shown
 from .lab import LATENCY_ONLY
@@ -50,6 +54,8 @@ from .watching import LaunchTimes, WatchingTransport
 TARGET_MS = 60.0
 MODEL, DEVICE = "trivial", "host"
 BACKEND = Path(__file__).with_name("trivial_backend.py")
+LOCAL = LocalDevice(DEVICE, "work", ("cpu",))
+TOLERANCE: dict[str, Any] = {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True}
 CELLS = 2
 INPUT: dict[str, Any] = {"name": "input", "shape": [1, 3, 224, 224], "dtype": "float32"}
 OUTPUT: dict[str, Any] = {"name": "output", "shape": [1, 1000], "dtype": "float32"}
@@ -78,14 +84,13 @@ def measure(options: Options) -> list[Figure]:
         protocol["launches"] = {"min": min(4, options.runs), "max": options.runs}
     with tempfile.TemporaryDirectory(prefix="cellfarm-launch-") as folder:
         experiment = _experiment(Project(Path(folder)), protocol)
-        transport = WatchingTransport(
-            open_device({"transport": "local", "work_folder": "work"}, Project(Path(folder)))
-        )
+        transport = WatchingTransport(open_device(LOCAL, Project(Path(folder))))
         transport.prepare()
         facts = transport.facts()
         with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
             patience = Patience(0, print)
             measuring = _Trivial(experiment, transport, facts, lock, patience)
+            measuring.deploy_trivial()
             began = time.monotonic_ns()
             with contextlib.redirect_stderr(io.StringIO()):
                 measuring.run()
@@ -98,10 +103,10 @@ def measure(options: Options) -> list[Figure]:
 class _Trivial(_Measuring):
     """The measuring loop with a back end that is no library's."""
 
-    def _deploy_all(self) -> None:
+    def deploy_trivial(self) -> None:
         experiment = self.experiment
         deployed = _deploy(experiment.project.root, self.setting.transport)
-        terms = Terms(self.protocol, experiment.plan["tolerances"]["fp32"])
+        terms = Terms(self.protocol, TOLERANCE)
         for one in experiment.cells:
             journal = Journal(experiment.project.journal(DEVICE, one.key))
             self.running[one.key] = Running(one, deployed, terms, journal, [])
@@ -112,23 +117,45 @@ def _experiment(project: Project, protocol: Mapping[str, Any]) -> Experiment:
         Cell(MODEL, "trivial", "0", "fp32", DEVICE, "cpu", threads)
         for threads in range(1, CELLS + 1)
     ]
-    planned = [PlannedCell(cell, digest(cell.as_dict()), {}, "0", "0", None) for cell in cells]
-    plan = {
-        "id": "benchmark",
-        "protocol_name": "quick",
-        "protocol": dict(protocol),
-        "tolerances": {"fp32": {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True}},
-        "devices": {DEVICE: {}},
-        "models": {MODEL: {"task": "classification"}},
-        "cells": [one.as_dict() for one in planned],
-    }
-    return Experiment(project, plan, DEVICE, MODEL)
+    needs = Needs("trivial@0.run", "trivial@0.convert")
+    step = ExperimentStep(
+        id=f"{DEVICE}/{MODEL}",
+        output="results/experiments/trivial.json",
+        device=DEVICE,
+        model=MODEL,
+        cells=tuple(range(CELLS)),
+    )
+    plan = Plan(
+        id="benchmark",
+        current="benchmark",
+        attempt=0,
+        protocol_name="quick",
+        protocol=dict(protocol),
+        tolerances={"fp32": convert(TOLERANCE, Tolerance)},
+        precisions={"fp32": "fp32"},
+        tools={},
+        runners={},
+        models={},
+        devices={DEVICE: LOCAL},
+        cells=tuple(
+            PlannedCell(cell, digest(cell.as_dict()), {}, "model", "artifact", needs)
+            for cell in cells
+        ),
+        environment={},
+        download={},
+        model={},
+        derived={},
+        export={},
+        artifact={},
+        experiment={step.id: step},
+    )
+    return Experiment(project, plan, step)
 
 
 def _deploy(root: Path, transport: Transport) -> Deployed:
-    (root / "trivial").mkdir()
-    shutil.copyfile(BACKEND, root / "trivial" / "backend.py")  # as the runner calls it
-    payload = pack([root / "trivial" / "backend.py"], root / "payloads")
+    files = {path.name: path.read_bytes() for path in (PACKAGE / "runner").glob("*.py")}
+    code = Code(files | {"backend.py": BACKEND.read_bytes()})  # as the runner calls it
+    payload = write_zip_application(root / "payloads", code.digest, code.files.items())
     given = {"input": np.zeros(INPUT["shape"], dtype="float32")}
     np.savez(root / "inputs.npz", input=given["input"])
     transport.put(payload, "payload.pyz")

@@ -126,13 +126,13 @@ def _experiment(copy: ProjectCopy, name: str, options: Options) -> Ran:
     protocol = read_protocol(copy.project, PROTOCOL, "benchmarks")
     if options.quick:
         protocol |= SMOKE | {"gates": protocol["gates"] | {"wait_s": 0.2, "budget_s": 2}}
-    plan, frozen = copy.plan(protocol, devices=[name], models=[MODEL], libraries=[LIBRARY])
+    plan = copy.plan(protocol, devices=[name], models=[MODEL], libraries=[LIBRARY])
     spent: Spent = {}
     links: list[CountingLink] = []
-    record = copy.project.results / f"experiments/{frozen['id']}/{name}/{MODEL}.json"
+    (step,) = plan.experiment.values()
     with timed_experiments(spent, links):
         began_s = time.monotonic()
-        Experiment(copy.project, frozen, name, MODEL).run(record)
+        Experiment(copy.project, plan, step).run()
         wall_s = time.monotonic() - began_s
     results = copy.results()
     if not results:

@@ -11,19 +11,19 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 from cellfarm.base.errors import CellfarmError
 from cellfarm.base.project import Project
-from cellfarm.conversion.jobs import RECORD
+from cellfarm.base.records import RECORD
 from cellfarm.envs.environments import build, locate
-from cellfarm.experiments.deployment import artifact_folder, run_environment
-from cellfarm.planning.plan import Plan, freeze, make_plan
+from cellfarm.planning.plan import Plan, freeze, look
 from cellfarm.store.results import Store
-from cellfarm.wanted.configuration import load, load_file
+from cellfarm.wanted.configuration import load_file
+from msgspec import structs
 
 from .figures import REPOSITORY, SCRATCH, NotMeasurable
 from .processes import VENV_BIN, Ran, run, snakemake_variables
@@ -109,39 +109,34 @@ class ProjectCopy:
         for name in ("cells", "experiments", "journal"):
             shutil.rmtree(self.project.results / name, ignore_errors=True)
 
-    def plan(
-        self, protocol: Mapping[str, Any] | None = None, **axes: Any
-    ) -> tuple[Plan, dict[str, Any]]:
+    def plan(self, protocol: Mapping[str, Any] | None = None, **axes: Any) -> Plan:
         """Plan the copy's config with other axes; build what the cells run in.
 
         Args:
             protocol: in place of the one that the config names.
 
-        Returns:
-            The plan, and the same frozen.
-
         Raises:
             NotMeasurable: a device does not answer, or an artifact is not there yet.
         """
-        config = load(self.project, load_file(self.project).document | axes, "benchmarks")
+        configuration = load_file(self.project, changes=axes)
         if protocol is not None:
-            config = replace(config, protocol=dict(protocol))
-        plan = make_plan(self.project, config)
-        if plan.skipped:
-            raise NotMeasurable("; ".join(f"{name}: {why}" for name, why in plan.skipped.items()))
+            configuration = structs.replace(configuration, protocol=dict(protocol))
+        outlook = look(self.project, configuration)
+        if outlook.skipped:
+            raise NotMeasurable(
+                "; ".join(f"{name}: {why}" for name, why in outlook.skipped.items())
+            )
         self._attempts += 1
-        frozen = freeze(plan, config, attempt=self._attempts)
-        for planned in plan.cells:
-            target = frozen.get("targets", {}).get(planned.cell.device)
-            state = build(locate(self.project, run_environment(planned, target)))
-            if state["status"] != "ok":
-                raise NotMeasurable(f"{planned.cell.label}: {state['reason']}")
-            if not (artifact_folder(self.project, planned) / RECORD).is_file():
+        for planned in outlook.cells:
+            record = build(locate(self.project, planned.needs.run))
+            if record.status != "ok":
+                raise NotMeasurable(f"{planned.cell.label}: {record.reason}")
+            if not (self.root / planned.artifact / RECORD).is_file():
                 raise NotMeasurable(
                     f"{planned.cell.label}: its artifact is not there or not up to date; run "
                     "`make` first"
                 )
-        return plan, frozen
+        return freeze(outlook, self._attempts)
 
     def _link_results(self) -> None:
         for name, depth in _SHARED.items():
