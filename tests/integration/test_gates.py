@@ -14,9 +14,9 @@ from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import gates
 from cellfarm.experiments.gates import Gates
 from cellfarm.experiments.launch import Deployed, Setting
-from cellfarm.experiments.payload import pack
 
 from tests.support.protocols import SMALLEST
+from tests.support.runner_modules import packed
 
 NO_LIMITS = {"wait_s": 0, "budget_s": 0}
 
@@ -32,7 +32,7 @@ class Bench:
         self.transport.prepare()
         backend = folder / "backend.py"
         backend.write_text("")
-        self.put(pack([backend], folder / "payloads"))
+        self.put(packed(folder / "payloads", backend))
 
     def put(self, payload: Path) -> None:
         self.transport.remove("payload.pyz")

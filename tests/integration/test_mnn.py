@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from cellfarm.base.project import PACKAGE, Project
 from cellfarm.envs.environments import build, locate
-from cellfarm.experiments.payload import RUNNER
 from cellfarm.libraries import all_libraries
+
+from tests.support.runner_modules import RUNNER
 
 MNN = all_libraries()["mnn"]
 SAMPLES = 8
@@ -125,7 +126,7 @@ def two_convolutions() -> bytes:
 def run(purpose: str, script: str, *arguments: Path | str) -> str:
     """Run a script in an environment of MNN; returns what it printed."""
     environment = locate(Project.here(), f"mnn@{MNN.default_version}.{purpose}")
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     paths = [MNN.folder, PACKAGE / "conversion", RUNNER]
     done = subprocess.run(
         [str(environment.python), "-c", script, *map(str, arguments)],

@@ -115,7 +115,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one of each, all made by one process: most of its time goes into imports."""
     environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
     state = build(environment)
-    assert state["status"] == "ok", state["reason"]
+    assert state.status == "ok", state.reason
     folder = tmp_path_factory.mktemp("models")
     (folder / "recipes.json").write_text(json.dumps(RECIPES))
     argv = [str(environment.python), "-s", "-c", SCRIPT, str(PACKAGE / "models"), "recipes.json"]

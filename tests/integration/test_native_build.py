@@ -50,7 +50,7 @@ def subject(request, folder) -> Subject:
         make_model(model)
     made = Subject.of("ncnn", request.param, model, native="onnx")
     record = made.convert()
-    assert record["status"] == "ok", record
+    assert record.status == "ok", record
     return made
 
 

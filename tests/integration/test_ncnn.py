@@ -10,8 +10,9 @@ from typing import Any
 
 from cellfarm.base.project import PACKAGE, Project
 from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, library_environment, locate
-from cellfarm.experiments.payload import RUNNER
 from cellfarm.libraries import all_libraries
+
+from tests.support.runner_modules import RUNNER
 
 NCNN = all_libraries()["ncnn"]
 
@@ -169,7 +170,7 @@ print(json.dumps({folder: outcome(folder) for folder in ("conv", "embed")}))
 def run(purpose: str, script: str, folder: Path, variables: dict[str, str] | None = None) -> Any:
     """Run a script in an environment of ncnn; returns what its last line says."""
     environment = locate(Project.here(), f"ncnn@{NCNN.default_version}.{purpose}")
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     paths = [NCNN.folder, PACKAGE / "conversion", RUNNER]
     done = subprocess.run(
         [str(environment.python), "-c", NETWORK + script, str(folder)],
@@ -283,7 +284,7 @@ def test_pads_of_nothing_do_not_make_a_volume_of_a_matrix(tmp_path: Path):
         ),
     ):
         environment = locate(Project(PACKAGE.parents[1]), name)
-        assert build(environment)["status"] == "ok"
+        assert build(environment).status == "ok"
         done = subprocess.run(
             [str(environment.python), "-s", "-c", script, *folders, str(tmp_path)],
             capture_output=True,

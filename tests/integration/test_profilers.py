@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from cellfarm.devices.local import LocalTransport
 from cellfarm.experiments.operators import Vocabulary, read_profile
-from cellfarm.experiments.payload import pack
+
+from tests.support.runner_modules import packed
 
 RUNS = 4
 INPUT = np.arange(3, dtype=np.float32)
@@ -47,7 +48,7 @@ def profiled(tmp_path) -> Any:
         np.savez(tmp_path / "inputs.npz", x=INPUT)
         transport = LocalTransport(tmp_path / "work")
         transport.prepare()
-        payload = pack(modules, tmp_path / "payloads")
+        payload = packed(tmp_path / "payloads", *modules)
         transport.put(payload, payload.name)
         request = {
             "mode": "profile",

@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base.cells import Cell
+from cellfarm.base.names import Precision
 from cellfarm.base.project import Project
-from cellfarm.conversion import jobs
+from cellfarm.base.records import FILES, Record
 from cellfarm.devices.local import LocalTransport
 from cellfarm.envs.environments import Environment, build, locate
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.operators import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
+from cellfarm.planning.causes import runner_code
 
+from tests.support import steps
 from tests.support.protocols import SMALLEST
+from tests.support.steps import filled
 
 pytestmark = pytest.mark.pipeline
 QNN = all_libraries()["qnn"]
@@ -70,7 +74,7 @@ np.savez(out / "heldout_reference.npz", logits=answer(held))
 
 def environment(purpose: str) -> Environment:
     found = locate(Project.here(), f"qnn@{VERSION}.{purpose}")
-    assert build(found)["status"] == "ok"
+    assert build(found).status == "ok"
     return found
 
 
@@ -80,7 +84,7 @@ def model(tmp_path_factory) -> Any:
 
     def make(*alien: str) -> Path:
         folder: Path = tmp_path_factory.mktemp("model")
-        files = folder / jobs.FILES
+        files = folder / FILES
         files.mkdir()
         python = str(environment("convert").python)
         subprocess.run([python, "-c", MAKE, str(files), *alien], check=True)
@@ -91,30 +95,30 @@ def model(tmp_path_factory) -> Any:
             "flops": 1e6,
         }
         (files / "model.json").write_text(json.dumps(description))
-        (folder / jobs.RECORD).write_text(json.dumps({"status": "ok", "files": []}))
-        return folder
+        return filled(folder)
 
     return make
 
 
-def convert(model: Path, variant: str, out: Path) -> dict[str, Any]:
-    return jobs.convert(environment("convert"), QNN, variant, model, model, "model.onnx", out)
+def convert(model: Path, variant: Precision, out: Path) -> Record:
+    environment("convert")
+    return steps.convert(QNN, variant, model, model, "onnx", out)
 
 
 @pytest.mark.parametrize(("variant", "least"), [("int8", 0.97), ("fp16", 0.9999)])
 def test_what_compiles_for_the_htp_is_verified_there(model, tmp_path, variant, least) -> None:
-    filled = model()
-    record = convert(filled, variant, tmp_path / "artifact")
-    assert (record["status"], record["reason"]) == ("ok", None)
-    names = {entry["name"] for entry in record["files"]}
+    made = model()
+    record = convert(made, variant, tmp_path / "artifact")
+    assert (record.status, record.reason) == ("ok", None)
+    names = {entry.name for entry in record.files}
     assert names == {"context.onnx", "context_qnn.bin", "model.dlc", "nodes.json"}
     nodes = json.loads((tmp_path / "artifact/files/nodes.json").read_text())
     assert (nodes["stem"], nodes["depthwise"]) == ("Conv", "Conv, depthwise")
 
     transport = LocalTransport(tmp_path / "work")
     transport.prepare()
-    payload = pack(QNN.shipped, tmp_path / "payloads")
-    files = filled / jobs.FILES
+    payload = pack(runner_code(QNN), tmp_path / "payloads")
+    files = made / FILES
     transport.put(payload, "payload.pyz")
     transport.put(tmp_path / "artifact/files", "artifact")
     for name in ("inputs.npz", "heldout.npz"):
@@ -157,6 +161,6 @@ def test_what_compiles_for_the_htp_is_verified_there(model, tmp_path, variant, l
 @pytest.mark.parametrize("variant", ["int8", "fp16"])
 def test_what_the_htp_does_not_take_is_unsupported(model, tmp_path, variant) -> None:
     record = convert(model("alien"), variant, tmp_path / "artifact")
-    assert record["status"] == "unsupported", record
-    assert "the HTP does not take" in record["reason"]
-    assert "Det" in record["reason"]
+    assert record.status == "unsupported", record
+    assert "the HTP does not take" in record.reason
+    assert "Det" in record.reason

@@ -16,11 +16,11 @@ import pytest
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.experiments.payload import RUNNER, pack
 from cellfarm.experiments.verification import Comparison
 
 from tests.support.protocols import SMALLEST
 from tests.support.results import make_cell
+from tests.support.runner_modules import RUNNER, packed
 
 PROTOCOL: dict[str, Any] = SMALLEST | {"samples": {"min": 3, "max": 5, "seconds": 0}}
 CELL = make_cell(threads=2)
@@ -84,7 +84,7 @@ def launched(tmp_path) -> Launch:
         np.savez(tmp_path / "heldout.npz", x=HELDOUT)
         transport = LocalTransport(tmp_path / "work")
         transport.prepare()
-        payload = pack([backend], tmp_path / "payloads")
+        payload = packed(tmp_path / "payloads", backend)
         transport.put(payload, payload.name)
         transport.put(artifact, "artifact")
         for name in ("inputs.npz", "heldout.npz"):

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from cellfarm.base.code import PlannedCode
 from cellfarm.base.project import PACKAGE
+from cellfarm.experiments.payload import pack
 
 RUNNER = PACKAGE / "runner"
 
@@ -23,6 +25,13 @@ def runner_module(name: str) -> Any:
 def runner_entries() -> list[str]:
     """The runner's modules as the entries of a closure."""
     return [f"runner/{path.name}" for path in sorted(RUNNER.glob("*.py"))]
+
+
+def packed(folder: Path, *modules: Path) -> Path:
+    """The payload of the runner with modules, as a library's are: all of one folder, by bare name."""
+    roots = ["runner", *dict.fromkeys(str(path.parent.absolute()) for path in modules)]
+    entries = [*runner_entries(), *(str(path.absolute()) for path in modules)]
+    return pack(PlannedCode.of(entries, roots), folder)
 
 
 def write_tree(root: Path, files: Mapping[str, str | bytes]) -> str:
