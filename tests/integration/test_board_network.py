@@ -20,6 +20,7 @@ from cellfarm.devices import Transport, open_device
 from cellfarm.virtual.network import own_network
 from cellfarm.virtual.starting import virtual_board
 from cellfarm.wanted.configuration import read_device
+from cellfarm.wanted.devices import AnyDevice, SshDevice
 
 from tests.support.device_shell import shell
 from tests.support.projects import REPOSITORY
@@ -51,8 +52,8 @@ def project(tmp_path: Path) -> Project:
 
 
 @contextmanager
-def opened(document: dict[str, Any], project: Project) -> Iterator[Transport]:
-    transport = open_device(document, project)
+def opened(device: AnyDevice, project: Project) -> Iterator[Transport]:
+    transport = open_device(device, project)
     try:
         yield transport
     finally:
@@ -93,9 +94,14 @@ def interfaces() -> set[str]:
     return found
 
 
-def interface_of(document: dict[str, Any]) -> str:
+def host_of(device: AnyDevice) -> str:
+    assert isinstance(device, SshDevice)
+    return device.address.host
+
+
+def interface_of(device: AnyDevice) -> str:
     """This machine's end of the link to a board."""
-    number = document["address"]["host"].rpartition(".")[2]
+    number = host_of(device).rpartition(".")[2]
     return Path(f"/sys/class/net/cellfarm{number}/ifindex").read_text()
 
 
@@ -124,11 +130,11 @@ def test_a_board_has_an_address_and_a_network_of_its_own(project, privileges):
         virtual_board(project, "it", network=own) as board,
         virtual_board(project, "other", network=other) as another,
     ):
-        links = {interface_of(one.document) for one in (board, another)}
+        links = {interface_of(one.device) for one in (board, another)}
         assert len(links) == 2 and links <= interfaces()
         for device, network in ((board, own), (another, other)):
-            assert device.document["address"]["host"] == network.address != "127.0.0.1"
-            with opened(device.document, project) as transport:
+            assert host_of(device.device) == network.address != "127.0.0.1"
+            with opened(device.device, project) as transport:
                 assert transport.facts()["cores"] >= 1
                 transport.prepare()
                 _, lines = shell(transport, "cat /proc/net/dev")
@@ -141,9 +147,9 @@ def test_a_board_has_an_address_and_a_network_of_its_own(project, privileges):
 def test_nothing_is_left_of_a_board_whose_starter_is_killed(project, privileges):
     with started(project) as process:
         assert "in a network namespace, at 198.18." in said_until_up(process)
-        document = read_device(project, "it", "test")
-        link = interface_of(document)
-        with opened(document, project) as transport:
+        device = read_device(project, "it", "test")
+        link = interface_of(device)
+        with opened(device, project) as transport:
             transport.prepare()  # an agent runs there, at the end of a connection
             assert len(processes_of(project)) >= 3
             process.kill()
@@ -154,9 +160,9 @@ def test_nothing_is_left_of_a_board_whose_starter_is_killed(project, privileges)
 def test_a_board_on_loopback_where_that_is_wanted(project):
     with started(project, "--loopback") as process:
         assert "is up on a loopback port" in said_until_up(process)
-        document = read_device(project, "it", "test")
-        assert document["address"]["host"] == "127.0.0.1"
-        with opened(document, project) as transport:
+        device = read_device(project, "it", "test")
+        assert host_of(device) == "127.0.0.1"
+        with opened(device, project) as transport:
             assert transport.facts()["cores"] >= 1
 
 

@@ -268,7 +268,8 @@ import json, sys
 from pathlib import Path
 from cellfarm.devices import open_device
 from cellfarm.base.project import Project
-transport = open_device(json.loads(sys.argv[1]), Project(Path(sys.argv[2])))
+from cellfarm.wanted.devices import parse_device
+transport = open_device(parse_device(json.loads(sys.argv[1]), "it.yaml"), Project(Path(sys.argv[2])))
 try:
     transport.prepare()
     transport.run(["sh", "-c", sys.argv[3]], stdin=b"", timeout_s=600, variables=transport.variables,

@@ -165,7 +165,7 @@ def test_every_variant_is_one_file_named_after_it(converted):
     assert not [line for line in log.splitlines() if line.count("%") > 1], "no progress bars"
 
 
-@pytest.mark.parametrize("variant", MNN.variants)
+@pytest.mark.parametrize("variant", MNN.precisions)
 def test_a_conversion_gives_the_same_file_again(converted, variant):
     out, _, _ = converted
     (first,), (second,) = ((out / name).iterdir() for name in (variant, f"{variant}-again"))

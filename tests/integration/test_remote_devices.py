@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import adbutils
 import pytest
@@ -18,6 +19,7 @@ from cellfarm.devices import Transport, open_device
 from cellfarm.envs.environments import library_environment, locate
 from cellfarm.envs.targets import target_of
 from cellfarm.virtual.starting import Started, virtual_board, virtual_phone
+from cellfarm.wanted.devices import AnyDevice, parse_device
 
 from tests.support.device_shell import shell
 from tests.support.projects import REPOSITORY
@@ -58,10 +60,15 @@ def started(request, tmp_path_factory, adb_server) -> Iterator[tuple[Project, St
             yield project, device
 
 
+def without_python(document: dict[str, Any], folder: str) -> AnyDevice:
+    """The same device in another folder, as one that gets no Python."""
+    return parse_device(document | {"python": False, "work_folder": folder}, "it.yaml")
+
+
 @pytest.fixture
 def transport(started) -> Iterator[Transport]:
     project, device = started
-    made = open_device(device.document, project)
+    made = open_device(device.device, project)
     made.prepare()
     yield made
     made.close()
@@ -72,7 +79,7 @@ def bare(started) -> Iterator[Transport]:
     """The same device, in another folder, as one that gets no Python."""
     project, device = started
     folder = f"{device.document['work_folder']}-bare"
-    made = open_device(device.document | {"python": False, "work_folder": folder}, project)
+    made = open_device(without_python(device.document, folder), project)
     made.prepare()
     yield made
     made.close()
@@ -117,9 +124,7 @@ def test_files_are_put_there_by_a_shell(bare, started, tmp_path):
     (folder / "program").write_text("echo it runs\n")
     (folder / "program").chmod(0o755)
     assert bare.put(folder, "artifacts/one") and bare.put(folder / "program", "inputs/a file")
-    other = open_device(
-        started[1].document | {"python": False, "work_folder": bare.work_folder}, started[0]
-    )
+    other = open_device(without_python(started[1].document, bare.work_folder), started[0])
     assert not other.put(folder, "artifacts/one") and not bare.put(folder, "artifacts/one")
     other.close()
     assert bare.read("artifacts/one/below/a b") == (folder / "below/a b").read_bytes()
