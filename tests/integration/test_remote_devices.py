@@ -146,7 +146,7 @@ def test_a_library_runs_there(transport):
     from cellfarm.envs.environments import build
 
     environment = locate(HERE, name)
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     python = transport.interpreter(environment)
     lines: list[str] = []
     launched = transport.run(
