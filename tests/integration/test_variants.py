@@ -53,7 +53,7 @@ def test_a_variant_is_made_run_verified_and_profiled(model, library, variant, le
 def test_the_same_conversion_gives_the_same_file(model):
     subject = Subject.of("onnxruntime", "int8", model)
     first, second = subject.convert("one"), subject.convert("two")
-    assert first["content"] == second["content"]
+    assert first.content and first.content == second.content
 
 
 def test_what_xnnpack_would_leave_in_full_precision_is_refused(model):
