@@ -92,7 +92,7 @@ def test_a_file_of_int8_weights_stays_what_it_is(tmp_path):
     described = folder / "files/model.json"
     described.write_text(described.read_text().replace('"fp32"', '"int8"'))
     record = json.loads((folder / "record.json").read_text())
-    for entry in record.files:
+    for entry in record["files"]:
         entry["bytes"] = (folder / "files" / entry["name"]).stat().st_size
     (folder / "record.json").write_text(json.dumps(record))
     refused = convert(folder, "litert", "tflite", "fp32")

@@ -83,7 +83,7 @@ def test_weights_beside_the_file_become_a_part_of_it(project, tmp_path):
     assert whole.status == "ok", whole
     for name in ("split", "scattered"):
         recipe = RECIPE | {"file": f"mine/{name}.onnx"}
-        files = named_files(project, recipe)
+        files = named_files(project, parse_recipe(recipe))
         assert len(files) > (1 if name == "split" else 2)
         record = take_over(tmp_path / name, project, recipe)
         assert record.status == "ok", record
