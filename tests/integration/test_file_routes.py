@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base import documents
+from cellfarm.base.digests import file_digest
 from cellfarm.base.errors import UserError
 from cellfarm.base.names import Format, Precision
 from cellfarm.base.project import Project
@@ -93,7 +94,8 @@ def test_a_file_of_int8_weights_stays_what_it_is(tmp_path):
     described.write_text(described.read_text().replace('"fp32"', '"int8"'))
     record = json.loads((folder / "record.json").read_text())
     for entry in record["files"]:
-        entry["bytes"] = (folder / "files" / entry["name"]).stat().st_size
+        file = folder / "files" / entry["name"]
+        entry |= {"bytes": file.stat().st_size, "sha256": file_digest(file)}
     (folder / "record.json").write_text(json.dumps(record))
     refused = convert(folder, "litert", "tflite", "fp32")
     assert refused.status == "unsupported"
