@@ -62,7 +62,7 @@ print(json.dumps(found))
 def found() -> dict[str, dict[str, object]]:
     environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
     state = build(environment)
-    assert state["status"] == "ok", state["reason"]
+    assert state.status == "ok", state.reason
     argv = [str(environment.python), "-s", "-c", SCRIPT, str(PACKAGE / "models")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=clean_variables())
     assert done.returncode == 0, done.stderr[-4000:]

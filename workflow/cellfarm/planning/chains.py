@@ -107,7 +107,7 @@ class Chains:
         Raises:
             UserError: a file or folder that its recipe names is not there, or is of no known form.
         """
-        place = (model, digest([list(link) for link in variant.chain]))
+        place = (model, digest([list(link) for link in variant.chain]) if variant.chain else "")
         if place not in self._programs:
             if variant.chain:
                 plain = Variant(variant.name, variant.precision, variant.tolerance)

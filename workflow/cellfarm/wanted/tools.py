@@ -68,7 +68,7 @@ def missing(
     """
     needed = library.tools
     absent = [name for name in needed.convert if name not in on_host]
-    if not library.has_backend:
+    if needed.run and not library.has_backend:  # it looks at the disk, and every cell asks
         absent += [
             name
             for name in needed.run
