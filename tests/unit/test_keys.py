@@ -2,195 +2,266 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import fields, replace
-from itertools import product
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cellfarm.base.cells import Cell
 from cellfarm.base.digests import code_digest, digest
-from cellfarm.planning.keys import (
-    CAUSES,
-    Causes,
-    LibraryCauses,
-    ModelCauses,
-    artifact_id,
-    cell_causes,
-    cell_key,
-    export_id,
-)
-from hypothesis import given
+from cellfarm.base.project import Project
+from cellfarm.libraries import Library, all_libraries
+from cellfarm.planning import chains, plan
+from cellfarm.planning.keys import CAUSES, cell_key, changes
+from cellfarm.planning.plan import PlannedCell, freeze, look
+from cellfarm.wanted.configuration import Configuration, load
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
-MODELS = ("small", "large")
-#: library@version -> the formats that its converter reads
-LIBRARIES = {
-    "litert@2": ("pt2", "tflite"),
-    "onnxruntime@1": ("onnx",),
-    "onnxruntime@2": ("onnx",),
-    "ncnn@1": ("torchscript", "onnx"),
+from tests.support.projects import CONFIG, make_project, write_yaml
+
+CELL = Cell("squeezenet1_1", "ncnn", "1.0", "fp32", "host", "cpu", 1)
+MATRIX = CONFIG | {
+    "models": ["squeezenet1_1", "mobilenet_v2"],
+    "libraries": ["litert", "onnxruntime", "ncnn"],
+    "variants": ["fp32", "int8"],
+    "devices": ["host", "board"],
+    "threads": [1, 2],
 }
-DEVICES = ("host", "phone")
-VARIANTS = ("fp32", "int8")
-CELLS = [
-    Cell(model, *library.split("@"), variant, device, "cpu", threads)
-    for model, library, variant, device, threads in product(
-        MODELS, LIBRARIES, VARIANTS, DEVICES, (1, 2)
-    )
-]
-CAUSES_NOW = Causes(
-    models={name: ModelCauses(f"recipe-{name}", f"builder-{name}") for name in MODELS},
-    libraries={
-        name: LibraryCauses(sources, f"converter-{name}", f"runtime-{name}")
-        for name, sources in LIBRARIES.items()
-    },
-    devices={name: f"device-{name}" for name in DEVICES},
-    exporter="exporter",
-    runner="runner",
-    protocol="protocol",
-    verification={name: f"verification-{name}" for name in VARIANTS},
-)
-
-Path = tuple[str, ...]  # attribute, then key, then attribute
+BOARD = {
+    "name": "board", "transport": "ssh", "address": {"host": "board.invalid", "user": "me"},
+    "work_folder": "/home/me/cellfarm", "processors": ["cpu"],
+}  # fmt: skip
+#: The library that reads the program itself: nothing is exported for it.
+READS_PROGRAMS = "litert"
 
 
-def paths() -> Iterable[Path]:
-    """Every single digest in a Causes."""
-    for field in fields(Causes):
-        value = getattr(CAUSES_NOW, field.name)
-        if isinstance(value, str):
-            yield (field.name,)
-            continue
-        for name, entry in value.items():
-            inner = [] if isinstance(entry, str) else [f.name for f in fields(entry)]
-            # The formats of a model and of a converter are no digests; see below.
-            digests = [[i] for i in inner if i not in ("sources", "native")]
-            yield from ((field.name, name, *part) for part in digests or [[]])
+@pytest.fixture(autouse=True)
+def devices_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "_ask", lambda *_: {"cores": 2, "architecture": "aarch64"})
 
 
-def changed(causes: Causes, path: Path, value: str) -> Causes:
-    name, *rest = path
-    if not rest:
-        return replace(causes, **{name: value})
-    table = dict(getattr(causes, name))
-    table[rest[0]] = replace(table[rest[0]], **{rest[1]: value}) if rest[1:] else value
-    return replace(causes, **{name: table})
+def project_at(root: Path) -> Project:
+    project = make_project(root)
+    write_yaml(project.devices / "board.yaml", BOARD)
+    return project
 
 
-def keys(causes: Causes) -> dict[Cell, str]:
-    return {cell: cell_key(cell, cell_causes(cell, causes)) for cell in CELLS}
+def configuration_of(project: Project, **changes: Any) -> Configuration:
+    return load(project, MATRIX | changes, "test.yaml")
 
 
-#: What each cause is a cause of, said independently of the code.
-DEPENDS: dict[str, Callable[[Cell, str], bool]] = {
-    "models": lambda cell, name: cell.model == name,
-    "libraries": lambda cell, name: cell.versioned_library == name,
-    "devices": lambda cell, name: cell.device == name,
-    "verification": lambda cell, name: cell.variant == name,
-    "exporter": lambda cell, _: "pt2" not in LIBRARIES[cell.versioned_library],
-    "runner": lambda cell, _: True,
-    "protocol": lambda cell, _: True,
+def planned(project: Project, **changes: Any) -> dict[Cell, PlannedCell]:
+    outlook = look(project, configuration_of(project, **changes))
+    return {one.cell: one for one in outlook.cells}
+
+
+def edited(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    document = yaml.safe_load(path.read_text())
+    change(document)
+    write_yaml(path, document)
+
+
+def relock(project: Project, name: str) -> None:
+    with (project.locks / f"{name}.txt").open("a") as lock:
+        lock.write("# another\n")
+
+
+def version(library: str) -> str:
+    return f"{library}@{all_libraries()[library].default_version}"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of a file, and what depends on it, said independently of the code."""
+
+    make: Callable[[Project], None]
+    cells: Callable[[Cell], bool]
+    causes: Callable[[Cell], set[str]]
+    #: whether the artifacts of those cells are made anew
+    artifacts: bool = field(default=False)
+
+
+EDITS = {
+    "a model's seed": Edit(
+        lambda p: edited(
+            p.models / "mobilenet_v2.yaml", lambda recipe: recipe["weights"].update(seed=7)
+        ),
+        lambda cell: cell.model == "mobilenet_v2",
+        lambda _: {"model"},
+        artifacts=True,
+    ),
+    "a model's title": Edit(
+        lambda p: edited(p.models / "mobilenet_v2.yaml", lambda r: r.update(title="Another")),
+        lambda _: False,
+        lambda _: set(),
+    ),
+    "the lock that models are built and exported with": Edit(
+        lambda p: relock(p, "models"),
+        lambda _: True,
+        lambda cell: {"model"} | ({"exporter"} if cell.library != READS_PROGRAMS else set()),
+        artifacts=True,
+    ),
+    "the lock of another exporter": Edit(
+        lambda p: relock(p, "models.tflite"), lambda _: False, lambda _: set()
+    ),
+    "the lock of a converter": Edit(
+        lambda p: relock(p, f"{version('ncnn')}.convert"),
+        lambda cell: cell.library == "ncnn",
+        lambda _: {"converter"},
+        artifacts=True,
+    ),
+    "the lock of a library": Edit(
+        lambda p: relock(p, f"{version('onnxruntime')}.run"),
+        lambda cell: cell.library == "onnxruntime",
+        lambda _: {"library"},
+    ),
+    "the protocol": Edit(
+        lambda p: edited(p.config / "protocols/quick.yaml", lambda d: d.update(seed=7)),
+        lambda _: True,
+        lambda _: {"protocol"},
+    ),
+    "a variant's tolerance": Edit(
+        lambda p: edited(
+            p.config / "variants/int8.yaml", lambda d: d["tolerance"].update(min_cosine=0.123)
+        ),
+        lambda cell: cell.variant == "int8",
+        lambda _: {"verification"},
+    ),
+    "a device": Edit(
+        lambda p: edited(p.devices / "board.yaml", lambda d: d.update(work_folder="/home/me/x")),
+        lambda cell: cell.device == "board",
+        lambda _: {"device"},
+    ),
+    "where a device is": Edit(
+        lambda p: edited(p.devices / "board.yaml", lambda d: d["address"].update(host="other")),
+        lambda _: False,
+        lambda _: set(),
+    ),
 }
 
 
-@pytest.mark.parametrize("path", list(paths()), ids="/".join)
-def test_a_digest_changes_the_keys_of_its_cells_and_no_other(path: Path):
-    before, after = keys(CAUSES_NOW), keys(changed(CAUSES_NOW, path, "something else"))
-    expected = {cell for cell in CELLS if DEPENDS[path[0]](cell, "".join(path[1:2]))}
-    assert {cell for cell in CELLS if before[cell] != after[cell]} == expected
-    assert expected, "the law was not tested on any cell"
+def check(names: list[str], before: Any, after: Any) -> None:
+    """What changed of keys, causes and artifacts is exactly what the edits say."""
+    assert before.keys() == after.keys()
+    for cell, old in before.items():
+        new = after[cell]
+        touching = [EDITS[name] for name in names if EDITS[name].cells(cell)]
+        expected = set().union(*(edit.causes(cell) for edit in touching))
+        found = {name for name in old.causes if old.causes[name] != new.causes[name]}
+        assert found == expected and old.causes.keys() == new.causes.keys()
+        assert (old.key != new.key) == bool(touching)
+        assert (old.artifact != new.artifact) == any(edit.artifacts for edit in touching)
+        assert changes(old.causes, new.causes) == "; ".join(
+            words for name, words in CAUSES.items() if name in expected
+        )
 
 
-@given(
-    changes=st.dictionaries(st.sampled_from(list(paths())), st.text(max_size=8), max_size=6),
-)
-def test_any_set_of_changes_touches_exactly_the_union(changes: dict[Path, str]):
-    causes = CAUSES_NOW
-    for path, value in changes.items():
-        causes = changed(causes, path, f"new {value}")
-    before, after = keys(CAUSES_NOW), keys(causes)
-    expected = {
-        cell for cell in CELLS for path in changes if DEPENDS[path[0]](cell, "".join(path[1:2]))
-    }
-    assert {cell for cell in CELLS if before[cell] != after[cell]} == expected
+@pytest.mark.parametrize("name", EDITS)
+def test_a_change_changes_the_keys_of_its_cells_and_no_other(tmp_path: Path, name: str):
+    project = project_at(tmp_path)
+    before = planned(project)
+    EDITS[name].make(project)
+    check([name], before, planned(project))
+
+
+@settings(max_examples=15)
+@given(names=st.lists(st.sampled_from(list(EDITS)), max_size=6, unique=True))
+def test_any_set_of_changes_touches_exactly_the_union(tmp_path_factory, names: list[str]):
+    project = project_at(tmp_path_factory.mktemp("union"))
+    before = planned(project)
+    for name in names:
+        EDITS[name].make(project)
+    check(names, before, planned(project))
 
 
 def test_every_field_of_a_cell_matters():
-    cell = CELLS[0]
-    why = cell_causes(cell, CAUSES_NOW)
     others = {
-        field.name: replace(cell, **{field.name: 99 if field.name == "threads" else "other"})
-        for field in fields(Cell)
+        name: structs.replace(CELL, **{name: 99 if name == "threads" else "other"})
+        for name in CELL.__struct_fields__
     }
-    found = {cell_key(other, why) for other in others.values()}
-    assert len(found | {cell_key(cell, why)}) == len(fields(Cell)) + 1
+    found = {cell_key(other, {"model": "m"}) for other in others.values()}
+    assert len(found | {cell_key(CELL, {"model": "m"})}) == len(CELL.__struct_fields__) + 1
 
 
-def test_no_two_cells_share_a_key():
-    assert len(set(keys(CAUSES_NOW).values())) == len(CELLS)
+@pytest.mark.parametrize("name", CAUSES)
+def test_every_cause_matters_and_has_words(name: str):
+    causes = dict.fromkeys(CAUSES, "before")
+    assert cell_key(CELL, causes | {name: "after"}) != cell_key(CELL, causes)
+    assert changes(causes, causes | {name: "after"}) == CAUSES[name]
+
+
+def test_no_two_cells_share_a_key(tmp_path):
+    cells = planned(project_at(tmp_path))
+    assert len({one.key for one in cells.values()}) == len(cells) == 2 * 3 * 2 * 2 * 2
 
 
 @given(st.permutations(list(CAUSES)))
 def test_the_order_of_the_causes_does_not_matter(order: list[str]):
-    why = cell_causes(CELLS[0], CAUSES_NOW)
-    assert cell_key(CELLS[0], {name: why[name] for name in order}) == cell_key(CELLS[0], why)
+    causes = {name: f"digest of {name}" for name in CAUSES}
+    assert cell_key(CELL, {name: causes[name] for name in order}) == cell_key(CELL, causes)
 
 
-def test_every_cause_of_a_cell_has_words():
-    assert set(cell_causes(CELLS[0], CAUSES_NOW)) == set(CAUSES)
+def test_every_cause_of_a_cell_has_words(tmp_path):
+    for one in planned(project_at(tmp_path)).values():
+        assert set(one.causes) == set(CAUSES) - {"labelled", "passes"}
 
 
-def test_an_artifact_does_not_depend_on_where_it_runs():
-    cell = CELLS[0]
-    same = [replace(cell, device="phone"), replace(cell, threads=2), replace(cell, processor="gpu")]
-    assert {artifact_id(one, CAUSES_NOW) for one in same} == {artifact_id(cell, CAUSES_NOW)}
-    assert artifact_id(replace(cell, variant="int8"), CAUSES_NOW) != artifact_id(cell, CAUSES_NOW)
+def test_an_artifact_does_not_depend_on_where_it_runs(tmp_path):
+    cells = planned(project_at(tmp_path))
+    makers: dict[tuple[str, str, str], set[str]] = {}
+    for cell, one in cells.items():
+        makers.setdefault((cell.model, cell.library, cell.variant), set()).add(one.artifact)
+    assert all(len(artifacts) == 1 for artifacts in makers.values())
+    assert len({artifact for artifacts in makers.values() for artifact in artifacts}) == len(makers)
 
 
-@pytest.mark.parametrize("path", list(paths()), ids="/".join)
-def test_an_artifact_changes_with_its_model_exporter_and_converter_only(path: Path):
-    after = changed(CAUSES_NOW, path, "something else")
-    for cell in CELLS:
-        mine = {
-            ("models", cell.model, "recipe"), ("models", cell.model, "builder"),
-            ("libraries", cell.versioned_library, "converter"),
-        }  # fmt: skip
-        if "pt2" not in LIBRARIES[cell.versioned_library]:
-            mine.add(("exporter",))
-        moved = artifact_id(cell, after) != artifact_id(cell, CAUSES_NOW)
-        assert moved == (path in mine)
+def test_a_tolerance_is_no_cause_of_an_artifact_and_a_precision_is(tmp_path):
+    project = project_at(tmp_path)
+    before = planned(project)
+    edited(project.config / "variants/int8.yaml", lambda d: d.update(precision="int8_weights"))
+    after = planned(project)
+    for cell, one in before.items():
+        assert (after[cell].artifact != one.artifact) == (cell.variant == "int8")
+        assert (after[cell].key != one.key) == (cell.variant == "int8")
+        assert after[cell].causes["model"] == one.causes["model"]
 
 
-def test_an_export_is_named_by_model_exporter_and_format():
-    small, large = CAUSES_NOW.models["small"], CAUSES_NOW.models["large"]
-    names = {
-        export_id(model, exporter, source)
-        for model, exporter, source in product((small, large), ("a", "b"), ("onnx", "torchscript"))
-    }
-    assert len(names) == 8
-    assert export_id(replace(small, native="onnx"), "a", "torchscript") not in names
+def test_an_export_is_named_by_model_exporter_and_format(tmp_path):
+    project = project_at(tmp_path)
+
+    def exports() -> set[str]:
+        frozen = freeze(look(project, configuration_of(project)))
+        return {step.id.rpartition("/")[2] for step in frozen.export.values()}
+
+    before = exports()
+    assert len(before) == 2 * 2  # two models; onnx and torchscript
+    EDITS["a model's seed"].make(project)
+    assert len(exports() & before) == 2
+    relock(project, "models")
+    assert not exports() & before
 
 
-def test_another_route_is_another_artifact_and_another_cell():
-    """ncnn reads both ONNX and TorchScript; a model's format or the library's liking decides."""
-    cell = next(one for one in CELLS if one.library == "ncnn")
-    ncnn, model = CAUSES_NOW.libraries["ncnn@1"], CAUSES_NOW.models[cell.model]
-    liking = replace(
-        CAUSES_NOW, libraries={"ncnn@1": replace(ncnn, sources=("onnx", "torchscript"))}
-    )
-    native = replace(CAUSES_NOW, models={cell.model: replace(model, native="onnx")})
-    found = [CAUSES_NOW, liking, native]
-    assert len({artifact_id(cell, one) for one in found}) == 3
-    assert len({cell_key(cell, cell_causes(cell, one)) for one in found}) == 3
+def test_another_route_is_another_artifact_and_another_cell(tmp_path, monkeypatch):
+    """ncnn reads both ONNX and TorchScript; the library's liking decides."""
+    project = project_at(tmp_path)
+    before = planned(project)
+    ncnn = all_libraries()["ncnn"]
+    other = structs.replace(ncnn.description, sources=("onnx", "torchscript"))
+    liking = {**all_libraries(), "ncnn": Library(ncnn.folder, other)}
+    monkeypatch.setattr(chains, "all_libraries", lambda: liking)
+    after = planned(project)
+    for cell, one in before.items():
+        moved = cell.library == "ncnn"
+        assert (after[cell].artifact != one.artifact) == moved == (after[cell].key != one.key)
 
 
-def test_a_library_that_reads_a_models_own_file_depends_on_no_exporter():
-    cell = next(one for one in CELLS if one.library == "ncnn")
-    model = CAUSES_NOW.models[cell.model]
-    for native, exported in (("onnx", False), ("tflite", True), ("pt2", True)):
-        causes = replace(CAUSES_NOW, models={cell.model: replace(model, native=native)})
-        assert bool(cell_causes(cell, causes)["exporter"]) == exported
+def test_a_library_that_reads_the_program_depends_on_no_exporter(tmp_path):
+    for cell, one in planned(project_at(tmp_path)).items():
+        assert bool(one.causes["exporter"]) == (cell.library != READS_PROGRAMS)
 
 
 JSON: Any = st.recursive(
