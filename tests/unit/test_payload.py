@@ -16,13 +16,8 @@ from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
 from cellfarm.planning.causes import runner_code
 
+from tests.support.packages import forget
 from tests.support.runner_modules import RUNNER, runner_entries
-
-
-def forget() -> None:
-    """Digests of code are cached for a process: a plan describes the code as it stood."""
-    for cached in (code._closure_digest, code._file_digest, code._imported, code._resolve):
-        cached.cache_clear()
 
 
 @pytest.fixture(autouse=True)
