@@ -137,6 +137,10 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+#: Conditions of what is for type checkers, and never run.
+_NEVER = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
 @cache
 def _imported(path: Path, package: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     """The modules that a file imports, as parts of their names below a root; what `from x import y`
@@ -157,8 +161,9 @@ def _modules(node: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[str, ...
         module = (*base, *(node.module.split(".") if node.module else ()))
         for alias in node.names:
             yield (*module, alias.name)
-    elif isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-        pass  # never run
+    elif isinstance(node, ast.If) and ast.unparse(node.test) in _NEVER:
+        for statement in node.orelse:
+            yield from _modules(statement, package)
     else:
         for child in ast.iter_child_nodes(node):
             yield from _modules(child, package)

@@ -115,7 +115,7 @@ class ArtifactStep(WorkerStep, frozen=True, kw_only=True):
         source_format: None where no route leads to a format that the library reads.
         native: the format of the model's own files.
         exporter: as of an export; empty where the model's own files are read.
-        converter: the digest of the converter's code, lock, settings and tools.
+        converter: the digest of the converter's code, lock, settings, tools and precision.
         tools: the vendor's own, by path (see cellfarm.wanted.tools).
     """
 

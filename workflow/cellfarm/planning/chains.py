@@ -270,10 +270,11 @@ class Chains:
                 library.variables,
                 tools.counted(library, on_host, "convert"),
                 form,
+                variant.precision,
             ]
         )
         reference = f"{library.name}@{version}"
-        identity_ = digest(["artifact", source.id, variant.precision, converter])
+        identity_ = digest(["artifact", source.id, converter])
         place = f"{reference}/{program.model}/{variant.name}/{identity_}"
         inputs = dict.fromkeys((environment.output, program.step.output, source.output))
         return ArtifactStep(

@@ -13,7 +13,7 @@ CAUSES = {
     "model": "the model changed",
     "passes": "the passes changed",
     "exporter": "the exporter's code changed",
-    "converter": "the converter (its code or its lock) changed",
+    "converter": "the converter (its code, its lock or the precision) changed",
     "library": "the library (its back end or its lock) changed",
     "measure": "the measure (its code or its settings) changed",
     "device": "the device (its description or its fingerprint) changed",
