@@ -16,7 +16,7 @@ _APART = ("models", "passes", "runner", "measures", "conversion", "libraries")
 
 def forget() -> None:
     """Forget the digests of code, which a process looks up once: a plan has the code as it stood."""
-    for cached in (code._closure_digest, code._file_digest, code._imported, code._resolve):
+    for cached in (code._closure_digest, code.sha256_of, code._imported, code._resolve):
         cached.cache_clear()
 
 

@@ -22,7 +22,8 @@ COLUMNS = """
     load_rss_mb peak_load_rss_mb peak_inference_rss_mb cpu_utilisation other_cpu_utilisation
     sampler_cpu_share energy_mj throughput_burst_per_s throughput_settled_per_s throughput_ratio
     settled_after_s operators_sum_ms operators_gap operators_reason cosine max_abs_error top1_match
-    heldout_samples heldout_cosine sqnr_db top1_agreement labelled_images top1_accuracy
+    heldout_samples heldout_cosine sqnr_db top1_agreement compression_cosine compression_sqnr_db
+    compression_top1_agreement labelled_images top1_accuracy
     top1_accuracy_low top1_accuracy_high top5_accuracy top5_accuracy_low top5_accuracy_high
     reference_top1_accuracy accuracy_reason
 """

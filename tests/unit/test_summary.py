@@ -313,6 +313,21 @@ def test_the_quality_on_held_out_inputs_stands_in_the_result():
     assert {name: found.columns[name] for name in named} == named
 
 
+def test_what_passes_cost_stands_beside_the_conversion_and_judges_nothing():
+    compression = Quality(16, 0.2, -3.0, 0.1).as_dict()
+    launch = quality_launch(Quality(16, 0.9999, 41.0, 1.0), compression=compression)
+    result = result_of("quality", launch)
+    assert (result.status, result.columns["sqnr_db"]) == ("ok", 41.0)
+    named = {
+        "compression_cosine": 0.2,
+        "compression_sqnr_db": -3.0,
+        "compression_top1_agreement": 0.1,
+    }
+    assert {name: result.columns[name] for name in named} == named
+    plain = result_of("quality", quality_launch(Quality(16, 0.9999, 41.0, 1.0)))
+    assert [plain.columns[name] for name in named] == [None, None, None]
+
+
 def test_without_quality_nothing_is_known_of_it():
     columns = result_of("latency", make_launch(), make_launch()).columns
     assert columns.get("sqnr_db") is None and columns.get("heldout_samples") is None

@@ -24,7 +24,7 @@ from msgspec import structs
 from tests.support.programs import program_of
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
 from tests.support.results import commit_planned
-from tests.support.steps import HERE, build_model, convert
+from tests.support.steps import build_model, convert
 
 DATA = REPOSITORY / "tests/data/user_files"
 SHA256 = "a" * 64
@@ -68,7 +68,7 @@ def project(tmp_path: Path) -> Project:
 def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     """An environment that is not built."""
     monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(tmp_path / "none"))
-    return locate(HERE, "models")
+    return locate(Project(REPOSITORY), "models")
 
 
 def identify(project: Project, **changes: Any) -> str:

@@ -22,6 +22,7 @@ from ..envs.native_building import PROGRAM
 from ..libraries.vendor_tool import NODES, Refusal
 from ..measures.accuracy.pictures import MOST_TOOL_BYTES, Pictures
 from ..measures.operators.profile import read_vocabulary
+from ..measures.quality.heldout import Quality, assess
 from ..planning.plan import Plan, PlannedCell
 from ..wanted.devices import AnyDevice
 from . import native, native_runner
@@ -30,6 +31,8 @@ from .payload import pack
 
 #: What inputs are for.
 GIVEN, HELDOUT, LABELLED = "given", "heldout", "labelled"
+#: The outputs of a derived model's parent on held-out inputs, in the derived model's folder.
+PARENT_REFERENCE = "heldout_parent_reference.npz"
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Deployment:
         for name, source in names.items():
             if self.transport.put(source, name):
                 self.told(name)
+        heldout_reference = _arrays(model / "heldout_reference.npz")
+        classes = self.plan.models[cell.model].task == "classification"
         try:
             tool = self._tool(planned, library, model, artifact, pictures)
         except Refusal as refused:
@@ -93,11 +98,12 @@ class Deployment:
             artifact=f"artifacts/{record.content}",
             inputs=inputs[GIVEN],
             heldout=inputs[HELDOUT],
-            heldout_reference=_arrays(model / "heldout_reference.npz"),
+            heldout_reference=heldout_reference,
+            compression=_compression(model, heldout_reference, classes),
             description=json.loads((model / "model.json").read_text(encoding="utf-8")),
             given=_arrays(model / "inputs.npz"),
             reference=_arrays(model / "reference.npz"),
-            classes=self.plan.models[cell.model].task == "classification",
+            classes=classes,
             variables=library.variables,
             vocabulary=read_vocabulary(library.vocabulary),
             payload_bytes=_bytes(environment.packages if is_native else payload),
@@ -210,3 +216,9 @@ def _bytes(path: Path) -> int:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+def _compression(model: Path, reference: Mapping[str, np.ndarray], classes: bool) -> Quality | None:
+    """How far a derived model's reference is from its parent's; None for a model without passes."""
+    parent = model / PARENT_REFERENCE
+    return assess(reference, _arrays(parent), classes) if parent.is_file() else None

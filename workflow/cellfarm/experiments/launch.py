@@ -40,6 +40,7 @@ class Deployed:
     variables: Mapping[str, str]
     heldout: str = ""
     heldout_reference: Mapping[str, np.ndarray] = field(default_factory=dict)
+    compression: Quality | None = None  # of a derived model's reference against its parent's
     vocabulary: Vocabulary | None = None
     payload_bytes: int | None = None
     tool: NativeTool | None = None
@@ -95,7 +96,7 @@ def launch(
     Returns:
         {"mode", "status", "reason", "phases": {name: ms}, "warmup_ms", "warm_ms", "steady",
          "resources", "conditions", "library_version", "actual", "emulated", "comparison", "quality",
-         "accuracy", "profile", "log"},
+         "compression", "accuracy", "profile", "log"},
         as far as the mode gives them.
     """
     transport, protocol = setting.transport, setting.protocol
@@ -140,6 +141,8 @@ def launch(
         del document["samples_ms"]
     if data is not None and mode == QUALITY:
         document["quality"] = _assess(data, deployed).as_dict()
+        if deployed.compression:
+            document["compression"] = deployed.compression.as_dict()
     elif data is not None and mode == ACCURACY and deployed.pictures:
         output = deployed.description["outputs"][0]["name"]
         document["accuracy"] = deployed.pictures.read(data, output)

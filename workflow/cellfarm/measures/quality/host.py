@@ -40,11 +40,15 @@ class QualityHost(Host[Settings]):
     def summarise(self, launches: Launches, settings: Settings, context: Context) -> Summary:
         last = of_mode(launches, QUALITY)[-1]
         quality = Quality(**(last.get("quality") or {"problem": "no output"}))
+        compression = Quality(**(last.get("compression") or {}))
         columns = {
             "heldout_samples": quality.samples or None,
             "heldout_cosine": quality.cosine,
             "sqnr_db": quality.sqnr_db,
             "top1_agreement": quality.top1_agreement,
+            "compression_cosine": compression.cosine,
+            "compression_sqnr_db": compression.sqnr_db,
+            "compression_top1_agreement": compression.top1_agreement,
         }
         return Summary(columns, quality.violation(context.tolerance))
 
