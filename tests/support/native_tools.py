@@ -11,7 +11,7 @@ import numpy as np
 from cellfarm.base.cells import Cell
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
-from cellfarm.experiments import native
+from cellfarm.experiments import vendor_tools
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.libraries import all_libraries
 from cellfarm.measures.operators.profile import read_vocabulary
@@ -61,11 +61,11 @@ class Bench:
         self.given = {"input": rng.standard_normal(shapes[0]).astype(np.float32)}
         self.reference = {"output": rng.standard_normal(shapes[1]).astype(np.float32)}
         heldout = {"input": np.stack([self.given["input"] * n for n in range(1, HELDOUT + 1)])}
-        found = native.find(entry, {}, tools, True)
+        found = vendor_tools.find(entry, {}, tools, True)
         assert found is not None
         module, paths = found
         for name, arrays in (("given", {"input": self.given["input"][None]}), ("held", heldout)):
-            native.put_inputs(module, self.transport, name, arrays, inputs)
+            vendor_tools.put_inputs(module, self.transport, name, arrays, inputs)
         payload = packed(folder / "payloads")
         self.transport.put(payload, "payload.pyz")
         artifact = folder / "artifact"
@@ -84,7 +84,7 @@ class Bench:
             variables={},
             heldout_reference={"output": np.stack([self.reference["output"]] * HELDOUT)},
             vocabulary=read_vocabulary(entry.vocabulary),
-            tool=native.NativeTool(module, paths, {}, "given", "held", HELDOUT, architecture,
+            tool=vendor_tools.VendorTool(module, paths, {}, "given", "held", HELDOUT, architecture,
                                    {"conv": "Conv"}),
         )  # fmt: skip
 

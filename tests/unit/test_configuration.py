@@ -144,7 +144,7 @@ def test_a_protocol_whose_max_is_below_its_min_is_a_mistake(fresh, part: str):
     edit(path, lambda document: document["measures"]["latency"][part].update(min=9, max=8))
     message = refusal(fresh)
     assert (
-        message.startswith(f"{path}: measures.latency: key '{part}'")
+        message.startswith(f"{path}: key 'measures.latency.{part}'")
         and "max is smaller than min" in message
     )
 

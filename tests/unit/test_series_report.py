@@ -11,7 +11,7 @@ from cellfarm.base.errors import UserError
 from cellfarm.base.project import Project
 from cellfarm.cli.operators import print_operators
 from cellfarm.cli.series import print_series
-from cellfarm.report import data, further, versions, write_report
+from cellfarm.report import data, further, version_tables, write_report
 from cellfarm.report.answers import MOST_ROWS
 from cellfarm.warehouse import connect
 from cellfarm.warehouse.reading import history, operators
@@ -72,7 +72,7 @@ def test_the_warehouse_gives_a_series_for_each_setting(found):
 
 def test_steps_are_told_with_interval_rerun_and_operators(found):
     series, profiles = found
-    steps, slow = versions.tables(series, profiles)
+    steps, slow = version_tables.tables(series, profiles)
     for table in (steps, slow):
         assert 0 < len(table["rows"]) <= MOST_ROWS
         assert all(len(line) == len(table["columns"]) for line in table["rows"])
@@ -83,12 +83,12 @@ def test_steps_are_told_with_interval_rerun_and_operators(found):
     assert any(text.startswith("Conv +") for text in told)  # the cells with the fewest threads
     assert "n/a" in told  # the others have no profile
     assert [line[5:8] for line in slow["rows"]] == [["not yet", "1", "n/a"]] * 6
-    assert versions.tables([], {}) == []
+    assert version_tables.tables([], {}) == []
 
 
 def test_a_figure_marks_steps_and_says_what_is_not_confirmed(found):
     series, _ = found
-    (figure,) = versions.figures(series).values()
+    (figure,) = version_tables.figures(series).values()
     values = [row for rows in figure["datasets"].values() for row in rows]
     assert {row["step"] for row in values if row["step"]} == {"+50 % ?"}
     assert all(row["low_ms"] < row["latency_ms"] < row["high_ms"] for row in values)

@@ -194,7 +194,7 @@ def test_a_failed_download_is_the_models_reason(nothing, tmp_path):
     download = tmp_path / "download"
     download.mkdir()
     (download / RECORD).write_text('{"status": "failed", "reason": "HTTP status 404"}')
-    record = build_model(nothing, RECIPE, tmp_path / "model", {}, download)
+    record = build_model(RECIPE, tmp_path / "model", {}, download)
     assert (record.status, record.reason) == ("failed", "weights: HTTP status 404")
 
 
@@ -203,7 +203,7 @@ def test_weights_that_were_deleted_are_fetched_again(nothing, tmp_path):
     download.mkdir()
     (download / RECORD).write_text('{"status": "ok", "reason": null}')
     with pytest.raises(TransientHostError, match="is gone"):
-        build_model(nothing, RECIPE, tmp_path / "m", {"weights": tmp_path / "gone"}, download)
+        build_model(RECIPE, tmp_path / "m", {"weights": tmp_path / "gone"}, download)
     assert not (download / RECORD).exists()
 
 
@@ -211,7 +211,7 @@ def test_a_library_that_no_route_leads_to_is_unsupported(nothing, tmp_path, monk
     library, folder = all_libraries()["litert"], tmp_path / "artifact"
     reads_tflite = structs.replace(library.description, sources=("tflite",))
     monkeypatch.setitem(all_libraries(), "litert", Library(library.folder, reads_tflite))
-    record = convert(library, "fp32", tmp_path, tmp_path, None, folder, nothing, native="onnx")
+    record = convert(library, "fp32", tmp_path, tmp_path, None, folder, native="onnx")
     assert record.status == "unsupported"
     assert record.reason == "LiteRT reads TFLite; from ONNX there is no faithful route to that"
 

@@ -24,7 +24,7 @@ from ..libraries import resolve
 from ..planning.plan import look
 from ..wanted.configuration import load_file
 from ..warehouse import connect, records
-from ..warehouse.ratios import Measured, measured_launches
+from ..warehouse.stored_ratios import Measured, measured_launches
 
 _RUN = re.compile(r"[0-9a-f]{6,20}")
 _COLUMNS = (

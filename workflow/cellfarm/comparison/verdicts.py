@@ -14,7 +14,7 @@ from typing import Any
 from ..analysis.ranking import Row, doubts
 from ..analysis.ratios import Ratio
 from ..planning.keys import CAUSES
-from ..warehouse.ratios import ratio_of
+from ..warehouse.stored_ratios import ratio_of
 from .sides import Side
 
 FASTER, SLOWER, SAME, NOT_COMPARABLE = "faster", "slower", "same", "not comparable"

@@ -25,7 +25,7 @@ from ..measures.operators.profile import read_vocabulary
 from ..measures.quality.heldout import Quality, assess
 from ..planning.plan import Plan, PlannedCell
 from ..wanted.devices import AnyDevice
-from . import native, native_runner
+from . import native_runner, vendor_tools
 from .launch import Deployed
 from .payload import pack
 
@@ -122,7 +122,7 @@ class Deployment:
         for kind, arrays in _samples(model, pictures).items():
             name = f"inputs/{model_id(planned)}.{kind}.raw"
             raw = native_runner.as_raw(arrays, description["inputs"])
-            if native.put_files(self.transport, name, {native_runner.SAMPLES: raw}):
+            if vendor_tools.put_files(self.transport, name, {native_runner.SAMPLES: raw}):
                 self.told(name)
             names[kind] = f"{name}/{native_runner.SAMPLES}"
         return names
@@ -134,10 +134,10 @@ class Deployment:
         model: Path,
         artifact: Path,
         pictures: Pictures | None,
-    ) -> native.NativeTool | None:
+    ) -> vendor_tools.VendorTool | None:
         """The library's own tool with its inputs on the device, where the user gave its path."""
         on_host, on_device = self._given(planned)
-        found = native.find(library, on_host, on_device, self.transport.is_host)
+        found = vendor_tools.find(library, on_host, on_device, self.transport.is_host)
         if found is None:
             return None
         module, paths = found
@@ -147,9 +147,9 @@ class Deployment:
         samples = _samples(model, pictures)
         for kind, arrays in samples.items():
             name = f"{prefix}.{kind}"
-            if native.put_inputs(module, self.transport, name, arrays, description["inputs"]):
+            if vendor_tools.put_inputs(module, self.transport, name, arrays, description["inputs"]):
                 self.told(name)
-        return native.NativeTool(
+        return vendor_tools.VendorTool(
             module=module,
             tools=paths,
             host_tools=on_host,

@@ -20,9 +20,9 @@ from ..measures.quality.heldout import Quality, assess
 from ..measures.quality.verification import Comparison, compare, read_arrays
 from ..wanted.protocols import Protocol
 from .events import Record
-from .native import NativeTool
-from .native_launch import run_tool
 from .native_runner import as_lines, as_npz
+from .vendor_launch import run_tool
+from .vendor_tools import VendorTool
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Deployed:
     compression: Quality | None = None  # of a derived model's reference against its parent's
     vocabulary: Vocabulary | None = None
     payload_bytes: int | None = None
-    tool: NativeTool | None = None
+    tool: VendorTool | None = None
     labelled: str = ""
     pictures: Pictures | None = None
     native: str = ""  # the native runner that takes the runner's place, if one does

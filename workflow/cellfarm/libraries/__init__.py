@@ -175,7 +175,7 @@ class Library:
         """The tool's module and those that only it imports; they stay on this machine."""
         return [
             *([self.tool] if self.tool.is_file() else []),
-            *sorted((self.folder / "native").rglob("*.py")),
+            *sorted((self.folder / "vendor").rglob("*.py")),
         ]
 
     @property

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cellfarm.report.files import write_atomically
+from cellfarm.base.files import write_atomically
 
 _ENGINE = Path(__file__).with_name("engine.py")
 

@@ -11,7 +11,7 @@ import duckdb
 from cellfarm.analysis.longitudinal import all_series
 from cellfarm.analysis.roofline import Roof, Size, spots
 from cellfarm.libraries import released
-from cellfarm.report import compute, potential, versions
+from cellfarm.report import compute, potential, version_tables
 from cellfarm.report.answers import Table
 from cellfarm.report.panels import Arrangement
 from cellfarm.warehouse.reading import history, operators
@@ -39,9 +39,9 @@ def further(
     tables = [
         *potential.tables(cells, profiles),
         *compute.tables(seen),
-        *versions.tables(series, profiles),
+        *version_tables.tables(series, profiles),
     ]
-    return tables, versions.figures(series) | compute.figures(seen, roofs, arrangement.labels)
+    return tables, version_tables.figures(series) | compute.figures(seen, roofs, arrangement.labels)
 
 
 def read_roofs(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], Roof]:

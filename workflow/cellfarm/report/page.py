@@ -14,17 +14,18 @@ from typing import Any
 import jinja2
 
 from cellfarm.analysis.ranking import Ranking, rank, ranks
-from cellfarm.report import charts, data, facts, figures, matrix
+from cellfarm.base.files import write_atomically
+from cellfarm.report import charts, data, figures, heading, winners
 from cellfarm.report.answers import Table, answer_sets
 from cellfarm.report.breakdowns import PHASES
 from cellfarm.report.drawing import drawing_script
 from cellfarm.report.embedding import packed, packed_numbers, payload
-from cellfarm.report.files import write_atomically
 from cellfarm.report.findings import summarise
 from cellfarm.report.further import further
 from cellfarm.report.palette import PHASE_COLOURS, library_colours, operator_colours
 from cellfarm.report.panels import CHART_VALUES, Arrangement, arrange
 from cellfarm.report.subjects import subjects
+from cellfarm.report.winners import Matrix
 from cellfarm.report.wording import count
 from cellfarm.warehouse.exporting import VIEWS, write_views
 
@@ -144,17 +145,17 @@ def render(
         lead=sentences[0],
         more=sentences[1:],
         cells=cells,
-        statuses=facts.statuses(cells),
+        statuses=heading.statuses(cells),
         ranked=sum(1 for cell in cells if ranks(cell)),
         answers=answer_sets(measured.cells, rankings),
         further=further_tables,
-        devices=facts.devices(measured),
-        libraries=facts.libraries(arrangement),
+        devices=heading.devices(measured),
+        libraries=heading.libraries(arrangement),
         colours=colours,
         class_of={label: position for position, label in enumerate(colours)},
         protocols=sorted({cell["protocol"] for cell in cells if cell["protocol"]}),
-        dates=facts.dates(cells),
-        matrices=_different([matrix.build(arrangement, each) for each in rankings]),
+        dates=heading.dates(cells),
+        matrices=_different([winners.build(arrangement, each) for each in rankings]),
         settings=arrangement.settings,
         filters=[name for name in FILTERS if name in ALWAYS_FILTERS or _several(cells, name)],
         charts={name: text for name, text in CHART_TEXTS.items() if name in specs},
@@ -187,7 +188,7 @@ def _content_security_policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _different(winners: Sequence[matrix.Matrix]) -> list[matrix.Matrix]:
+def _different(winners: Sequence[Matrix]) -> list[Matrix]:
     """Both, or the first alone where flagged cells change nothing."""
     first, *others = winners
     return [first, *(other for other in others if other.rows != first.rows)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import jinja2
 
 from cellfarm.analysis.ranking import Ranking, ranks
-from cellfarm.report import facts
+from cellfarm.report import heading
 from cellfarm.report.answers import answer_sets
 from cellfarm.report.data import Measurements
 from cellfarm.report.findings import summarise
@@ -40,8 +40,8 @@ def subjects(
                 more=sentences[1:],
                 cells=len(cells),
                 ranked=sum(1 for cell in cells if ranks(cell)),
-                statuses=facts.statuses(cells),
-                facts=facts.flat(measured.devices.get(name, {})) if kind == "device" else [],
+                statuses=heading.statuses(cells),
+                facts=heading.flat(measured.devices.get(name, {})) if kind == "device" else [],
                 sets=answer_sets(cells, own),
                 count=count,
             )

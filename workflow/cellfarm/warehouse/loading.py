@@ -18,7 +18,6 @@ import orjson
 from ..base.errors import TransientHostError
 from ..store.results import Store
 from .querying import schema_version
-from .ratios import ratio_rows
 from .rows import (
     cold_phase_rows,
     condition_rows,
@@ -28,6 +27,7 @@ from .rows import (
     series_rows,
 )
 from .schema import current_schema, schema
+from .stored_ratios import ratio_rows
 
 BUSY_RETRY_S = 30.0
 #: Results that are read and inserted together: bounds the memory of a first load.

@@ -14,7 +14,7 @@ import numpy as np
 
 from ...measures.launches import MEASURE, PROFILE, QUALITY
 from ..vendor_tool import Command, Finished, Outcome, Refusal, Task
-from .native import tables
+from .vendor import tables
 
 _HEADER = re.compile(r"^\s+capability\((\w+)\)\s+init\s+warmup\s+run_avg$")
 _TIME = re.compile(r"^time\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+(-?[\d.]+)$", re.MULTILINE)

@@ -18,7 +18,7 @@ from ..libraries import Library
 
 
 @dataclass(frozen=True)
-class NativeTool:
+class VendorTool:
     """A library's tool with the paths that the user gave, and what it reads on the device.
 
     Args:

@@ -16,7 +16,7 @@ from ..devices import Launched, Transport
 from ..devices.local import LocalTransport
 from ..libraries.vendor_tool import HERE, Command, Finished, Outcome, Refusal, Task
 from ..measures.launches import ACCURACY, COLD, MEASURE, PROFILE, QUALITY, START
-from .native import NativeTool, put_files, read_raw
+from .vendor_tools import VendorTool, put_files, read_raw
 
 if TYPE_CHECKING:
     from .events import Record
@@ -67,7 +67,7 @@ class _Launch:
     def __init__(
         self,
         setting: Setting,
-        tool: NativeTool,
+        tool: VendorTool,
         record: Record,
         variables: Mapping[str, str],
         scratch: str,
