@@ -40,7 +40,7 @@ from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.payload import pack
-from cellfarm.experiments.running import Running
+from cellfarm.experiments.running_cell import Running
 from cellfarm.libraries import Library, all_libraries
 from cellfarm.measures.tolerances import Tolerance
 from cellfarm.planning.causes import payload_code

@@ -18,7 +18,7 @@ from cellfarm.experiments.experiment import _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
-from cellfarm.experiments.running import Running
+from cellfarm.experiments.running_cell import Running
 from cellfarm.planning.plan import PlannedCell
 
 from tests.support.protocols import protocol_of

@@ -17,7 +17,7 @@ from cellfarm.experiments.experiment import Experiment, _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
-from cellfarm.experiments.running import Running
+from cellfarm.experiments.running_cell import Running
 from cellfarm.experiments.summarising import Result
 from cellfarm.measures.launches import of_mode
 from cellfarm.measures.quality.heldout import Quality

@@ -9,7 +9,7 @@ from cellfarm.experiments import experiment as module
 from cellfarm.experiments.experiment import _Measuring
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.patience import Patience
-from cellfarm.experiments.running import Running
+from cellfarm.experiments.running_cell import Running
 from cellfarm.measures.launches import QUALITY
 
 from tests.support.results import FACTS, make_experiment, make_plan, make_planned

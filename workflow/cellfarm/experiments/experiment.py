@@ -36,7 +36,7 @@ from .launch import Setting, cores_of, launch
 from .patience import Patience
 from .progress import Progress
 from .rounds import round_order
-from .running import Running
+from .running_cell import Running
 from .speed import DeviceSpeed
 from .summarising import Result, first_bad
 
