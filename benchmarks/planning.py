@@ -1,7 +1,7 @@
 """CPU of planning 10,000 cells: all of them stale, and all of them stored.
 
 Stale: a whole `snakemake measured --dry-run` of 1,000 experiments in a farm without results, to the end of
-the DAG, in a fresh process each time. Before the plan was frozen and typed (issue 20) it took 84 s.
+the DAG, in a fresh process each time. Before the plan was frozen and typed it took 84 s.
 
 Stored: the CPU time (user and system, all threads) between the first and the last line of the Snakefile,
 in a real `snakemake` that finds nothing to do, in a fresh process each time: imports, validation,

@@ -58,7 +58,7 @@ def load_yaml(path: Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: cannot be read: {error}") from error
     try:
-        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506 (a SafeLoader)
+        return yaml.load(text, Loader=_loader(text))  # noqa: S506 (SafeLoaders)
     except RecursionError:
         raise UserError(f"{path}: nested too deeply") from None
     except yaml.YAMLError as error:
@@ -99,7 +99,7 @@ def _check_finite(value: Any, where: str, key: str = "") -> None:
             _check_finite(entry, where, f"{key}[{position}]")
 
 
-class _StrictLoader(yaml.SafeLoader):
+class _Strict(yaml.constructor.SafeConstructor):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
@@ -115,7 +115,24 @@ class _StrictLoader(yaml.SafeLoader):
                     None, None, f"the key {key!r} stands here twice", key_node.start_mark
                 )
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        mapping: dict[Any, Any] = super().construct_mapping(node, deep)
+        return mapping
+
+
+class _Loader(_Strict, yaml.SafeLoader):
+    pass
+
+
+#: By libyaml's parser, where PyYAML was built with it: a start reads a hundred files.
+_FastLoader: Any = (
+    type("_FastLoader", (_Strict, yaml.CSafeLoader), {}) if yaml.__with_libyaml__ else _Loader
+)
+
+
+def _loader(text: str) -> Any:
+    """libyaml's parser crashes the process where nesting is deeper than its stack."""
+    openers = sum(text.count(opener) for opener in ("[", "{", "- -", "? ?"))
+    return _FastLoader if len(text) < 20_000 and openers < 500 else _Loader
 
 
 @cache

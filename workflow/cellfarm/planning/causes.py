@@ -48,14 +48,23 @@ class Causes:
         self._runtimes: dict[tuple[str, str], str] = {}
         self._verification: dict[str, str] = {}
         self._of_measure: dict[tuple[str, str, str], dict[str, str]] = {}
-        self._digests: dict[tuple[str, str, str, str], str] = {}
+        self._of_artifact: dict[str, str] = {}
+        self._digest_of_measure: dict[tuple[str, str, str], str] = {}
 
-    def digest(self, cell: Cell, program: Program, artifact: ArtifactStep, measure: str) -> str:
-        """The digest of all causes of a cell's result of a measure."""
-        place = (artifact.id, cell.variant, cell.device, measure)
-        if place not in self._digests:
-            self._digests[place] = digest(self.of(cell, program, artifact, measure))
-        return self._digests[place]
+    def text(self, cell: Cell, program: Program, artifact: ArtifactStep, measure: str) -> str:
+        """All causes of a cell's result of a measure, as a text that differs where one of them does.
+
+        What cells share is digested once: this is worked out for every measure of every cell.
+        """
+        if artifact.id not in self._of_artifact:
+            self._of_artifact[artifact.id] = digest(self._artifact(program, artifact))
+        place = (cell.library, cell.library_version, measure)
+        if place not in self._digest_of_measure:
+            self._digest_of_measure[place] = digest(self._measure(cell, measure))
+        return (
+            f"{self._of_artifact[artifact.id]} {self._digest_of_measure[place]}"
+            f" {self._device(cell.device)} {self._protocol} {self._tolerance(cell.variant)}"
+        )
 
     def of(
         self, cell: Cell, program: Program, artifact: ArtifactStep, measure: str

@@ -27,7 +27,7 @@ def result_key(cell: str, measure: str, causes: str) -> str:
 
     Args:
         cell: what tells the cell from others (see Cell.folder).
-        causes: the digest of all that the result depends on.
+        causes: digests of all that the result depends on.
     """
     return hashlib.sha256(f"{cell}\n{measure}\n{causes}".encode()).hexdigest()[:DIGEST_LENGTH]
 

@@ -278,7 +278,7 @@ class _Planner:
         folder = cell.folder
         measures = {
             measure: keys.result_key(
-                folder, measure, self._causes.digest(cell, program, artifact, measure)
+                folder, measure, self._causes.text(cell, program, artifact, measure)
             )
             for measure in self._measures[cell.model]
         }
