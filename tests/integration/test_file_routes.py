@@ -39,13 +39,13 @@ def take_over(folder: Path, recipe: dict[str, Any], file: Path | None = None) ->
     assert build(environment).status == "ok"
     files = {"file": file or DATA / recipe["file"]}
     document = {"name": "mine", "source": "file", **recipe}
-    return steps.build_model(environment, document, folder, files)
+    return steps.build_model(document, folder, files)
 
 
 def export(folder: Path, start: Format, form: Format, source: Path | None = None) -> Record:
     environment = locate(HERE, EDGES[start, form])
     assert build(environment).status == "ok"
-    return steps.export(environment, folder, form, folder.with_name(form), source, start)
+    return steps.export(folder, form, folder.with_name(form), source, start)
 
 
 def convert(folder: Path, name: str, form: Format, variant: str = "fp32") -> Record:
@@ -54,7 +54,7 @@ def convert(folder: Path, name: str, form: Format, variant: str = "fp32") -> Rec
     assert build(environment).status == "ok"
     source = folder if (folder / "files" / FILES[form]).is_file() else folder.with_name(form)
     out = folder.with_name(f"{name}-{variant}")
-    return steps.convert(library, variant, folder, source, form, out, environment)
+    return steps.convert(library, variant, folder, source, form, out)
 
 
 def assert_ok(record: Record) -> None:
@@ -294,6 +294,6 @@ def test_trained_weights_are_taken_as_they_are(tmp_path):
     }
     environment = locate(HERE, "models")
     folder = tmp_path / "model"
-    assert_ok(steps.build_model(environment, recipe, folder, {"weights": file}))
+    assert_ok(steps.build_model(recipe, folder, {"weights": file}))
     found = python("models", LOADED, str(folder / "files/model.pt2"))
     assert float(found.stdout) == pytest.approx(float(wanted.stdout), rel=1e-5)

@@ -33,7 +33,8 @@ RECIPE: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keras") / "model"
-    record = build_model(environment("models"), RECIPE, folder)
+    environment("models")
+    record = build_model(RECIPE, folder)
     assert record.status == "ok", record
     return folder
 

@@ -104,9 +104,7 @@ def model(models) -> Path:
 
 
 def convert(model: Path, variant: str, out: Path, source: Path | None = None) -> Record:
-    return steps.convert(
-        MOBILE, variant, model, source or model, "torchscript", out, environment("convert")
-    )
+    return steps.convert(MOBILE, variant, model, source or model, "torchscript", out)
 
 
 def deploy(model: Path, artifact: Path, work: Path) -> tuple[LocalTransport, Deployed]:

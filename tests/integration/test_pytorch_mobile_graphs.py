@@ -126,7 +126,7 @@ def test_a_model_of_today_is_rewritten_and_right(models, tmp_path, name, variant
     assert build(converter).status == "ok"
     model = models[name]
     out = tmp_path / "artifact"
-    record = convert(MOBILE, variant, model, model, "torchscript", out, converter)
+    record = convert(MOBILE, variant, model, model, "torchscript", out)
     assert (record.status, record.reason) == ("ok", None), record
     told = python(environment(f"{at}.run"), RUN, model / FILES, out / FILES)
     cosine, operators = json.loads(told)

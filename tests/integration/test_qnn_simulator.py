@@ -101,7 +101,7 @@ def model(tmp_path_factory) -> Any:
 
 
 def convert(model: Path, variant: str, out: Path) -> Record:
-    return steps.convert(QNN, variant, model, model, "onnx", out, environment("convert"))
+    return steps.convert(QNN, variant, model, model, "onnx", out)
 
 
 @pytest.mark.parametrize(("variant", "least"), [("int8", 0.97), ("fp16", 0.9999)])
