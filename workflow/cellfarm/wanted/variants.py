@@ -75,7 +75,7 @@ def _read(folder: Path, name: str, where: str) -> Variant:
     for name, _ in variant.chain:
         if name not in passes:
             raise UserError(
-                f"{path}: key 'passes': unknown pass '{name}'{documents.suggestion(name, passes)}: there is no "
-                f"workflow/cellfarm/passes/{name}.py; there are: {', '.join(passes) or 'none'}"
+                f"{path}: key 'passes': unknown pass '{name}'{documents.suggestion(name, passes)}: "
+                f"there is no workflow/cellfarm/passes/{name}.py; there are: {', '.join(passes) or 'none'}"
             )
     return variant
