@@ -1,7 +1,7 @@
 # `make` sets everything up and measures what config/config.yaml asks for; `make test` sets up and tests.
 SHELL := /bin/sh
 .DEFAULT_GOAL := run
-.PHONY: run setup setup-dev test lint format lock bench clean help
+.PHONY: run setup setup-dev test test-all lint format lock bench clean help
 
 # The first Python 3.11+ that runs; `make PYTHON=...` takes another one.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -10,7 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.8
 INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps
-OPTIONS = $$($(BIN)/python workflow/cellfarm/pip_options.py)
+OPTIONS = $$($(BIN)/python workflow/cellfarm/envs/pip_options.py)
 
 # A user's PYTHONPATH would shadow what the locks pin.
 unexport PYTHONPATH PYTHONHOME
@@ -46,7 +46,10 @@ $(VENV)/.dev-ready: envs/dev.txt pyproject.toml | $(BIN)/uv
 	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@ $(VENV)/.run-ready
 
-test: $(VENV)/.dev-ready  ## every test, with the servers and browsers that they need
+test: $(VENV)/.dev-ready  ## what one runs before each commit: unit tests, and the pipeline once
+	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/smoke tests/unit
+
+test-all: $(VENV)/.dev-ready  ## every test, with the servers and browsers that they need
 	@tests/system-packages
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
 

@@ -16,9 +16,9 @@ report: "workflow/report/workflow.rst"
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from cellfarm.errors import CellfarmError
-from cellfarm.pipeline import Pipeline
-from cellfarm.snakemake_run import (
+from cellfarm.base.errors import CellfarmError
+from cellfarm.snakemake.pipeline import Pipeline
+from cellfarm.snakemake.running import (
     asks_for_report,
     fail,
     forget_interrupted,
@@ -31,23 +31,19 @@ from cellfarm.snakemake_run import (
 )
 
 try:
-    PIPELINE = Pipeline(config, source_of_config(workflow))
+    PIPELINE = Pipeline(config, source_of_config(workflow), workflow.is_main_process)
     reported = asks_for_report(sys.argv)
-    TARGETS = report_files(PIPELINE.project) if reported else PIPELINE.targets()
-    MEASURED = PIPELINE.measured_targets()
+    TARGETS = MEASURED = []
+    if reported:
+        TARGETS = report_files(PIPELINE.project)
+    elif workflow.is_main_process:
+        TARGETS = PIPELINE.targets()
+        MEASURED = PIPELINE.measured_targets()
 except (CellfarmError, OSError) as error:
     fail(error)
 
 
 wildcard_constraints:
-    model=r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
-    device=r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
-    library=r"[a-z0-9][a-z0-9_]*",
-    version=r"[A-Za-z0-9][A-Za-z0-9_.+-]*",
-    variant=r"[a-z0-9_]+",
-    source=r"onnx|torchscript|pt2",
-    download=r"[0-9a-f]{64}-[0-9a-f]{20}",
-    id=r"[0-9a-f]{20}",
     plan=r"[0-9a-f]{20}",
     current=r"[0-9a-f]{20}",
     situation=r"[0-9a-f]{20}",
@@ -93,6 +89,7 @@ onstart:
     let_devices_work_at_once(workflow, len(PIPELINE.device_names))
     try:
         take_pipeline_lock(PIPELINE.project)
+        PIPELINE.announce()
     except CellfarmError as error:
         fail(error)
 

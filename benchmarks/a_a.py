@@ -27,7 +27,7 @@ PAIRS_PER_EXPERIMENT = 10
 MODEL, LIBRARY, THREADS = "squeezenet1_1", "ncnn", 1
 LEVEL = 0.05
 #: As many launches for all, as pairs are what is wanted, and few samples, to keep it short.
-PROTOCOL: dict[str, Any] = LATENCY_ONLY | {
+LATENCY: dict[str, Any] = {
     "launches": {"min": 6, "max": 6},
     "samples": {"min": 20, "max": 20, "seconds": 0},
 }
@@ -50,7 +50,7 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _experiment(lab: Lab, options: Options, names: list[str], seed: int) -> list[Pair]:
-    protocol = lab.protocol("quick", options, **PROTOCOL, seed=seed)
+    protocol = lab.protocol("quick", options, LATENCY_ONLY, LATENCY, seed=seed)
     run = lab.measure(protocol, models=[MODEL], libraries=names, threads=[THREADS])
     results = sorted(good(run.results), key=lambda result: str(result["cell"]["library"]))
     return list(zip(results[::2], results[1::2], strict=True))

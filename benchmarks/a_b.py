@@ -37,7 +37,7 @@ def measure(options: Options) -> list[Figure]:
             for slowdown in LEAST_PERCENT
         }
         for seed in range(count):
-            protocol = lab.protocol("standard", options, **LATENCY_ONLY, seed=seed)
+            protocol = lab.protocol("standard", options, LATENCY_ONLY, seed=seed)
             run = lab.measure(
                 protocol, models=[MODEL], libraries=[plain, *names], threads=[THREADS]
             )

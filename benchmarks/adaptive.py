@@ -14,7 +14,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from cellfarm.configuration import load_file
+from cellfarm.wanted.configuration import load_file
 
 from .figures import Baseline, Figure, Options, keep_raw
 from .lab import LATENCY_ONLY, Measured, open_lab
@@ -31,11 +31,13 @@ WAYS = ("adaptive", "fixed")
 def measure(options: Options) -> list[Figure]:
     totals = {way: Measured() for way in WAYS}
     with open_lab("adaptive") as lab:
-        adaptive = lab.protocol("quick", options, **LATENCY_ONLY)
-        protocols = {"adaptive": adaptive, "fixed": adaptive | FIXED}
-        if options.quick:
-            protocols["fixed"] |= {"launches": {"min": 3, "max": 3}}
-        models = ["squeezenet1_1"] if options.quick else load_file(lab.project).document["models"]
+        adaptive = lab.protocol("quick", options, LATENCY_ONLY)
+        fixed_settings = FIXED | ({"launches": {"min": 3, "max": 3}} if options.quick else {})
+        protocols = {
+            "adaptive": adaptive,
+            "fixed": lab.protocol("quick", options, LATENCY_ONLY, fixed_settings),
+        }
+        models = ["squeezenet1_1"] if options.quick else list(load_file(lab.project).config.models)
         libraries = {"libraries": ["ncnn", "litert"]} if options.quick else {}
         for number, model in enumerate(models):
             for way in WAYS if number % 2 == 0 else reversed(WAYS):
@@ -46,7 +48,7 @@ def measure(options: Options) -> list[Figure]:
                 totals[way].wall_s += run.wall_s
     raw = {way: _raw(total) for way, total in totals.items()}
     keep_raw("adaptive", options, raw)
-    wanted = adaptive["target_half_width"]
+    wanted = adaptive.measures["latency"]["target_half_width"]
     fixed = totals["fixed"]
     return [
         Figure(

@@ -15,8 +15,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-from cellfarm.configuration import load_file
-from cellfarm.processes import die_with_parent
+from cellfarm.base.processes import die_with_parent
+from cellfarm.wanted.configuration import load_file
 
 from .figures import Baseline, Figure, Options, keep_raw
 from .lab import LATENCY_ONLY, Measured, open_lab
@@ -29,9 +29,9 @@ LOAD = "while True: pass"
 
 def measure(options: Options) -> list[Figure]:
     with open_lab("busy_core") as lab:
-        name = load_file(lab.project).document["protocol"]
-        protocol = lab.protocol(name, options, launches=LAUNCHES, **LATENCY_ONLY)
-        protocol["gates"] = protocol["gates"] | ({} if options.quick else WAITING)
+        name = load_file(lab.project).config.protocol
+        gates = {} if options.quick else {"gates": WAITING}
+        protocol = lab.protocol(name, options, LATENCY_ONLY, {"launches": LAUNCHES}, **gates)
         axes = (
             {"models": ["squeezenet1_1"], "libraries": ["ncnn", "litert"]} if options.quick else {}
         )
@@ -43,7 +43,7 @@ def measure(options: Options) -> list[Figure]:
     runs = {"loaded": loaded, "quiet": quiet}
     raw = {which: [brief(one) for one in run.results] for which, run in runs.items()}
     keep_raw("busy_core", options, raw)
-    waiting = protocol["gates"]
+    waiting = protocol.gates.as_dict()
     return [
         Figure(
             what="cells that rank without a flag beside a busy core",

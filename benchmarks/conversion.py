@@ -14,7 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 import psutil
-from cellfarm.project import Project
+from cellfarm.base.project import Project
 
 from .figures import REPOSITORY, SCRATCH, Figure, NotMeasurable, Options, keep_raw
 from .fresh import clone_checkout

@@ -28,12 +28,14 @@ from statistics import median
 from typing import Any
 
 import adbutils
-from cellfarm.core.digests import file_digest
+from cellfarm.base.digests import file_digest
+from cellfarm.base.errors import CellfarmError
+from cellfarm.base.records import Record
 from cellfarm.devices import Transport, open_device
 from cellfarm.devices.link import ask
-from cellfarm.errors import CellfarmError
 from cellfarm.experiments.deployment import Deployment
 from cellfarm.virtual.starting import virtual_board, virtual_phone
+from cellfarm.wanted.devices import parse_device
 
 from .figures import Baseline, Figure, NotMeasurable, Options, keep_raw, shown, spread
 from .own_adb import own_adb_server
@@ -139,7 +141,7 @@ def _pushes(
     """Seconds of each round, by what pushed (`OWN` and the tools); and `digest` on this machine."""
     source = copy.root / "random"
     source.write_bytes(os.urandom(size))
-    transport: Any = open_device(document, copy.project)
+    transport: Any = open_device(parse_device(document, "benchmarks"), copy.project)
 
     def by_link(file: Path, name: str) -> None:
         transport._link.push(file, transport.resolve(name))
@@ -257,26 +259,26 @@ class Deployed:
 
 def _deployments(copy: ProjectCopy, document: Mapping[str, Any], rounds: int) -> list[Deployed]:
     """The first deployment on a device, and as many again."""
-    plan, frozen = copy.plan(
+    outlook, plan = copy.plan(
         devices=[document["name"]], models=[MODEL], libraries=[LIBRARY], threads=[1]
     )
-    (planned,) = plan.cells
+    (planned,) = outlook.cells
 
     def deploy() -> Deployed:
-        transport: Transport = open_device(document, copy.project)
+        transport: Transport = open_device(parse_device(document, "benchmarks"), copy.project)
         pushed = count_pushes(transport).pushed_bytes
         try:
             began_s = time.monotonic()
             transport.prepare()
             answers_s = time.monotonic()
             facts = transport.facts()
-            deployment = Deployment(copy.project, frozen, transport, facts, lambda name: None)
+            deployment = Deployment(copy.project, plan, transport, facts, lambda name: None)
             deployed = deployment.deploy(planned)
             ended_s = time.monotonic()
         finally:
             transport.close()
-        if isinstance(deployed, dict):
-            raise NotMeasurable(f"{planned.cell.label}: {deployed['reason']}")
+        if isinstance(deployed, Record):
+            raise NotMeasurable(f"{planned.cell.label}: {deployed.reason}")
         return Deployed(answers_s - began_s, ended_s - answers_s, len(pushed), sum(pushed))
 
     return [deploy() for _ in range(1 + rounds)]
@@ -321,7 +323,7 @@ def _command_s(copy: ProjectCopy, document: Mapping[str, Any]) -> float:
     """The least that anything on the device takes: a connection and a command that does nothing."""
 
     def once() -> None:
-        transport: Any = open_device(document, copy.project)
+        transport: Any = open_device(parse_device(document, "benchmarks"), copy.project)
         try:
             ask(transport._link, ["true"])
         finally:

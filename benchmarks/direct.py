@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cellfarm.conversion import jobs
+from cellfarm.base.locking import file_lock, machine_lock_path
+from cellfarm.base.records import FILES, Record
 from cellfarm.devices import Transport, open_device
-from cellfarm.experiments.deployment import Deployment, artifact_folder
+from cellfarm.experiments.deployment import Deployment
 from cellfarm.experiments.gates import Gates
 from cellfarm.experiments.launch import Deployed, Setting, cores_of, launch
-from cellfarm.locking import file_lock, machine_lock_path
-from cellfarm.plan import PlannedCell
+from cellfarm.measures.hosts import host_of
+from cellfarm.planning.plan import Plan, PlannedCell
+from cellfarm.wanted.protocols import Protocol
 
 from .figures import NotMeasurable
 from .lab import DEVICE, Lab
@@ -31,8 +33,8 @@ class Direct:
     """
 
     lab: Lab
-    plan: Mapping[str, Any]
-    protocol: Mapping[str, Any]
+    plan: Plan
+    protocol: Protocol
     transport: Transport
     facts: Mapping[str, Any]
     lock: int
@@ -52,8 +54,8 @@ class Direct:
             self.lab.project, self.plan, self.transport, self.facts, lambda name: None
         )
         deployed = deployment.deploy(planned)
-        if isinstance(deployed, dict):
-            raise NotMeasurable(f"{planned.cell.label}: {deployed['reason']}")
+        if isinstance(deployed, Record):
+            raise NotMeasurable(f"{planned.cell.label}: {deployed.reason}")
         return Subject(self, planned, deployed)
 
 
@@ -73,13 +75,12 @@ class Subject:
     @property
     def files(self) -> Path:
         """The artifact's folder."""
-        return artifact_folder(self.direct.lab.project, self.planned) / jobs.FILES
+        return self.direct.lab.project.root / self.planned.artifact / FILES
 
     @property
     def model_files(self) -> Path:
         """The folder of the model's inputs and of model.json."""
-        project = self.direct.lab.project
-        return project.model_folder(self.planned.cell.model, self.planned.model_id) / jobs.FILES
+        return self.direct.lab.project.root / self.planned.model / FILES
 
     @property
     def cores(self) -> list[int] | None:
@@ -96,16 +97,20 @@ class Subject:
         readings = gates.pass_through(self.deployed, threads, self.cores)
         return not readings.get("exceeded") and "problem" not in readings
 
-    def launch(self, protocol: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def launch(self, protocol: Protocol | None = None) -> dict[str, Any]:
         """The record of one measuring launch that ended well.
 
         Raises:
             NotMeasurable: it did not.
         """
         direct = self.direct
-        setting = Setting(direct.transport, protocol or direct.protocol, direct.lock)
+        protocol = protocol or direct.protocol
+        setting = Setting(direct.transport, protocol, direct.lock)
+        host = host_of("latency")
+        settings = host.settings(protocol.measures["latency"])
         result = launch(
-            setting, self.deployed, self.planned.cell, mode="measure", cores=self.cores,
+            setting, self.deployed, self.planned.cell, mode="measure", measure="latency",
+            asked=host.request(settings, protocol.launch_timeout_s), cores=self.cores,
             scratch=SCRATCH_NAME,
         )  # fmt: skip
         if result["status"] != "ok":
@@ -114,16 +119,16 @@ class Subject:
 
 
 @contextlib.contextmanager
-def open_direct(lab: Lab, protocol: Mapping[str, Any], **axes: Any) -> Iterator[list[Subject]]:
+def open_direct(lab: Lab, protocol: Protocol, **axes: Any) -> Iterator[list[Subject]]:
     """The cells of a matrix, deployed, on this machine, which is ours until the block ends."""
-    plan, frozen = lab.plan(protocol, **axes)
-    transport = open_device(frozen["devices"][DEVICE], lab.project)
+    outlook, plan = lab.plan(protocol, **axes)
+    transport = open_device(plan.devices[DEVICE], lab.project)
     with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
         transport.prepare()
-        transport.take_control(protocol["governor"])
+        transport.take_control(protocol.governor)
         try:
-            direct = Direct(lab, frozen, protocol, transport, transport.facts(), lock)
-            yield [direct.subject(planned) for planned in plan.cells]
+            direct = Direct(lab, plan, protocol, transport, transport.facts(), lock)
+            yield [direct.subject(planned) for planned in outlook.cells]
         finally:
             transport.release_control()
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from cellfarm.core.digests import file_digest
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.base.digests import file_digest
+from cellfarm.base.errors import PermanentDeviceError, TransientDeviceError
 from cellfarm.experiments.patience import Patience
 
 from .faults import (

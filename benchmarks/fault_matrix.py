@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest.mock import patch
 
-from cellfarm.errors import PermanentError, TransientError
+from cellfarm.base.errors import PermanentError, TransientError
 from cellfarm.virtual.board import SSHD
 from cellfarm.virtual.network import network_for_board
 

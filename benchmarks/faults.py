@@ -13,10 +13,10 @@ from pathlib import Path
 
 import adbutils
 import psutil
+from cellfarm.base.project import Project
 from cellfarm.devices import open_device
 from cellfarm.devices.link import Channel, Link
 from cellfarm.devices.remote import RemoteTransport
-from cellfarm.project import Project
 from cellfarm.virtual.network import network_for_board
 from cellfarm.virtual.phone import ROOT, WORK_FOLDER
 from cellfarm.virtual.starting import Started, free_port, inflict, virtual_board, virtual_phone
@@ -74,6 +74,7 @@ class Device:
     def __init__(self, kind: str, name: str, project: Project, started: Started) -> None:
         self.kind, self.name = kind, name
         self.document = started.document
+        self.device = started.device
         self.project = project
         self._process = started.process
         self.work_folder = _work_folder(project, kind, name)
@@ -83,7 +84,7 @@ class Device:
 
     def open(self) -> RemoteTransport:
         """A transport of one's own."""
-        transport = open_device(self.document, self.project)
+        transport = open_device(self.device, self.project)
         assert isinstance(transport, RemoteTransport)
         return transport
 

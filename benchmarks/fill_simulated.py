@@ -12,43 +12,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cellfarm.configuration import load_file
-from cellfarm.conversion import jobs
-from cellfarm.environments import locate
-from cellfarm.experiments.deployment import artifact_folder, run_environment
-from cellfarm.files import write_atomically
-from cellfarm.plan import freeze, make_plan
-from cellfarm.project import Project
-from cellfarm.targets import target_of
+from cellfarm.base.project import Project
+from cellfarm.base.records import Record, read_record, write_record
+from cellfarm.conversion import workers
+from cellfarm.envs.environments import READY, locate
+from cellfarm.envs.targets import target_of
+from cellfarm.planning.plan import look
+from cellfarm.wanted.configuration import load_file
 
 HELD_OUT = 16
-_DONE = {"status": "ok", "reason": None, "seconds": 0.0, "peak_rss_mb": 0.0}
 _INPUT: dict[str, Any] = {"name": "input", "shape": [1, 3, 8, 8], "dtype": "float32"}
 _OUTPUT: dict[str, Any] = {"name": "logits", "shape": [1, 10], "dtype": "float32"}
 
 
 def main() -> None:
     project = Project.here()
-    config = load_file(project)
-    plan = make_plan(project, config)
-    targets = freeze(plan, config).get("targets", {})
-    for planned in plan.cells:
-        target = targets.get(planned.cell.device)
-        environment = locate(project, run_environment(planned, target))
-        on_device = target_of(plan.facts[planned.cell.device])
+    outlook = look(project, load_file(project))
+    for planned in outlook.cells:
+        environment = locate(project, planned.needs.run)
+        on_device = target_of(outlook.facts[planned.cell.device])
         if on_device is None or on_device.brought:
             sys.exit("a board of this machine has no Python 3.11 or later of its own")
         if environment.state() is None:
             environment.packages.mkdir(parents=True)
             (environment.packages / "README").write_text("simulated\n", encoding="utf-8")
-            ready = {"status": "ok", "reason": None, "name": environment.name, "seconds": 0.0}
-            write_atomically(environment.record, json.dumps(ready) + "\n")
-        model = project.model_folder(planned.cell.model, planned.model_id)
-        if jobs.read_record(model) is None:
+            write_record(environment.folder, Record("ok", None, seconds=0.0), READY)
+        model, artifact = project.root / planned.model, project.root / planned.artifact
+        if read_record(model) is None:
             _fill_model(model)
-        artifact = artifact_folder(project, planned)
-        if jobs.read_record(artifact) is None:
-            _fill_artifact(artifact, planned.artifact_id)
+        if read_record(artifact) is None:
+            _fill_artifact(artifact, artifact.name)
 
 
 def _fill_model(folder: Path) -> None:
@@ -60,17 +53,17 @@ def _fill_model(folder: Path) -> None:
     np.savez(out / "heldout.npz", input=np.zeros((HELD_OUT, *_INPUT["shape"]), "float32"))
     np.savez(out / "reference.npz", logits=_logits(1)[0])
     np.savez(out / "heldout_reference.npz", logits=_logits(HELD_OUT))
-    jobs._commit(folder, dict(_DONE), out)
+    workers._commit(folder, Record("ok", None, seconds=0.0, peak_rss_mb=0.0), out)
 
 
 def _fill_artifact(folder: Path, name: str) -> None:
     """What the sleeping runner gives for its outputs, by mode."""
     out = _scratch(folder)
     (out / "model").write_text(name, encoding="utf-8")
-    for mode in ("measure", "cold"):
+    for mode in ("measure", "start", "cold"):
         np.savez(out / f"{mode}.npz", logits=_logits(1)[0])
     np.savez(out / "quality.npz", logits=_logits(HELD_OUT))
-    jobs._commit(folder, dict(_DONE), out)
+    workers._commit(folder, Record("ok", None, seconds=0.0, peak_rss_mb=0.0), out)
 
 
 def _logits(samples: int) -> np.ndarray:

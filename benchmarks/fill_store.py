@@ -5,27 +5,29 @@ A script, run with the farm's own copy of the package on the path (see benchmark
 
 from __future__ import annotations
 
-from cellfarm.configuration import load_file
-from cellfarm.core.store import Store
-from cellfarm.pipeline import report_state, warehouse_state, write_state
-from cellfarm.plan import make_plan
-from cellfarm.project import Project
+from cellfarm.base.project import Project
+from cellfarm.planning.plan import look
+from cellfarm.snakemake.pipeline import report_state, warehouse_state, write_state
+from cellfarm.store.results import Store
+from cellfarm.wanted.configuration import load_file
 
 
 def main() -> None:
     project = Project.here()
-    plan = make_plan(project, load_file(project))
+    outlook = look(project, load_file(project))
     store = Store(project.cells)
-    for planned in plan.cells:
-        header = {"key": planned.key, "cell": planned.cell.as_dict(), "causes": planned.causes}
-        store.commit(planned.cell, planned.key, header | {"status": "ok"}, {"launches": []})
+    for planned in outlook.cells:
+        for measure, key in planned.measures.items():
+            header = {"key": key, "measure": measure, "cell": planned.cell.as_dict()}
+            causes = {"causes": planned.causes.get(measure, {}), "status": "ok"}
+            store.commit(planned.cell, measure, key, header | causes, {"launches": []})
     # Planning looks whether the two files are there, not into them.
     page = project.reports / "index.html"
     for path in (project.warehouse, page):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    wanted = warehouse_state(project, [(planned.cell, planned.key) for planned in plan.cells])
-    write_state(project, warehouse=wanted, report=report_state(wanted), current=plan.current)
+    wanted = warehouse_state(look(project, load_file(project)).stamps)
+    write_state(project, warehouse=wanted, report=report_state(wanted), current=outlook.current)
 
 
 if __name__ == "__main__":

@@ -11,45 +11,70 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import cellfarm.experiments.experiment as experiments
-from cellfarm.configuration import load, load_file, read_protocol
-from cellfarm.conversion import jobs
-from cellfarm.core.store import Store
+from cellfarm.base.errors import CellfarmError
+from cellfarm.base.project import Project
+from cellfarm.base.records import read_record
 from cellfarm.devices import Transport, open_device
-from cellfarm.environments import locate
-from cellfarm.errors import CellfarmError
-from cellfarm.experiments.deployment import artifact_folder, run_environment
-from cellfarm.plan import Plan, freeze, make_plan
-from cellfarm.project import Project
+from cellfarm.envs.environments import locate
+from cellfarm.planning.plan import Outlook, Plan, freeze, look
+from cellfarm.store.results import Store
+from cellfarm.wanted.configuration import load_file
+from cellfarm.wanted.devices import AnyDevice
+from cellfarm.wanted.protocols import Gates, Protocol, read_protocol
+from msgspec import structs
 
 from .figures import REPOSITORY, SCRATCH, NotMeasurable, Options
 from .watching import LaunchTimes, WatchingTransport
 
 DEVICE = "host"
-#: What `--quick` makes of any protocol.
+#: What `--quick` makes of the latency of any protocol.
 SMOKE: dict[str, Any] = {
     "launches": {"min": 2, "max": 2},
     "samples": {"min": 10, "max": 10, "seconds": 0},
-    "cold_cache": {"launches": 0},
-    "quality": {"samples": 0},
-    "profile": {"runs": 0},
 }
 #: For what is compared pair by pair in one go: an experiment of the product is shorter.
 PATIENT: dict[str, Any] = {"budget_s": 600}
 #: Without the launches that no figure looks at.
-LATENCY_ONLY: dict[str, Any] = {
-    "cold_cache": {"launches": 0},
-    "quality": {"samples": 0},
-    "profile": {"runs": 0},
-}
+LATENCY_ONLY: tuple[str, ...] = ("latency",)
 
 Result = dict[str, Any]
+
+
+def changed_protocol(
+    project: Project,
+    name: str,
+    measures: Sequence[str] | None = None,
+    latency: Mapping[str, Any] | None = None,
+    **changes: Any,
+) -> Protocol:
+    """A protocol of a project with changes; see `Lab.protocol`. `gates` are changes of the gates."""
+    protocol = read_protocol(project.config / "protocols" / f"{name}.yaml")
+    taken = {
+        measure: settings | dict(latency or {}) if measure == "latency" else settings
+        for measure, settings in protocol.measures.items()
+        if measures is None or measure in measures
+    }
+    if "gates" in changes:
+        changes["gates"] = Gates(**protocol.gates.as_dict() | changes["gates"])
+    return structs.replace(protocol, measures=taken, **changes)
+
+
+def tiny(protocol: Protocol, latency: Mapping[str, Any] | None = None) -> Protocol:
+    """A protocol that shows that something works: its figures mean nothing.
+
+    Args:
+        latency: settings that are kept.
+    """
+    gates = Gates(**protocol.gates.as_dict() | {"wait_s": 0.2, "budget_s": 2})
+    measures = {"latency": protocol.measures["latency"] | SMOKE | dict(latency or {})}
+    return structs.replace(protocol, measures=measures, gates=gates)
 
 
 @dataclass
@@ -99,14 +124,24 @@ class Lab:
         for entry in source.iterdir():
             (destination / entry.name).symlink_to(entry)
 
-    def protocol(self, name: str, options: Options, **changes: Any) -> dict[str, Any]:
-        """A protocol of the checkout with changes; made tiny by `--quick`."""
-        found = read_protocol(self.project, name, "benchmarks") | changes
-        if options.quick:
-            found |= SMOKE | {"gates": found["gates"] | {"wait_s": 0.2, "budget_s": 2}}
-        return found
+    def protocol(
+        self,
+        name: str,
+        options: Options,
+        measures: Sequence[str] | None = None,
+        latency: Mapping[str, Any] | None = None,
+        **changes: Any,
+    ) -> Protocol:
+        """A protocol of the checkout with changes; made tiny by `--quick`.
 
-    def plan(self, protocol: Mapping[str, Any], **axes: Any) -> tuple[Plan, dict[str, Any]]:
+        Args:
+            measures: those that are taken; by default all of the protocol.
+            latency: settings of that measure in place of the protocol's.
+        """
+        protocol = changed_protocol(self.project, name, measures, latency, **changes)
+        return tiny(protocol, latency) if options.quick else protocol
+
+    def plan(self, protocol: Protocol, **axes: Any) -> tuple[Outlook, Plan]:
         """Plan the checkout's config with other axes (models, libraries, threads ...).
 
         Returns:
@@ -116,25 +151,22 @@ class Lab:
             NotMeasurable: the config is wrong, or an environment or artifact is not there yet.
         """
         try:
-            config = load_file(self.project)
-            if axes:
-                config = load(self.project, config.document | axes, "benchmarks")
-            config = replace(config, protocol=dict(protocol))
-            plan = make_plan(self.project, config)
+            configuration = load_file(self.project, changes=axes)
+            outlook = look(self.project, structs.replace(configuration, protocol=protocol))
         except CellfarmError as error:
             raise NotMeasurable(str(error)) from error
-        for planned in plan.cells:
-            environment = locate(self.project, run_environment(planned)).state()
-            record = jobs.read_record(artifact_folder(self.project, planned))
-            if not environment or environment["status"] != "ok" or not record:
+        for planned in outlook.cells:
+            environment = locate(self.project, planned.needs.run).state()
+            record = read_record(self.project.root / planned.artifact)
+            if not environment or environment.status != "ok" or not record:
                 raise NotMeasurable(
                     f"{planned.cell.label}: its environment or artifact is not there or not up to "
                     "date; run `make` first"
                 )
         self._runs += 1
-        return plan, freeze(plan, config, attempt=self._runs)
+        return outlook, freeze(outlook, attempt=self._runs)
 
-    def measure(self, protocol: Mapping[str, Any], **axes: Any) -> Measured:
+    def measure(self, protocol: Protocol, **axes: Any) -> Measured:
         """Measure every cell of a matrix anew, by the product's own experiments.
 
         The results of an earlier call stay in results/earlier; what is known of the device stays.
@@ -143,21 +175,20 @@ class Lab:
             NotMeasurable: see `plan`; or the device cannot be used.
         """
         self._set_aside()
-        plan, frozen = self.plan(protocol, **axes)
+        outlook, plan = self.plan(protocol, **axes)
         found = Measured()
         began_s = time.monotonic()
         with _watched(found.launches):
-            for device, model in plan.experiments:
-                record = self.project.results / f"experiments/{frozen['id']}/{model}.json"
+            for step in plan.experiment.values():
                 try:
-                    experiments.Experiment(self.project, frozen, device, model).run(record)
+                    experiments.Experiment(self.project, plan, step).run()
                 except CellfarmError as error:
                     raise NotMeasurable(str(error)) from error
         found.wall_s = time.monotonic() - began_s
         store = Store(self.project.cells)
-        for planned in plan.cells:
-            text = store.path(planned.cell, planned.key).read_text(encoding="utf-8")
-            found.results.append(json.loads(text))
+        for planned in outlook.cells:
+            path = store.path(planned.cell, "latency", planned.measures["latency"])
+            found.results.append(json.loads(path.read_text(encoding="utf-8")))
         return found
 
     def _set_aside(self) -> None:
@@ -179,8 +210,8 @@ def open_lab(name: str) -> Iterator[Lab]:
 def _watched(launches: list[LaunchTimes]) -> Iterator[None]:
     """Every transport that an experiment opens notes its launches there."""
 
-    def watching(document: Mapping[str, Any], project: Project) -> Transport:
-        return WatchingTransport(open_device(document, project), launches=launches)
+    def watching(device: AnyDevice, project: Project) -> Transport:
+        return WatchingTransport(open_device(device, project), launches=launches)
 
     with patch.object(experiments, "open_device", watching):
         yield

@@ -23,28 +23,34 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
 import numpy as np
-from cellfarm.configuration import read_protocol
-from cellfarm.core.cells import Cell
-from cellfarm.core.digests import digest
+from cellfarm.base.cells import Cell
+from cellfarm.base.digests import digest
+from cellfarm.base.locking import file_lock, machine_lock_path
+from cellfarm.base.project import Project
 from cellfarm.devices import Interpreter, Transport, open_device
-from cellfarm.experiments.experiment import Experiment, Running, _Measuring
+from cellfarm.experiments.experiment import Experiment, _Measuring
+from cellfarm.experiments.host_share import HostShare
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.payload import pack
-from cellfarm.experiments.summary import Terms
-from cellfarm.locking import file_lock, machine_lock_path
-from cellfarm.plan import PlannedCell
-from cellfarm.project import Project
+from cellfarm.experiments.running_cell import Running
+from cellfarm.libraries import Library, all_libraries
+from cellfarm.measures.tolerances import Tolerance
+from cellfarm.planning.causes import payload_code
+from cellfarm.planning.needs import Needs
+from cellfarm.planning.plan import ExperimentStep, Plan, PlannedCell
+from cellfarm.wanted.devices import LocalDevice
+from cellfarm.wanted.protocols import Protocol
 
 from .figures import REPOSITORY, Baseline, Figure, NotMeasurable, Options, shown
-from .lab import LATENCY_ONLY
+from .lab import LATENCY_ONLY, changed_protocol
 from .watching import LaunchTimes, WatchingTransport
 
 TARGET_MS = 60.0
@@ -62,24 +68,21 @@ NO_LIMITS = dict.fromkeys(
 
 
 def measure(options: Options) -> list[Figure]:
-    protocol = dict(read_protocol(Project(REPOSITORY), "quick", "benchmarks"))
-    protocol |= {
-        "target_half_width": 1e-9,
-        "launches": {"min": 4, "max": 10},
-        "gates": {"wait_s": 0, "budget_s": 0} | NO_LIMITS,
-        **LATENCY_ONLY,
-    }
+    latency: dict[str, Any] = {"target_half_width": 1e-9, "launches": {"min": 4, "max": 10}}
     if options.quick:
-        protocol |= {
+        latency |= {
             "launches": {"min": 2, "max": 3},
             "samples": {"min": 3, "max": 3, "seconds": 0},
         }
     if options.runs:
-        protocol["launches"] = {"min": min(4, options.runs), "max": options.runs}
+        latency["launches"] = {"min": min(4, options.runs), "max": options.runs}
+    gates = {"wait_s": 0, "budget_s": 0} | NO_LIMITS
+    real = Project(REPOSITORY)
+    protocol = changed_protocol(real, "quick", LATENCY_ONLY, latency, gates=gates)
     with tempfile.TemporaryDirectory(prefix="cellfarm-launch-") as folder:
         experiment = _experiment(Project(Path(folder)), protocol)
         transport = WatchingTransport(
-            open_device({"transport": "local", "work_folder": "work"}, Project(Path(folder)))
+            open_device(LocalDevice(DEVICE, "work", ("cpu",)), Project(Path(folder)))
         )
         transport.prepare()
         facts = transport.facts()
@@ -88,6 +91,7 @@ def measure(options: Options) -> list[Figure]:
             measuring = _Trivial(experiment, transport, facts, lock, patience)
             began = time.monotonic_ns()
             with contextlib.redirect_stderr(io.StringIO()):
+                measuring.deploy_all(HostShare(False, print))
                 measuring.run()
             ended = time.monotonic_ns()
             bare_ms = [_bare_spawn_ms() for _ in range(len(transport.launches))]
@@ -98,37 +102,45 @@ def measure(options: Options) -> list[Figure]:
 class _Trivial(_Measuring):
     """The measuring loop with a back end that is no library's."""
 
-    def _deploy_all(self) -> None:
+    def deploy_all(self, share: HostShare) -> None:
         experiment = self.experiment
         deployed = _deploy(experiment.project.root, self.setting.transport)
-        terms = Terms(self.protocol, experiment.plan["tolerances"]["fp32"])
-        for one in experiment.cells:
-            journal = Journal(experiment.project.journal(DEVICE, one.key))
-            self.running[one.key] = Running(one, deployed, terms, journal, [])
+        for planned in experiment.cells:
+            journal = Journal(experiment.project.journal(DEVICE, planned.key))
+            self.running[planned.key] = Running(planned, deployed, None, journal, [])
 
 
-def _experiment(project: Project, protocol: Mapping[str, Any]) -> Experiment:
+def _experiment(project: Project, protocol: Protocol) -> Experiment:
     cells = [
         Cell(MODEL, "trivial", "0", "fp32", DEVICE, "cpu", threads)
         for threads in range(1, CELLS + 1)
     ]
-    planned = [PlannedCell(cell, digest(cell.as_dict()), {}, "0", "0", None) for cell in cells]
-    plan = {
-        "id": "benchmark",
-        "protocol_name": "quick",
-        "protocol": dict(protocol),
-        "tolerances": {"fp32": {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True}},
-        "devices": {DEVICE: {}},
-        "models": {MODEL: {"task": "classification"}},
-        "cells": [one.as_dict() for one in planned],
-    }
-    return Experiment(project, plan, DEVICE, MODEL)
+    planned = tuple(
+        PlannedCell(
+            cell=cell, key=digest(cell.as_dict()), measures={"latency": digest(cell.as_dict())},
+            model="0", artifact="0", needs=Needs("0", "0"), stale={"latency": "no result yet"},
+            causes={"latency": {}},
+        )
+        for cell in cells
+    )  # fmt: skip
+    step = ExperimentStep(
+        id=f"{DEVICE}/{MODEL}", output="record.json", device=DEVICE, model=MODEL,
+        cells=tuple(range(len(planned))),
+    )  # fmt: skip
+    plan = Plan(
+        id="benchmark", current="0", attempt=0, protocol_name="quick", protocol=protocol,
+        tolerances={"fp32": Tolerance(0.999, 0.01, True)}, precisions={"fp32": "fp32"}, tools={},
+        runners={}, models={}, devices={}, cells=planned, environment={}, download={}, model={},
+        derived={}, export={}, artifact={}, experiment={step.id: step},
+    )  # fmt: skip
+    return Experiment(project, plan, step)
 
 
 def _deploy(root: Path, transport: Transport) -> Deployed:
     (root / "trivial").mkdir()
     shutil.copyfile(BACKEND, root / "trivial" / "backend.py")  # as the runner calls it
-    payload = pack([root / "trivial" / "backend.py"], root / "payloads")
+    library = Library(root / "trivial", all_libraries()["onnxruntime"].description)
+    payload = pack(payload_code(library, LATENCY_ONLY), root / "payloads")
     given = {"input": np.zeros(INPUT["shape"], dtype="float32")}
     np.savez(root / "inputs.npz", input=given["input"])
     transport.put(payload, "payload.pyz")
@@ -182,7 +194,8 @@ def _figure(
 
 def _check(experiment: Experiment) -> None:
     for planned in experiment.cells:
-        header = experiment.store.header(planned.cell, planned.key)
+        key = planned.measures["latency"]
+        header = experiment.store.header(planned.cell, "latency", key)
         if header["status"] != "ok":
             raise NotMeasurable(f"the trivial back end gave {header['status']}: {header['reason']}")
 

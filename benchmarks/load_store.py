@@ -6,14 +6,14 @@ import json
 import sys
 from pathlib import Path
 
-from cellfarm.core.store import Store
+from cellfarm.store.results import Store
 from cellfarm.warehouse import load
 
 
 def main() -> None:
     warehouse, cells, wanted = map(Path, sys.argv[1:])
     known = json.loads(wanted.read_text(encoding="utf-8"))
-    loaded = load(warehouse, Store(cells), known["keys"], known["devices"])
+    loaded = load(warehouse, Store(cells), known["current"], known["devices"])
     if loaded.unreadable:
         sys.exit(f"not readable: {loaded.unreadable[:3]}")
 

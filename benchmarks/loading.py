@@ -1,9 +1,9 @@
-"""Wall time of loading 10,000 new results into the warehouse, and of one more.
+"""Wall time of loading the results of 10,000 new cells into the warehouse, and of one more.
 
-Made-up results in the form in which experiments commit them (5 launches of 22 inferences and 10 readings
-of 5 metrics each), every 10 libraries comparable with each other. Each time a fresh process loads what is
-new into a warehouse: the interpreter's start and its imports are counted. Baselines from the same run:
-reading and parsing the files alone, and a load that finds nothing new.
+Made-up results of three measures a cell in the form in which experiments commit them (5 launches of 22
+inferences and 10 readings of 5 metrics each), every 10 libraries comparable with each other. Each time a
+fresh process loads what is new into a warehouse: the interpreter's start and its imports are counted.
+Baselines from the same run: reading and parsing the files alone, and a load that finds nothing new.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def measure(options: Options) -> list[Figure]:
     all_s, one_s, none_s = [], [], []
     with tempfile.TemporaryDirectory(prefix="loading-", dir=SCRATCH) as name:
         folder = Path(name)
-        print(f"  writing {size.cells:,} results ...", flush=True)
+        print(f"  writing the results of {size.cells:,} cells ...", flush=True)
         store = SyntheticStore(folder / "cells", size)
         for number in range(runs):
             warehouse = folder / f"{number}.duckdb"
@@ -44,7 +44,7 @@ def measure(options: Options) -> list[Figure]:
     samples = f"{size.samples:,} samples"
     return [
         Figure(
-            what=f"loading {size.cells:,} new results with {samples}",
+            what=f"loading the results of {size.cells:,} new cells with {samples}",
             value=median(all_s),
             unit="s",
             target=ALL_S,
@@ -52,7 +52,7 @@ def measure(options: Options) -> list[Figure]:
             details={"all runs": spread(all_s, "s")},
         ),
         Figure(
-            what="loading one more",
+            what="loading those of one more",
             value=median(one_s),
             unit="s",
             target=ONE_S,
@@ -65,7 +65,9 @@ def measure(options: Options) -> list[Figure]:
 def load(folder: Path, warehouse: Path, store: SyntheticStore) -> Ran:
     """Bring a warehouse up to date with a store, in a process of its own."""
     wanted = folder / "wanted.json"
-    wanted.write_text(json.dumps({"keys": store.keys, "devices": store.devices}), encoding="utf-8")
+    wanted.write_text(
+        json.dumps({"current": store.current, "devices": store.devices}), encoding="utf-8"
+    )
     done = run(
         [VENV_BIN / "python", SCRIPT, warehouse, store.store.root, wanted], folder, variables()
     )

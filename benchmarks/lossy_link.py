@@ -17,16 +17,15 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from cellfarm.configuration import read_protocol
+from cellfarm.base.locking import file_lock, machine_lock_path
 from cellfarm.experiments.experiment import Experiment
-from cellfarm.locking import file_lock, machine_lock_path
 from cellfarm.virtual.network import Namespace
 from cellfarm.virtual.starting import virtual_board
 
 from . import tun_link
 from .comparing import geometric_interval, geometric_mean, percent, percent_interval
 from .figures import Baseline, Figure, NotMeasurable, Options, keep_raw, shown, spread
-from .lab import SMOKE
+from .lab import changed_protocol, tiny
 from .project_copy import ProjectCopy, open_copy
 from .results import brief, latency_ms
 from .timed_transport import CountingLink, Spent, timed_experiments
@@ -123,23 +122,22 @@ def _experiment(copy: ProjectCopy, name: str, options: Options) -> Ran:
         NotMeasurable: it was refused before anything was measured.
     """
     copy.forget_results()
-    protocol = read_protocol(copy.project, PROTOCOL, "benchmarks")
+    protocol = changed_protocol(copy.project, PROTOCOL)
     if options.quick:
-        protocol |= SMOKE | {"gates": protocol["gates"] | {"wait_s": 0.2, "budget_s": 2}}
-    plan, frozen = copy.plan(protocol, devices=[name], models=[MODEL], libraries=[LIBRARY])
+        protocol = tiny(protocol)
+    outlook, plan = copy.plan(protocol, devices=[name], models=[MODEL], libraries=[LIBRARY])
     spent: Spent = {}
     links: list[CountingLink] = []
-    record = copy.project.results / f"experiments/{frozen['id']}/{name}/{MODEL}.json"
     with timed_experiments(spent, links):
         began_s = time.monotonic()
-        Experiment(copy.project, frozen, name, MODEL).run(record)
+        Experiment(copy.project, plan, plan.experiment[f"{name}/{MODEL}"]).run()
         wall_s = time.monotonic() - began_s
     results = copy.results()
     if not results:
         raise NotMeasurable(f"{name}: no cell was measured: {copy.records()[0].get('lost')}")
     return Ran(
         wall_s=wall_s,
-        planned=len(plan.cells),
+        planned=len(outlook.cells),
         results=results,
         spent=spent,
         pushed_bytes=sum(sum(link.pushed_bytes) for link in links),

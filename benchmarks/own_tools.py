@@ -89,9 +89,10 @@ class Compared:
 def compare(options: Options, pairs: int, **axes: Any) -> list[Compared]:
     """Measure the cells of a matrix both ways, in rounds over all of them."""
     with open_lab("own_tools") as lab:
-        protocol = lab.protocol("quick", options, **LATENCY_ONLY)
-        protocol["samples"] = _fixed(protocol["samples"])
-        protocol["gates"] = protocol["gates"] | ({} if options.quick else PATIENT)
+        plain = lab.protocol("quick", options, LATENCY_ONLY)
+        fixed = {"samples": _fixed(plain.measures["latency"]["samples"])}
+        gates = {} if options.quick else {"gates": PATIENT}
+        protocol = lab.protocol("quick", options, LATENCY_ONLY, fixed, **gates)
         with open_direct(lab, protocol, **axes) as subjects:
             found = [Compared(subject) for subject in subjects]
             for one in found:

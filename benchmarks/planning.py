@@ -1,9 +1,13 @@
-"""CPU inside the Snakefile when 10,000 cells are wanted and all of them have a result.
+"""CPU of planning 10,000 cells: all of them stale, and all of them stored.
 
-The CPU time (user and system, all threads) between the first and the last line of the Snakefile,
+Stale: a whole `snakemake measured --dry-run` of 1,000 experiments in a farm without results, to the end of
+the DAG, in a fresh process each time. Before the plan was frozen and typed it took 84 s.
+
+Stored: the CPU time (user and system, all threads) between the first and the last line of the Snakefile,
 in a real `snakemake` that finds nothing to do, in a fresh process each time: imports, validation,
-keys, the look into the store. Snakemake's own start is outside. Baselines from the same run: the
-Snakefile of a farm with 30 cells, and a whole Snakemake with an empty Snakefile.
+keys, the look into the store. Snakemake's own start is outside.
+
+Baselines from the same run: a farm with 30 cells, and a whole Snakemake with an empty Snakefile.
 """
 
 from __future__ import annotations
@@ -19,7 +23,8 @@ from .synthetic_farm import Size, SyntheticFarm
 
 LARGE = Size(models=20, versions=10, devices=50)
 SMALL = Size(models=3, versions=10, devices=1)
-TARGET_S = 1.0
+STALE_S = 15.0
+STORED_S = 0.5
 RUNS = 5
 
 
@@ -29,6 +34,19 @@ def measure(options: Options) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="cellfarm-planning-") as folder:
         large = SyntheticFarm(Path(folder, "large"), size)
         small = SyntheticFarm(Path(folder, "small"), SMALL)
+        empty = Path(folder, "empty")
+        empty.mkdir()
+        (empty / "Snakefile").write_text("rule all:\n    input: []\n", encoding="utf-8")
+        for farm in (large, small):
+            farm.dry_run()  # compiles the farm's byte code
+        stale: dict[str, list[float]] = {"large": [], "small": []}
+        stale_wall_s = []
+        for _ in range(runs):
+            for name, farm in (("large", large), ("small", small)):
+                done, _ = farm.dry_run()
+                stale[name].append(done.cpu_s)
+                if name == "large":
+                    stale_wall_s.append(done.wall_s)
         print(f"  filling the stores of {size.cells:,} and {SMALL.cells} cells ...", flush=True)
         started = time.monotonic()
         large.fill()
@@ -36,11 +54,6 @@ def measure(options: Options) -> list[Figure]:
         print(f"  filled in {time.monotonic() - started:.0f} s; {runs} runs of each", flush=True)
         if options.profile:
             print(large.profile())
-        empty = Path(folder, "empty")
-        empty.mkdir()
-        (empty / "Snakefile").write_text("rule all:\n    input: []\n", encoding="utf-8")
-        for farm in (large, small):
-            farm.snakemake()  # compiles the farm's byte code
         inside: dict[str, list[float]] = {"large": [], "small": []}
         whole: dict[str, list[float]] = {"large": [], "small": [], "empty": []}
         wall_s = []
@@ -55,12 +68,24 @@ def measure(options: Options) -> list[Figure]:
             if done.code != 0:
                 raise NotMeasurable(f"an empty Snakefile fails: {done.output[-2000:]}")
             whole["empty"].append(done.cpu_s)
+    experiments = size.models * size.devices
     return [
+        Figure(
+            what=f"CPU of planning {size.cells:,} stale cells in {experiments:,} experiments, with the DAG",
+            value=median(stale["large"]),
+            unit="s",
+            target=STALE_S,
+            baselines=[
+                Baseline(f"the same with {SMALL.cells} cells", median(stale["small"]), "s"),
+                Baseline("snakemake with an empty Snakefile", median(whole["empty"]), "s"),
+            ],
+            details={"all runs": spread(stale["large"], "s"), "wall": spread(stale_wall_s, "s")},
+        ),
         Figure(
             what=f"CPU inside the Snakefile, {size.cells:,} cells, nothing stale",
             value=median(inside["large"]),
             unit="s",
-            target=TARGET_S,
+            target=STORED_S,
             baselines=[
                 Baseline(f"the same with {SMALL.cells} cells", median(inside["small"]), "s"),
             ],

@@ -11,19 +11,20 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from cellfarm.configuration import load, load_file
-from cellfarm.conversion.jobs import RECORD
-from cellfarm.core.store import Store
-from cellfarm.environments import build, locate
-from cellfarm.errors import CellfarmError
-from cellfarm.experiments.deployment import artifact_folder, run_environment
-from cellfarm.plan import Plan, freeze, make_plan
-from cellfarm.project import Project
+from cellfarm.base.errors import CellfarmError
+from cellfarm.base.project import Project
+from cellfarm.base.records import RECORD
+from cellfarm.envs.environments import build, locate
+from cellfarm.planning.plan import Outlook, Plan, freeze, look
+from cellfarm.store.results import Store
+from cellfarm.wanted.configuration import load_file
+from cellfarm.wanted.protocols import Protocol
+from msgspec import structs
 
 from .figures import REPOSITORY, SCRATCH, NotMeasurable
 from .processes import VENV_BIN, Ran, run, snakemake_variables
@@ -109,9 +110,7 @@ class ProjectCopy:
         for name in ("cells", "experiments", "journal"):
             shutil.rmtree(self.project.results / name, ignore_errors=True)
 
-    def plan(
-        self, protocol: Mapping[str, Any] | None = None, **axes: Any
-    ) -> tuple[Plan, dict[str, Any]]:
+    def plan(self, protocol: Protocol | None = None, **axes: Any) -> tuple[Outlook, Plan]:
         """Plan the copy's config with other axes; build what the cells run in.
 
         Args:
@@ -123,25 +122,25 @@ class ProjectCopy:
         Raises:
             NotMeasurable: a device does not answer, or an artifact is not there yet.
         """
-        config = load(self.project, load_file(self.project).document | axes, "benchmarks")
+        configuration = load_file(self.project, changes=axes)
         if protocol is not None:
-            config = replace(config, protocol=dict(protocol))
-        plan = make_plan(self.project, config)
-        if plan.skipped:
-            raise NotMeasurable("; ".join(f"{name}: {why}" for name, why in plan.skipped.items()))
+            configuration = structs.replace(configuration, protocol=protocol)
+        outlook = look(self.project, configuration)
+        if outlook.skipped:
+            reasons = (f"{name}: {why}" for name, why in outlook.skipped.items())
+            raise NotMeasurable("; ".join(reasons))
         self._attempts += 1
-        frozen = freeze(plan, config, attempt=self._attempts)
-        for planned in plan.cells:
-            target = frozen.get("targets", {}).get(planned.cell.device)
-            state = build(locate(self.project, run_environment(planned, target)))
-            if state["status"] != "ok":
-                raise NotMeasurable(f"{planned.cell.label}: {state['reason']}")
-            if not (artifact_folder(self.project, planned) / RECORD).is_file():
+        plan = freeze(outlook, attempt=self._attempts)
+        for planned in outlook.cells:
+            state = build(locate(self.project, planned.needs.run))
+            if state.status != "ok":
+                raise NotMeasurable(f"{planned.cell.label}: {state.reason}")
+            if not (self.project.root / planned.artifact / RECORD).is_file():
                 raise NotMeasurable(
                     f"{planned.cell.label}: its artifact is not there or not up to date; run "
                     "`make` first"
                 )
-        return plan, frozen
+        return outlook, plan
 
     def _link_results(self) -> None:
         for name, depth in _SHARED.items():

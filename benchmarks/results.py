@@ -8,7 +8,7 @@ from typing import Any
 
 from cellfarm.analysis.ranking import ranks
 from cellfarm.analysis.ratios import Ratio, paired_ratio
-from cellfarm.core.cells import Cell
+from cellfarm.base.cells import Cell
 
 from .figures import NotMeasurable
 
@@ -41,7 +41,7 @@ def launch_medians(result: Result) -> list[float]:
 
 def interval(result: Result) -> tuple[float, float] | None:
     """The 95 % interval of the latency in ms, None if it is not known."""
-    summary = result["summary"]
+    summary = result["columns"]
     low, high = summary.get("latency_ci_low_ms"), summary.get("latency_ci_high_ms")
     return None if low is None or high is None else (float(low), float(high))
 
@@ -54,7 +54,7 @@ def half_width(result: Result) -> float | None:
 
 def latency_ms(result: Result) -> float:
     """The latency of a result that has one (see `good`)."""
-    return float(result["summary"]["latency_ms"])
+    return float(result["columns"]["latency_ms"])
 
 
 def good(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -81,7 +81,7 @@ def ranks_unflagged(result: Result) -> bool:
         "status": result["status"],
         "emulated": result["emulated"],
         "flags": result["flags"],
-        "latency_ms": result["summary"].get("latency_ms"),
+        "latency_ms": result["columns"].get("latency_ms"),
     }
     return ranks(row)
 
@@ -89,7 +89,7 @@ def ranks_unflagged(result: Result) -> bool:
 def brief(result: Result) -> dict[str, Any]:
     """What a figure can be worked out from again: no samples, but every launch's median."""
     launches = launches_of(result)
-    summary = result["summary"]
+    summary = result["columns"]
     kept = ("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "stopped_because",
             "steady_state", "other_cpu_utilisation", "sampler_cpu_share")  # fmt: skip
     return {

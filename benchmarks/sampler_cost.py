@@ -10,10 +10,12 @@ Baseline: the launches without the sampler against themselves, even pairs agains
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
+
+from cellfarm.wanted.protocols import Conditions, Protocol
+from msgspec import structs
 
 from .comparing import (
     percent,
@@ -43,7 +45,7 @@ class Setting:
     cpu_shares: list[float] = field(default_factory=list)
     disturbed: int = 0
 
-    def launch(self, protocol: Mapping[str, Any], watched: bool) -> None:
+    def launch(self, protocol: Protocol, watched: bool) -> None:
         self.disturbed += not self.subject.gate()
         launch = self.subject.launch(protocol)
         (self.watched_ms if watched else self.alone_ms).append(float(median(launch["warm_ms"])))
@@ -61,9 +63,9 @@ def measure(options: Options) -> list[Figure]:
     pairs = options.runs or (2 if options.quick else PAIRS)
     libraries = LIBRARIES[:1] if options.quick else LIBRARIES
     with open_lab("sampler_cost") as lab:
-        watched = lab.protocol("quick", options, **LATENCY_ONLY)
-        watched["gates"] = watched["gates"] | ({} if options.quick else PATIENT)
-        alone = watched | {"conditions": {"interval_ms": 0}}
+        gates = {} if options.quick else {"gates": PATIENT}
+        watched = lab.protocol("quick", options, LATENCY_ONLY, **gates)
+        alone = structs.replace(watched, conditions=Conditions(0))
         axes = {"models": MODELS, "libraries": libraries, "threads": THREADS}
         with open_direct(lab, watched, **axes) as subjects:
             settings = [Setting(subject) for subject in subjects]
@@ -73,7 +75,7 @@ def measure(options: Options) -> list[Figure]:
                         one.launch(watched if with_it else alone, with_it)
                 print(f"  pair {number + 1} of {pairs}: {_shown(settings)}", flush=True)
     keep_raw("sampler_cost", options, [one.as_dict() for one in settings])
-    interval_ms = watched["conditions"]["interval_ms"]
+    interval_ms = watched.conditions.interval_ms
     return [_cost(settings, interval_ms), *_shares(settings)]
 
 

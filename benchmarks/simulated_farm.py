@@ -26,7 +26,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cellfarm.locking import file_lock, machine_lock_path
+from cellfarm.base.locking import file_lock, machine_lock_path
 from cellfarm.virtual.starting import Started, virtual_board
 
 from .busy import Shares, Stay, gaps_s, most_at_once, read_log, shares

@@ -1,4 +1,4 @@
-"""A farm with a result for every cell of a large made-up matrix: nothing in it is stale."""
+"""A farm with a large made-up matrix; `fill` gives every cell a result, so that nothing is stale."""
 
 from __future__ import annotations
 
@@ -71,6 +71,20 @@ class SyntheticFarm:
         line = next(line for line in done.output.splitlines() if line.startswith(PROBE_LINE))
         return done, float(line.removeprefix(PROBE_LINE))
 
+    def dry_run(self) -> tuple[Ran, float]:
+        """Run `snakemake measured --dry-run`, which must find every cell stale.
+
+        Returns:
+            The whole process, with the DAG of all jobs, and the CPU seconds inside the Snakefile.
+        """
+        snakemake: list[str | Path] = [VENV_BIN / "snakemake", "measured", "--dry-run", "--quiet"]
+        done = run(snakemake, self.root, snakemake_variables())
+        wanted = f"{self.size.cells} of {self.size.cells} cells to measure"
+        if done.code != 0 or wanted not in done.output:
+            raise NotMeasurable(f"not every cell is stale:\n{done.output[-3000:]}")
+        line = next(line for line in done.output.splitlines() if line.startswith(PROBE_LINE))
+        return done, float(line.removeprefix(PROBE_LINE))
+
     def profile(self) -> str:
         """Where the time goes, function by function."""
         script = (
@@ -78,7 +92,7 @@ class SyntheticFarm:
             "config = yaml.safe_load(open('config/config.yaml'))\n"
             "profile = cProfile.Profile()\n"
             "profile.enable()\n"
-            "from cellfarm.pipeline import Pipeline\n"
+            "from cellfarm.snakemake.pipeline import Pipeline\n"
             "Pipeline(config).targets()\n"
             "profile.disable()\n"
             "pstats.Stats(profile).sort_stats('tottime').print_stats(25)\n"

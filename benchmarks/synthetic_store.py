@@ -6,13 +6,14 @@ import hashlib
 import itertools
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from cellfarm.core.cells import Cell
-from cellfarm.core.store import Store, render
+from cellfarm.base.cells import Cell
+from cellfarm.store.results import Store, render
+from msgspec import structs
 
 FACTS = {
     "cpu": "made up",
@@ -26,11 +27,13 @@ CAUSES = (
     "exporter",
     "converter",
     "library",
-    "runner",
     "device",
     "protocol",
     "verification",
+    "measure",
 )
+#: What every cell has a result of.
+MEASURES = ("latency", "cold_start", "quality")
 #: Of one launch: samples of the start, then the warm ones; readings of the sampler.
 WARMUP = 2
 WARM = 20
@@ -62,16 +65,22 @@ TINY = Size(models=2, libraries=2, devices=2)
 
 
 class SyntheticStore:
-    """Results of every cell below `root`; every 40th is unsupported, every 30th flagged."""
+    """Results of every cell below `root`; every 40th is unsupported, every 30th flagged.
 
-    def __init__(self, root: Path, size: Size, seed: int = 1) -> None:
+    `current` has of each cell, by its key, measure -> key of the result.
+    """
+
+    def __init__(
+        self, root: Path, size: Size, seed: int = 1, measures: tuple[str, ...] = MEASURES
+    ) -> None:
         self.store = Store(root)
         self.size = size
-        self.keys: list[str] = []
+        self.measures = measures
+        self.current: dict[str, dict[str, str]] = {}
         self._random = random.Random(seed)
         self._now_s = 1_795_300_000.0
         for number, cell in enumerate(self._cells()):
-            self.keys.append(self._write(number, cell))
+            self._write(number, cell)
 
     @property
     def devices(self) -> dict[str, Any]:
@@ -79,7 +88,7 @@ class SyntheticStore:
 
     def add_one(self) -> None:
         """Another cell: the first one's, with a newer version of its library."""
-        self.keys.append(self._write(0, replace(next(self._cells()), library_version="2.0")))
+        self._write(0, structs.replace(next(self._cells()), library_version="2.0"))
 
     def _cells(self) -> Iterator[Cell]:
         size = self.size
@@ -95,37 +104,46 @@ class SyntheticStore:
                 threads=4,
             )
 
-    def _write(self, number: int, cell: Cell) -> str:
-        key = _digest(cell.folder)
+    def _write(self, number: int, cell: Cell) -> None:
+        """Store the results of a cell, of every measure."""
         supported = number % 40 != 39
-        launches = [self._launch(cell, round_) for round_ in range(self.size.launches)]
-        header = {
-            "schema": 2,
-            "key": key,
-            "cell": cell.as_dict(),
-            "causes": {name: _digest(f"{name} {_cause(cell, name)}") for name in CAUSES},
-            "status": "ok" if supported else "unsupported",
-            "reason": None if supported else "operator Einsum is not supported",
-            "flags": ["noisy"] if number % 30 == 29 else [],
-            "measured_at": f"2026-11-22T{number % 24:02}:00:00+00:00",
-            "experiment": f"{_digest('run')}/{cell.device}/{cell.model}",
-        }
-        body = {
-            "protocol": "quick",
-            "protocol_settings": {},
-            "summary": _summary(launches) if supported else {},
-            "emulated": False,
-            "artifact_bytes": 14_000_000,
-            "device_facts": FACTS | {"load_1min": round(self._random.random(), 2)},
-            "log": "" if supported else "Einsum at node 12 of the graph\n",
-            "launches": launches if supported else [],
-            "payload_bytes": 80_000,
-            "drift": None,
-        }
-        path = self.store.path(cell, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(render(header, body), encoding="utf-8")
-        return key
+        taken = [self._launch(cell, round_) for round_ in range(self.size.launches)]
+        device_facts = FACTS | {"load_1min": round(self._random.random(), 2)}
+        keys = {measure: _digest(f"{cell.folder} {measure}") for measure in self.measures}
+        self.current[_digest(str(keys))] = keys
+        for measure, key in keys.items():
+            columns, launches = _OF_MEASURES[measure](taken)
+            header = {
+                "schema": 3,
+                "key": key,
+                "measure": measure,
+                "cell": cell.as_dict(),
+                "causes": {
+                    name: _digest(f"{name} {_cause(cell, name, measure)}") for name in CAUSES
+                },
+                "status": "ok" if supported else "unsupported",
+                "reason": None if supported else "operator Einsum is not supported",
+                "flags": ["noisy"] if number % 30 == 29 and measure == "latency" else [],
+                "measured_at": f"2026-11-22T{number % 24:02}:00:00+00:00",
+                "experiment": f"{_digest('run')}/{cell.device}/{cell.model}",
+            }
+            body = {
+                "protocol": "quick",
+                "settings": {},
+                "columns": columns if supported else {},
+                "emulated": False,
+                "artifact_bytes": 14_000_000,
+                "artifact_seconds": 2.5,
+                "payload_bytes": 80_000,
+                "ids": {},
+                "device_facts": device_facts,
+                "log": "" if supported else "Einsum at node 12 of the graph\n",
+                "drift": None,
+                "launches": launches if supported else [],
+            }
+            path = self.store.root / cell.folder / f"{measure}-{key}.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(render(header, body), encoding="utf-8")
 
     def _launch(self, cell: Cell, round_: int) -> dict[str, Any]:
         draw = self._random
@@ -135,7 +153,7 @@ class SyntheticStore:
         metrics = ("cpu_utilisation", "other_cpu_utilisation", "steal", "cpu_pressure", "rss_mb")
         return {
             "round": round_,
-            "session": 1,
+            "session": "5e55104b5e55104b",
             "mode": "measure",
             "status": "ok",
             "reason": None,
@@ -167,11 +185,10 @@ class SyntheticStore:
         }  # fmt: skip
 
 
-def _summary(launches: list[dict[str, Any]]) -> dict[str, Any]:
-    """Near enough to what an experiment works out, without its bootstrap."""
+def _latency(launches: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Columns near enough to what an experiment works out, without its bootstrap."""
     middle = median(median(launch["warm_ms"]) for launch in launches)
-    first = launches[0]["phases"]
-    return {
+    columns = {
         "latency_ms": middle,
         "latency_ci_low_ms": 0.98 * middle,
         "latency_ci_high_ms": 1.02 * middle,
@@ -180,17 +197,43 @@ def _summary(launches: list[dict[str, Any]]) -> dict[str, Any]:
         "samples": sum(len(launch["warm_ms"]) for launch in launches),
         "stopped_because": "precise",
         "steady_state": "warm-up",
-        "cold_total_ms": sum(first.values()),
-        **{f"cold_{phase}_ms": ms for phase, ms in first.items()},
         "peak_rss_mb": 120.5,
         "cpu_utilisation": 3.9,
         "cosine": 0.9999999,
         "max_abs_error": 1e-6 * middle,
         "top1_match": True,
     }
+    return columns, launches
 
 
-def _cause(cell: Cell, name: str) -> str:
+def _cold_start(launches: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The starts of the launches above: copies of them without their samples."""
+    first = launches[0]["phases"]
+    columns = {"cold_total_ms": sum(first.values())}
+    columns |= {f"cold_{phase}_ms": ms for phase, ms in first.items()}
+    light = ("round", "session", "mode", "status", "reason", "phases", "started_at")
+    return columns, [
+        {name: launch[name] for name in light} | {"resources": {}, "shared_with": "latency"}
+        for launch in launches
+    ]
+
+
+def _quality(launches: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    columns = {"heldout_samples": 16, "heldout_cosine": 0.9999999, "sqnr_db": 120.0,
+               "top1_agreement": 1.0}  # fmt: skip
+    last = launches[-1]
+    launch = {name: last[name] for name in ("session", "status", "reason", "started_at")}
+    return columns, [
+        launch | {"mode": "quality", "round": last["round"] + 1, "phases": {}, "resources": {}}
+    ]
+
+
+_OF_MEASURES = {"latency": _latency, "cold_start": _cold_start, "quality": _quality}
+
+
+def _cause(cell: Cell, name: str, measure: str) -> str:
+    if name == "measure":
+        return measure
     return str(getattr(cell, name, "")) if name != "converter" else cell.library + cell.model
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from statistics import median
 from typing import Any
 
-from cellfarm.configuration import load_file
+from cellfarm.wanted.configuration import load_file
 
 from .figures import REPOSITORY, Baseline, Figure, NotMeasurable, Options, keep_raw
 from .lab import open_lab
@@ -26,7 +26,7 @@ Pair = tuple[dict[str, Any], dict[str, Any]]
 
 def measure(options: Options) -> list[Figure]:
     with open_lab("test_retest") as lab:
-        protocol = lab.protocol(load_file(lab.project).document["protocol"], options)
+        protocol = lab.protocol(load_file(lab.project).config.protocol, options)
         axes = (
             {"models": ["squeezenet1_1"], "libraries": ["ncnn", "litert"]} if options.quick else {}
         )

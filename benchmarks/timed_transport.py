@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
 import cellfarm.experiments.experiment as experiments
+from cellfarm.base.project import Project
 from cellfarm.devices import Transport, open_device
 from cellfarm.devices.link import Channel, Link
-from cellfarm.project import Project
+from cellfarm.wanted.devices import AnyDevice
 
 #: What was done -> seconds.
 Spent = dict[str, float]
@@ -69,8 +70,8 @@ def count_pushes(transport: Any) -> CountingLink:
 def timed_experiments(spent: Spent, links: list[CountingLink]) -> Iterator[None]:
     """Every remote device that an experiment of this process opens is timed, its pushes counted."""
 
-    def timed(document: Mapping[str, Any], project: Project) -> Transport:
-        transport = open_device(document, project)
+    def timed(device: AnyDevice, project: Project) -> Transport:
+        transport = open_device(device, project)
         links.append(count_pushes(transport))
         return cast(Transport, TimedTransport(transport, spent))
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from cellfarm.base.processes import die_with_parent
 from cellfarm.experiments.launch import _variables
-from cellfarm.processes import die_with_parent
 
 from .direct import Subject
 from .figures import NotMeasurable

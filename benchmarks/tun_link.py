@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from cellfarm.processes import die_with_parent
+from cellfarm.base.processes import die_with_parent
 
 from .figures import REPOSITORY, NotMeasurable
 

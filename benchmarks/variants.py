@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from cellfarm.environments import library_environment, locate, lock_of
+from cellfarm.envs.environments import library_environment, locate, lock_of
+from cellfarm.envs.locks import PURPOSES
 from cellfarm.libraries import Library, all_libraries
-from cellfarm.locks import PURPOSES
+from msgspec import structs
 
 from .lab import Lab
 
@@ -32,10 +33,10 @@ def add_copy(lab: Lab, original: str, name: str, slowdown: float | None = None) 
         (folder / "backend.py").rename(folder / "unslowed_backend.py")
         shutil.copyfile(SLOWED, folder / "backend.py")
         (folder / "slowdown.py").write_text(f"SHARE = {slowdown!r}\n", encoding="utf-8")
-    libraries[name] = Library(folder, source.document | {"name": name})
+    libraries[name] = Library(folder, structs.replace(source.description, name=name))
     version = source.default_version
     for purpose in PURPOSES:
-        old, new = (library_environment(one, version, purpose) for one in (original, name))
+        old, new = (library_environment(each, version, purpose) for each in (original, name))
         shutil.copyfile(lock_of(lab.project, old), lock_of(lab.project, new))
         environment = locate(lab.project, new).folder
         environment.symlink_to(locate(lab.project, old).folder.resolve())

@@ -12,7 +12,7 @@ from typing import Any
 from unittest import mock
 
 from cellfarm.devices import Interpreter, Launched, Transport
-from cellfarm.environments import Environment
+from cellfarm.envs.environments import Environment
 
 
 @dataclass

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cellfarm.locking import file_lock
+from cellfarm.base.locking import file_lock
 from hypothesis import settings
 
+from tests.support import cache
 from tests.support.farm import Farm
 
 # How long an example takes says more about the machine than about the code.
@@ -19,9 +20,7 @@ settings.load_profile("cellfarm")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A test's own settings must not come from whoever runs the tests.
-    for name in ("CELLFARM_PLAN",):
-        os.environ.pop(name, None)
+    os.environ.setdefault("CELLFARM_ENVIRONMENTS", str(cache.environments()))
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +34,9 @@ def measured_farm(tmp_path_factory: pytest.TempPathFactory) -> Farm:
             return Farm(root)
         shutil.rmtree(root, ignore_errors=True)
         farm = Farm.create(root)
+        cache.take_steps(root / "results")
         farm.run()
+        cache.keep_steps(root / "results")
         return farm
 
 
@@ -46,6 +47,7 @@ def farm(measured_farm: Farm, tmp_path: Path) -> Iterator[Farm]:
     yield copy
     for process in copy.processes():
         process.kill()
+    cache.keep_steps(copy.root / "results")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -159,7 +159,7 @@ def test_commands_say_what_is_wrong(farm: Farm) -> None:
 
 def test_doctor_tells_what_it_finds(farm: Farm) -> None:
     text = farm.cellfarm("doctor")
-    for word in ("snakemake", "onnxruntime@1.31.1.run", "Device host", "cores", "4 results"):
+    for word in ("snakemake", "onnxruntime@1.31.1.run", "Device host", "cores", "12 results"):
         assert word in text
     farm.configure(models=["gone"])
     assert "unknown model 'gone'" in farm.cellfarm("doctor", code=2)

@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil
 import pytest
-from cellfarm.native_building import missing_compiler
-from cellfarm.project import Project
+from cellfarm.base.project import Project
+from cellfarm.envs.native_building import missing_compiler
 from cellfarm.virtual.starting import inflict, virtual_board, virtual_phone
 
 from benchmarks.own_adb import own_adb_server

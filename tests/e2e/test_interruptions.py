@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from cellfarm.locking import file_lock, machine_lock_path
+from cellfarm.base.locking import file_lock, machine_lock_path
 
 from tests.support.farm import ALL, PROTOCOL, Farm, kill_group
 
@@ -35,7 +35,7 @@ def slow_farm(farm: Farm) -> Farm:
     return farm
 
 
-def launch_sessions(farm: Farm) -> list[list[int]]:
+def launch_sessions(farm: Farm) -> list[list[str]]:
     """Per current result, the measuring process of each of its launches."""
     current = {row["key"] for row in farm.query("SELECT key FROM cells")}
     sessions = []
@@ -46,8 +46,8 @@ def launch_sessions(farm: Farm) -> list[list[int]]:
     return sessions
 
 
-def journaled_sessions(farm: Farm) -> set[int]:
-    """The measuring processes of the launches in journals: numbers that may wrap around."""
+def journaled_sessions(farm: Farm) -> set[str]:
+    """The measuring processes of the launches in journals."""
     lines = [
         json.loads(line)
         for path in (farm.root / "results/journal").rglob("*.jsonl")
@@ -57,7 +57,7 @@ def journaled_sessions(farm: Farm) -> set[int]:
     return {line["session"] for line in lines if "session" in line}
 
 
-def reused(farm: Farm, sessions: set[int]) -> int:
+def reused(farm: Farm, sessions: set[str]) -> int:
     """How many launches of the current results those processes measured."""
     return sum(number in sessions for one in launch_sessions(farm) for number in one)
 

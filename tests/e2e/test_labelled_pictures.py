@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.project import Project
+from cellfarm.base.project import Project
 
 from tests.support.colours import write_classifier, write_picture, write_pictures
 from tests.support.farm import REPOSITORY, Farm

@@ -7,7 +7,7 @@ from zipfile import ZipFile
 
 import pytest
 from cellfarm.report import write_report
-from cellfarm.snakemake_run import asks_for_report
+from cellfarm.snakemake.running import asks_for_report
 
 from tests.support import synthetic_warehouse
 from tests.support.farm import Farm

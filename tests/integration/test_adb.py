@@ -9,11 +9,12 @@ from typing import Any
 import adbutils
 import pytest
 import yaml
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli.devices import add
 from cellfarm.devices import open_device
-from cellfarm.errors import UserError
-from cellfarm.project import Project
 from cellfarm.virtual.starting import virtual_phone
+from cellfarm.wanted.devices import parse_device
 
 from tests.support.projects import REPOSITORY, make_project
 
@@ -39,7 +40,7 @@ def phone(tmp_path_factory) -> Iterator[tuple[Project, dict[str, Any]]]:
 def test_a_phone_behind_another_adb_server(phone, monkeypatch):
     project, document = phone
     monkeypatch.delenv("ANDROID_ADB_SERVER_PORT")
-    transport = open_device(document, project)
+    transport = open_device(parse_device(document, "test"), project)
     try:
         facts = transport.facts()
         assert (facts["model"], facts["android"]) == ("cellfarm Virtual Phone", True)

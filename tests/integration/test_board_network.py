@@ -14,12 +14,13 @@ from typing import Any
 
 import psutil
 import pytest
-from cellfarm.configuration import read_device
+from cellfarm.base.errors import PermanentHostError
+from cellfarm.base.project import Project
 from cellfarm.devices import Transport, open_device
-from cellfarm.errors import PermanentHostError
-from cellfarm.project import Project
 from cellfarm.virtual.network import own_network
 from cellfarm.virtual.starting import virtual_board
+from cellfarm.wanted.configuration import read_device
+from cellfarm.wanted.devices import AnyDevice, SshDevice
 
 from tests.support.device_shell import shell
 from tests.support.projects import REPOSITORY
@@ -46,13 +47,12 @@ def project(tmp_path: Path) -> Project:
     (tmp_path / "Snakefile").touch()
     (tmp_path / "workflow/cellfarm").mkdir(parents=True)
     (tmp_path / "devices").mkdir()
-    shutil.copytree(REPOSITORY / "config/schemas", tmp_path / "config/schemas")
     return Project(tmp_path)
 
 
 @contextmanager
-def opened(document: dict[str, Any], project: Project) -> Iterator[Transport]:
-    transport = open_device(document, project)
+def opened(device: AnyDevice, project: Project) -> Iterator[Transport]:
+    transport = open_device(device, project)
     try:
         yield transport
     finally:
@@ -93,9 +93,10 @@ def interfaces() -> set[str]:
     return found
 
 
-def interface_of(document: dict[str, Any]) -> str:
+def interface_of(device: AnyDevice) -> str:
     """This machine's end of the link to a board."""
-    number = document["address"]["host"].rpartition(".")[2]
+    assert isinstance(device, SshDevice)
+    number = device.address.host.rpartition(".")[2]
     return Path(f"/sys/class/net/cellfarm{number}/ifindex").read_text()
 
 
@@ -124,11 +125,12 @@ def test_a_board_has_an_address_and_a_network_of_its_own(project, privileges):
         virtual_board(project, "it", network=own) as board,
         virtual_board(project, "other", network=other) as another,
     ):
-        links = {interface_of(one.document) for one in (board, another)}
+        links = {interface_of(one.device) for one in (board, another)}
         assert len(links) == 2 and links <= interfaces()
         for device, network in ((board, own), (another, other)):
-            assert device.document["address"]["host"] == network.address != "127.0.0.1"
-            with opened(device.document, project) as transport:
+            assert isinstance(device.device, SshDevice)
+            assert device.device.address.host == network.address != "127.0.0.1"
+            with opened(device.device, project) as transport:
                 assert transport.facts()["cores"] >= 1
                 transport.prepare()
                 _, lines = shell(transport, "cat /proc/net/dev")
@@ -141,9 +143,9 @@ def test_a_board_has_an_address_and_a_network_of_its_own(project, privileges):
 def test_nothing_is_left_of_a_board_whose_starter_is_killed(project, privileges):
     with started(project) as process:
         assert "in a network namespace, at 198.18." in said_until_up(process)
-        document = read_device(project, "it", "test")
-        link = interface_of(document)
-        with opened(document, project) as transport:
+        device = read_device(project, "it", "test")
+        link = interface_of(device)
+        with opened(device, project) as transport:
             transport.prepare()  # an agent runs there, at the end of a connection
             assert len(processes_of(project)) >= 3
             process.kill()
@@ -154,9 +156,9 @@ def test_nothing_is_left_of_a_board_whose_starter_is_killed(project, privileges)
 def test_a_board_on_loopback_where_that_is_wanted(project):
     with started(project, "--loopback") as process:
         assert "is up on a loopback port" in said_until_up(process)
-        document = read_device(project, "it", "test")
-        assert document["address"]["host"] == "127.0.0.1"
-        with opened(document, project) as transport:
+        device = read_device(project, "it", "test")
+        assert isinstance(device, SshDevice) and device.address.host == "127.0.0.1"
+        with opened(device, project) as transport:
             assert transport.facts()["cores"] >= 1
 
 

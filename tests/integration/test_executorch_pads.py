@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from cellfarm.environments import build, clean_variables, library_environment, locate
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.envs.environments import build, clean_variables, library_environment, locate
 from cellfarm.libraries import resolve
-from cellfarm.project import PACKAGE, Project
 
 from tests.support.projects import REPOSITORY
 

@@ -21,14 +21,14 @@ from pathlib import Path
 import paramiko
 import psutil
 import pytest
+from cellfarm.base.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.base.processes import die_with_parent
+from cellfarm.base.project import PACKAGE, Project
 from cellfarm.devices import adb, ssh
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.devices.transport import Interpreter
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
 from cellfarm.experiments import patience
 from cellfarm.experiments.patience import Patience
-from cellfarm.processes import die_with_parent
-from cellfarm.project import PACKAGE, Project
 from cellfarm.virtual.phone import WORK_FOLDER
 from cellfarm.virtual.starting import virtual_phone
 
@@ -267,8 +267,9 @@ _HOST = """
 import json, sys
 from pathlib import Path
 from cellfarm.devices import open_device
-from cellfarm.project import Project
-transport = open_device(json.loads(sys.argv[1]), Project(Path(sys.argv[2])))
+from cellfarm.base.project import Project
+from cellfarm.wanted.devices import parse_device
+transport = open_device(parse_device(json.loads(sys.argv[1]), "test"), Project(Path(sys.argv[2])))
 try:
     transport.prepare()
     transport.run(["sh", "-c", sys.argv[3]], stdin=b"", timeout_s=600, variables=transport.variables,

@@ -9,15 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm import documents
+from cellfarm.base import documents
+from cellfarm.base.digests import file_digest
+from cellfarm.base.errors import UserError
+from cellfarm.base.names import Format
+from cellfarm.base.project import Project
+from cellfarm.base.records import Record, StoredFile, read_record, write_record
 from cellfarm.cli.models import add_file
-from cellfarm.conversion import jobs
-from cellfarm.core.routes import EDGES, FILES
-from cellfarm.environments import build, library_environment, locate
-from cellfarm.errors import UserError
+from cellfarm.conversion.routes import EDGES, FILES
+from cellfarm.envs.environments import build, library_environment, locate
 from cellfarm.libraries import all_libraries
-from cellfarm.project import Project
+from cellfarm.wanted.recipes import Input, RecipeDocument
+from msgspec import structs
 
+from tests.support import steps
 from tests.support.models_python import python
 from tests.support.projects import REPOSITORY, make_project
 
@@ -29,30 +34,31 @@ SCRIPTED = {"file": "scripted.pt", "inputs": [{"name": "x", "shape": [1, 3, 32, 
 SIGNED = {"file": "signed.tflite"}
 
 
-def take_over(folder: Path, recipe: dict[str, Any], file: Path | None = None) -> dict[str, Any]:
+def take_over(folder: Path, recipe: dict[str, Any], file: Path | None = None) -> Record:
     environment = locate(HERE, "models")
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     files = {"file": file or DATA / recipe["file"]}
-    return jobs.build_model(environment, {"source": "file", **recipe}, folder, files)
+    document = {"name": "mine", "source": "file", **recipe}
+    return steps.build_model(document, folder, files)
 
 
-def export(folder: Path, start: str, form: str, source: Path | None = None) -> dict[str, Any]:
+def export(folder: Path, start: Format, form: Format, source: Path | None = None) -> Record:
     environment = locate(HERE, EDGES[start, form])
-    assert build(environment)["status"] == "ok"
-    return jobs.export(environment, folder, form, folder.with_name(form), source, start)
+    assert build(environment).status == "ok"
+    return steps.export(folder, form, folder.with_name(form), source, start)
 
 
-def convert(folder: Path, name: str, form: str, variant: str = "fp32") -> dict[str, Any]:
+def convert(folder: Path, name: str, form: Format, variant: str = "fp32") -> Record:
     library = all_libraries()[name]
     environment = locate(HERE, library_environment(name, library.default_version, "convert"))
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     source = folder if (folder / "files" / FILES[form]).is_file() else folder.with_name(form)
     out = folder.with_name(f"{name}-{variant}")
-    return jobs.convert(environment, library, variant, folder, source, FILES[form], out)
+    return steps.convert(library, variant, folder, source, form, out)
 
 
-def assert_ok(record: dict[str, Any]) -> None:
-    assert record["status"] == "ok", (record["reason"], record.get("log", "")[-2000:])
+def assert_ok(record: Record) -> None:
+    assert record.status == "ok", (record.reason, record.log[-2000:])
 
 
 @pytest.mark.parametrize(
@@ -88,13 +94,14 @@ def test_a_file_of_int8_weights_stays_what_it_is(tmp_path):
     assert_ok(take_over(folder, SIGNED))
     described = folder / "files/model.json"
     described.write_text(described.read_text().replace('"fp32"', '"int8"'))
-    record = json.loads((folder / "record.json").read_text())
-    for entry in record["files"]:
-        entry["bytes"] = (folder / "files" / entry["name"]).stat().st_size
-    (folder / "record.json").write_text(json.dumps(record))
+    record = read_record(folder)
+    assert record
+    changed = StoredFile("model.json", described.stat().st_size, file_digest(described))
+    files = [entry for entry in record.files if entry.name != changed.name]
+    write_record(folder, structs.replace(record, files=(*files, changed)))
     refused = convert(folder, "litert", "tflite", "fp32")
-    assert refused["status"] == "unsupported"
-    assert refused["reason"] == "the model's file is int8 already: fp32 cannot be made of it"
+    assert refused.status == "unsupported"
+    assert refused.reason == "the model's file is int8 already: fp32 cannot be made of it"
     assert_ok(convert(folder, "litert", "tflite", "int8"))
     (artifact,) = tmp_path.glob("litert-int8/files/*")
     assert artifact.read_bytes() == (DATA / "signed.tflite").read_bytes()
@@ -113,13 +120,13 @@ def test_a_file_of_int8_weights_stays_what_it_is(tmp_path):
 )
 def test_what_does_not_fit_to_a_file_is_said(tmp_path, recipe, reason):
     record = take_over(tmp_path / "model", recipe)
-    assert record["status"] == "failed" and reason in record["reason"]
+    assert record.status == "failed" and reason in (record.reason or "")
 
 
 ROUNDED = """
 import numpy as np
 from protocol import Unsupported
-from user_exports import _check
+from checked_exports import check
 
 wanted = np.random.default_rng(0).normal(size=(1, 100)).astype(np.float32)
 rounded = wanted + np.float32(0.02)  # 0.6 % of the largest: what 8 bits do
@@ -128,7 +135,7 @@ other = wanted[:, ::-1]
 def passes(result, precision):
     facts = {"precision": precision, "outputs": [{"name": "y"}]}
     try:
-        _check("tflite to onnx", [result], [wanted], facts)
+        check("tflite to onnx", [result], [wanted], facts)
     except Unsupported as error:
         assert "'y' comes out wrong by" in str(error), str(error)
         return False
@@ -163,7 +170,7 @@ def test_a_branch_on_values_is_never_frozen_in(tmp_path):
     recipe = {"file": file.name, "inputs": [{"name": "x", "shape": [1, 4]}]}
     assert_ok(take_over(tmp_path / "model", recipe, file))
     record = export(tmp_path / "model", "script", "pt2")
-    assert record["status"] == "unsupported" and "control flow that depends" in record["reason"]
+    assert record.status == "unsupported" and "control flow that depends" in (record.reason or "")
 
 
 NAMING = """
@@ -182,10 +189,10 @@ def test_outputs_in_a_dict_are_refused_and_no_failure(tmp_path):
     assert python("models", run, str(source), str(file)).returncode == 0
     recipe = {"file": file.name, "inputs": [{"name": "x", "shape": [1, 4]}]}
     record = take_over(tmp_path / "model", recipe, file)
-    assert record["status"] == "unsupported" and "it returns a dict" in record["reason"]
+    assert record.status == "unsupported" and "it returns a dict" in (record.reason or "")
     # A step that only hands this on adds nothing to it.
     refused = export(tmp_path / "model", "script", "pt2")
-    assert refused["reason"] == f"model: {record['reason']}"
+    assert refused.reason == f"model: {record.reason}"
 
 
 def test_a_recipe_is_written_from_a_file(tmp_path, monkeypatch):
@@ -197,11 +204,9 @@ def test_a_recipe_is_written_from_a_file(tmp_path, monkeypatch):
         add_file(project, file, None, "classification", {})
     path = add_file(project, file, None, "classification", {"images:0": [1, 3, 32, 32]})
     assert path == project.models / "hand.yaml"
-    recipe = documents.read(path, project.config / "schemas/model.schema.json")
-    assert (recipe["file"], recipe["task"]) == ("mine/hand.onnx", "classification")
-    assert recipe["inputs"] == [
-        {"name": "images:0", "shape": [1, 3, 32, 32], "dtype": "float32", "content": "image"}
-    ]
+    recipe = documents.read(path, RecipeDocument)
+    assert (recipe.file, recipe.task) == ("mine/hand.onnx", "classification")
+    assert recipe.inputs == (Input("images:0", (1, 3, 32, 32), "float32", "image"),)
     with pytest.raises(UserError, match="is there already"):
         add_file(project, file, None, "classification", {})
 
@@ -260,7 +265,7 @@ def test_weights_fit_whole_or_say_what_does_not(tmp_path):
 
 SQUEEZENET = """
 import torch
-from source_torchvision import import_torchvision
+from torchvision_import import import_torchvision
 torch.manual_seed(1)
 network = import_torchvision().models.squeezenet1_1()
 torch.save(network.state_dict(), sys.argv[1])
@@ -287,8 +292,7 @@ def test_trained_weights_are_taken_as_they_are(tmp_path):
         "inputs": [{"name": "x", "shape": [1, 3, 64, 64], "dtype": "float32", "content": "image"}],
         "outputs": ["logits"],
     }
-    environment = locate(HERE, "models")
     folder = tmp_path / "model"
-    assert_ok(jobs.build_model(environment, recipe, folder, {"weights": file}))
+    assert_ok(steps.build_model(recipe, folder, {"weights": file}))
     found = python("models", LOADED, str(folder / "files/model.pt2"))
     assert float(found.stdout) == pytest.approx(float(wanted.stdout), rel=1e-5)

@@ -14,9 +14,9 @@ from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import gates
 from cellfarm.experiments.gates import Gates
 from cellfarm.experiments.launch import Deployed, Setting
-from cellfarm.experiments.payload import pack
 
-from tests.support.protocols import SMALLEST
+from tests.support.protocols import protocol_of
+from tests.support.runner_modules import packed
 
 NO_LIMITS = {"wait_s": 0, "budget_s": 0}
 
@@ -32,14 +32,14 @@ class Bench:
         self.transport.prepare()
         backend = folder / "backend.py"
         backend.write_text("")
-        self.put(pack([backend], folder / "payloads"))
+        self.put(packed(folder / "payloads", backend))
 
     def put(self, payload: Path) -> None:
         self.transport.remove("payload.pyz")
         self.transport.put(payload, "payload.pyz")
 
     def gates(self, **limits: Any) -> Gates:
-        protocol = SMALLEST | {"gates": NO_LIMITS | limits}
+        protocol = protocol_of(gates=NO_LIMITS | limits)
         setting = Setting(self.transport, protocol, self.lock)
         return Gates(setting, lambda what, waited_s: self.told.append((what, waited_s)))
 

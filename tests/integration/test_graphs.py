@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from cellfarm.conversion import jobs
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.base.records import FILES, RECORD
+from cellfarm.selection import graphs
 from cellfarm.selection.graphs import Graphs
 
 from tests.support.models_python import HERE, python
@@ -109,10 +110,10 @@ def test_an_export_is_described_once(tmp_path, monkeypatch):
     monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
     (tmp_path / "envs").symlink_to(HERE.locks)
     project = Project(tmp_path)
-    export = project.export_folder("mine", "onnx", "0123")
-    (export / jobs.FILES).mkdir(parents=True)
-    write(export / jobs.FILES / "model.onnx")
-    (export / jobs.RECORD).write_text(json.dumps({"status": "ok", "content": "abc"}))
+    export = project.results / "exports/mine/onnx/0123"
+    (export / FILES).mkdir(parents=True)
+    write(export / FILES / "model.onnx")
+    (export / RECORD).write_text(json.dumps({"status": "ok", "reason": None, "content": "abc"}))
     first = Graphs(project).of_model("mine")
-    monkeypatch.setattr(jobs, "describe_graph", None)
+    monkeypatch.setattr(graphs, "fill", None)
     assert Graphs(project).of_models(["mine", "other"]) == {"mine": first}

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.conversion import jobs
-from cellfarm.environments import clean_variables
-from cellfarm.project import PACKAGE
+from cellfarm.base.project import PACKAGE
+from cellfarm.base.records import FILES, RECORD
+from cellfarm.envs.environments import clean_variables
 
 from tests.support.small_model import Subject, environment
+from tests.support.steps import build_model
 
 pytestmark = pytest.mark.pipeline
-RECIPE = {
+RECIPE: dict[str, Any] = {
+    "name": "keras",
     "task": "classification",
     "source": "keras",
     "architecture": "MobileNet",
@@ -30,13 +33,14 @@ RECIPE = {
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("keras") / "model"
-    record = jobs.build_model(environment("models"), RECIPE, folder)
-    assert record["status"] == "ok", record
+    environment("models")
+    record = build_model(RECIPE, folder)
+    assert record.status == "ok", record
     return folder
 
 
 def test_keras_network_is_left_beside_the_program(model):
-    names = {path.name for path in (model / jobs.FILES).iterdir()}
+    names = {path.name for path in (model / FILES).iterdir()}
     assert {"model.pt2", "model.keras"} <= names
 
 
@@ -44,7 +48,7 @@ def test_keras_network_is_left_beside_the_program(model):
 def test_tensorflow_s_artifact_gives_the_program_s_outputs(model, variant, least):
     subject = Subject.of("litert", variant, model, "keras")
     record = subject.convert()
-    assert (record["status"], record["reason"]) == ("ok", None), record
+    assert (record.status, record.reason) == ("ok", None), record
     told = subject.launch("quality")
     assert told["status"] == "ok", told
     assert told["quality"]["cosine"] > least
@@ -57,15 +61,15 @@ def test_tensorflow_s_artifact_gives_the_program_s_outputs(model, variant, least
 
 def test_another_network_than_the_program_is_refused(model, tmp_path):
     other = tmp_path / "model"
-    (other / jobs.FILES).mkdir(parents=True)
-    for path in (model / jobs.FILES).iterdir():
-        (other / jobs.FILES / path.name).write_bytes(path.read_bytes())
-    with np.load(model / jobs.FILES / "reference.npz") as arrays:
-        np.savez(other / jobs.FILES / "reference.npz", logits=arrays["logits"][:, ::-1])
-    (other / jobs.RECORD).write_text('{"status": "ok", "files": []}')
+    (other / FILES).mkdir(parents=True)
+    for path in (model / FILES).iterdir():
+        (other / FILES / path.name).write_bytes(path.read_bytes())
+    with np.load(model / FILES / "reference.npz") as arrays:
+        np.savez(other / FILES / "reference.npz", logits=arrays["logits"][:, ::-1])
+    (other / RECORD).write_text('{"status": "ok", "reason": null}')
     record = Subject.of("litert", "fp32", other, "keras").convert()
-    assert record["status"] == "failed"
-    assert "Keras' model is not the program: output 'logits'" in record["reason"]
+    assert record.status == "failed"
+    assert "Keras' model is not the program: output 'logits'" in (record.reason or "")
 
 
 #: Every kind of layer with weights, with and without a bias, a scale and a centre.

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.environments import build, locate
-from cellfarm.experiments.payload import RUNNER
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.envs.environments import build, locate
 from cellfarm.libraries import all_libraries
-from cellfarm.project import PACKAGE, Project
+
+from tests.support.runner_modules import RUNNER
 
 MNN = all_libraries()["mnn"]
 SAMPLES = 8
@@ -125,7 +126,7 @@ def two_convolutions() -> bytes:
 def run(purpose: str, script: str, *arguments: Path | str) -> str:
     """Run a script in an environment of MNN; returns what it printed."""
     environment = locate(Project.here(), f"mnn@{MNN.default_version}.{purpose}")
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     paths = [MNN.folder, PACKAGE / "conversion", RUNNER]
     done = subprocess.run(
         [str(environment.python), "-c", script, *map(str, arguments)],
@@ -164,7 +165,7 @@ def test_every_variant_is_one_file_named_after_it(converted):
     assert not [line for line in log.splitlines() if line.count("%") > 1], "no progress bars"
 
 
-@pytest.mark.parametrize("variant", MNN.variants)
+@pytest.mark.parametrize("variant", MNN.precisions)
 def test_a_conversion_gives_the_same_file_again(converted, variant):
     out, _, _ = converted
     (first,), (second,) = ((out / name).iterdir() for name in (variant, f"{variant}-again"))

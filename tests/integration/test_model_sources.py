@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
-from cellfarm.project import PACKAGE, Project
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
 
 from tests.support.projects import REPOSITORY
 
@@ -86,16 +86,16 @@ import json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import numpy, onnxruntime, torch
-from building import build
-from exporting import export
+from build_architecture import build
+import export_pt2_to_onnx, export_pt2_to_torchscript
 
 onnxruntime.set_default_logger_severity(3)
 for name, recipe in json.loads(Path(sys.argv[2]).read_text()).items():
     out = Path(name)
     out.mkdir()
     build(recipe | {"weights": {"kind": "random", "seed": 0}}, out)
-    for form in ("onnx", "torchscript"):
-        export(form, out, out)
+    for exporter in (export_pt2_to_onnx, export_pt2_to_torchscript):
+        exporter.handle({"source": out / "model.pt2", "model": out, "out": out})
     with numpy.load(out / "heldout.npz") as held_out:
         last = {key: array[-1] for key, array in held_out.items()}
     session = onnxruntime.InferenceSession(out / "model.onnx")
@@ -115,7 +115,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one of each, all made by one process: most of its time goes into imports."""
     environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
     state = build(environment)
-    assert state["status"] == "ok", state["reason"]
+    assert state.status == "ok", state.reason
     folder = tmp_path_factory.mktemp("models")
     (folder / "recipes.json").write_text(json.dumps(RECIPES))
     argv = [str(environment.python), "-s", "-c", SCRIPT, str(PACKAGE / "models"), "recipes.json"]

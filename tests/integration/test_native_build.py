@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.debian.trees import plant
-from cellfarm.native_building import PROGRAM, missing_compiler
-from cellfarm.project import Project
+from cellfarm.base.project import Project
+from cellfarm.envs.debian.trees import plant
+from cellfarm.envs.native_building import PROGRAM, missing_compiler
 
 from tests.support.projects import REPOSITORY
 from tests.support.small_model import SAMPLES, Subject, environment, make_model
@@ -50,7 +50,7 @@ def subject(request, folder) -> Subject:
         make_model(model)
     made = Subject.of("ncnn", request.param, model, native="onnx")
     record = made.convert()
-    assert record["status"] == "ok", record
+    assert record.status == "ok", record
     return made
 
 

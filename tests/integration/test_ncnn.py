@@ -8,10 +8,11 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from cellfarm.environments import MODELS_ENVIRONMENT, build, library_environment, locate
-from cellfarm.experiments.payload import RUNNER
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, library_environment, locate
 from cellfarm.libraries import all_libraries
-from cellfarm.project import PACKAGE, Project
+
+from tests.support.runner_modules import RUNNER
 
 NCNN = all_libraries()["ncnn"]
 
@@ -169,7 +170,7 @@ print(json.dumps({folder: outcome(folder) for folder in ("conv", "embed")}))
 def run(purpose: str, script: str, folder: Path, variables: dict[str, str] | None = None) -> Any:
     """Run a script in an environment of ncnn; returns what its last line says."""
     environment = locate(Project.here(), f"ncnn@{NCNN.default_version}.{purpose}")
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     paths = [NCNN.folder, PACKAGE / "conversion", RUNNER]
     done = subprocess.run(
         [str(environment.python), "-c", NETWORK + script, str(folder)],
@@ -228,8 +229,8 @@ import sys, json
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 import torch
-from building import build
-from exporting import export
+from build_architecture import build
+from export_pt2_to_torchscript import handle as export
 
 small = {"vocab_size": 50, "hidden_size": 16, "embedding_size": 8, "num_hidden_layers": 1}
 small |= {"num_attention_heads": 2, "intermediate_size": 16, "intra_bottleneck_size": 8}
@@ -248,7 +249,7 @@ recipe = {
 }
 out = Path(sys.argv[2])
 build(recipe, out)
-export("torchscript", out, out)
+export({"source": out / "model.pt2", "model": out, "out": out})
 """
 
 CONVERTED = """
@@ -283,7 +284,7 @@ def test_pads_of_nothing_do_not_make_a_volume_of_a_matrix(tmp_path: Path):
         ),
     ):
         environment = locate(Project(PACKAGE.parents[1]), name)
-        assert build(environment)["status"] == "ok"
+        assert build(environment).status == "ok"
         done = subprocess.run(
             [str(environment.python), "-s", "-c", script, *folders, str(tmp_path)],
             capture_output=True,

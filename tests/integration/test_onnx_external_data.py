@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.base.records import Record
 from cellfarm.cli.models import add_file
-from cellfarm.contents import named_files
-from cellfarm.conversion import jobs
-from cellfarm.environments import locate
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.envs.environments import locate
+from cellfarm.wanted.configuration import parse_recipe
+from cellfarm.wanted.contents import named_files
 
 from tests.support import models_python
 from tests.support.projects import REPOSITORY, make_project
+from tests.support.steps import build_model
 
 HERE = Project(REPOSITORY)
 HAND = REPOSITORY / "tests/data/user_files/hand.onnx"
@@ -66,8 +68,10 @@ def python(code: str, *arguments: object) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
-def take_over(folder: Path, project: Project, recipe: dict[str, Any]) -> dict[str, Any]:
-    return jobs.build_model(locate(HERE, "models"), recipe, folder, named_files(project, recipe))
+def take_over(folder: Path, project: Project, document: dict[str, Any]) -> Record:
+    recipe = parse_recipe(document, "test")
+    files = named_files(project, recipe)
+    return build_model(locate(HERE, "models"), recipe, folder, files)
 
 
 @pytest.fixture
@@ -80,13 +84,13 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def test_weights_beside_the_file_become_a_part_of_it(project, tmp_path):
     whole = take_over(tmp_path / "whole", HERE, RECIPE | {"file": str(HAND)})
-    assert whole["status"] == "ok", whole
+    assert whole.status == "ok", whole
     for name in ("split", "scattered"):
         recipe = RECIPE | {"file": f"mine/{name}.onnx"}
-        files = named_files(project, recipe)
+        files = named_files(project, parse_recipe(recipe, "test"))
         assert len(files) > (1 if name == "split" else 2)
         record = take_over(tmp_path / name, project, recipe)
-        assert record["status"] == "ok", record
+        assert record.status == "ok", record
         assert not list((tmp_path / name).glob("files/*.bin"))
         for arrays in ("inputs.npz", "reference.npz", "heldout_reference.npz"):
             with (

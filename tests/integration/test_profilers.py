@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.devices.local import LocalTransport
-from cellfarm.experiments.operators import Vocabulary, read_profile
-from cellfarm.experiments.payload import pack
+from cellfarm.measures.operators.profile import Vocabulary, read_profile
+
+from tests.support.runner_modules import packed
 
 RUNS = 4
 INPUT = np.arange(3, dtype=np.float32)
@@ -47,9 +48,10 @@ def profiled(tmp_path) -> Any:
         np.savez(tmp_path / "inputs.npz", x=INPUT)
         transport = LocalTransport(tmp_path / "work")
         transport.prepare()
-        payload = pack(modules, tmp_path / "payloads")
+        payload = packed(tmp_path / "payloads", *modules)
         transport.put(payload, payload.name)
         request = {
+            "module": "measure_operators",
             "mode": "profile",
             "artifact": str(tmp_path),
             "inputs": str(tmp_path / "inputs.npz"),

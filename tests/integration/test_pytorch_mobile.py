@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.conversion import jobs
-from cellfarm.core.cells import Cell
+from cellfarm.base.cells import Cell
+from cellfarm.base.project import Project
+from cellfarm.base.records import FILES, RECORD, Record
 from cellfarm.devices.local import LocalTransport
-from cellfarm.environments import Environment, build, locate
-from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.experiments.operators import read_vocabulary
+from cellfarm.envs.environments import Environment, build, locate
+from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
-from cellfarm.project import Project
+from cellfarm.measures import all_measures
+from cellfarm.measures.operators.profile import read_vocabulary
+from cellfarm.planning.causes import payload_code
 
-from tests.support.protocols import SMALLEST
+from tests.support import steps
+from tests.support.small_model import launch_mode
 
 pytestmark = pytest.mark.pipeline
 MOBILE = all_libraries()["pytorch_mobile"]
@@ -77,7 +80,7 @@ DESCRIPTION = {
 def environment(purpose: str) -> Environment:
     found = locate(Project.here(), f"pytorch_mobile@{VERSION}.{purpose}")
     state = build(found)
-    assert state["status"] == "ok", state
+    assert state.status == "ok", state
     return found
 
 
@@ -86,9 +89,9 @@ def models(tmp_path_factory) -> tuple[Path, Path]:
     """The filled folders of the model, and of the same with an operator that is none."""
     folders = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("alien")
     for folder in folders:
-        (folder / jobs.FILES).mkdir()
-        (folder / jobs.RECORD).write_text(json.dumps({"status": "ok", "files": []}))
-    known, alien = (folder / jobs.FILES for folder in folders)
+        (folder / FILES).mkdir()
+        (folder / RECORD).write_text(json.dumps({"status": "ok", "reason": None}))
+    known, alien = (folder / FILES for folder in folders)
     (known / "model.json").write_text(json.dumps(DESCRIPTION))
     python = str(environment("convert").python)
     subprocess.run([python, "-c", MAKE, str(known), str(alien / SOURCE)], check=True)
@@ -100,18 +103,16 @@ def model(models) -> Path:
     return models[0]  # type: ignore[no-any-return]
 
 
-def convert(model: Path, variant: str, out: Path, source: Path | None = None) -> dict[str, Any]:
-    return jobs.convert(
-        environment("convert"), MOBILE, variant, model, source or model, SOURCE, out
-    )
+def convert(model: Path, variant: str, out: Path, source: Path | None = None) -> Record:
+    return steps.convert(MOBILE, variant, model, source or model, "torchscript", out)
 
 
-def deploy(model: Path, artifact: Path, work: Path) -> tuple[Setting, Deployed]:
+def deploy(model: Path, artifact: Path, work: Path) -> tuple[LocalTransport, Deployed]:
     transport = LocalTransport(work)
     transport.prepare()
-    files = model / jobs.FILES
-    transport.put(pack(MOBILE.shipped, work / "packed"), "payload.pyz")
-    transport.put(artifact / jobs.FILES, "artifact")
+    files = model / FILES
+    transport.put(pack(payload_code(MOBILE, all_measures()), work / "packed"), "payload.pyz")
+    transport.put(artifact / FILES, "artifact")
     for name in ("inputs.npz", "heldout.npz"):
         transport.put(files / name, name)
     with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as more:
@@ -130,13 +131,13 @@ def deploy(model: Path, artifact: Path, work: Path) -> tuple[Setting, Deployed]:
         variables=MOBILE.variables,
         vocabulary=read_vocabulary(MOBILE.vocabulary),
     )
-    return Setting(transport, SMALLEST | {"profile": {"runs": 2}}, 2), deployed
+    return transport, deployed
 
 
 def test_convolutions_are_not_quantised_at_run_time(model, tmp_path):
     record = convert(model, "int8_dynamic", tmp_path / "artifact")
-    assert record["status"] == "unsupported"
-    assert "convolutions would stay in full precision" in record["reason"]
+    assert record.status == "unsupported"
+    assert "convolutions would stay in full precision" in (record.reason or "")
 
 
 @pytest.mark.parametrize(
@@ -148,12 +149,12 @@ def test_convolutions_are_not_quantised_at_run_time(model, tmp_path):
 )
 def test_a_variant_is_made_run_verified_and_profiled(model, tmp_path, variant, least, provider):
     record = convert(model, variant, tmp_path / "artifact")
-    assert (record["status"], record["reason"]) == ("ok", None), record
-    setting, deployed = deploy(model, tmp_path / "artifact", tmp_path / "work")
+    assert (record.status, record.reason) == ("ok", None), record
+    transport, deployed = deploy(model, tmp_path / "artifact", tmp_path / "work")
     cell = Cell("small", "pytorch_mobile", VERSION, variant, "host", "cpu", 2)
 
     def run(mode: str) -> dict[str, Any]:
-        return launch(setting, deployed, cell, mode=mode, cores=None, scratch="launches/one")
+        return launch_mode(transport, deployed, cell, mode)
 
     measured = run("measure")
     assert (measured["status"], measured["reason"]) == ("ok", None), measured.get("log")
@@ -171,8 +172,8 @@ def test_a_variant_is_made_run_verified_and_profiled(model, tmp_path, variant, l
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
 def test_an_operator_that_this_version_lacks_is_named(models, tmp_path, variant):
     record = convert(models[0], variant, tmp_path / "artifact", source=models[1])
-    assert record["status"] == "unsupported", record
-    assert "alien" in record["reason"]
+    assert record.status == "unsupported", record
+    assert "alien" in (record.reason or "")
 
 
 def test_all_that_is_loaded_is_the_tree_s_own():

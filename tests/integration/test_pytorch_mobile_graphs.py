@@ -7,12 +7,13 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cellfarm.conversion import jobs
-from cellfarm.environments import Environment, build, locate
+from cellfarm.base.project import Project
+from cellfarm.base.records import FILES, RECORD
+from cellfarm.envs.environments import Environment, build, locate
 from cellfarm.libraries import all_libraries
-from cellfarm.project import Project
 
 from tests.support.projects import REPOSITORY
+from tests.support.steps import convert
 
 pytestmark = pytest.mark.pipeline
 MOBILE = all_libraries()["pytorch_mobile"]
@@ -86,7 +87,7 @@ print(json.dumps([cosine, sorted(_export_operator_list(session._module))]))
 
 
 def python(environment: Environment, code: str, *arguments: object) -> str:
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     path = f"import sys; sys.path.insert(0, {str(MOBILE.folder)!r})\n"
     argv = [str(environment.python), "-c", path + code, *map(str, arguments)]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
@@ -103,9 +104,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The filled folders of both models, as today's PyTorch exports them."""
     folders = {name: tmp_path_factory.mktemp(name) for name in ("attention", "images")}
     for name, folder in folders.items():
-        (folder / jobs.FILES).mkdir()
-        (folder / jobs.RECORD).write_text(json.dumps({"status": "ok", "files": []}))
-        python(environment("models"), MAKE, folder / jobs.FILES, name)
+        (folder / FILES).mkdir()
+        (folder / RECORD).write_text(json.dumps({"status": "ok", "reason": None}))
+        python(environment("models"), MAKE, folder / FILES, name)
     return folders
 
 
@@ -122,12 +123,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_a_model_of_today_is_rewritten_and_right(models, tmp_path, name, variant, least):
     at = f"pytorch_mobile@{MOBILE.default_version}"
     converter = environment(f"{at}.convert")
-    assert build(converter)["status"] == "ok"
+    assert build(converter).status == "ok"
     model = models[name]
-    source = "model.torchscript.pt"
-    record = jobs.convert(converter, MOBILE, variant, model, model, source, tmp_path / "artifact")
-    assert (record["status"], record["reason"]) == ("ok", None), record
-    told = python(environment(f"{at}.run"), RUN, model / jobs.FILES, tmp_path / "artifact/files")
+    out = tmp_path / "artifact"
+    record = convert(MOBILE, variant, model, model, "torchscript", out)
+    assert (record.status, record.reason) == ("ok", None), record
+    told = python(environment(f"{at}.run"), RUN, model / FILES, out / FILES)
     cosine, operators = json.loads(told)
     assert cosine > least
     assert not [one for one in operators if "attention" in one or "rms_norm" in one]

@@ -9,17 +9,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.conversion import jobs
-from cellfarm.core.cells import Cell
+from cellfarm.base.cells import Cell
+from cellfarm.base.project import Project
+from cellfarm.base.records import FILES, RECORD, Record
 from cellfarm.devices.local import LocalTransport
-from cellfarm.environments import Environment, build, locate
-from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.experiments.operators import read_vocabulary
+from cellfarm.envs.environments import Environment, build, locate
+from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
-from cellfarm.project import Project
+from cellfarm.measures import all_measures
+from cellfarm.measures.operators.profile import read_vocabulary
+from cellfarm.planning.causes import payload_code
 
-from tests.support.protocols import SMALLEST
+from tests.support import steps
+from tests.support.small_model import launch_mode
 
 pytestmark = pytest.mark.pipeline
 QNN = all_libraries()["qnn"]
@@ -70,7 +73,7 @@ np.savez(out / "heldout_reference.npz", logits=answer(held))
 
 def environment(purpose: str) -> Environment:
     found = locate(Project.here(), f"qnn@{VERSION}.{purpose}")
-    assert build(found)["status"] == "ok"
+    assert build(found).status == "ok"
     return found
 
 
@@ -80,7 +83,7 @@ def model(tmp_path_factory) -> Any:
 
     def make(*alien: str) -> Path:
         folder: Path = tmp_path_factory.mktemp("model")
-        files = folder / jobs.FILES
+        files = folder / FILES
         files.mkdir()
         python = str(environment("convert").python)
         subprocess.run([python, "-c", MAKE, str(files), *alien], check=True)
@@ -91,30 +94,30 @@ def model(tmp_path_factory) -> Any:
             "flops": 1e6,
         }
         (files / "model.json").write_text(json.dumps(description))
-        (folder / jobs.RECORD).write_text(json.dumps({"status": "ok", "files": []}))
+        (folder / RECORD).write_text(json.dumps({"status": "ok", "reason": None}))
         return folder
 
     return make
 
 
-def convert(model: Path, variant: str, out: Path) -> dict[str, Any]:
-    return jobs.convert(environment("convert"), QNN, variant, model, model, "model.onnx", out)
+def convert(model: Path, variant: str, out: Path) -> Record:
+    return steps.convert(QNN, variant, model, model, "onnx", out)
 
 
 @pytest.mark.parametrize(("variant", "least"), [("int8", 0.97), ("fp16", 0.9999)])
 def test_what_compiles_for_the_htp_is_verified_there(model, tmp_path, variant, least) -> None:
     filled = model()
     record = convert(filled, variant, tmp_path / "artifact")
-    assert (record["status"], record["reason"]) == ("ok", None)
-    names = {entry["name"] for entry in record["files"]}
+    assert (record.status, record.reason) == ("ok", None)
+    names = {entry.name for entry in record.files}
     assert names == {"context.onnx", "context_qnn.bin", "model.dlc", "nodes.json"}
     nodes = json.loads((tmp_path / "artifact/files/nodes.json").read_text())
     assert (nodes["stem"], nodes["depthwise"]) == ("Conv", "Conv, depthwise")
 
     transport = LocalTransport(tmp_path / "work")
     transport.prepare()
-    payload = pack(QNN.shipped, tmp_path / "payloads")
-    files = filled / jobs.FILES
+    payload = pack(payload_code(QNN, all_measures()), tmp_path / "payloads")
+    files = filled / FILES
     transport.put(payload, "payload.pyz")
     transport.put(tmp_path / "artifact/files", "artifact")
     for name in ("inputs.npz", "heldout.npz"):
@@ -135,11 +138,10 @@ def test_what_compiles_for_the_htp_is_verified_there(model, tmp_path, variant, l
         variables=QNN.variables,
         vocabulary=read_vocabulary(QNN.vocabulary),
     )
-    setting = Setting(transport, SMALLEST | {"profile": {"runs": 1}}, 2)
     cell = Cell("small", "qnn", VERSION, variant, "host", "npu", 1)
 
     def run(mode: str) -> dict[str, Any]:
-        return launch(setting, deployed, cell, mode=mode, cores=None, scratch="launches/one")
+        return launch_mode(transport, deployed, cell, mode)
 
     measured = run("measure")
     assert (measured["status"], measured["reason"]) == ("ok", None), measured.get("log")
@@ -157,6 +159,6 @@ def test_what_compiles_for_the_htp_is_verified_there(model, tmp_path, variant, l
 @pytest.mark.parametrize("variant", ["int8", "fp16"])
 def test_what_the_htp_does_not_take_is_unsupported(model, tmp_path, variant) -> None:
     record = convert(model("alien"), variant, tmp_path / "artifact")
-    assert record["status"] == "unsupported", record
-    assert "the HTP does not take" in record["reason"]
-    assert "Det" in record["reason"]
+    assert record.status == "unsupported", record
+    assert "the HTP does not take" in (record.reason or "")
+    assert "Det" in (record.reason or "")

@@ -6,8 +6,8 @@ import json
 import subprocess
 
 import pytest
-from cellfarm.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
-from cellfarm.project import PACKAGE, Project
+from cellfarm.base.project import PACKAGE, Project
+from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
 
 from tests.support.projects import REPOSITORY
 
@@ -62,7 +62,7 @@ print(json.dumps(found))
 def found() -> dict[str, dict[str, object]]:
     environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
     state = build(environment)
-    assert state["status"] == "ok", state["reason"]
+    assert state.status == "ok", state.reason
     argv = [str(environment.python), "-s", "-c", SCRIPT, str(PACKAGE / "models")]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=clean_variables())
     assert done.returncode == 0, done.stderr[-4000:]

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 
 import adbutils
 import pytest
+from cellfarm.base.errors import TransientDeviceError
+from cellfarm.base.project import Project
 from cellfarm.devices import Transport, open_device
-from cellfarm.environments import library_environment, locate
-from cellfarm.errors import TransientDeviceError
-from cellfarm.project import Project
-from cellfarm.targets import target_of
+from cellfarm.envs.environments import library_environment, locate
+from cellfarm.envs.targets import target_of
 from cellfarm.virtual.starting import Started, virtual_board, virtual_phone
+from msgspec import structs
 
 from tests.support.device_shell import shell
 from tests.support.projects import REPOSITORY
@@ -61,7 +62,7 @@ def started(request, tmp_path_factory, adb_server) -> Iterator[tuple[Project, St
 @pytest.fixture
 def transport(started) -> Iterator[Transport]:
     project, device = started
-    made = open_device(device.document, project)
+    made = open_device(device.device, project)
     made.prepare()
     yield made
     made.close()
@@ -71,8 +72,8 @@ def transport(started) -> Iterator[Transport]:
 def bare(started) -> Iterator[Transport]:
     """The same device, in another folder, as one that gets no Python."""
     project, device = started
-    folder = f"{device.document['work_folder']}-bare"
-    made = open_device(device.document | {"python": False, "work_folder": folder}, project)
+    folder = f"{device.device.work_folder}-bare"
+    made = open_device(structs.replace(device.device, python=False, work_folder=folder), project)
     made.prepare()
     yield made
     made.close()
@@ -118,7 +119,7 @@ def test_files_are_put_there_by_a_shell(bare, started, tmp_path):
     (folder / "program").chmod(0o755)
     assert bare.put(folder, "artifacts/one") and bare.put(folder / "program", "inputs/a file")
     other = open_device(
-        started[1].document | {"python": False, "work_folder": bare.work_folder}, started[0]
+        structs.replace(started[1].device, python=False, work_folder=bare.work_folder), started[0]
     )
     assert not other.put(folder, "artifacts/one") and not bare.put(folder, "artifacts/one")
     other.close()
@@ -138,10 +139,10 @@ def test_files_are_put_there_by_a_shell(bare, started, tmp_path):
 def test_a_library_runs_there(transport):
     facts = transport.facts()
     name = library_environment("ncnn", "1.0.20261020", "run", str(target_of(facts)))
-    from cellfarm.environments import build
+    from cellfarm.envs.environments import build
 
     environment = locate(HERE, name)
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     python = transport.interpreter(environment)
     lines: list[str] = []
     launched = transport.run(

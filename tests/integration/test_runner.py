@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -16,13 +17,14 @@ import pytest
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.experiments.payload import RUNNER, pack
-from cellfarm.experiments.verification import Comparison
+from cellfarm.measures import all_measures
+from cellfarm.measures.quality.verification import Comparison
 
-from tests.support.protocols import SMALLEST
+from tests.support.protocols import SMALLEST, asked, protocol_of, with_measures
 from tests.support.results import make_cell
+from tests.support.runner_modules import RUNNER, packed
 
-PROTOCOL: dict[str, Any] = SMALLEST | {"samples": {"min": 3, "max": 5, "seconds": 0}}
+PROTOCOL: dict[str, Any] = with_measures(latency={"samples": {"min": 3, "max": 5, "seconds": 0}})
 CELL = make_cell(threads=2)
 INPUT = np.linspace(-1, 1, 6, dtype=np.float32).reshape(1, 6)
 HELDOUT = np.stack([INPUT * factor for factor in (1, 2, -3)])
@@ -58,7 +60,7 @@ Launch = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def launched(tmp_path) -> Launch:
-    """Launch a made-up library: hook -> code, and changes of the protocol."""
+    """Launch a made-up library: hook -> code, and changes of the protocol, of its measures by their names."""
 
     def go(
         hooks: dict[str, str] | None = None,
@@ -66,8 +68,10 @@ def launched(tmp_path) -> Launch:
         scratch: str = "launches/one",
         mode: str = "measure",
         cores: list[int] | None = None,
+        measures: dict[str, Any] | None = None,
         **protocol: Any,
     ) -> dict[str, Any]:
+        document = with_measures(PROTOCOL, **(measures or {})) | protocol
         text = BACKEND
         for hook, code in (hooks or {}).items():
             (line,) = [line for line in BACKEND.splitlines() if line.endswith(f"# {hook}")]
@@ -84,7 +88,7 @@ def launched(tmp_path) -> Launch:
         np.savez(tmp_path / "heldout.npz", x=HELDOUT)
         transport = LocalTransport(tmp_path / "work")
         transport.prepare()
-        payload = pack([backend], tmp_path / "payloads")
+        payload = packed(tmp_path / "payloads", backend)
         transport.put(payload, payload.name)
         transport.put(artifact, "artifact")
         for name in ("inputs.npz", "heldout.npz"):
@@ -104,8 +108,8 @@ def launched(tmp_path) -> Launch:
         )
         with (tmp_path / "lock").open("w") as lock:
             record = launch(
-                Setting(transport, PROTOCOL | protocol, lock.fileno()), deployed, CELL,
-                mode=mode, cores=cores, scratch=scratch,
+                Setting(transport, protocol_of(document), lock.fileno()), deployed, CELL,
+                **asked(document, mode), cores=cores, scratch=scratch,
             )  # fmt: skip
         json.dumps(record, allow_nan=False)  # the journal must take it
         assert list((tmp_path / "work" / "launches").iterdir()) == [], (
@@ -114,6 +118,10 @@ def launched(tmp_path) -> Launch:
         return record
 
     return go
+
+
+def samples(**wanted: float) -> dict[str, Any]:
+    return {"latency": {"samples": wanted}}
 
 
 def verdict(record: dict[str, Any]) -> tuple[str, str | None]:
@@ -142,8 +150,9 @@ def test_a_launch_gets_its_settings_and_not_the_users_variables(launched, monkey
     }  # fmt: skip
 
 
-def test_a_cold_launch_ends_with_the_first_inference(launched):
-    record = launched(mode="cold")
+@pytest.mark.parametrize("mode", ["cold", "start"])
+def test_a_start_ends_with_the_first_inference(launched, mode: str):
+    record = launched(mode=mode)
     assert verdict(record) == ("ok", None)
     assert set(record["phases"]) == {"start", "import", "read", "load", "first"}
     assert "warm_ms" not in record and record["comparison"]["problem"] is None
@@ -152,8 +161,12 @@ def test_a_cold_launch_ends_with_the_first_inference(launched):
 
 def test_spaced_inferences_begin_at_their_interval(launched):
     record = launched(
-        {"invoke": "time.sleep(0.001)"}, pattern={"kind": "spaced", "interval_ms": 40},
-        samples={"min": 5, "max": 5, "seconds": 0},
+        {"invoke": "time.sleep(0.001)"},
+        measures={
+            "latency": None,
+            "spaced": SMALLEST["measures"]["latency"]
+            | {"interval_ms": 40, "samples": {"min": 5, "max": 5, "seconds": 0}},
+        },
     )  # fmt: skip
     assert len(record["warmup_ms"] + record["warm_ms"]) == 5
     assert record["seconds"] >= 0.2 and max(record["warm_ms"]) < 40
@@ -171,7 +184,7 @@ def test_a_launch_runs_where_it_is_told_and_says_so(launched):
 def test_the_sampler_tells_what_the_process_used(launched):
     record = launched(
         {"invoke": "end = time.monotonic() + 0.02\nwhile time.monotonic() < end: pass"},
-        conditions={"interval_ms": 20}, samples={"min": 20, "max": 20, "seconds": 0},
+        conditions={"interval_ms": 20}, measures=samples(min=20, max=20, seconds=0),
     )  # fmt: skip
     seen = record["conditions"]
     assert len(seen["t_s"]) >= 5 and seen["t_s"] == sorted(seen["t_s"])
@@ -189,10 +202,10 @@ def test_phases_and_samples_are_timed_where_they_happen(launched):
 
 
 def test_samples_end_at_the_maximum_or_with_the_time_whichever_is_first(launched):
-    quick = launched(samples={"min": 3, "max": 5, "seconds": 600})
+    quick = launched(measures=samples(min=3, max=5, seconds=600))
     assert len(quick["warm_ms"] + quick["warmup_ms"]) == 5
     slow = launched(
-        {"invoke": "time.sleep(0.05)"}, samples={"min": 2, "max": 10_000, "seconds": 0.2}
+        {"invoke": "time.sleep(0.05)"}, measures=samples(min=2, max=10_000, seconds=0.2)
     )
     assert 2 <= len(slow["warm_ms"] + slow["warmup_ms"]) <= 5
 
@@ -329,15 +342,17 @@ def _imported(path: Path) -> set[str]:
 def test_the_runner_needs_the_standard_library_numpy_and_the_back_end_alone():
     modules = sorted(RUNNER.glob("*.py"))
     own = {path.stem for path in modules}
-    assert {"__main__", "measuring"} <= own
+    assert {"__main__", "phases", "series"} <= own
+    modules += [measure.folder / "device.py" for measure in all_measures().values()]
     for path in modules:
         strange = _imported(path) - sys.stdlib_module_names - own - {"numpy", "backend", "profiler"}
-        assert not strange, f"{path.name} imports {strange}"
+        assert not strange, f"{path} imports {strange}"
 
 
 def test_numpy_is_imported_after_the_library_was_timed():
     """A library's import time must not depend on whether the runner brought numpy already."""
-    for path in RUNNER.glob("*.py"):
+    halves = [measure.folder / "device.py" for measure in all_measures().values()]
+    for path in [*RUNNER.glob("*.py"), *halves]:
         for node in ast.parse(path.read_text()).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             assert "numpy" not in names, f"{path.name} imports numpy at its top"
@@ -350,7 +365,7 @@ def test_the_launch_inherits_the_lock(launched, tmp_path):
 
 
 def test_held_out_inputs_are_run_and_compared(launched):
-    record = launched(mode="quality", quality={"samples": 16})
+    record = launched(mode="quality", measures={"quality": {"samples": 16}})
     assert verdict(record) == ("ok", None)
     quality = record["quality"]
     assert (quality["samples"], quality["cosine"], quality["top1_agreement"]) == (3, 1.0, 1.0)
@@ -358,7 +373,7 @@ def test_held_out_inputs_are_run_and_compared(launched):
 
 
 def test_fewer_held_out_inputs_may_be_asked_for(launched):
-    assert launched(mode="quality", quality={"samples": 2})["quality"]["samples"] == 2
+    assert launched(mode="quality", measures={"quality": {"samples": 2}})["quality"]["samples"] == 2
 
 
 def test_outputs_in_memory_that_is_used_again_are_copied(launched):
@@ -367,13 +382,13 @@ self.buffer = getattr(self, "buffer", np.empty((1, 6), np.float32))
 self.buffer[:] = self.result
 self.result = self.buffer
 """
-    record = launched({"outputs": code}, mode="quality", quality={"samples": 16})
+    record = launched({"outputs": code}, mode="quality", measures={"quality": {"samples": 16}})
     assert record["quality"]["cosine"] == 1.0
 
 
 def test_a_quality_that_is_off_is_told(launched):
     code = "self.array = self.array + (self.array.max() > 1)"
-    record = launched({"invoke": code}, mode="quality", quality={"samples": 16})
+    record = launched({"invoke": code}, mode="quality", measures={"quality": {"samples": 16}})
     assert verdict(record) == ("ok", None) and record["quality"]["sqnr_db"] < 10
 
 
@@ -386,3 +401,17 @@ def test_an_emulated_processor_is_not_timed(launched):
 def test_a_refusal_of_the_library_is_unsupported_and_no_fault(launched):
     code = "from refusal import Unsupported\nraise Unsupported('no gpu back end in this build')"
     assert verdict(launched({"load": code})) == ("unsupported", "no gpu back end in this build")
+
+
+@pytest.mark.parametrize(
+    "module", ["subprocess", "phases", "measure_x.y", "../measure_x", "gate\n"]
+)
+def test_a_request_names_no_module_but_a_device_half_or_the_gate(tmp_path, module: str):
+    payload = packed(tmp_path / "payloads")
+    done = subprocess.run(
+        [sys.executable, payload], input=json.dumps({"module": module}), text=True,
+        capture_output=True, env={"CELLFARM_SPAWNED_NS": "0"}, timeout=60, check=False,
+    )  # fmt: skip
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["start", "error"]
+    assert (events[1]["kind"], events[1]["message"]) == ("ValueError", f"no module {module!r}")

@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cellfarm.project import PACKAGE
+from cellfarm.base.project import PACKAGE
 
 SNAKEFILE = """
 import sys
 sys.path.insert(0, {package!r})
-from cellfarm.snakemake_run import lift_rate_limit
+from cellfarm.snakemake.running import lift_rate_limit
 
 rule all:
     input: "measured1", "measured2"
@@ -48,7 +48,7 @@ def test_the_scheduler_wakes_for_its_jobs_alone(tmp_path: Path):
 DEVICES = """
 import sys
 sys.path.insert(0, {package!r})
-from cellfarm.snakemake_run import let_devices_work_at_once
+from cellfarm.snakemake.running import let_devices_work_at_once
 
 rule all:
     input: expand("measured{{n}}", n=range(12))

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from cellfarm.base.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.base.project import Project
 from cellfarm.devices import open_device
 from cellfarm.devices.ssh import SshLink
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
-from cellfarm.project import Project
 from cellfarm.virtual.starting import virtual_board
+from cellfarm.wanted.devices import SshAddress, parse_device
 
 pytestmark = pytest.mark.skipif(
     not shutil.which("sshd", path="/usr/sbin"), reason="no sshd is installed"
@@ -32,7 +34,7 @@ def ask(board, **changes: Any) -> dict[str, Any]:
     """The facts of the board, reached by its address with changes; None leaves a key out."""
     project, document = board
     address = {key: value for key, value in (document["address"] | changes).items() if value}
-    transport = open_device({**document, "address": address}, project)
+    transport = open_device(parse_device({**document, "address": address}, "test"), project)
     try:
         return transport.facts()
     finally:
@@ -112,7 +114,7 @@ def test_the_user_s_own_known_hosts(board, tmp_path, monkeypatch):
 def test_a_file_is_sent_in_parts_that_grow(board, tmp_path, monkeypatch):
     """A slow link brings no more than the first of them over in the time it has."""
     project, document = board
-    link = SshLink(document["address"], project.root)
+    link = SshLink(msgspec.convert(document["address"], SshAddress), project.root)
     parts = []
     real = SshLink._push_part
 

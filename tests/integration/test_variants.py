@@ -39,7 +39,7 @@ def types_of(record: dict[str, Any]) -> list[str]:
 def test_a_variant_is_made_run_verified_and_profiled(model, library, variant, least, quantised):
     subject = Subject.of(library, variant, model)
     record = subject.convert()
-    assert (record["status"], record["reason"]) == ("ok", None), record
+    assert (record.status, record.reason) == ("ok", None), record
     told = subject.launch("quality")
     assert told["status"] == "ok", told
     # Not as good as full precision either: something was rounded.
@@ -53,20 +53,20 @@ def test_a_variant_is_made_run_verified_and_profiled(model, library, variant, le
 def test_the_same_conversion_gives_the_same_file(model):
     subject = Subject.of("onnxruntime", "int8", model)
     first, second = subject.convert("one"), subject.convert("two")
-    assert first["content"] == second["content"]
+    assert first.content == second.content
 
 
 def test_what_xnnpack_would_leave_in_full_precision_is_refused(model):
     record = Subject.of("executorch", "int8_dynamic", model).convert()
-    assert record["status"] == "unsupported"
-    assert "3 convolutions would stay in full precision" in record["reason"]
+    assert record.status == "unsupported"
+    assert "3 convolutions would stay in full precision" in (record.reason or "")
 
 
 @pytest.mark.parametrize("library", ["onnxruntime_webgpu", "litert"])
 @pytest.mark.parametrize("variant", ["fp32", "fp16"])
 def test_a_gpu_is_used_or_the_launch_fails(model, library, variant):
     subject = Subject.of(library, variant, model)
-    assert subject.convert()["status"] == "ok"
+    assert subject.convert().status == "ok"
     told = subject.launch("quality", "gpu")
     if told["status"] != "ok":
         # Here is no GPU; nothing else may be the reason.
@@ -82,7 +82,7 @@ def test_a_gpu_is_used_or_the_launch_fails(model, library, variant):
 
 def test_8_bits_on_litert_s_gpu_are_refused(model):
     subject = Subject.of("litert", "int8", model)
-    assert subject.convert()["status"] == "ok"
+    assert subject.convert().status == "ok"
     told = subject.launch("quality", "gpu")
     assert told["status"] == "unsupported", told
     assert "widens 8-bit models" in told["reason"]

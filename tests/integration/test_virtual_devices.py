@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 
 import pytest
+from cellfarm.base.errors import TransientDeviceError, UserError
+from cellfarm.base.project import Project
 from cellfarm.devices import open_device
-from cellfarm.errors import TransientDeviceError, UserError
 from cellfarm.experiments.patience import Patience
-from cellfarm.project import Project
 from cellfarm.virtual.starting import inflict, virtual_board
 
 pytestmark = pytest.mark.skipif(
@@ -22,7 +22,7 @@ def test_faults_reach_a_device_in_a_deep_folder_and_say_what_there_is(tmp_path):
     root.mkdir(parents=True)
     project = Project(root)
     with virtual_board(project, "board") as started:
-        transport = open_device(started.document, project)
+        transport = open_device(started.device, project)
         transport.prepare()
         inflict(project, "board", "cut")
         with pytest.raises(TransientDeviceError):
@@ -44,7 +44,7 @@ def test_two_devices_of_one_name_do_not_run_at_once(tmp_path):
             virtual_board(project, "board"),
         ):
             pass
-        transport = open_device(started.document, project)
+        transport = open_device(started.device, project)
         assert transport.facts()["emulated"]  # the first one is as it was
         transport.close()
     with virtual_board(project, "board"):

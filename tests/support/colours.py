@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from cellfarm.environments import build, locate
-from cellfarm.project import Project
+from cellfarm.base.project import Project
+from cellfarm.envs.environments import build, locate
 from PIL import Image
 
 COLOURS = {
@@ -44,7 +44,7 @@ def write_classifier(path: Path, here: Project) -> None:
     """Write the classifier as ONNX: input `image` [1, 3, 16, 16], output `scores` [1, 4]; the classes
     are the colours in the order of their names."""
     environment = locate(here, "models")
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     subprocess.run([environment.python, "-c", _MAKE, str(path), str(SIDE)], check=True)
 
 

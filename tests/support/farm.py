@@ -34,10 +34,23 @@ CONFIG: dict[str, Any] = {
     "protocol": "test",
 }
 PROTOCOL = SMALLEST
+_OUTLOOK = """
+import json
+from cellfarm.base.project import Project
+from cellfarm.planning.plan import freeze, look
+from cellfarm.wanted.configuration import load_file
+project = Project.here()
+outlook = look(project, load_file(project))
+plan = freeze(outlook)
+steps = [step.output for kind in ("model", "derived", "export", "artifact")
+         for step in plan.steps(kind).values() if not (project.root / step.output).is_file()]
+cells = {f"{p.cell.model} {p.cell.library}": p.reason for p in outlook.stale}
+print(json.dumps({"cells": cells, "steps": sorted("/".join(s.split("/")[1:4]) for s in steps)}))
+"""
 
 
 class Farm:
-    """A copy of the sources in a folder of its own; environments are shared with the checkout."""
+    """A copy of the sources in a folder of its own; all tests share environments (see support/cache.py)."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -90,9 +103,7 @@ class Farm:
     @staticmethod
     def variables() -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))}
-        environments = os.environ.get("CELLFARM_ENVIRONMENTS") or str(REPOSITORY / ".envs")
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        return kept | {"CELLFARM_ENVIRONMENTS": environments, "PATH": path}
+        return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def run(
         self, *arguments: str, code: int | None = 0, timeout_s: float = TIMEOUT_S
@@ -188,6 +199,18 @@ class Farm:
     def query(self, sql: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(self.cellfarm("query", sql, "--format", "json"))
         return rows
+
+    def outlook(self) -> dict[str, Any]:
+        """What a run would do, without running it: {"cells": {"model library": reason of each stale cell},
+        "steps": the steps that are not there, by the start of their path}."""
+        argv = [sys.executable, "-c", _OUTLOOK]
+        done = subprocess.run(
+            argv, cwd=self.root, text=True, timeout=TIMEOUT_S, capture_output=True, check=False,
+            env=self.variables() | {"PYTHONPATH": str(self.root / "workflow")},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-6000:]
+        answer: dict[str, Any] = json.loads(done.stdout)
+        return answer
 
     def assert_store_whole(self) -> None:
         """Every file of the store and of the journals that counts is whole."""

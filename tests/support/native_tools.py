@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cellfarm.core.cells import Cell
+from cellfarm.base.cells import Cell
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
-from cellfarm.experiments import native
+from cellfarm.experiments import vendor_tools
 from cellfarm.experiments.launch import Deployed, Setting, launch
-from cellfarm.experiments.operators import read_vocabulary
-from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
+from cellfarm.measures.operators.profile import read_vocabulary
 
-from tests.support.protocols import SMALLEST
+from tests.support.protocols import asked, protocol_of, with_measures
+from tests.support.runner_modules import packed
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 HELDOUT = 3
@@ -61,12 +61,12 @@ class Bench:
         self.given = {"input": rng.standard_normal(shapes[0]).astype(np.float32)}
         self.reference = {"output": rng.standard_normal(shapes[1]).astype(np.float32)}
         heldout = {"input": np.stack([self.given["input"] * n for n in range(1, HELDOUT + 1)])}
-        found = native.find(entry, {}, tools, True)
+        found = vendor_tools.find(entry, {}, tools, True)
         assert found is not None
         module, paths = found
         for name, arrays in (("given", {"input": self.given["input"][None]}), ("held", heldout)):
-            native.put_inputs(module, self.transport, name, arrays, inputs)
-        payload = pack([], folder / "payloads")
+            vendor_tools.put_inputs(module, self.transport, name, arrays, inputs)
+        payload = packed(folder / "payloads")
         self.transport.put(payload, "payload.pyz")
         artifact = folder / "artifact"
         artifact.mkdir()
@@ -84,7 +84,7 @@ class Bench:
             variables={},
             heldout_reference={"output": np.stack([self.reference["output"]] * HELDOUT)},
             vocabulary=read_vocabulary(entry.vocabulary),
-            tool=native.NativeTool(module, paths, {}, "given", "held", HELDOUT, architecture,
+            tool=vendor_tools.VendorTool(module, paths, {}, "given", "held", HELDOUT, architecture,
                                    {"conv": "Conv"}),
         )  # fmt: skip
 
@@ -95,15 +95,22 @@ class Bench:
         threads: int = 1,
         processor: str = "cpu",
         cores: list[int] | None = None,
+        measures: dict[str, Any] | None = None,
         **protocol: Any,
     ) -> dict[str, Any]:
-        settings = SMALLEST | {"profile": {"runs": 5}, "quality": {"samples": 16}} | protocol
+        """The record of a launch.
+
+        Args:
+            measures: changes of the protocol's measures; `protocol` are other changes of it.
+        """
+        changes = {"operators": {"runs": 5}, "quality": {"samples": 16}} | (measures or {})
+        document = with_measures(**changes) | protocol
         cell = Cell("m", self.library, "1", "fp32", "host", processor, threads)
         return launch(
-            Setting(self.transport, settings, 2),
+            Setting(self.transport, protocol_of(document), 2),
             self.deployed,
             cell,
-            mode=mode,
+            **asked(document, mode),
             cores=cores,
             scratch="launches/one",
         )

@@ -15,8 +15,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from cellfarm.base.errors import TransientDeviceError
 from cellfarm.devices.link import Channel
-from cellfarm.errors import TransientDeviceError
 
 
 class PipeChannel:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from cellfarm.project import Project
+from cellfarm.base.project import Project
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

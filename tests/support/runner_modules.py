@@ -1,14 +1,21 @@
-"""The runner's modules, as they import each other on a device: flat, by bare name."""
+"""The runner's modules and the device halves of measures, as they import each other on a device: flat, by
+bare name."""
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from cellfarm.experiments.payload import RUNNER
+from cellfarm.base.code import PlannedCode, place_of
+from cellfarm.base.project import PACKAGE
+from cellfarm.experiments.payload import pack
+from cellfarm.measures import all_measures
+
+RUNNER = PACKAGE / "runner"
 
 
 def runner_module(name: str) -> Any:
@@ -16,6 +23,32 @@ def runner_module(name: str) -> Any:
     if str(RUNNER) not in sys.path:
         sys.path.append(str(RUNNER))
     return importlib.import_module(name)
+
+
+def device_half(measure: str) -> Any:
+    """The device half of a measure."""
+    if str(RUNNER) not in sys.path:
+        sys.path.append(str(RUNNER))
+    path = all_measures()[measure].folder / "device.py"
+    spec = importlib.util.spec_from_file_location(f"measure_{measure}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def packed(folder: Path, *modules: Path, measures: Iterable[str] | None = None) -> Path:
+    """The payload of a made-up library, with the device halves of measures, or of all.
+
+    Args:
+        modules: backend.py, and profiler.py if there is one, of one folder.
+    """
+    names = all_measures() if measures is None else measures
+    entries = [f"runner/{name}.py" for name in ("__main__", "gate")]
+    entries += [f"measures/{measure}/device.py" for measure in names]
+    entries += [place_of(module) for module in modules]
+    roots = ["runner", *sorted({place_of(module.parent) for module in modules}), "measures"]
+    return pack(PlannedCode.of(entries, roots), folder)
 
 
 def write_tree(root: Path, files: Mapping[str, str | bytes]) -> str:

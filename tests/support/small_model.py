@@ -9,20 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from cellfarm.conversion import jobs
-from cellfarm.core.cells import Cell
-from cellfarm.core.routes import FILES, READ_IN, choose
+from cellfarm.base.cells import Cell
+from cellfarm.base.names import Format, Precision
+from cellfarm.base.project import Project
+from cellfarm.base.records import FILES, Record, read_record
+from cellfarm.conversion.routes import READ_IN, choose
 from cellfarm.devices.local import LocalTransport
-from cellfarm.environments import Environment, build, locate
+from cellfarm.envs.environments import Environment, build, locate
+from cellfarm.envs.native_building import PROGRAM
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.native_runner import as_raw
-from cellfarm.experiments.operators import read_vocabulary
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import Library, all_libraries
-from cellfarm.native_building import PROGRAM
-from cellfarm.project import Project
+from cellfarm.measures import all_measures
+from cellfarm.measures.operators.profile import read_vocabulary
+from cellfarm.planning.causes import payload_code
 
-from tests.support.protocols import SMALLEST
+from tests.support.protocols import asked, protocol_of, with_measures
+from tests.support.steps import convert, filled
 
 SAMPLES = 3
 #: Batch normalisation, a depthwise convolution, a sum, a concatenation, pooling and a classifier.
@@ -75,19 +79,18 @@ def environment(name: str) -> Environment:
     """An environment of the checkout's, built."""
     found = locate(Project.here(), name)
     state = build(found)
-    assert state["status"] == "ok", state
+    assert state.status == "ok", state
     return found
 
 
 def make_model(folder: Path) -> Path:
     """Fill the folder of a model, with ``model.pt2`` and ``model.onnx`` in it; returns it."""
-    files = folder / jobs.FILES
+    files = folder / FILES
     files.mkdir(parents=True)
     python = environment("models").python
     subprocess.run([str(python), "-c", _MAKE, str(files), str(SAMPLES)], check=True)
     (files / "model.json").write_text(json.dumps(_DESCRIPTION))
-    (folder / jobs.RECORD).write_text(json.dumps({"status": "ok", "files": []}))
-    return folder
+    return filled(folder)
 
 
 @dataclass
@@ -98,13 +101,13 @@ class Subject:
     """
 
     library: Library
-    variant: str
+    variant: Precision
     model: Path
     work: Path
-    native: str = "pt2"
+    native: Format = "pt2"
 
     @classmethod
-    def of(cls, library: str, variant: str, model: Path, native: str = "pt2") -> Subject:
+    def of(cls, library: str, variant: Precision, model: Path, native: Format = "pt2") -> Subject:
         """Its files are beside the model's, for every test that asks for the same."""
         work = model.parent / f"{library}-{variant}"
         return cls(all_libraries()[library], variant, model, work, native)
@@ -112,16 +115,16 @@ class Subject:
     def environment(self, purpose: str) -> Environment:
         return environment(f"{self.library.name}@{self.library.default_version}.{purpose}")
 
-    def convert(self, name: str = "artifact") -> dict[str, Any]:
+    def convert(self, name: str = "artifact") -> Record:
         """The record of a conversion, of the first one under that name."""
-        found = jobs.read_record(self.work / name)
-        if found:
-            return found
-        form = choose(self.native, self.library.sources) or ""
-        elsewhere = READ_IN.get(form)
-        return jobs.convert(
-            environment(elsewhere) if elsewhere else self.environment("convert"),
-            self.library, self.variant, self.model, self.model, FILES[form], self.work / name,
+        record = read_record(self.work / name)
+        if record:
+            return record
+        form = choose(self.native, self.library.sources)
+        environment(READ_IN[form]) if form in READ_IN else self.environment("convert")
+        return convert(
+            self.library, self.variant, self.model, self.model, form, self.work / name,
+            native=self.native,
         )  # fmt: skip
 
     def launch(
@@ -138,9 +141,11 @@ class Subject:
         """
         transport = LocalTransport(self.work / "device")
         transport.prepare()
-        files = self.model / jobs.FILES
-        transport.put(pack(self.library.shipped, self.work / "packed"), "payload.pyz")
-        transport.put(self.work / "artifact" / jobs.FILES, "artifact")
+        files = self.model / FILES
+        transport.put(
+            pack(payload_code(self.library, all_measures()), self.work / "packed"), "payload.pyz"
+        )
+        transport.put(self.work / "artifact" / FILES, "artifact")
         for name in ("inputs.npz", "heldout.npz"):
             transport.put(files / name, name)
         inputs = {"inputs": "inputs.npz", "heldout": "heldout.npz"}
@@ -163,17 +168,13 @@ class Subject:
             vocabulary=read_vocabulary(self.library.vocabulary),
             native=f"{native.name}/{PROGRAM}" if native else "",
         )
-        protocol = SMALLEST | {"profile": {"runs": 2}, "quality": {"samples": SAMPLES}}
         name, version = self.library.name, self.library.default_version
         cell = Cell("small", name, version, self.variant, "host", processor, 2)
-        return launch(
-            Setting(transport, protocol, 2), deployed, cell,
-            mode=mode, cores=cores, scratch="launches/one",
-        )  # fmt: skip
+        return launch_mode(transport, deployed, cell, mode, cores)
 
     def _put_raw(self, transport: LocalTransport, name: str) -> str:
         """Inputs as a native runner reads them; those of inputs.npz are one sample."""
-        with np.load(self.model / jobs.FILES / name) as stored:
+        with np.load(self.model / FILES / name) as stored:
             arrays = {
                 key: stored[key] if name == "heldout.npz" else stored[key][None] for key in stored
             }
@@ -181,3 +182,18 @@ class Subject:
         raw.write_bytes(as_raw(arrays, _DESCRIPTION["inputs"]))
         transport.put(raw, raw.name)
         return raw.name
+
+
+def launch_mode(
+    transport: LocalTransport,
+    deployed: Deployed,
+    cell: Cell,
+    mode: str,
+    cores: list[int] | None = None,
+) -> dict[str, Any]:
+    """The record of a launch of the measure that has a mode."""
+    document = with_measures(operators={"runs": 2}, quality={"samples": SAMPLES})
+    return launch(
+        Setting(transport, protocol_of(document), 2), deployed, cell,
+        **asked(document, mode), cores=cores, scratch="launches/one",
+    )  # fmt: skip

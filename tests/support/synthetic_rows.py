@@ -13,7 +13,7 @@ OPERATORS = {"Conv": 0.55, "DepthwiseConv": 0.2, "MatMul": 0.12, "Relu": 0.06, "
 
 
 def measure_more(random_: random.Random, cell: dict[str, Any]) -> None:
-    """What issue 3 added: the file's reading apart, a cold page cache, memory by phase, the rest."""
+    """The later columns: the file's reading apart, a cold page cache, memory by phase, the rest."""
     read = cell["cold_load_ms"] * 0.2
     half = cell["cold_total_ms"] * random_.uniform(0.02, 0.06)
     slow = cell["cold_total_ms"] + 6 * read
@@ -44,7 +44,7 @@ def operators(random_: random.Random, cell: dict[str, Any], scale: float) -> lis
     rows: list[dict[str, Any]] = []
     for position, (kind, share) in enumerate(OPERATORS.items()):
         ms = cell["latency_ms"] * scale * share * random_.uniform(0.9, 1.1)
-        rows.append({"path": cell["path"], "key": cell["key"], "position": position, "ms": ms,
+        rows.append({"path": cell["path"], "position": position, "ms": ms,
                      "name": f"{kind}_{position}", "type": kind, "library_type": kind.lower()})  # fmt: skip
     total = sum(row["ms"] for row in rows)
     cell["operators_sum_ms"] = total
@@ -63,7 +63,7 @@ def launches(
             at_s = number * len(measured) + position
             slow = 0.45 < at_s / (launches * len(measured)) < 0.5
             rows.append({
-                "path": cell["path"], "key": cell["key"], "launch": number, "mode": "measure",
+                "path": cell["path"], "launch": number, "mode": "measure",
                 "round": number, "status": "ok", "started_at": 1_795_000_000.0 + 2.0 * at_s,
                 "median_ms": cell["latency_ms"], "outliers": random_.randrange(3),
                 "steady_state": cell["steady_state"], "warmup_iterations": 5, "affinity": [0],
@@ -80,11 +80,11 @@ def conditions(
     cells: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Temperatures of the first device; the others have no sensor that could be read."""
-    there = {cell["key"] for cell in cells if cell["device"] == device}
+    there = {cell["path"] for cell in cells if cell["device"] == device}
     rows: list[dict[str, Any]] = []
     for launch in launches:
-        if launch["key"] in there:
-            row = {"path": launch["path"], "key": launch["key"], "launch": launch["launch"]}
+        if launch["path"] in there:
+            row = {"path": launch["path"], "launch": launch["launch"]}
             warm = [40 + random_.random() * 4 for _ in range(3)]
             rows += [
                 row | {"metric": "temperature_cpu_c", "unit": "°C", "t": [0, 1, 2], "value": warm},
@@ -106,7 +106,7 @@ def ratios(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
             ratio = other["latency_ms"] / one["latency_ms"]
             half = sum(1 - c["latency_ci_low_ms"] / c["latency_ms"] for c in (one, other)) / 2
             across = one["experiment"] != other["experiment"]
-            rows.append({"key": one["key"], "other_key": other["key"], "ratio": ratio,
+            rows.append({"result": one["key"], "other_result": other["key"], "ratio": ratio,
                          "ratio_ci_low": ratio * (1 - half), "ratio_ci_high": ratio * (1 + half),
                          "rounds": None if across else one["launches"],
                          "crosses_experiments": across})  # fmt: skip
@@ -119,7 +119,7 @@ def sustained(cell: dict[str, Any]) -> dict[str, Any]:
     none = {name: None for name in cell if name.startswith(("cold_", "operators_"))}
     burst = 1000 / cell["latency_ms"]
     return cell | none | {
-        "key": key, "path": f"{key}.json", "protocol": "sustained", "launches": 2,
+        "key": key, "result": key, "path": f"{key}.json", "protocol": "sustained", "launches": 2,
         "flags": [], "throughput_burst_per_s": burst, "throughput_settled_per_s": 0.75 * burst,
         "throughput_ratio": 0.75, "settled_after_s": 60.0,
     }  # fmt: skip
@@ -135,6 +135,6 @@ def slowing(random_: random.Random, cell: dict[str, Any]) -> list[dict[str, Any]
             warm.append(cell["latency_ms"] / share * random_.lognormvariate(0, 0.02))
             at_ms += warm[-1]
         for phase, ms in (("warmup", warm[:20]), ("warm", warm[20:])):
-            rows.append({"path": cell["path"], "key": cell["key"], "launch": launch,
+            rows.append({"path": cell["path"], "launch": launch,
                          "phase": phase, "ms": ms})  # fmt: skip
     return rows

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-from cellfarm.warehouse.querying import SCHEMA, current_schema
+from cellfarm.warehouse.schema import current_schema, schema
 
 from tests.support import synthetic_rows as rows
 
@@ -125,7 +125,11 @@ def create(
     taken = rows.launches(more, cells, launches)
     tables = {
         "results": cells,
-        "current_keys": [{"key": cell["key"]} for cell in cells],
+        "result_keys": [
+            {name: cell[name] for name in ("path", "key")}
+            | {"is_current": True, "first_launch": 0, "begins_s": 0}
+            for cell in cells
+        ],
         "devices_now": facts,
         "series": samples,
         "launch_facts": taken,
@@ -201,7 +205,8 @@ def _cell(
         "device_facts": {"cpu": "Synthetic CPU @ 2.50GHz", "cores": 2, "load_1min": 0.25},
         "causes": {"model": f"model of {model}", "library": f"{library} {version}"},
     }
-    cell["path"] = f"{cell['key']}.json"
+    # One result stands for those of all measures; its key is the cell's.
+    cell |= {"path": f"{cell['key']}.json", "result": cell["key"], "measure": "latency"}
     cell["superseded"] = False
     return cell
 
@@ -250,7 +255,7 @@ def _samples(
             value = centre * slow * random_.lognormvariate(0, 0.02)
             phases.setdefault(phase, []).append(value)
         for phase, values in ({"load": [300.0]} | phases if phases else {}).items():
-            found.append({"path": cell["path"], "key": cell["key"], "launch": launch,
+            found.append({"path": cell["path"], "launch": launch,
                           "phase": phase, "ms": values})  # fmt: skip
     return found
 
@@ -258,7 +263,7 @@ def _samples(
 def _write(path: Path, tables: dict[str, list[dict[str, Any]]]) -> None:
     path.unlink(missing_ok=True)
     with duckdb.connect(str(path)) as connection, tempfile.TemporaryDirectory() as folder:
-        connection.execute(SCHEMA.read_text(encoding="utf-8"))
+        connection.execute(schema())
         connection.execute("INSERT INTO meta VALUES ('schema', ?)", [current_schema()])
         for table, content in tables.items():
             if not content:

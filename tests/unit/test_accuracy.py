@@ -13,14 +13,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.experiments.accuracy import COLUMNS, Pictures, columns, interval
-from cellfarm.experiments.summary import Terms, closing_modes, first_bad, is_finished, summarise
-from cellfarm.project import PACKAGE
+from cellfarm.base.project import PACKAGE
+from cellfarm.experiments.summarising import Result, first_bad, summarise
+from cellfarm.measures import all_measures
+from cellfarm.measures.accuracy.pictures import Pictures, columns, interval
+from cellfarm.measures.hosts import Context, host_of
+from cellfarm.measures.launches import is_emulated
 from PIL import Image
 
 from tests.support.colours import write_picture
 from tests.support.results import PROTOCOL, TOLERANCE, bad_launch, make_launch
-from tests.support.runner_modules import runner_module
+from tests.support.runner_modules import device_half, runner_module
 
 FACTS = {
     "input": "x",
@@ -58,21 +61,22 @@ def test_right_classes_are_counted():
     assert (told["images"], told["top1"], told["top5"]) == (4, 2, 3)
     assert told["top"] == TOP.tolist()
     found = columns([accuracy_launch(told)])
-    assert set(found) == set(COLUMNS)
+    assert set(found) == set(all_measures()["accuracy"].columns) - {"accuracy_reason"}
     assert (found["labelled_images"], found["top1_accuracy"], found["top5_accuracy"]) == (
         4,
         0.5,
         0.75,
     )
     assert found["top1_accuracy_low"] < 0.5 < found["top1_accuracy_high"]
-    assert found["reference_top1_accuracy"] == 0.75 and found["accuracy_reason"] is None
+    assert found["reference_top1_accuracy"] == 0.75
 
 
 def test_among_five_classes_the_right_one_is_no_news():
     told = pictures([1, 2, 0, 4], classes=5).assess(np.minimum(TOP, 4))
     assert told["top1"] == 4 and told["top5"] is None
     found = columns([accuracy_launch(told)])
-    assert found["top5_accuracy"] is found["top5_accuracy_low"] is None
+    assert found["top1_accuracy"] == 1.0
+    assert not {"top5_accuracy", "top5_accuracy_low", "top5_accuracy_high"} & set(found)
 
 
 @pytest.mark.parametrize(
@@ -91,8 +95,7 @@ def test_what_a_device_tells_is_not_trusted(top, problem):
     told = pictures([0, 0, 0, 0]).read(file.getvalue(), "y")
     assert re.search(problem, told["problem"])
     found = columns([accuracy_launch(told)])
-    assert found["top1_accuracy"] is None
-    assert found["accuracy_reason"] == f"labelled pictures: {told['problem']}"
+    assert found == {"accuracy_reason": f"labelled pictures: {told['problem']}"}
 
 
 def test_garbage_is_a_problem_and_no_crash():
@@ -114,24 +117,29 @@ def test_a_native_tools_outputs_are_told_classes_here():
 # -- in a cell's result -----------------------------------------------------------------------------
 
 
+def result_of(measure: str, *launches: dict[str, Any]) -> Result:
+    context = Context("key", TOLERANCE, emulated=is_emulated(launches))
+    return summarise(measure, launches, PROTOCOL["measures"][measure], context)
+
+
 def test_labelled_pictures_are_the_last_launch_and_of_emulated_cells_too():
-    profiled = PROTOCOL | {"profile": {"runs": 5}}
-    assert closing_modes([make_launch()], profiled, True) == ["quality", "profile", "accuracy"]
-    assert closing_modes([make_launch(emulated=True)], profiled, True) == ["quality", "accuracy"]
-    assert closing_modes([make_launch()], profiled) == ["quality", "profile"]
-    none = PROTOCOL | {"quality": {"samples": 0}}
-    assert closing_modes([make_launch()], none, True) == []
+    assert list(all_measures())[-1] == "accuracy"
+    host = host_of("accuracy")
+    for emulated in (False, True):
+        assert host.after_rounds(host.settings({}), emulated) == ("accuracy",)
+    assert host.applies(labelled=True) and not host.applies(labelled=False)
 
 
 def test_pictures_that_could_not_all_be_run_leave_the_cell_as_it_is():
     late = bad_launch("timeout", "no end within 60 s (in phase accuracy)") | {"mode": "accuracy"}
     launches = [make_launch(), make_launch(), late]
-    assert first_bad(launches) is None and is_finished(launches, PROTOCOL, "key")
-    found = summarise(launches, Terms(PROTOCOL, TOLERANCE), "key")
-    assert (found["status"], found["summary"]["latency_ms"]) == ("ok", 10.0)
-    assert found["summary"]["top1_accuracy"] is None
+    assert first_bad(launches) is None
+    found = result_of("latency", *launches)
+    assert (found.status, found.columns["latency_ms"]) == ("ok", 10.0)
+    found = result_of("accuracy", *launches)
+    assert found.status == "timeout"
     reason = "labelled pictures: no end within 60 s (in phase accuracy)"
-    assert found["summary"]["accuracy_reason"] == reason
+    assert found.columns == {"accuracy_reason": reason}
 
 
 def test_a_failed_profile_does_not_keep_pictures_from_being_run():
@@ -142,11 +150,14 @@ def test_a_failed_profile_does_not_keep_pictures_from_being_run():
 def test_emulated_and_wrong_cells_have_an_accuracy():
     told = pictures([1, 1, 6, 5]).assess(TOP)
     emulated = make_launch([], warmup_ms=[], emulated=True)
-    found = summarise([emulated, accuracy_launch(told)], Terms(PROTOCOL, TOLERANCE), "key")
-    assert (found["status"], found["summary"]["top1_accuracy"]) == ("ok", 0.5)
+    launches = [emulated, accuracy_launch(told)]
+    assert result_of("latency", *launches).status == "ok"
+    found = result_of("accuracy", *launches)
+    assert (found.status, found.columns["top1_accuracy"]) == ("ok", 0.5)
     wrong = make_launch(comparison={"problem": "the output is constant"})
-    found = summarise([wrong, wrong, accuracy_launch(told)], Terms(PROTOCOL, TOLERANCE), "key")
-    assert (found["status"], found["summary"]["top1_accuracy"]) == ("wrong", 0.5)
+    launches = [wrong, wrong, accuracy_launch(told)]
+    assert result_of("latency", *launches).status == "wrong"
+    assert result_of("accuracy", *launches).columns["top1_accuracy"] == 0.5
 
 
 # -- on the device ----------------------------------------------------------------------------------
@@ -187,7 +198,7 @@ def test_the_runner_tells_the_classes_of_every_picture(tmp_path, monkeypatch):
         "inputs": str(tmp_path / "labelled.npy"), "outputs": str(tmp_path / "out.npz"),
         "pictures": FACTS,
     }  # fmt: skip
-    runner_module("accuracy").run(request, lambda event, **_: events.append(event))
+    device_half("accuracy").run(request, lambda event, **_: events.append(event))
     assert events[-2:] == ["phase", "outputs"]
     told = pictures([2, 0, 1, 0], classes=3).read((tmp_path / "out.npz").read_bytes(), "y")
     assert told["problem"] is None and (told["images"], told["top1"]) == (4, 3)
@@ -215,7 +226,7 @@ def test_the_runner_prepares_pictures_bit_by_bit_as_the_reference_was(building, 
     assert one[0, 0, 0, 0] == pytest.approx(red, rel=1e-2)
 
 
-def make(building: Any, root: Path, predict: Any, listed: dict[str, Any], **facts: Any) -> Any:
+def make(building: Any, root: Path, run: Any, listed: dict[str, Any], **facts: Any) -> Any:
     """Run the builder on a list of pictures; returns model.json and labelled.json."""
     model = {
         "inputs": [{"name": "x", "shape": [1, 3, 16, 16], "dtype": "float32"}],
@@ -224,15 +235,15 @@ def make(building: Any, root: Path, predict: Any, listed: dict[str, Any], **fact
     (root / "model.json").write_text(json.dumps(model | facts))
     drawn = {"folder": str(root), "classes": None, "calibration": []} | listed
     (root / "list.json").write_text(json.dumps(drawn))
-    building.add(root, root / "list.json", {"folder": "unused"}, predict)
+    building.add(root, root / "list.json", {"folder": "unused"}, run)
     return json.loads((root / "model.json").read_text()), json.loads(
         (root / "labelled.json").read_text()
     )
 
 
-def by_channel(array: np.ndarray) -> dict[str, np.ndarray]:
+def by_channel(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Scores of seven classes: those of 0, 1, 2 by the channels, the others always least."""
-    scores = np.concatenate([array.mean(axis=(2, 3)), np.full((1, 4), -9.0)], axis=1)
+    scores = np.concatenate([inputs["x"].mean(axis=(2, 3)), np.full((1, 4), -9.0)], axis=1)
     return {"y": scores, "more": scores + 1}
 
 
@@ -271,7 +282,7 @@ def test_with_pictures_to_spare_nothing_is_noise(building, tmp_path):
     assert np.array_equal(read["inputs"]["x"], read["heldout"]["x"][0])
     assert read["heldout_reference"]["y"].shape == (16, 1, 7)
     for output in ("y", "more"):
-        expected = by_channel(read["inputs"]["x"])[output]
+        expected = by_channel(read["inputs"])[output]
         assert np.array_equal(read["reference"][output], expected)
         assert np.array_equal(read["heldout_reference"][output][0], expected)
 
@@ -330,4 +341,4 @@ def test_pictures_that_mean_nothing_to_the_model_are_refused(
 
 def test_a_model_without_labelled_pictures_has_none(tmp_path):
     assert Pictures.of(tmp_path) is None
-    assert set(columns([]).values()) == {None}
+    assert columns([]) == {}

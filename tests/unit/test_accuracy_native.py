@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cellfarm.experiments import native
-from cellfarm.experiments.accuracy import Pictures
+from cellfarm.experiments import vendor_tools
+from cellfarm.measures.accuracy.pictures import Pictures
 
 from tests.support.native_tools import DATA, Bench, write_script
 
@@ -52,7 +52,7 @@ def test_a_tool_runs_every_picture(bench: Bench) -> None:
     deployed, tool = bench.deployed, bench.deployed.tool
     assert tool and deployed.pictures
     arrays, inputs = deployed.pictures.arrays(), deployed.description["inputs"]
-    assert native.put_inputs(tool.module, bench.transport, "labelled", arrays, inputs)
+    assert vendor_tools.put_inputs(tool.module, bench.transport, "labelled", arrays, inputs)
     tool = dataclasses.replace(tool, labelled="labelled", labelled_samples=4)
     bench.deployed = dataclasses.replace(deployed, tool=tool)
     record = bench.launch("accuracy")

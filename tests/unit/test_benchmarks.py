@@ -37,7 +37,7 @@ def result(medians: list[float], flags: tuple[str, ...] = (), status: str = "ok"
     ]
     launches.append({"mode": "cold", "status": "ok", "round": 0})
     summary = {"latency_ms": 10.0, "latency_ci_low_ms": 9.0, "latency_ci_high_ms": 11.0}
-    return {"status": status, "emulated": False, "flags": list(flags), "summary": summary,
+    return {"status": status, "emulated": False, "flags": list(flags), "columns": summary,
             "launches": launches}  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_a_result_without_an_interval_has_none() -> None:
     known = result([10.0])
     assert interval(known) == (9.0, 11.0)
     assert half_width(known) == pytest.approx(0.1)
-    failed = known | {"summary": {}}
+    failed = known | {"columns": {}}
     assert interval(failed) is None
     assert half_width(failed) is None
 

@@ -13,7 +13,7 @@ import pytest
 from cellfarm.comparison.sides import Side
 from cellfarm.comparison.verdicts import BROKEN, FASTER, NOT_COMPARABLE, SAME, SLOWER, compare_sides
 from cellfarm.comparison.writing import as_json, as_markdown, summary
-from cellfarm.warehouse.ratios import Measured
+from cellfarm.warehouse.stored_ratios import Measured
 from hypothesis import given
 from hypothesis import strategies as st
 

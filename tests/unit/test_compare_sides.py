@@ -10,10 +10,10 @@ from typing import Any
 
 import duckdb
 import pytest
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli.compare import print_comparison, print_runs
 from cellfarm.comparison import open_side
-from cellfarm.errors import UserError
-from cellfarm.project import Project
 from cellfarm.warehouse import connect, load
 
 from benchmarks.synthetic_store import Size, SyntheticStore
@@ -24,18 +24,24 @@ class Measured:
 
     def __init__(self, root: Path) -> None:
         self.project = Project(root)
-        self.store = SyntheticStore(self.project.cells, Size(1, 2, 1, launches=8))
-        self.paths = {path.stem: path for path in self.store.store.files()}
+        size = Size(1, 2, 1, launches=8)
+        self.store = SyntheticStore(self.project.cells, size, measures=("latency",))
+        results = [keys["latency"] for keys in self.store.current.values()]
+        self.paths = [
+            next(path for path in self.store.store.files() if path.stem.endswith(result))
+            for result in results
+        ]
 
     def edit(self, number: int, change: Callable[[dict[str, Any]], None]) -> None:
-        path = self.paths[self.store.keys[number]]
+        path = self.paths[number]
         document = json.loads(path.read_text())
         change(document)
         path.write_text(json.dumps(document))
 
     def load(self, current: int = 2) -> None:
         store = self.store
-        load(self.project.warehouse, store.store, store.keys[:current], store.devices)
+        wanted = dict(list(store.current.items())[:current])
+        load(self.project.warehouse, store.store, wanted, store.devices)
 
     def ratios(self, current: int = 2) -> list[tuple[Any, ...]]:
         self.load(current)
@@ -56,12 +62,12 @@ def test_rounds_of_one_session_are_compared_one_by_one(measured):
 
 def test_rounds_of_another_session_were_not_together(measured):
     """The same launches a day later, on a device that is 20 % slower: no library is."""
-    first = json.loads(measured.paths[measured.store.keys[0]].read_text())
+    first = json.loads(measured.paths[0].read_text())
 
     def later(document: dict[str, Any]) -> None:
         document["launches"] = json.loads(json.dumps(first["launches"]))
         for launch in document["launches"]:
-            launch["session"] = 2
+            launch["session"] = "another"
             launch["warm_ms"] = [1.2 * ms for ms in launch["warm_ms"]]
             launch["gate"]["calibration"]["compute_ms"] *= 1.2
 
@@ -81,11 +87,25 @@ def test_what_no_plan_wants_any_more_keeps_the_ratios_of_what_was_together(measu
 def test_a_session_that_went_on_is_compared_by_what_was_together(measured):
     def interrupted(document: dict[str, Any]) -> None:
         for launch in document["launches"][:3]:
-            launch["session"] = 0
+            launch["session"] = "before"
 
     measured.edit(0, interrupted)
     ((_, rounds, across),) = measured.ratios()
     assert (rounds, across) == (5, False)
+
+
+@pytest.mark.parametrize("session", [4_194_304, None])
+def test_results_that_name_their_session_by_a_number_or_not_at_all_are_still_read(
+    measured, session
+):
+    def older(document: dict[str, Any]) -> None:
+        for launch in document["launches"]:
+            launch["session"] = session
+
+    measured.edit(0, older)
+    measured.edit(1, older)
+    ((_, rounds, across),) = measured.ratios()
+    assert (rounds, across) == (8, False)
 
 
 def test_the_beginning_of_two_runs_is_none(measured):

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
-from cellfarm.configuration import Configuration, load, load_file
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.measures.tolerances import Tolerance
+from cellfarm.wanted.configuration import Configuration, load, load_file
 
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
 
@@ -43,8 +45,8 @@ def edit(path: Path, change: Callable[[dict[str, Any]], Any]) -> None:
 def test_a_config_brings_the_documents_that_it_names(project):
     config = load(project, CONFIG, WHERE)
     assert set(config.models) == {"squeezenet1_1"} and set(config.devices) == {"host"}
-    assert config.models["squeezenet1_1"]["architecture"] == "squeezenet1_1"
-    assert config.protocol["launches"]["min"] >= 2
+    assert config.models["squeezenet1_1"].architecture == "squeezenet1_1"
+    assert config.protocol.measures["latency"]["launches"]["min"] >= 2
 
 
 def test_the_configs_of_this_repository_are_valid():
@@ -65,7 +67,7 @@ def test_the_configs_of_this_repository_are_valid():
         ({"modles": []}, ["unknown key 'modles'", "did you mean 'models'"]),
         ({"threads": [0]}, ["key 'threads[0]'", "found 0"]),
         ({"threads": ["some"]}, ["key 'threads[0]'", "'some'"]),
-        ({"variants": ["fp23"]}, ["key 'variants[0]'", "did you mean 'fp32'"]),
+        ({"variants": ["fp23"]}, ["unknown variant 'fp23'", "did you mean 'fp32'"]),
         ({"models": []}, ["key 'models'", "found []"]),
         ({"models": ["../secrets"]}, ["key 'models[0]'", "letters, digits"]),
         ({"libraries": ["ncnn@"]}, ["key 'libraries[0]'", "name@version"]),
@@ -82,6 +84,15 @@ def test_a_mistake_names_the_config_and_the_way_out(project, changes, parts):
     assert message.startswith(f"{WHERE}: ")
     for part in parts:
         assert part in message
+
+
+@pytest.mark.parametrize("name", ["prune", "../models/worker", "__init__"])
+def test_an_unknown_pass_is_the_variants_mistake(fresh, name: str):
+    path = fresh.config / "variants/fp32.yaml"
+    edit(path, lambda document: document.update(passes=[{name: {}}]))
+    message = refusal(fresh)
+    assert message.startswith(f"{path}: key 'passes': unknown pass '{name}'")
+    assert "workflow/cellfarm/passes/" in message
 
 
 @pytest.mark.parametrize("name", [*CONFIG])
@@ -107,8 +118,8 @@ def test_what_is_missing_is_named(project, name: str):
     ids=str,
 )
 def test_a_string_of_the_command_line_is_a_list(project, given, meant):
-    found = load(project, CONFIG | given, WHERE).document
-    assert found == CONFIG | meant
+    config = load(project, CONFIG | given, WHERE).config
+    assert msgspec.json.decode(msgspec.json.encode(config)) == CONFIG | meant
 
 
 def test_a_mistake_in_such_a_string_is_still_found(project):
@@ -139,14 +150,22 @@ def test_a_mistake_in_a_named_file_names_that_file(fresh):
 @pytest.mark.parametrize("part", ["launches", "samples"])
 def test_a_protocol_whose_max_is_below_its_min_is_a_mistake(fresh, part: str):
     path = fresh.config / "protocols/quick.yaml"
-    edit(path, lambda document: document[part].update(min=9, max=8))
+    edit(path, lambda document: document["measures"]["latency"][part].update(min=9, max=8))
     message = refusal(fresh)
-    assert message.startswith(f"{path}: key '{part}'") and "max is smaller than min" in message
+    assert (
+        message.startswith(f"{path}: key 'measures.latency.{part}'")
+        and "max is smaller than min" in message
+    )
 
 
 def test_a_protocol_whose_longest_series_is_shorter_than_its_shortest_is_a_mistake(fresh):
     path = fresh.config / "protocols/quick.yaml"
-    edit(path, lambda document: document["samples"].update(seconds=1, longest_s=0.5))
+    edit(
+        path,
+        lambda document: document["measures"]["latency"]["samples"].update(
+            seconds=1, longest_s=0.5
+        ),
+    )
     assert "longest_s is smaller than seconds" in refusal(fresh)
 
 
@@ -170,8 +189,9 @@ def test_a_config_file_that_is_not_there_is_a_mistake(fresh):
 
 def test_tolerances_come_from_the_config_or_else_are_known(project):
     own = {"min_cosine": 0.5, "max_relative_error": 2.0}
-    config = load(project, CONFIG | {"tolerances": {"int8": own}}, WHERE)
-    assert config.tolerance("int8") == own
-    assert config.tolerance("fp32")["top1"] is True
-    with_none = load(project, CONFIG, WHERE)
-    assert with_none.tolerance("int8") != own
+    variants = CONFIG | {"variants": ["fp32", "int8"]}
+    config = load(project, variants | {"tolerances": {"int8": own}}, WHERE)
+    assert config.tolerance("int8") == Tolerance(**own)
+    assert config.tolerance("fp32").top1 is True
+    with_none = load(project, variants, WHERE)
+    assert with_none.tolerance("int8") != Tolerance(**own)

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from cellfarm.base.errors import PermanentDeviceError
+from cellfarm.base.project import PACKAGE
 from cellfarm.devices.control import GovernorControl, choose_cores, parse_cores, read_siblings
-from cellfarm.errors import PermanentDeviceError
 from cellfarm.experiments.experiment import Experiment
-from cellfarm.project import PACKAGE
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -282,6 +283,8 @@ def test_an_experiment_reads_the_facts_after_governors_were_put_back():
     calls = []
 
     class Device:
+        is_host = True
+
         def prepare(self):
             calls.append("prepare")
 
@@ -289,6 +292,7 @@ def test_an_experiment_reads_the_facts_after_governors_were_put_back():
             calls.append("facts")
             raise PermanentDeviceError("enough")
 
+    experiment = SimpleNamespace(progress=SimpleNamespace(waiting_for_host=calls.append))
     with pytest.raises(PermanentDeviceError, match="enough"):
-        Experiment._measure(None, Device(), 0, lambda act: act(), {})
+        Experiment._measure(experiment, Device(), 0, lambda act: act(), {})
     assert calls == ["prepare", "facts"]

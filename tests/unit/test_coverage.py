@@ -14,7 +14,7 @@ import pytest
 from cellfarm.analysis.ratios import different, paired_ratio, unpaired_ratio
 from cellfarm.analysis.statistics import Estimate, hierarchical_median
 from cellfarm.analysis.steady import classify
-from cellfarm.experiments.summary import Terms, is_finished, summarise
+from cellfarm.measures.hosts import Context, host_of
 
 from tests.support.protocols import SMALLEST
 from tests.support.results import TOLERANCE, make_launch
@@ -85,7 +85,7 @@ def stopped(
 ) -> tuple[Estimate, int]:
     """What the stopping rule of an experiment reports, and after how many launches.
 
-    Narrow on two looks in a row: summary.is_finished, without estimating everything twice (see
+    Narrow on two looks in a row: timing.TimingHost.is_finished, without estimating everything twice (see
     test_the_rule_is_that_of_the_experiments).
     """
     was_narrow = False
@@ -101,14 +101,16 @@ def stopped(
 @pytest.mark.parametrize("name", ["normal 3 %", "slow 0.3"])
 def test_the_rule_is_that_of_the_experiments(name: str):
     rng = np.random.default_rng(8)
-    protocol = SMALLEST | {"launches": {"min": 3, "max": 12}, "target_half_width": 0.05}
+    host = host_of("latency")
+    document = SMALLEST["measures"]["latency"] | {"launches": {"min": 3, "max": 12}}
+    settings = host.settings(document | {"target_half_width": 0.05})
     for _ in range(5):
         samples = iterations(rng, EFFECTS[name](rng, 12))
         launches = [make_launch(list(one)) for one in samples]
-        count = next(n for n in range(1, 13) if is_finished(launches[:n], protocol, "key"))
+        count = next(n for n in range(1, 13) if host.is_finished(launches[:n], settings, "key"))
         assert stopped(samples, 3, 12, 0.05, "key")[1] == count
-        terms = Terms(protocol, TOLERANCE)
-        summary = summarise(launches[:count], terms, "key")["summary"]
+        context = Context("key", TOLERANCE)
+        summary = host.summarise(launches[:count], settings, context).columns
         estimate = hierarchical_median(list(samples[:count]), "key")
         assert summary["latency_ci_low_ms"] == estimate.low
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import lzma
 from pathlib import Path
 
 import pytest
-from cellfarm import debian
-from cellfarm.debian import resolving
-from cellfarm.debian.indices import Index
-from cellfarm.debian.mirrors import ARCHIVE, DEFAULT, VARIABLE, mirrors
-from cellfarm.debian.resolving import ResolveError, close, is_lock, make_lock, read_lock
-from cellfarm.locks import LockError, compile_debian_lock
+from cellfarm.envs import debian
+from cellfarm.envs.debian import indices, resolving
+from cellfarm.envs.debian.indices import Index
+from cellfarm.envs.debian.mirrors import ARCHIVE, DEFAULT, VARIABLE, mirrors
+from cellfarm.envs.debian.resolving import ResolveError, close, is_lock, make_lock, read_lock
+from cellfarm.envs.locks import LockError, compile_debian_lock
 
 PACKAGES = {
     "python3-thing": ("1:1.13.1+dfsg-4", "python3:any (>= 3.11), libthing (= 1.13.1) | libother"),
@@ -183,3 +184,21 @@ def test_mirrors_are_the_user_s_the_host_s_and_debian_s(tmp_path, monkeypatch):
     assert found[4:] == ["https://snapshot.debian.org/archive/debian/20260712T101637Z"]
     monkeypatch.setenv(VARIABLE, "http://mine.example/debian/")
     assert mirrors(apt=tmp_path / "none") == ["http://mine.example/debian", DEFAULT, ARCHIVE]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"<html>Please log in</html>", lzma.compress(b"Package: thing\n")],
+    ids=["a page", "half a package"],
+)
+def test_a_list_of_packages_that_is_none_is_told(monkeypatch, tmp_path, answer):
+    """As a captive portal answers in place of the archive."""
+    indices.fetch_moment.cache_clear()
+    indices.fetch_index.cache_clear()
+    released = b"Date: Sat, 11 Jul 2026 10:16:37 UTC\n"
+    monkeypatch.setattr(
+        indices, "read", lambda path: released if path.endswith("/Release") else answer
+    )
+    with pytest.raises(LockError, match=r"Packages\.xz: not a list of packages"):
+        compile_debian_lock(["deb:bookworm/python3-thing==1.13.1"], tmp_path / "lock.txt")
+    indices.fetch_moment.cache_clear()

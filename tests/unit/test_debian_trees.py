@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import socketserver
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -13,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.debian import mirrors, trees
-from cellfarm.debian.mirrors import VARIABLE
-from cellfarm.debian.trees import library_folders, plant, python_script
-from cellfarm.debian.unpacking import PackageError, unpack
-from cellfarm.errors import PermanentHostError, TransientHostError
+from cellfarm.base.errors import PermanentHostError, TransientHostError
+from cellfarm.envs.debian import fetching, mirrors, trees
+from cellfarm.envs.debian.mirrors import VARIABLE
+from cellfarm.envs.debian.trees import library_folders, plant, python_script
+from cellfarm.envs.debian.unpacking import PackageError, unpack
 
 HEAD = "debian bookworm at 20260712T101637Z\n\n[amd64]\n"
 
@@ -127,7 +128,7 @@ def mirror(tmp_path, monkeypatch) -> Iterator[Path]:
     address = f"http://127.0.0.1:{server.server_port}"
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr("cellfarm.debian.fetching.mirrors", lambda moment: [address])
+    monkeypatch.setattr("cellfarm.envs.debian.fetching.mirrors", lambda moment: [address])
     monkeypatch.setattr(mirrors, "_PAUSE_S", 0.0)
     monkeypatch.setattr(trees, "architecture", lambda: "amd64")
     yield folder
@@ -215,9 +216,58 @@ def test_a_download_that_breaks_off_may_work_later_and_goes_on(mirror, python, t
 def test_a_mirror_that_does_not_answer_may_later(mirror, python, tmp_path, monkeypatch):
     lock = locked(mirror, python)
     silent = ["http://127.0.0.1:9", "file:///etc"]
-    monkeypatch.setattr("cellfarm.debian.fetching.mirrors", lambda moment: silent)
+    monkeypatch.setattr("cellfarm.envs.debian.fetching.mirrors", lambda moment: silent)
     with pytest.raises(TransientHostError, match=r"127\.0\.0\.1:9"):
         plant(lock, tmp_path / "envs")
+
+
+class Portal(socketserver.StreamRequestHandler):
+    """Answers every request with the bytes that the server holds."""
+
+    def handle(self) -> None:
+        while self.rfile.readline().strip():
+            pass
+        self.wfile.write(self.server.answer)  # type: ignore[attr-defined]
+
+
+PAGE = b"<html>Please log in</html>\r\n"
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        PAGE,
+        OK + b"Content-Length: 28\r\n\r\n" + PAGE,
+        OK + b"Transfer-Encoding: chunked\r\n\r\n" + PAGE,
+        OK + b"X: 1\r\n" * 200 + b"\r\n" + PAGE,
+        b"HTTP/1.1 302 Found\r\nLocation: http://[login\r\n\r\n",
+        b"",
+    ],
+    ids=[
+        "no HTTP",
+        "a page",
+        "a broken page",
+        "many headers",
+        "an address that is none",
+        "nothing",
+    ],
+)
+def test_what_a_captive_portal_answers_leads_to_the_next_mirror(
+    mirror, python, tmp_path, monkeypatch, answer
+):
+    lock = locked(mirror, python)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Portal) as portal:
+        portal.answer = answer  # type: ignore[attr-defined]
+        threading.Thread(target=portal.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://127.0.0.1:{portal.server_address[1]}"
+        working = fetching.mirrors("")
+        monkeypatch.setattr(fetching, "mirrors", lambda moment: [address])
+        with pytest.raises(TransientHostError, match=f"{address}.*{VARIABLE}"):
+            plant(lock, tmp_path / "envs")
+        monkeypatch.setattr(fetching, "mirrors", lambda moment: [address, *working])
+        assert plant(lock, tmp_path / "envs").is_dir()
+        portal.shutdown()
 
 
 @pytest.mark.parametrize("name", [None, "riscv64"])

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from cellfarm.base.errors import UserError
 from cellfarm.cli.devices import add
-from cellfarm.cli.virtual import board, phone
-from cellfarm.errors import UserError
+from cellfarm.virtual.commands import board, phone
 
 from tests.support.projects import make_project
 

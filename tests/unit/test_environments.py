@@ -8,9 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from cellfarm import environments, locks
-from cellfarm.debian import trees
-from cellfarm.environments import (
+from cellfarm.base.errors import PermanentHostError, TransientHostError, UserError
+from cellfarm.base.project import Project
+from cellfarm.envs import environments, locks
+from cellfarm.envs.debian import trees
+from cellfarm.envs.environments import (
     Environment,
     build,
     clean_variables,
@@ -20,8 +22,6 @@ from cellfarm.environments import (
     lock_of,
     make_locks,
 )
-from cellfarm.errors import PermanentHostError, TransientHostError, UserError
-from cellfarm.project import Project
 
 from tests.support.projects import make_project
 
@@ -76,15 +76,15 @@ def test_checkouts_may_share_environments(project, tmp_path, monkeypatch):
 
 def test_an_environment_is_built_once(project, environment, monkeypatch):
     installer = Installer(monkeypatch)
-    assert build(environment)["status"] == "ok"
-    assert build(locate(project, NAME))["status"] == "ok"
+    assert build(environment).status == "ok"
+    assert build(locate(project, NAME)).status == "ok"
     assert installer.count == 1
     state = environment.state()
-    assert state and (state["name"], state["reason"]) == (NAME, None)
+    assert state and (state.status, state.reason) == ("ok", None)
 
 
 def test_two_builders_at_once_build_it_once(environment, monkeypatch):
-    monkeypatch.setattr("cellfarm.locking.POLL_S", 0.01)
+    monkeypatch.setattr("cellfarm.base.locking.POLL_S", 0.01)
     installer = Installer(monkeypatch)
     builders = [threading.Thread(target=build, args=(environment,)) for _ in range(4)]
     for builder in builders:
@@ -99,8 +99,8 @@ def test_what_can_never_be_installed_is_recorded_with_its_reason(environment, mo
     installer = Installer(monkeypatch, error)
     for _ in range(2):
         state = build(environment)
-        assert (state["status"], state["reason"]) == ("failed", "no such package")
-        assert state["log"] == "the whole output"
+        assert (state.status, state.reason) == ("failed", "no such package")
+        assert state.log == "the whole output"
     assert installer.count == 1
 
 
@@ -111,7 +111,7 @@ def test_what_may_work_later_leaves_nothing_behind(environment, monkeypatch, err
         build(environment)
     assert environment.state() is None and not environment.folder.exists()
     Installer(monkeypatch)
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
 
 
 def test_a_torn_environment_is_made_anew(environment, monkeypatch):
@@ -119,7 +119,7 @@ def test_a_torn_environment_is_made_anew(environment, monkeypatch):
     (environment.folder / "half").touch()
     environment.record.write_text('{"status": "o')
     Installer(monkeypatch)
-    assert build(environment)["status"] == "ok"
+    assert build(environment).status == "ok"
     assert not (environment.folder / "half").exists()
 
 
@@ -213,6 +213,22 @@ def test_locking_anew_replaces_the_lock(project, compiled):
     assert len(list(project.locks.glob("ncnn@*"))) == before
 
 
+@pytest.mark.parametrize("references", [["ncnn"], ["tflite"], ["pytorch_mobile"], []])
+def test_a_resolve_that_fails_leaves_every_lock_as_it_is(project, monkeypatch, references):
+    def refuse(*_: object) -> None:
+        raise locks.LockError("no connection")
+
+    def contents() -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in project.locks.iterdir() if path.is_file()}
+
+    monkeypatch.setattr(locks, "compile_lock", refuse)
+    monkeypatch.setattr(locks, "compile_debian_lock", refuse)
+    before = contents()
+    with pytest.raises(UserError, match="cannot be locked: no connection"):
+        make_locks(project, references)
+    assert contents() == before
+
+
 def test_a_version_that_does_not_exist_is_the_users_mistake(project, compiled, monkeypatch):
     def refuse(*_: object) -> None:
         raise locks.LockError("there is no version of ncnn==0.0.0")
@@ -248,7 +264,7 @@ def program(path: Path, text: str) -> None:
 
 
 def test_debian_s_python_stands_where_a_virtual_one_would(debian_environment, project):
-    assert build(debian_environment)["status"] == "ok"
+    assert build(debian_environment).status == "ok"
     for root in (project.root, project.root.with_name("moved")):
         if not root.exists():
             project.root.rename(root)
@@ -261,7 +277,7 @@ def test_a_python_that_does_not_start_is_recorded(debian_environment, project):
     tree = project.environments / "debian-0123456789ab"
     program(tree / "usr/bin/python3.11", "#!/bin/sh\necho 'no libz.so.1' >&2; exit 127\n")
     state = build(debian_environment)
-    assert state["status"] == "failed" and "no libz.so.1" in state["reason"]
+    assert state.status == "failed" and "no libz.so.1" in (state.reason or "")
 
 
 def test_a_debian_package_that_does_not_exist_is_the_users_mistake(project, monkeypatch):

@@ -161,6 +161,14 @@ def test_settings_that_were_read_back_are_plain_values():
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("mode", ["start", "cold", "quality", "accuracy"])
+def test_a_launch_on_an_emulated_processor_is_emulated_whatever_it_did(mode: str):
+    load = event("done", name="load", ms=1.0, actual={"emulated": True})
+    cold = [load if '"actual"' in line else line for line in without("samples")]
+    assert finish(cold, mode=mode)["emulated"] is True
+    assert "emulated" not in finish(without("samples"), mode=mode)
+
+
 def test_a_message_with_half_a_surrogate_pair_keeps_its_reason():
     line = '{"event": "error", "kind": "OSError", "message": "no file weights-\\udcff.bin"}'
     status, reason = verdict([*GOOD[:4], line], 1)
@@ -188,8 +196,11 @@ def test_conditions_are_columns_of_numbers_as_long_as_their_times():
 
 def test_each_mode_has_its_own_proof_of_work():
     cold = without("samples")
-    assert finish(cold, mode="cold")["status"] == "ok"
-    assert finish(without("outputs", cold), mode="cold")["status"] == "failed"
+    for mode in ("cold", "start"):
+        assert finish(cold, mode=mode)["status"] == "ok"
+        assert finish(without("outputs", cold), mode=mode)["status"] == "failed"
+        first = [line for line in cold if '"done", "name": "first"' not in line]
+        assert finish(first, mode=mode)["status"] == "failed"
     assert finish(GOOD[:3] + GOOD[-1:], mode="profile")["status"] == "failed"
     profile = [event("operators", operators=[]), event("end")]
     assert finish(profile, mode="profile")["status"] == "ok"

@@ -8,7 +8,7 @@ import json
 import cellfarm
 import duckdb
 import pytest
-from cellfarm.errors import UserError
+from cellfarm.base.errors import UserError
 from cellfarm.warehouse.exporting import VIEWS, export, write_views
 
 from tests.support import synthetic_warehouse
@@ -39,7 +39,7 @@ def test_every_view_is_there_with_every_row_and_every_column_described(warehouse
 
 
 def test_nothing_is_described_that_is_not_there(warehouse):
-    from cellfarm.documents import load_yaml
+    from cellfarm.base.documents import load_yaml
     from cellfarm.warehouse.exporting import DICTIONARY
 
     known = load_yaml(DICTIONARY)

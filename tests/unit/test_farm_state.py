@@ -6,14 +6,15 @@ import json
 import os
 
 import pytest
+from cellfarm.base.errors import PermanentDeviceError
 from cellfarm.cli.devices import print_devices
 from cellfarm.cli.farm import farm_table, watch
 from cellfarm.devices import refuse_low_battery
-from cellfarm.errors import PermanentDeviceError
-from cellfarm.farm import ATTENTION, IDLE, DeviceState, read_state
+from cellfarm.devices.activity import ATTENTION, IDLE, DeviceState, read_state
 from rich.console import Console
 
 from tests.support.projects import make_project, write_yaml
+from tests.support.results import make_device
 
 
 @pytest.fixture
@@ -97,10 +98,11 @@ def test_devices_says_which_cannot_be_used_and_which_need_attention(project, cap
 
 
 def test_a_low_battery_is_refused_and_an_unknown_one_is_not():
-    device = {"limits": {"battery_percent": 30}}
+    device = make_device(transport="local", work_folder="results/work/x",
+                         limits={"battery_percent": 30})  # fmt: skip
     refuse_low_battery(device, {"battery_percent": 30})
     refuse_low_battery(device, {"battery_percent": None})
     with pytest.raises(PermanentDeviceError, match=r"29 %, below its limit of 30 %"):
         refuse_low_battery(device, {"battery_percent": 29})
     with pytest.raises(PermanentDeviceError, match="limit of 15 %"):
-        refuse_low_battery({}, {"battery_percent": 3})
+        refuse_low_battery(make_device(), {"battery_percent": 3})

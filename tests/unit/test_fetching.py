@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.errors import PermanentHostError, TransientHostError
-from cellfarm.fetching import Download, Policy, fetch, wanted_download
+from cellfarm.base.errors import PermanentHostError, TransientHostError
+from cellfarm.envs.downloads import Download, Policy, fetch, wanted_download
+
+from tests.support.steps import parse_recipe
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 BROKEN_OFF = 1 << 18
@@ -90,6 +92,16 @@ def stalled(handler: Handler) -> None:
     handler.wfile.write(CONTENT[:1000])
     handler.wfile.flush()
     handler.server.released.wait(30)
+
+
+def portal(handler: Handler) -> None:
+    """No HTTP at all, as some captive portals answer."""
+    handler.wfile.write(b"<html>Please log in</html>\r\n")
+
+
+def broken_chunks(handler: Handler) -> None:
+    handler.begin(200, None, Transfer_Encoding="chunked")
+    handler.wfile.write(b"<html>Please log in</html>\r\n")
 
 
 def status(code: int) -> Answer:
@@ -243,6 +255,13 @@ def test_a_server_that_stays_in_trouble_is_no_record_and_names_the_way_out(serve
     assert str(tmp_path / SHA256) in str(caught.value) and SHA256 in str(caught.value)
 
 
+@pytest.mark.parametrize("answer", [portal, broken_chunks])
+def test_a_captive_portal_is_no_record_and_no_traceback(server, tmp_path, answer):
+    server.answers = [answer, answer, whole]
+    get(server, tmp_path)
+    assert len(server.seen) == 3
+
+
 def test_offline_names_the_file_to_put_in_place(tmp_path):
     nobody = Download("http://127.0.0.1:9/weights.bin", SHA256)
     with pytest.raises(TransientHostError) as caught:
@@ -275,8 +294,12 @@ def test_a_disk_that_takes_nothing_is_told(server, tmp_path):
 
 def test_a_recipe_says_what_it_wants_from_the_net():
     weights = {"kind": "pretrained", "url": "https://a/b", "sha256": SHA256, "format": "pth"}
-    found = wanted_download({"weights": weights})
+
+    def wanted(**document: Any) -> Download | None:
+        return wanted_download(parse_recipe({"source": "timm", **document}))
+
+    found = wanted(weights=weights)
     assert found == Download("https://a/b", SHA256)
-    assert wanted_download({"weights": weights | {"url": "https://a/c"}}) != found
-    assert wanted_download({"weights": {"kind": "random", "seed": 0}}) is None
-    assert wanted_download({"source": "file"}) is None
+    assert wanted(weights=weights | {"url": "https://a/c"}) != found
+    assert wanted(weights={"kind": "random", "seed": 0}) is None
+    assert wanted(source="file") is None

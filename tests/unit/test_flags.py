@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from cellfarm.analysis.statistics import Estimate
-from cellfarm.experiments.flags import cell_flags, is_unsteady, launch_flags, steady_state
+from cellfarm.measures.flags import cell_flags, is_unsteady, launch_flags, steady_state
+from cellfarm.measures.hosts import host_of
 
 from tests.support.protocols import SMALLEST
 from tests.support.results import make_launch
@@ -15,7 +16,7 @@ PRECISE = Estimate(10.0, 9.9, 10.1)
 
 
 def flags(*launches: dict[str, Any]) -> list[str]:
-    return cell_flags(launches, PRECISE, SMALLEST)
+    return cell_flags(launches, PRECISE, SMALLEST["gates"], 0.05)
 
 
 def gate(**readings: Any) -> dict[str, Any]:
@@ -75,8 +76,8 @@ def test_cells_that_reach_no_steady_state_are_flagged_where_one_is_expected():
         make_launch(steady="slowdown"),
         make_launch(),
     ]
-    assert is_unsteady(unsteady, SMALLEST)
+    assert is_unsteady(unsteady)
     assert "unsteady" in flags(*unsteady)
-    assert not is_unsteady(unsteady[1:], SMALLEST)
-    sustained = SMALLEST | {"pattern": {"kind": "sustained", "window_s": 5}}
-    assert not is_unsteady(unsteady, sustained)
+    assert not is_unsteady(unsteady[1:])
+    sustained = host_of("sustained")
+    assert sustained.kept_flags(flags(*unsteady)) == []

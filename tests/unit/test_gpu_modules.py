@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cellfarm import libraries
-from cellfarm.experiments.operators import read_vocabulary
+from cellfarm.measures.operators.profile import read_vocabulary
 
 from tests.support.runner_modules import runner_module
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.causes import library_causes
-from cellfarm.libraries import all_libraries
-from cellfarm.pipeline import Pipeline
-from cellfarm.project import Project
+from cellfarm.base.project import Project
+from cellfarm.conversion.steps import ArtifactStep, ModelStep
+from cellfarm.planning.plan import Plan
+from cellfarm.snakemake.pipeline import Pipeline
 
 from tests.support.projects import CONFIG, make_project, write_yaml
 
@@ -29,12 +29,20 @@ TENSORFLOW = "models.tflite"
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     project = make_project(tmp_path)
     write_yaml(project.models / "mine.yaml", RECIPE)
-    monkeypatch.setattr("cellfarm.project.Project.here", lambda: project)
+    monkeypatch.setattr("cellfarm.base.project.Project.here", lambda: project)
     return project
 
 
-def pipeline_of(library: str) -> Pipeline:
-    return Pipeline(CONFIG | {"models": ["mine"], "libraries": [library]})
+def plan_of(*libraries: str) -> Plan:
+    plan = Pipeline(CONFIG | {"models": ["mine"], "libraries": [*libraries]}).plan
+    assert plan
+    return plan
+
+
+def steps_of(library: str) -> tuple[Plan, ModelStep, ArtifactStep]:
+    plan = plan_of(library)
+    (model,), (artifact,) = plan.model.values(), plan.artifact.values()
+    return plan, model, artifact
 
 
 @pytest.mark.parametrize(
@@ -47,47 +55,48 @@ def pipeline_of(library: str) -> Pipeline:
     ],
 )
 def test_each_library_gets_what_it_reads(project, library, source, exported, environment):
-    pipeline = pipeline_of(library)
-    (planned,) = pipeline.plan.cells
-    assert planned.source == source
-    inputs = pipeline.artifact_inputs(planned.cell.versioned_library, planned.artifact_id)
-    assert Path(inputs[0]).parent.name.startswith(environment)
-    assert inputs[1].startswith("results/models/mine/")
-    assert [one.split("/")[1:4] for one in inputs[2:]] == [["exports", "mine", source]] * exported
-    assert bool(planned.causes["exporter"]) == exported
+    plan, model, artifact = steps_of(library)
+    assert artifact.source_format == source
+    assert Path(artifact.inputs[0]).parent.name.startswith(environment)
+    assert artifact.inputs[1] == model.output and model.output.startswith("results/models/mine/")
+    further = [path.split("/")[1:4] for path in artifact.inputs[2:]]
+    assert further == [["exports", "mine", source]] * exported
+    assert bool(artifact.exporter) == exported
+    (planned,) = plan.cells
+    assert {causes["exporter"] for causes in planned.causes.values()} == {artifact.exporter}
     if exported:  # from the program among the model's own files, by no further step
-        assert pipeline.export_inputs("mine", source) == [
-            pipeline.models_environment(), inputs[1],
-        ]  # fmt: skip
+        (export,) = plan.export.values()
+        assert export.inputs == (model.inputs[0], model.output)
+        assert "/models-" in model.inputs[0]
 
 
 def test_another_model_s_artifacts_are_made_where_they_were(project):
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
-    pipeline = pipeline_of("litert")
-    (planned,) = pipeline.plan.cells
-    inputs = pipeline.artifact_inputs(planned.cell.versioned_library, planned.artifact_id)
-    assert planned.source == "pt2" and Path(inputs[0]).parent.name.startswith("litert@")
+    _, _, artifact = steps_of("litert")
+    assert artifact.source_format == "pt2"
+    assert Path(artifact.inputs[0]).parent.name.startswith("litert@")
 
 
 def test_versions_that_one_converter_serves_have_environments_of_their_own(project):
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
     references = ["tflite@2.1.6", "tflite@2.3.0"]
-    pipeline = Pipeline(CONFIG | {"models": ["mine"], "libraries": references})
-    assert len({planned.artifact_id for planned in pipeline.plan.cells}) == 1
-    for planned in pipeline.plan.cells:
+    plan = plan_of(*references)
+    (model,) = plan.model.values()
+    assert len({step.id.rpartition("/")[2] for step in plan.artifact.values()}) == 1
+    assert len(plan.cells) == len(plan.artifact) == 2
+    for planned in plan.cells:
         library = planned.cell.versioned_library
-        environment = pipeline.artifact_inputs(library, planned.artifact_id)[0]
-        assert Path(environment).parent.name.startswith(f"{library}.convert-")
-        assert (
-            pipeline.artifact_sources(library, planned.artifact_id).split()[0] == planned.model_id
-        )
+        (step,) = (step for step in plan.artifact.values() if step.folder == planned.artifact)
+        assert f"{step.library}@{step.version}" == library
+        assert Path(step.inputs[0]).parent.name.startswith(f"{library}.convert-")
+        assert step.source == planned.model == model.folder
 
 
 def test_tensorflow_s_lock_counts_where_its_converter_may_be_asked(project):
     def converters() -> dict[str, str]:
         return {
-            name: library_causes(project, name, all_libraries()[name].default_version).converter
-            for name in ("litert", "executorch")
+            step.library: step.converter
+            for step in plan_of("litert", "executorch").artifact.values()
         }
 
     before = converters()
@@ -99,8 +108,8 @@ def test_tensorflow_s_lock_counts_where_its_converter_may_be_asked(project):
 
 def test_the_same_program_has_the_same_causes_for_the_others(project):
     """What Keras adds is no cause of an artifact that is made of the program."""
-    (planned,) = (pipeline := pipeline_of("executorch")).plan.cells
+    _, _, artifact = steps_of("executorch")
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
-    (other,) = pipeline_of("executorch").plan.cells
-    assert planned.causes["converter"] == other.causes["converter"]
-    assert pipeline.plan.models["mine"].native == "keras"
+    _, _, other = steps_of("executorch")
+    assert artifact.converter == other.converter
+    assert (artifact.native, other.native) == ("keras", "pt2")

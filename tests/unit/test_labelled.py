@@ -9,19 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.causes import model_causes
-from cellfarm.configuration import load, read_model
-from cellfarm.contents import named_files
-from cellfarm.core.keys import CAUSES, FURTHER_CAUSES
-from cellfarm.errors import UserError
-from cellfarm.labelled import CALIBRATION, draw, identity
-from cellfarm.plan import make_plan
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.planning.keys import CAUSES
+from cellfarm.planning.plan import look
+from cellfarm.wanted.configuration import load, parse_recipe, read_model
+from cellfarm.wanted.contents import named_files
+from cellfarm.wanted.labelled_pictures import CALIBRATION, draw, identity
+from cellfarm.wanted.recipes import Recipe
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.packages import copy_package
+from tests.support.programs import program_of
 from tests.support.projects import CONFIG, make_project, write_yaml
-from tests.support.results import commit_result
+from tests.support.results import commit_planned
 
 MINE: dict[str, Any] = {
     "name": "mine",
@@ -50,8 +52,8 @@ def put(root: Path, *names: str, data: bytes = b"1234") -> None:
         path.write_bytes(data)
 
 
-def recipe(**labelled: Any) -> dict[str, Any]:
-    return MINE | {"labelled": MINE["labelled"] | labelled}
+def recipe(**labelled: Any) -> Recipe:
+    return parse_recipe(MINE | {"labelled": MINE["labelled"] | labelled}, "test")
 
 
 def labels(project: Project, **labelled: Any) -> dict[str, int]:
@@ -124,7 +126,7 @@ def test_other_names_are_classes_in_their_order(project):
     (project.root / "pictures/empty").mkdir()
     assert labels(project) == {"10/a.jpg": 0, "cat/a.jpg": 1, "dog/a.jpg": 2}
     drawn = draw(project, recipe())
-    assert (drawn.classes, drawn.told_by) == (4, "pictures has 4 sub-folders")
+    assert (drawn.classes, drawn.said_by) == (4, "pictures has 4 sub-folders")
 
 
 def test_a_file_of_classes_lets_a_part_of_the_folders_do(project):
@@ -191,7 +193,8 @@ def test_a_model_without_an_accuracy_is_told_so(tmp_path, changes, message):
 def test_trained_models_and_users_files_may_have_labelled_pictures(tmp_path, document):
     project = make_project(tmp_path)
     write_yaml(project.models / "mine.yaml", document)
-    assert read_model(project, "mine", "test.yaml")["labelled"]["folder"] == "pictures"
+    labelled = read_model(project, "mine", "test.yaml").labelled
+    assert labelled and labelled.folder == "pictures"
 
 
 # -- keys -------------------------------------------------------------------------------------------
@@ -231,7 +234,8 @@ def test_the_builder_is_given_the_list(project):
     assert sorted(listed["pictures"]) == [["a/1.jpg", 4, 0], ["b/1.jpg", 4, 1]]
     assert listed["folder"] == str(project.root / "pictures") and listed["classes"] == 2
     assert named_files(project, recipe())["labelled"] == files["labelled"]
-    assert set(named_files(project, {k: MINE[k] for k in MINE if k != "labelled"})) == {"file"}
+    plain = parse_recipe({k: MINE[k] for k in MINE if k != "labelled"}, "test")
+    assert set(named_files(project, plain)) == {"file"}
 
 
 def test_a_changed_folder_makes_the_cells_stale_and_says_so(tmp_path):
@@ -240,22 +244,42 @@ def test_a_changed_folder_makes_the_cells_stale_and_says_so(tmp_path):
     (tmp_path / "mine.onnx").write_bytes(b"x")
     put(tmp_path, "a/1.jpg", "b/1.jpg")
 
-    def stale() -> str | None:
+    def stale() -> str:
         config = CONFIG | {"models": ["mine"], "libraries": ["onnxruntime"]}
-        (planned,) = make_plan(project, load(project, config, "test.yaml")).cells
-        if planned.stale == "no result yet":
-            commit_result(project, planned)
-        return planned.stale
+        (planned,) = look(project, load(project, config, "test.yaml")).cells
+        assert set(planned.measures) >= {"latency", "accuracy"}
+        if planned.reason == "no result yet":
+            commit_planned(project, planned)
+        return planned.reason
 
-    assert (stale(), stale()) == ("no result yet", None)
+    assert (stale(), stale()) == ("no result yet", "")
     put(tmp_path, "a/2.jpg")
-    assert stale() == f"{CAUSES['model']}; {FURTHER_CAUSES['labelled']}"
+    assert stale() == f"{CAUSES['labelled']}; {CAUSES['model']}"
 
 
-def test_without_labelled_pictures_their_code_is_no_cause(tmp_path, monkeypatch):
+def test_without_labelled_pictures_their_code_is_no_cause(tmp_path):
     project = make_project(tmp_path)
     (tmp_path / "mine.onnx").write_bytes(b"x")
     put(tmp_path, "a/1.jpg")
     plain = {name: MINE[name] for name in MINE if name != "labelled"}
-    with_, without = model_causes(project, MINE), model_causes(project, plain)
-    assert with_.labelled and not without.labelled and with_.builder != without.builder
+    with_, without = program_of(project, MINE), program_of(project, plain)
+    assert with_.labelled and not without.labelled and with_.step.code != without.step.code
+
+
+def test_a_derived_model_takes_the_pictures_with_it(tmp_path, monkeypatch):
+    """Its step imports `labelled` where its parent has pictures, and only there."""
+    package = copy_package(tmp_path / "package", monkeypatch)
+    (package / "passes/nothing.py").write_text("def apply(module, context): return module\n")
+    project = make_project(tmp_path)
+    (tmp_path / "mine.pt2").write_bytes(b"x")
+    put(tmp_path, "a/1.jpg")
+    document = MINE | {"file": "mine.pt2"}
+    plain = {name: document[name] for name in document if name != "labelled"}
+    variant = {"name": "derived", "precision": "fp32", "passes": [{"nothing": {}}]}
+    tolerance = {"min_cosine": 0.9, "max_relative_error": 0.1}
+    write_yaml(project.config / "variants/derived.yaml", variant | {"tolerance": tolerance})
+    entries = [
+        program_of(project, recipe, "derived").step.code.entries for recipe in (document, plain)
+    ]
+    assert ["models/labelled.py" in each for each in entries] == [True, False]
+    assert all("passes/nothing.py" in each for each in entries)

@@ -10,12 +10,13 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from cellfarm.base.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.base.project import Project
 from cellfarm.devices.adb import AdbChannel, AdbLink
 from cellfarm.devices.link import refused
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.devices.transport import Interpreter
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
-from cellfarm.project import Project
+from cellfarm.wanted.devices import AdbAddress
 
 from tests.support.pipe_link import PipeLink
 
@@ -79,7 +80,7 @@ def test_a_channel_waits_as_long_as_it_is_told_whatever_is_sent_meanwhile():
 )
 def test_a_phone_s_state_says_what_to_do(monkeypatch, state, kind, words):
     monkeypatch.setattr("cellfarm.devices.adb.ensure_server", lambda *_: None)
-    link = AdbLink({"serial": "ABC", "server_port": 1})
+    link = AdbLink(AdbAddress("ABC", server_port=1))
     monkeypatch.setattr(link._client, "list", lambda: [SimpleNamespace(serial="ABC", state=state)])
     with pytest.raises(kind, match=words):
         link.open(["true"])

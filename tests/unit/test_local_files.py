@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from cellfarm.base.errors import PermanentDeviceError, TransientDeviceError
 from cellfarm.devices.local import LocalTransport
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
 
 
 @pytest.fixture
@@ -33,6 +34,26 @@ def test_a_folder_is_put_whole(transport, tmp_path):
     assert not transport.put(source, "artifacts/abc")
     assert Path(transport.resolve("artifacts/abc/nested/model.param")).read_text() == "x"
     assert [path.name for path in (transport.work_folder / "artifacts").iterdir()] == ["abc"]
+
+
+@pytest.mark.parametrize("name", ["artifacts/abc", "inputs/abc.npz"])
+def test_a_copy_that_was_damaged_is_made_anew(transport, tmp_path, name):
+    """Whatever its size and date: else the library is blamed for it."""
+    source = tmp_path / "files"
+    if name.startswith("artifacts"):
+        source.mkdir()
+        (source / "model.bin").write_bytes(b"weights")
+    else:
+        source.write_bytes(b"weights")
+    assert transport.put(source, name)
+    copied = Path(transport.resolve(name))
+    file = copied / "model.bin" if copied.is_dir() else copied
+    status = file.stat()
+    file.write_bytes(b"weighty")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    later = LocalTransport(transport.work_folder)
+    assert later.put(source, name) and file.read_bytes() == b"weights"
+    assert not LocalTransport(transport.work_folder).put(source, name)
 
 
 def test_a_failed_put_leaves_nothing_and_says_what(transport, tmp_path):

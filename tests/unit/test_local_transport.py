@@ -13,10 +13,10 @@ from typing import Any
 
 import psutil
 import pytest
+from cellfarm.base.errors import PermanentDeviceError
 from cellfarm.devices import Launched, local
 from cellfarm.devices.local import LOG_TAIL_BYTES, LocalTransport
 from cellfarm.devices.transport import SPAWNED
-from cellfarm.errors import PermanentDeviceError
 
 WORKFLOW = Path(local.__file__).parents[2]
 FOREVER_S = 600

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from cellfarm import locking
-from cellfarm.locking import file_lock, machine_lock_path
+from cellfarm.base import locking
+from cellfarm.base.locking import file_lock, machine_lock_path
 
 WORKFLOW = Path(locking.__file__).parents[1]
 #: Holds the lock, says so, and ends when its standard input does.
@@ -22,7 +22,7 @@ HOLD = """
 import subprocess, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from cellfarm.locking import file_lock
+from cellfarm.base.locking import file_lock
 with file_lock(Path(sys.argv[2]), shared=sys.argv[3] == "shared") as descriptor:
     child = 0
     if sys.argv[3] == "with-child":

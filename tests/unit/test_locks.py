@@ -6,17 +6,18 @@ import re
 import stat
 import sys
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
-import yaml
-from cellfarm import locks
-from cellfarm.debian.resolving import is_lock, read_lock
-from cellfarm.environments import SHARED, library_environment, lock_of, shared_requirements
-from cellfarm.locks import LockError, clean_lock, compile_lock, split_lock, uv_reason
-from cellfarm.project import Project
+from cellfarm.base.project import Project
+from cellfarm.envs import locks
+from cellfarm.envs.debian.resolving import is_lock, read_lock
+from cellfarm.envs.environments import SHARED, library_environment, lock_of, shared_requirements
+from cellfarm.envs.locks import LockError, clean_lock, compile_lock, split_lock, uv_reason
+from cellfarm.libraries import Description, Library, all_libraries
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = ROOT / "workflow" / "cellfarm"
 ENVS = ROOT / "envs"
 PROJECT = Project(ROOT)
 
@@ -152,35 +153,39 @@ def test_a_missing_uv_is_said(tmp_path: Path) -> None:
         compile_lock(["x"], tmp_path / "a.txt", tmp_path / "uv", [])
 
 
+def described(environments: dict[str, list[str]], **more: Any) -> Description:
+    document = {
+        "name": "a", "title": "A", "default_version": "1", "package": "a", "sources": ["onnx"],
+        "precisions": ["fp32"], "processors": ["cpu"],
+        "environments": {"convert": ["a=={version}"], **environments},
+    }  # fmt: skip
+    return msgspec.convert(document | more, Description)
+
+
 def test_version_is_filled_in() -> None:
-    library = {"environments": {"run": ["a=={version}", "b"]}, "exclude": {"run": ["c"]}}
+    library = described({"run": ["a=={version}", "b"]}, exclude={"run": ["c"]})
     assert locks.environment_requirements(library, "run", "1.2") == (["a==1.2", "b"], ["c"])
 
 
 def test_older_versions_may_need_other_packages() -> None:
-    library = {
-        "environments": {"run": ["a=={version}", "Num_Py==2.1; python_version > '3'", "c"]},
-        "older": [{"below": "1.19", "packages": ["num-py==1.2"]}],
-    }
+    library = described(
+        {"run": ["a=={version}", "Num_Py==2.1; python_version > '3'", "c"]},
+        older=[{"below": "1.19", "packages": ["num-py==1.2"]}],
+    )
     for version, numpy in (("1.9", "num-py==1.2"), ("1.19", "Num_Py==2.1; python_version > '3'"),
                            ("1.100", "Num_Py==2.1; python_version > '3'"), ("no", "Num_Py")):  # fmt: skip
         lines, _ = locks.environment_requirements(library, "run", version)
         assert lines[0] == f"a=={version}" and lines[1].startswith(numpy) and lines[2] == "c"
 
 
-def libraries() -> list[dict[str, object]]:
-    paths = sorted(PACKAGE.glob("libraries/*/library.yaml"))
-    return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in paths]
-
-
 @pytest.mark.parametrize("purpose", locks.PURPOSES)
-@pytest.mark.parametrize("library", libraries(), ids=lambda library: str(library["name"]))
+@pytest.mark.parametrize("library", all_libraries().values(), ids=all_libraries().keys())
 def test_committed_locks_are_those_of_the_libraries(
-    library: dict[str, object], purpose: str
+    library: Library, purpose: locks.Purpose
 ) -> None:
-    name, version = str(library["name"]), str(library["default_version"])
+    name, version = library.name, library.default_version
     text = lock_of(PROJECT, library_environment(name, version, purpose)).read_text(encoding="utf-8")
-    lines, exclude = locks.environment_requirements(library, purpose, version)
+    lines, exclude = locks.environment_requirements(library.description, purpose, version)
     # The comment at the top says what was asked for: a lock that was not renewed differs.
     assert text.startswith(locks._comment(lines, exclude))
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.analysis.longitudinal import Rerun, Series, all_series, slowdowns
-from cellfarm.analysis.steps import LEAST_NOISE, LEAST_STEP, boundaries, levels
+from cellfarm.analysis.shifts import LEAST_NOISE, LEAST_STEP, boundaries, levels
 from cellfarm.analysis.versions import newest, order
 from hypothesis import given
 from hypothesis import strategies as st

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.project import PACKAGE
+from cellfarm.base.project import PACKAGE
 
 from tests.support.projects import REPOSITORY
 

@@ -8,11 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.experiments.native import Task
+from cellfarm.experiments.launch import Setting, launch
 from cellfarm.libraries.mace import tool
 from cellfarm.libraries.mace.native import tables
+from cellfarm.libraries.vendor_tool import Task
 
 from tests.support.native_tools import DATA, HELDOUT, Bench, write_script
+from tests.support.protocols import SMALLEST, protocol_of
+from tests.support.results import make_cell
 
 LOGS = DATA / "mace"
 PLAIN = (LOGS / "tiny-plain.log").read_text()
@@ -102,8 +105,9 @@ def test_held_out_inputs_run_one_by_one(mace, tmp_path) -> None:
     assert (record["quality"]["samples"], record["quality"]["cosine"]) == (HELDOUT, 1.0)
 
 
-def test_a_cold_start_has_its_phases(mace) -> None:
-    record = mace().launch("cold")
+@pytest.mark.parametrize("mode", ["cold", "start"])
+def test_a_cold_start_has_its_phases(mace, mode: str) -> None:
+    record = mace().launch(mode)
     assert (record["status"], record["phases"]) == ("ok", {"load": 4.57, "first": 0.204})
 
 
@@ -274,9 +278,23 @@ def test_another_processor_is_a_refusal(mace) -> None:
 
 @pytest.mark.parametrize("kind", ["spaced", "sustained"])
 def test_patterns_that_it_cannot_do(mace, kind) -> None:
-    record = mace().launch(pattern={"kind": kind, "interval_ms": 5, "window_s": 1})
+    more = {"interval_ms": 5} if kind == "spaced" else {"window_s": 1}
+    settings = SMALLEST["measures"]["latency"] | more
+    record = mace().launch(measures={"latency": None, kind: settings})
     assert (record["status"], record["reason"]) == (
         "unsupported", f"the library's own tool cannot run with the pattern {kind}")  # fmt: skip
+
+
+def test_launches_of_other_measures_are_refused(mace) -> None:
+    """A measure of a kind that no tool knows has no numbers, instead of those of a single inference."""
+    bench = mace()
+    setting = Setting(bench.transport, protocol_of(), 2)
+    record = launch(
+        setting, bench.deployed, make_cell(library="mace"), mode="unheard_of", measure="unheard_of",
+        asked={}, cores=None, scratch="launches/one",
+    )  # fmt: skip
+    assert (record["status"], record["reason"]) == (
+        "unsupported", "the library's own tool has no launches of mode unheard_of")  # fmt: skip
 
 
 def test_no_path_of_a_machine_is_in_the_data() -> None:

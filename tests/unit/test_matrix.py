@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
-from cellfarm.core.cells import Cell
-from cellfarm.core.matrix import AXES, expand
-from cellfarm.errors import UserError
+from cellfarm.base.cells import Cell
+from cellfarm.base.errors import UserError
+from cellfarm.planning.matrix import AXES, expand
+from cellfarm.wanted.configuration import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -31,7 +33,11 @@ def resolve(reference: str) -> tuple[str, str]:
 
 
 def cells(**changes: Any) -> list[Cell]:
-    return expand(CONFIG | changes, resolve, CORES, "test.yaml")
+    return expand(config_of(CONFIG | changes), resolve, CORES, "test.yaml")
+
+
+def config_of(document: dict[str, Any]) -> Config:
+    return msgspec.convert(document | {"protocol": "quick"}, Config)
 
 
 def test_the_axes_are_multiplied():
@@ -169,20 +175,20 @@ CONFIGS = st.fixed_dictionaries(
 def test_the_order_and_repetition_of_a_list_do_not_matter(config: dict[str, Any], data: Any):
     shuffled = {name: data.draw(st.permutations(config[name])) for name in AXES.values()}
     repeated = {name: values + values[:1] for name, values in shuffled.items()}
-    expected = expand(config, resolve, CORES)
-    assert expand(shuffled, resolve, CORES) == expected
-    assert expand(repeated, resolve, CORES) == expected
+    expected = expand(config_of(config), resolve, CORES)
+    assert expand(config_of(shuffled), resolve, CORES) == expected
+    assert expand(config_of(repeated), resolve, CORES) == expected
 
 
 @given(config=CONFIGS, data=st.data())
 def test_exclude_and_what_is_left_are_the_whole(config: dict[str, Any], data: Any):
-    everything = expand(config, resolve, CORES)
+    everything = expand(config_of(config), resolve, CORES)
     chosen = data.draw(st.sampled_from(everything))
     axes = data.draw(
         st.sets(st.sampled_from(["model", "variant", "device", "threads"]), min_size=1)
     )
     entry = {axis: getattr(chosen, axis) for axis in axes}
-    left = expand(config | {"exclude": [entry]}, resolve, CORES)
+    left = expand(config_of(config | {"exclude": [entry]}), resolve, CORES)
     gone = {cell for cell in everything if all(getattr(cell, a) == entry[a] for a in axes)}
     assert chosen in gone
     assert set(left) == set(everything) - gone

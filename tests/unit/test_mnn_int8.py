@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm import libraries
-from cellfarm.project import PACKAGE
+from cellfarm.base.project import PACKAGE
 
 FOLDER = libraries.all_libraries()["mnn"].folder
 

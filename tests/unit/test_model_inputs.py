@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.project import PACKAGE
+from cellfarm.base.project import PACKAGE
 
 IMAGE = {"name": "x", "shape": [1, 3, 8, 8], "dtype": "float32", "content": "image"}
 TOKENS = {"name": "ids", "shape": [1, 6], "dtype": "int64", "content": "tokens", "below": 5}

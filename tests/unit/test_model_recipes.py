@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from cellfarm.configuration import read_model
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.wanted.configuration import read_model
 
 from tests.support.projects import REPOSITORY, make_project, write_yaml
 
@@ -25,9 +25,9 @@ PAPER = (
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model_is_a_recipe(name: str):
     recipe = read_model(Project(REPOSITORY), name, "test")
-    assert recipe["title"] and recipe["weights"]["kind"] == "random"
-    if recipe["source"] == "transformers":
-        assert recipe["arguments"]["attn_implementation"] == "eager"
+    assert recipe.title and recipe.weights and recipe.weights.kind == "random"
+    if recipe.source == "transformers":
+        assert recipe.arguments and recipe.arguments["attn_implementation"] == "eager"
 
 
 def test_the_kinds_of_the_paper_are_there():
@@ -36,15 +36,16 @@ def test_the_kinds_of_the_paper_are_there():
 
 def test_a_decoder_gives_the_cache_that_it_takes():
     recipe = read_model(Project(REPOSITORY), "llama_15m_decode", "test")
-    taken = [spec["name"] for spec in recipe["inputs"] if spec["name"].startswith("past_")]
-    given = [name for name in recipe["outputs"] if name.startswith("present_")]
+    assert recipe.inputs and recipe.outputs and recipe.arguments
+    taken = [spec.name for spec in recipe.inputs if spec.name.startswith("past_")]
+    given = [name for name in recipe.outputs if name.startswith("present_")]
     assert [name.removeprefix("past_") for name in taken] == [
         name.removeprefix("present_") for name in given
     ]
-    assert len(taken) == 2 * recipe["arguments"]["num_hidden_layers"]
+    assert len(taken) == 2 * recipe.arguments["num_hidden_layers"]
     prefill = read_model(Project(REPOSITORY), "llama_15m_prefill", "test")
-    assert prefill["outputs"] == recipe["outputs"]
-    assert prefill["arguments"] == recipe["arguments"]
+    assert prefill.outputs == recipe.outputs
+    assert prefill.arguments == recipe.arguments
 
 
 @pytest.mark.parametrize(
@@ -54,8 +55,11 @@ def test_a_decoder_gives_the_cache_that_it_takes():
         ({"task": "poetry"}, "task"),
         ({"architecture": "WhisperModel..encoder"}, "architecture"),
         ({"weights": {"kind": "random"}}, "seed"),
+        ({"weights": {"kind": "random", "seed": 0, "path": "w.pth"}}, "weights.path"),
+        ({"weights": {"kind": "pretrained", "path": "w.pth"}}, "format"),
+        ({"weights": {"kind": "pretrained", "format": "pth"}}, "either url and sha256, or path"),
     ],
-    ids=["source", "task", "architecture", "seed"],
+    ids=["source", "task", "architecture", "seed", "path of random", "format", "no weights"],
 )
 def test_a_wrong_recipe_is_told(tmp_path: Path, change: dict[str, Any], word: str):
     project = make_project(tmp_path)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli import models
-from cellfarm.configuration import read_model
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.wanted.configuration import read_model
 
 from tests.support.projects import make_project
 
@@ -42,8 +42,8 @@ def test_what_is_written_is_a_recipe(project, monkeypatch):
     path = add(project, monkeypatch, PICTURE, IDS)
     assert path == project.models / "mine.yaml"
     recipe = read_model(project, "mine", "the test")
-    assert [one["shape"] for one in recipe["inputs"]] == [[1, 3, 32, 32], [1, 8]]
-    assert recipe["inputs"][1]["content"] == "tokens"
+    assert recipe.inputs and [entry.shape for entry in recipe.inputs] == [(1, 3, 32, 32), (1, 8)]
+    assert recipe.inputs[1].content == "tokens"
     with pytest.raises(UserError, match="is there already"):
         add(project, monkeypatch, PICTURE)
 

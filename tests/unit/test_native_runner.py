@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 import sys
 import tarfile
@@ -13,40 +12,35 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm import native_building
-from cellfarm.causes import brought, built_for, gather
-from cellfarm.configuration import load, read_device
-from cellfarm.core.cells import Cell
+from cellfarm.base.cells import Cell
+from cellfarm.base.documents import load_yaml
+from cellfarm.base.errors import PermanentHostError, UserError
+from cellfarm.base.project import Project
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
-from cellfarm.documents import load_yaml
-from cellfarm.environments import (
-    NATIVE,
-    build,
-    environment_on,
-    library_environment,
-    locate,
-    lock_of,
-)
-from cellfarm.errors import PermanentHostError, UserError
-from cellfarm.experiments.accuracy import Pictures
-from cellfarm.experiments.deployment import Deployment
-from cellfarm.experiments.flags import launch_flags
+from cellfarm.envs import native_building
+from cellfarm.envs.environments import NATIVE, build, library_environment, locate, lock_of
+from cellfarm.envs.native_building import build_runner
 from cellfarm.experiments.gates import Gates
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.experiments.native_runner import as_lines, as_npz, as_raw
-from cellfarm.experiments.payload import pack
-from cellfarm.experiments.verification import read_arrays
 from cellfarm.libraries import all_libraries
-from cellfarm.native_building import build_runner
-from cellfarm.plan import PlannedCell
-from cellfarm.project import Project
+from cellfarm.measures.accuracy.pictures import Pictures
+from cellfarm.measures.flags import launch_flags
+from cellfarm.measures.quality.verification import read_arrays
+from cellfarm.planning.causes import Causes
+from cellfarm.planning.chains import Chains
+from cellfarm.planning.needs import needs_of, refusal_of, target_on
+from cellfarm.wanted.configuration import load, read_device
+from cellfarm.wanted.devices import parse_device
+from cellfarm.wanted.variants import Variant
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
-from tests.support.protocols import SMALLEST
-from tests.support.results import FACTS
+from tests.support.protocols import SMALLEST, asked, protocol_of
+from tests.support.results import FACTS, TOLERANCE
+from tests.support.runner_modules import packed
 
 NCNN = all_libraries()["ncnn"]
 VERSION = NCNN.default_version
@@ -142,7 +136,7 @@ def stand_in(tmp_path) -> tuple[Setting, Deployed]:
     ):
         (tmp_path / name).write_bytes(as_raw({"x": array}, inputs))
         transport.put(tmp_path / name, name)
-    payload = pack([], tmp_path / "payloads")
+    payload = packed(tmp_path / "payloads")
     for source, name in ((payload, "gate.pyz"), (tmp_path / "program", "program")):
         transport.put(source, name)
     deployed = Deployed(
@@ -153,19 +147,25 @@ def stand_in(tmp_path) -> tuple[Setting, Deployed]:
         given={"x": INPUT}, reference={"y": INPUT * 2}, classes=False, variables={},
         heldout_reference={"y": np.stack([INPUT, -3 * INPUT]) * 2},
     )  # fmt: skip
-    return Setting(transport, SMALLEST, 2), deployed
+    return Setting(transport, protocol_of(), 2), deployed
+
+
+def launched(setting: Setting, deployed: Deployed, mode: str) -> dict[str, Any]:
+    return launch(
+        setting, deployed, CELL, **asked(SMALLEST, mode), cores=None, scratch="launches/one"
+    )
 
 
 def test_a_native_runner_takes_the_runner_s_place(stand_in):
     setting, deployed = stand_in
-    record = launch(setting, deployed, CELL, mode="measure", cores=None, scratch="launches/one")
+    record = launched(setting, deployed, "measure")
     assert (record["status"], record["reason"]) == ("ok", None)
     assert set(record["phases"]) == {"start", "import", "read", "load", "first"}
     assert record["warmup_ms"] + record["warm_ms"] == [1.0, 2.0, 3.0]
     assert record["actual"] == {"mode": "measure"} and record["comparison"]["cosine"] == 1.0
-    record = launch(setting, deployed, CELL, mode="quality", cores=None, scratch="launches/one")
+    record = launched(setting, deployed, "quality")
     assert (record["quality"]["samples"], record["quality"]["cosine"]) == (2, 1.0)
-    record = launch(setting, deployed, CELL, mode="accuracy", cores=None, scratch="launches/one")
+    record = launched(setting, deployed, "accuracy")
     told = record["accuracy"]
     assert (told["problem"], told["images"], told["top1"], told["top5"]) == (None, 3, 2, 2)
     assert not list((setting.transport.work_folder / "launches").iterdir())
@@ -192,19 +192,28 @@ def host(project: Project, **more: Any) -> None:
 def test_a_device_runs_a_library_in_its_native_runner_if_its_file_says_so(project):
     host(project, native=["ncnn"])
     device = read_device(project, "host", "test")
-    assert environment_on(device, "ncnn", "1.0", "cp311-aarch64-glibc2.36") == "ncnn@1.0.native"
-    assert environment_on(device, "mnn", "1.0") == "mnn@1.0.run"
+    needs = needs_of(device, FACTS, "ncnn", "1.0", "onnx")
+    assert (needs.run, needs.native) == ("ncnn@1.0.native", True)
+    needs = needs_of(device, FACTS, "mnn", "1.0", "onnx")
+    assert (needs.run, needs.native) == ("mnn@1.0.run", False)
 
 
 def test_it_counts_for_that_device_s_cells_only(project, monkeypatch):
-    def found(**more: Any) -> Any:
+    def found(**more: Any) -> dict[str, str]:
         host(project, **more)
-        return gather(project, load(project, CONFIG, "test"), [CELL], {"host": FACTS})
+        configuration = load(project, CONFIG, "test")
+        chains = Chains(project, configuration)
+        variant = configuration.variants["fp32"]
+        program = chains.program(CELL.model, variant)
+        artifact = chains.artifact(program, variant, CELL.library, CELL.library_version)
+        causes = Causes(project, configuration, {"host": FACTS})
+        return causes.of(CELL, program, artifact, "latency")
 
     plain, native = found(), found(native=["ncnn"])
-    assert plain.devices != native.devices and plain.libraries == native.libraries
-    monkeypatch.setattr("cellfarm.causes.native_code", lambda device: ["another program"])
-    assert found(native=["ncnn"]).devices != native.devices
+    assert plain["device"] != native["device"]
+    assert plain | {"device": ""} == native | {"device": ""}
+    monkeypatch.setattr("cellfarm.planning.causes.native_code", lambda device: ["another program"])
+    assert found(native=["ncnn"])["device"] != native["device"]
 
 
 @pytest.mark.parametrize(
@@ -222,38 +231,36 @@ def test_mistakes_are_told_at_once(project, native, words):
         read_device(project, "host", "test")
 
 
-def test_a_device_of_another_architecture_is_refused(project):
-    device = {"processors": ["cpu"], "native": ["ncnn"]}
-    plan = {"devices": {"host": device}}
-    planned = PlannedCell(CELL, "key", {}, "model", "artifact", None)
-
-    def refusal(architecture: str) -> Any:
-        facts = {"architecture": architecture}
-        return Deployment(project, plan, LocalTransport(project.root), facts, print)._refusal(
-            planned
-        )
-
-    assert refusal("x86_64") == {
-        "status": "unsupported",
-        "reason": "native runners are for aarch64, not for x86_64",
-    }
-    assert refusal("aarch64")["reason"] == "missing library: its environment is not built"
+FP32 = Variant("fp32", "fp32", TOLERANCE)
 
 
-def test_a_device_that_gets_no_python_runs_what_is_native_and_nothing_else(project):
-    device = {"transport": "ssh", "processors": ["cpu"], "python": False}
-    planned = PlannedCell(CELL, "key", {}, "model", "artifact", None)
-    facts = {"architecture": "aarch64", "python": "3.11", "glibc": "2.36"}
-    deployment = Deployment(
-        project, {"devices": {"host": device}}, LocalTransport(project.root), facts, print
+def refusal(document: dict[str, Any], facts: dict[str, Any]) -> str | None:
+    return refusal_of(CELL, FP32, NCNN, parse_device(document, "test"), facts, {})
+
+
+def test_a_device_of_another_architecture_is_refused():
+    document = {"name": "host", "transport": "local", "work_folder": "results/work/host",
+                "processors": ["cpu"], "native": ["ncnn"]}  # fmt: skip
+    assert refusal(document, {"architecture": "x86_64"}) == (
+        "native runners are for aarch64, not for x86_64"
     )
-    assert deployment._refusal(planned) == {
-        "status": "unsupported",
-        "reason": "the device gets no Python: only what stands under `native` runs there",
-    }
-    for asked in (built_for, brought):
-        assert asked(device, facts) == [] and asked(device, facts | {"python": None}) == []
-    assert brought(device | {"python": True}, facts | {"python": None})
+    assert refusal(document, {"architecture": "aarch64"}) is None
+
+
+def test_a_device_that_gets_no_python_runs_what_is_native_and_nothing_else():
+    document = {"name": "board", "transport": "ssh", "processors": ["cpu"], "python": False,
+                "work_folder": "/data/cellfarm", "address": {"host": "board", "user": "root"}}  # fmt: skip
+    facts = {"architecture": "aarch64", "python": "3.11", "glibc": "2.36"}
+    assert refusal(document, facts) == (
+        "the device gets no Python: only what stands under `native` runs there"
+    )
+    assert refusal(document | {"native": ["ncnn"]}, facts) is None
+    device = parse_device(document, "test")
+    for known in (facts, facts | {"python": None}):
+        assert target_on(device, known) is None
+        assert needs_of(device, known, "ncnn", "1.0", "onnx").python is None
+    with_python = parse_device(document | {"python": True}, "test")
+    assert needs_of(with_python, facts | {"python": None}, "ncnn", "1.0", "onnx").python
 
 
 def test_without_python_there_is_no_gate(stand_in):
@@ -262,7 +269,7 @@ def test_without_python_there_is_no_gate(stand_in):
     found = Gates(setting, lambda what, waited_s: None).pass_through(bare, 1, None)
     assert found == {"problem": "the device gets no Python, in which gates run"}
     assert launch_flags({"gate": found}) == {"ungated"}
-    record = launch(setting, bare, CELL, mode="measure", cores=None, scratch="launches/one")
+    record = launched(setting, bare, "measure")
     assert record["status"] == "ok"
 
 
@@ -281,8 +288,8 @@ def test_its_sources_are_those_of_the_locked_version():
 def test_without_the_compiler_the_reason_says_what_installs_it(project, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
     state = build(locate(project, library_environment("ncnn", VERSION, NATIVE)))
-    assert state["status"] == "failed"
-    assert state["reason"] == (
+    assert state.status == "failed"
+    assert state.reason == (
         "a native runner is built with aarch64-linux-gnu-gcc, which is not installed: on Debian or Ubuntu, "
         "apt install g++-aarch64-linux-gnu"
     )
@@ -373,7 +380,6 @@ def test_a_change_of_its_sources_is_another_environment(project, tmp_path, monke
     copied = tmp_path / "ncnn"
     shutil.copytree(NCNN.folder, copied)
     (copied / "native/main.cpp").write_text("int main() {}")
-    document = json.loads(json.dumps(NCNN.document))
-    changed = {**all_libraries(), "ncnn": type(NCNN)(copied, document)}
-    monkeypatch.setattr("cellfarm.environments.all_libraries", lambda: changed)
+    changed = {**all_libraries(), "ncnn": type(NCNN)(copied, NCNN.description)}
+    monkeypatch.setattr("cellfarm.envs.environments.all_libraries", lambda: changed)
     assert locate(project, name).folder != before.folder

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from cellfarm.causes import model_causes
-from cellfarm.contents import named_files
-from cellfarm.errors import UserError
-from cellfarm.onnx_data import locations
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.wanted.configuration import parse_recipe
+from cellfarm.wanted.contents import named_files
+from cellfarm.wanted.onnx_data import locations
 
+from tests.support.programs import program_of
 from tests.support.projects import REPOSITORY, make_project
 
 HAND = REPOSITORY / "tests/data/user_files/hand.onnx"
@@ -65,7 +66,7 @@ def write(project: Project, data: bytes) -> Path:
 
 
 def test_every_file_with_weights_is_found_once(project):
-    files = named_files(project, RECIPE)
+    files = named_files(project, parse_recipe(RECIPE, "test"))
     assert {what: path.name for what, path in files.items()} == {
         "file": "model.onnx", "data one.bin": "one.bin", "data deep/two.bin": "two.bin",
     }  # fmt: skip
@@ -96,12 +97,12 @@ def test_what_is_no_onnx_is_left_to_the_reader_of_models(project, data):
 
 
 def test_the_weights_count_into_the_key_and_their_dates_do_not(project):
-    before = model_causes(project, RECIPE).id
+    before = program_of(project, RECIPE).digest
     beside = project.root / "mine/deep/two.bin"
     os.utime(beside, (1e9, 1e9))
-    assert model_causes(project, RECIPE).id == before
+    assert program_of(project, RECIPE).digest == before
     beside.write_bytes(b"others")
-    assert model_causes(project, RECIPE).id != before
+    assert program_of(project, RECIPE).digest != before
 
 
 @pytest.mark.parametrize(
@@ -123,5 +124,5 @@ def test_weights_from_elsewhere_are_the_users_mistake(project, location, reason)
     (project.root / "mine/linked").symlink_to(project.root)
     write(project, model(tensor(location)))
     with pytest.raises(UserError, match=r"models/mine\.yaml: key 'file': model\.onnx keeps") as it:
-        named_files(project, RECIPE)
+        named_files(project, parse_recipe(RECIPE, "test"))
     assert reason in str(it.value) and repr(location) in str(it.value)

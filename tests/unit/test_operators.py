@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from cellfarm import libraries
-from cellfarm.errors import UserError
-from cellfarm.experiments.operators import (
+from cellfarm.base.errors import UserError
+from cellfarm.measures.operators.profile import (
     MAX_OPERATORS,
     OTHER,
-    SCHEMA,
+    Common,
     Vocabulary,
     operators_match,
     read_profile,
@@ -156,7 +156,7 @@ def test_the_sum_is_compared_as_a_share_of_the_latency():
 
 
 def test_every_library_has_a_profiler_and_a_vocabulary():
-    common = set(json.loads(SCHEMA.read_text())["$defs"]["common"]["enum"])
+    common = set(get_args(Common))
     for library in libraries.all_libraries().values():
         profiled_by = "profiler.py" if library.has_backend else "tool.py"
         assert (library.folder / profiled_by).is_file(), library.name

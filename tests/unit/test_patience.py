@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.base.errors import PermanentDeviceError, TransientDeviceError
 from cellfarm.experiments import patience
 from cellfarm.experiments.patience import Patience
 

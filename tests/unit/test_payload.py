@@ -8,16 +8,28 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from cellfarm.core.digests import code_digest
-from cellfarm.experiments.payload import RUNNER, pack
+from cellfarm.base import code
+from cellfarm.base.code import PlannedCode
+from cellfarm.base.errors import InternalMismatch
+from cellfarm.experiments.payload import pack
+from cellfarm.libraries import all_libraries
+from cellfarm.measures import all_measures
+from cellfarm.planning.causes import payload_code
+
+from tests.support.runner_modules import RUNNER, packed
 
 
 @pytest.fixture(autouse=True)
 def fresh_digests():
     """Digests of code are cached for a process: a plan describes the code as it stood."""
-    code_digest.cache_clear()
+    forget()
     yield
-    code_digest.cache_clear()
+    forget()
+
+
+def forget() -> None:
+    for cached in (code.sha256_of, code._closure_digest, code._imported, code._resolve):
+        cached.cache_clear()
 
 
 @pytest.fixture
@@ -28,22 +40,37 @@ def backend(tmp_path) -> Path:
     return path
 
 
-def test_it_holds_the_runner_and_the_back_end_and_nothing_else(tmp_path, backend):
-    path = pack([backend], tmp_path / "payloads")
-    with zipfile.ZipFile(path) as archive:
-        expected = {source.name for source in RUNNER.glob("*.py")} | {"backend.py"}
+def test_it_holds_the_runner_the_device_halves_and_the_back_end_and_nothing_else(tmp_path, backend):
+    with zipfile.ZipFile(packed(tmp_path / "payloads", backend)) as archive:
+        halves = {f"measure_{measure}.py" for measure in all_measures()}
         sources = {name for name in archive.namelist() if name.endswith(".py")}
-        assert sources == expected and "__main__.py" in expected
-        assert set(archive.namelist()) - sources == {f"{name}c" for name in expected}
+        runner = {path.name for path in RUNNER.glob("*.py")} - {"refusal.py"}  # it refuses nothing
+        assert sources == runner | halves | {"backend.py"}
+        assert set(archive.namelist()) - sources == {f"{name}c" for name in sources}
         assert archive.read("backend.py") == b"VALUE = 1\n"
 
 
+def test_it_holds_what_the_measures_of_a_run_import_and_no_more(tmp_path):
+    path = pack(payload_code(all_libraries()["ncnn"], ["cold_start"]), tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        names = set(archive.namelist())
+    assert {"__main__.py", "gate.py", "phases.py", "measure_cold_start.py", "backend.py"} <= names
+    assert not {"series.py", "pictures.py", "profiler.py", "measure_latency.py"} & names
+
+
+def test_code_that_changed_since_the_plan_was_made_is_not_packed(tmp_path, backend):
+    planned = PlannedCode.of(["runner/__main__.py", str(backend)], ["runner", str(backend.parent)])
+    backend.write_text("VALUE = 2\n")
+    with pytest.raises(InternalMismatch, match="changed since this run was planned"):
+        pack(planned, tmp_path / "payloads")
+
+
 def test_the_same_sources_make_the_same_bytes_under_the_same_name(tmp_path, backend):
-    one = pack([backend], tmp_path / "one")
+    one = packed(tmp_path / "one", backend)
     elsewhere = tmp_path / "elsewhere" / "backend.py"
     elsewhere.parent.mkdir()
     elsewhere.write_bytes(backend.read_bytes())
-    other = pack([elsewhere], tmp_path / "other")
+    other = packed(tmp_path / "other", elsewhere)
     assert one.name == other.name and one.read_bytes() == other.read_bytes()
     with zipfile.ZipFile(one) as archive:  # no time of packing
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
@@ -51,7 +78,7 @@ def test_the_same_sources_make_the_same_bytes_under_the_same_name(tmp_path, back
 
 def test_a_launch_takes_the_compiled_modules_and_another_python_the_sources(tmp_path, backend):
     backend.write_text("def fail():\n    raise ValueError('of the back end')\n")
-    path = pack([backend], tmp_path / "payloads")
+    path = packed(tmp_path / "payloads", backend)
     program = (
         "import backend, traceback\nprint(backend.__file__)\n"
         "try:\n    backend.fail()\nexcept ValueError:\n    traceback.print_exc()\n"
@@ -76,14 +103,14 @@ def test_a_launch_takes_the_compiled_modules_and_another_python_the_sources(tmp_
 
 
 def test_another_back_end_has_another_name(tmp_path, backend):
-    before = pack([backend], tmp_path / "payloads")
+    before = packed(tmp_path / "payloads", backend)
     backend.write_text("VALUE = 2\n")
-    code_digest.cache_clear()
-    assert pack([backend], tmp_path / "payloads").name != before.name
+    forget()
+    assert packed(tmp_path / "payloads", backend).name != before.name
 
 
 def test_it_is_packed_once_and_leaves_nothing_else(tmp_path, backend):
-    path = pack([backend], tmp_path / "payloads")
+    path = packed(tmp_path / "payloads", backend)
     path.write_bytes(b"kept")
-    assert pack([backend], tmp_path / "payloads").read_bytes() == b"kept"
+    assert packed(tmp_path / "payloads", backend).read_bytes() == b"kept"
     assert list(path.parent.iterdir()) == [path]

@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 import pytest
-from cellfarm import pip_options
-from cellfarm.pip_options import parse, uv_options
+from cellfarm.envs import pip_options
+from cellfarm.envs.pip_options import parse, uv_options
 
 LISTING = """\
 :env:.disable-pip-version-check='1'

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import yaml
-from cellfarm import plan as plan_module
-from cellfarm.configuration import load as load_configuration
-from cellfarm.core.store import Store
-from cellfarm.errors import TransientDeviceError, UserError
-from cellfarm.plan import NEW, Plan, PlannedCell, freeze, load, make_plan, save
-from cellfarm.project import Project
+from cellfarm.base.errors import TransientDeviceError, UserError
+from cellfarm.base.project import Project
+from cellfarm.measures import all_measures
+from cellfarm.planning import plan as plan_module
+from cellfarm.planning.plan import NEW, Outlook, freeze, load, look, save
+from cellfarm.store.results import Store
+from cellfarm.wanted.configuration import load as load_configuration
+from cellfarm.wanted.devices import AnyDevice
+from msgspec import structs
 
 from tests.support.projects import CONFIG, make_project
 from tests.support.results import commit_result
@@ -28,8 +29,8 @@ def project(tmp_path) -> Project:
     return make_project(tmp_path)
 
 
-def plan_of(project: Project, **changes: Any) -> Plan:
-    return make_plan(project, load_configuration(project, MATRIX | changes, "test.yaml"))
+def plan_of(project: Project, **changes: Any) -> Outlook:
+    return look(project, load_configuration(project, MATRIX | changes, "test.yaml"))
 
 
 def edit_protocol(project: Project, seed: int) -> None:
@@ -37,14 +38,25 @@ def edit_protocol(project: Project, seed: int) -> None:
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"seed": seed}))
 
 
-def reasons(plan: Plan) -> dict[str, str | None]:
-    return {f"{p.cell.model} {p.cell.library} t{p.cell.threads}": p.stale for p in plan.cells}
+def reasons(plan: Outlook) -> dict[str, str]:
+    return {f"{p.cell.model} {p.cell.library} t{p.cell.threads}": p.reason for p in plan.cells}
 
 
 def test_without_results_everything_is_new(project):
     plan = plan_of(project)
     assert len(plan.cells) == len(plan.stale) == 2 * 2 * 2
     assert set(reasons(plan).values()) == {NEW}
+
+
+def test_a_measure_is_asked_of_models_of_its_tasks_alone(project, monkeypatch):
+    def measured(*tasks: str) -> set[str]:
+        changed = structs.replace(all_measures()["quality"], tasks=tasks)
+        known = {**all_measures(), "quality": changed}
+        monkeypatch.setattr(plan_module, "all_measures", lambda: known)
+        return set(plan_of(project).cells[0].measures)
+
+    assert "quality" in measured() and "quality" in measured("classification", "detection")
+    assert measured("detection") == measured() - {"quality"}
 
 
 def test_an_experiment_is_one_model_on_one_device(project):
@@ -108,56 +120,86 @@ def test_tolerances_touch_the_cells_of_their_variant(project):
 def test_the_newest_result_explains_a_change(project):
     edit_protocol(project, seed=1)
     older = commit_result(project, plan_of(project).cells[0])
-    os.utime(older, (time.time() - 100,) * 2)
+    for path in older.parent.iterdir():
+        os.utime(path, (time.time() - 100,) * 2)
     path = project.models / f"{plan_of(project).cells[0].cell.model}.yaml"
     path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
     newer = commit_result(project, plan_of(project).cells[0])
     edit_protocol(project, seed=2)
-    assert plan_of(project).cells[0].stale == "the protocol changed"
-    newer.write_text("torn")  # the older one tells what it can
-    assert plan_of(project).cells[0].stale == "the model changed; the protocol changed"
-    older.unlink()
-    assert plan_of(project).cells[0].stale == NEW  # nothing readable is left
+    assert plan_of(project).cells[0].reason == "the protocol changed"
+    for path in newer.parent.iterdir():
+        if path.stat().st_mtime > time.time() - 50:
+            path.write_text("torn")  # the older ones tell what they can
+    assert plan_of(project).cells[0].reason == "the model changed; the protocol changed"
+    for path in older.parent.iterdir():
+        if path.stat().st_mtime < time.time() - 50:
+            path.unlink()
+    assert plan_of(project).cells[0].reason == NEW  # nothing readable is left
 
 
 def test_a_result_that_was_set_aside_is_measured_again(project):
     planned = plan_of(project).cells[0]
     Store(project.cells).set_aside(commit_result(project, planned))
-    assert plan_of(project).cells[0].stale == "a retry was asked for"
+    assert plan_of(project).cells[0].reason == "latency: a retry was asked for"
 
 
 def test_another_version_of_a_library_says_so(project):
     planned = plan_of(project).cells[0]
-    cell = replace(planned.cell, library_version="0.1")
-    commit_result(project, replace(planned, cell=cell))
-    assert plan_of(project).cells[0].stale == "new version of the library"
-
-
-def test_a_planned_cell_survives_json(project):
-    for planned in plan_of(project).cells:
-        assert PlannedCell.from_dict(planned.as_dict()) == planned
+    cell = structs.replace(planned.cell, library_version="0.1")
+    commit_result(project, structs.replace(planned, cell=cell))
+    assert plan_of(project).cells[0].reason == "new version of the library"
 
 
 def test_a_library_that_reads_the_models_own_files_needs_no_export(project):
-    cells = plan_of(project, libraries=["litert", "onnxruntime"]).cells
-    assert {planned.export_id is None for planned in cells if planned.cell.library == "litert"} == {
-        True
-    }
-    assert all(planned.export_id for planned in cells if planned.cell.library == "onnxruntime")
+    outlook = plan_of(project, libraries=["litert", "onnxruntime"])
+    plan = freeze(outlook)
+    read = {step.library: step.source for step in plan.artifact.values()}
+    assert read["litert"].startswith("results/models/")
+    assert read["onnxruntime"].startswith("results/exports/")
 
 
 def test_a_frozen_plan_comes_back_and_is_named_by_its_content(project):
-    config = load_configuration(project, MATRIX, "test.yaml")
-    plan = make_plan(project, config)
-    commit_result(project, plan.cells[0])
-    plan = make_plan(project, config)
-    frozen = freeze(plan, config)
+    outlook = plan_of(project)
+    commit_result(project, outlook.cells[0])
+    outlook = plan_of(project)
+    frozen = freeze(outlook)
     path = save(project, frozen)
-    assert load(project, frozen["id"]) == frozen
-    assert [PlannedCell.from_dict(entry) for entry in frozen["cells"]] == plan.stale
-    assert save(project, freeze(make_plan(project, config), config)) == path
-    commit_result(project, plan.stale[0])
-    assert freeze(make_plan(project, config), config)["id"] != frozen["id"]
+    assert load(project, frozen.id) == frozen
+    assert list(frozen.cells) == outlook.stale
+    assert save(project, freeze(plan_of(project))) == path
+    commit_result(project, outlook.stale[0])
+    assert freeze(plan_of(project)).id != frozen.id
+
+
+def test_a_plan_has_the_steps_of_its_cells_and_no_others(project):
+    outlook = plan_of(project)
+    for planned in outlook.experiments["host", "mobilenet_v2"]:
+        commit_result(project, planned)
+    plan = freeze(plan_of(project))
+    assert {step.recipe.name for step in plan.model.values()} == {"squeezenet1_1"}
+    outputs = {step.output for kind in ("environment", "model", "export", "artifact")
+               for step in plan.steps(kind).values()}  # fmt: skip
+    assert outputs == set(plan.preparation)
+    for kind in ("model", "export", "artifact", "experiment"):
+        for step in plan.steps(kind).values():
+            assert set(step.inputs) <= outputs, step
+
+
+def test_another_attempt_is_another_plan(project):
+    outlook = plan_of(project)
+    assert freeze(outlook, 1).id != freeze(outlook).id
+
+
+def test_one_measure_more_leaves_the_results_of_the_others(project):
+    for planned in plan_of(project).cells:
+        commit_result(project, planned)
+    path = project.config / "protocols/quick.yaml"
+    protocol = yaml.safe_load(path.read_text())
+    protocol["measures"]["operators"]["runs"] += 1
+    path.write_text(yaml.safe_dump(protocol))
+    assert set(reasons(plan_of(project)).values()) == {
+        "operators: the measure (its code or its settings) changed"
+    }
 
 
 @pytest.mark.parametrize("text", [None, "", "{torn", "[1"])
@@ -217,8 +259,8 @@ def test_a_device_that_cannot_be_reached_is_left_undone_only_while_its_cells_are
     (project.devices / "away.yaml").write_text(yaml.safe_dump(away))
     is_there = True
 
-    def ask(_: object, device: Mapping[str, Any]) -> dict[str, Any]:
-        if device["name"] == "away" and not is_there:
+    def ask(_: object, device: AnyDevice) -> dict[str, Any]:
+        if device.name == "away" and not is_there:
             raise TransientDeviceError("no answer")
         return {"cores": 2, "architecture": "aarch64"}
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cellfarm.experiments.native import Task
 from cellfarm.libraries.qnn import qnn_profile, tool
 from cellfarm.libraries.qnn.native import diagview
+from cellfarm.libraries.vendor_tool import Task
 
 from tests.support.native_tools import DATA, HELDOUT, Bench, write_script
 

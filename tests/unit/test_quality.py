@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 import pytest
-from cellfarm.experiments.quality import MOST_SQNR_DB, Quality, assess
+from cellfarm.measures.quality.heldout import MOST_SQNR_DB, Quality, assess
+from cellfarm.measures.tolerances import Tolerance
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-TOLERANCE = {"min_cosine": 0.9}
+TOLERANCE = Tolerance(min_cosine=0.9, max_relative_error=1.0)
 REFERENCE = np.random.default_rng(0).normal(size=(8, 1, 10))
 
 
@@ -25,7 +27,7 @@ def test_equal_outputs_have_no_noise():
     found = assess({"y": REFERENCE}, {"y": REFERENCE}, classes=True)
     assert (found.samples, found.cosine, found.top1_agreement) == (8, 1.0, 1.0)
     assert found.sqnr_db == MOST_SQNR_DB
-    assert found.violation(TOLERANCE | {"min_sqnr_db": 100, "min_top1_agreement": 1}) is None
+    assert found.violation(replace(TOLERANCE, min_sqnr_db=100, min_top1_agreement=1)) is None
 
 
 @given(sqnr_db=st.floats(-20, 100), scale=st.floats(1e-6, 1e6))
@@ -79,8 +81,8 @@ def test_what_cannot_be_compared_is_a_problem_and_wrong(outputs: dict, problem: 
     ],
 )
 def test_each_limit_has_its_words(quality: Quality, tolerance: dict, what: str):
-    assert what in str(quality.violation(TOLERANCE | tolerance))
+    assert what in str(quality.violation(replace(TOLERANCE, **tolerance)))
 
 
 def test_a_limit_on_classes_asks_nothing_of_a_task_without():
-    assert Quality(8, 0.99, 20.0, None).violation(TOLERANCE | {"min_top1_agreement": 1}) is None
+    assert Quality(8, 0.99, 20.0, None).violation(replace(TOLERANCE, min_top1_agreement=1)) is None

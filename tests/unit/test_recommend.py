@@ -9,9 +9,9 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli import recommend as command
-from cellfarm.errors import UserError
-from cellfarm.project import Project
 from cellfarm.selection.evaluation import evaluate
 from cellfarm.selection.graphs import Graphs
 from cellfarm.selection.material import compared, examples_of
@@ -291,7 +291,7 @@ def test_the_path_of_a_file(project, capsys, tmp_path):
         ({"model": "mobilenet_v"}, "unknown model 'mobilenet_v'.*did you mean"),
         ({"model": "gone.onnx"}, "there is no file gone.onnx"),
         ({"device": "hosst"}, "unknown device 'hosst'.*did you mean"),
-        ({"variant": "int9"}, "--variant int9: expected one of fp32"),
+        ({"variant": "int9"}, "--variant int9: expected one of fp16, fp32, int8"),
         ({"variant": "int8"}, "nothing to choose by"),
     ],
 )

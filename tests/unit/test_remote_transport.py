@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from cellfarm.base.errors import PermanentDeviceError, TransientDeviceError
+from cellfarm.base.project import Project
 from cellfarm.devices import remote_facts
 from cellfarm.devices.link import Answer
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.devices.transport import Interpreter
-from cellfarm.errors import PermanentDeviceError, TransientDeviceError
-from cellfarm.project import Project
 
 from tests.support.pipe_link import PipeLink
 

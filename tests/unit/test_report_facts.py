@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cellfarm.report.facts import flat, libraries
+from cellfarm.report.heading import flat, libraries
 from cellfarm.report.panels import Arrangement
 
 

@@ -8,7 +8,7 @@ import altair as alt
 import duckdb
 import pytest
 from cellfarm.analysis.ranking import rank
-from cellfarm.report import ReportError, charts, data, figures, matrix, wording, write_report
+from cellfarm.report import ReportError, charts, data, figures, winners, wording, write_report
 from cellfarm.report.palette import LIBRARY_COLOURS, library_colours, operator_colours
 from cellfarm.report.panels import MAX_OPERATOR_TYPES, arrange, error_floor, operator_types
 from cellfarm.report.readings import MAX_POINTS
@@ -222,15 +222,15 @@ def test_a_matrix_marks_flags_and_other_experiments(measured):
     plain = rank(measured.cells, measured.ratios)
     flagged = rank(measured.cells, measured.ratios, flagged=True)
     arrangement = arrange(measured.cells, plain, flagged)
-    across = matrix.build(arrangement, plain)
+    across = winners.build(arrangement, plain)
     assert across.crosses_experiments
     marks = {model: {m for v in line for m in v.marks} for model, line in across.rows}
-    assert marks == {"bert_mini": {matrix.ACROSS}, "mobilenet_v2": set(), "resnet50": set()}
-    assert matrix.build(arrangement, flagged).rows != across.rows
+    assert marks == {"bert_mini": {winners.ACROSS}, "mobilenet_v2": set(), "resnet50": set()}
+    assert winners.build(arrangement, flagged).rows != across.rows
     # The square of a flagged winner says so.
     rows = [row("a", 10.0, flags=["noisy"]), row("b", 20.0)]
     (ranking,) = rank(rows, flagged=True)
-    assert matrix.verdict(ranking).marks == ("⚑ noisy",)
+    assert winners.verdict(ranking).marks == ("⚑ noisy",)
 
 
 def test_the_margin_has_its_interval():
@@ -238,8 +238,8 @@ def test_the_margin_has_its_interval():
     ratio = {"key": "a", "other_key": "b", "ratio": 1.2, "ratio_ci_low": 1.15,
              "ratio_ci_high": 1.26, "crosses_experiments": False}  # fmt: skip
     (ranking,) = rank(rows, [ratio])
-    assert matrix.verdict(ranking).note == "+20 % (15 to 26 %)"
-    assert "1.15× to 1.26×" in matrix.verdict(ranking).detail
+    assert winners.verdict(ranking).note == "+20 % (15 to 26 %)"
+    assert "1.15× to 1.26×" in winners.verdict(ranking).detail
 
 
 def test_a_missing_or_broken_warehouse_is_one_clear_error(tmp_path):
@@ -263,9 +263,14 @@ def test_an_empty_warehouse_and_one_without_any_success_make_a_page(tmp_path):
 
 def test_the_specifications_are_what_vega_lite_takes(measured):
     rankings = rank(measured.cells, measured.ratios)
-    specs = charts.specifications(arrange(measured.cells, rankings))
+    arrangement = arrange(measured.cells, rankings)
+    specs = charts.specifications(arrangement)
     assert specs.keys() == {"latency", "cold-start", "operators", "sustained", "memory", "error"}
-    for spec in (*specs.values(), charts.calibration()):
+    for spec in (
+        *specs.values(),
+        *charts.logarithmic(arrangement).values(),
+        charts.calibration(arrangement.labels),
+    ):
         alt.Chart.from_dict(spec, validate=True)
     specs["latency"]["layer"][0]["mark"] = {"type": "no such mark"}
     with pytest.raises(ValidationError):
@@ -302,10 +307,10 @@ def test_two_versions_of_a_library_stand_side_by_side(tmp_path):
     path = synthetic_warehouse.create(tmp_path / "w.duckdb", models=1, libraries=2, threads=(1,))
     with duckdb.connect(str(path)) as connection:
         connection.execute(
-            "INSERT INTO results SELECT * REPLACE ('9.9' AS library_version, 'k' AS key, "
+            "INSERT INTO results SELECT * REPLACE ('9.9' AS library_version, 'k' AS result, "
             "'k.json' AS path) FROM results WHERE library = 'litert'"
         )
-        connection.execute("INSERT INTO current_keys VALUES ('k')")
+        connection.execute("INSERT INTO result_keys VALUES ('k.json', 'k', true, 0, 0)")
     page = write_report(path, tmp_path / "out").read_text()
     assert "litert 9.9" in page
     assert "litert 2.1.0" in page

@@ -15,7 +15,7 @@ from cellfarm.analysis.ranking import (
     rank,
     ranks,
 )
-from cellfarm.experiments import flags as raised
+from cellfarm.measures import flags as raised
 
 from tests.support.synthetic_warehouse import row
 
@@ -215,9 +215,9 @@ def test_a_doubtful_profile_keeps_no_cell_from_ranking():
 
 
 def test_every_flag_that_is_raised_has_a_meaning():
-    found = set(raised._OF_GATE.values()) | INFORMATIONAL_FLAGS
-    for path in Path(raised.__file__).parent.glob("*.py"):
+    names = set(raised._OF_GATE.values()) | set(INFORMATIONAL_FLAGS)
+    for path in Path(raised.__file__).parent.rglob("*.py"):
         text = path.read_text()
-        found |= set(re.findall(r'found\.add\("(\w+)"\)|flags\.append\("(\w+)"\)', text))
-    names = {name for one in found for name in ((one,) if isinstance(one, str) else one) if name}
-    assert {"contended", "noisy", "hot", "operators_gap"} <= names <= set(FLAG_MEANINGS)
+        names |= set(re.findall(r'flags(?:\.add\(| = \[)"(\w+)"', text))
+    assert {"contended", "noisy", "hot", "operators_gap", "cold_disturbed"} <= names
+    assert names <= set(FLAG_MEANINGS)

@@ -6,8 +6,8 @@ import os
 
 import duckdb
 import pytest
+from cellfarm.base.project import Project
 from cellfarm.cli import summary
-from cellfarm.project import Project
 from typer.testing import CliRunner
 
 from tests.support import synthetic_warehouse

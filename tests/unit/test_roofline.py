@@ -11,15 +11,16 @@ from typing import Any
 
 import pytest
 from cellfarm.analysis.roofline import Roof, Size, scalings, spots
+from cellfarm.base.files import read_object
+from cellfarm.base.project import Project
 from cellfarm.experiments import peak
 from cellfarm.experiments.launch import Deployed, Setting
-from cellfarm.files import read_object
-from cellfarm.project import Project
 from cellfarm.report import compute
 from cellfarm.warehouse import surroundings
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.protocols import protocol_of
 from tests.support.results import FACTS
 from tests.support.synthetic_warehouse import row
 
@@ -125,7 +126,7 @@ class Transport:
 
 
 def setting(transport: Any) -> Setting:
-    return Setting(transport, {"affinity": "none", "launch_timeout_s": 60}, lock=0)
+    return Setting(transport, protocol_of(), lock=0)
 
 
 def deployed() -> Deployed:

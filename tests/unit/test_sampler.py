@@ -11,11 +11,17 @@ import time
 from pathlib import Path
 
 import pytest
-from cellfarm.experiments.payload import RUNNER
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.runner_modules import NONSENSE, PHONE, WORKSTATION, runner_module, write_tree
+from tests.support.runner_modules import (
+    NONSENSE,
+    PHONE,
+    RUNNER,
+    WORKSTATION,
+    runner_module,
+    write_tree,
+)
 
 sampler = runner_module("sampler")
 probes = runner_module("probes")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support.runner_modules import runner_module
 
-measuring = runner_module("measuring")
+series = runner_module("series")
 BACK_TO_BACK = {"kind": "back_to_back"}
 
 
@@ -27,9 +27,9 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
         def invoke() -> None:
             now[0] += int(next(durations_ms) * 1e6)
 
-        monkeypatch.setattr(measuring, "time", SimpleNamespace(monotonic_ns=lambda: now[0]))
+        monkeypatch.setattr(series, "time", SimpleNamespace(monotonic_ns=lambda: now[0]))
         wanted = {"min": 5, "max": 1000, "seconds": 0.4} | samples
-        taken: list[float] = measuring.series(invoke, BACK_TO_BACK, wanted, tolerance)
+        taken: list[float] = series.series(invoke, BACK_TO_BACK, wanted, tolerance)
         return taken
 
     return go
@@ -65,11 +65,11 @@ def test_the_least_and_the_most_samples_hold_whatever_the_time(run):
 
 @given(st.lists(st.floats(0.01, 1e4), max_size=60), st.floats(0, 1), st.floats(1e-3, 1e3))
 def test_the_unit_does_not_matter(taken: list[float], tolerance: float, unit: float):
-    found = measuring.settled(taken, tolerance + 1e-9)
+    found = series.settled(taken, tolerance + 1e-9)
     if found:
-        assert measuring.settled([one * unit for one in taken], tolerance + 2e-9)
+        assert series.settled([one * unit for one in taken], tolerance + 2e-9)
 
 
 def test_too_short_a_series_is_not_settled():
-    assert not measuring.settled([1.0] * 7, 0.5)
-    assert measuring.settled([1.0] * 8, 0.0)
+    assert not series.settled([1.0] * 7, 0.5)
+    assert series.settled([1.0] * 8, 0.0)

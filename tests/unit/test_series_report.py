@@ -7,11 +7,11 @@ import json
 import duckdb
 import pytest
 from cellfarm.analysis.longitudinal import all_series
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.cli.operators import print_operators
 from cellfarm.cli.series import print_series
-from cellfarm.errors import UserError
-from cellfarm.project import Project
-from cellfarm.report import data, further, versions, write_report
+from cellfarm.report import data, further, version_tables, write_report
 from cellfarm.report.answers import MOST_ROWS
 from cellfarm.warehouse import connect
 from cellfarm.warehouse.reading import history, operators
@@ -30,18 +30,20 @@ def project(tmp_path_factory) -> Project:
     synthetic_warehouse.create(project.warehouse)
     with duckdb.connect(str(project.warehouse)) as connection:
         connection.execute(
-            "INSERT INTO results SELECT * REPLACE ('2.10.0' AS library_version, key || 'n' AS key,"
+            "INSERT INTO results SELECT * REPLACE ('2.10.0' AS library_version, result || 'n' AS result,"
             f" path || 'n' AS path, latency_ms * {SLOWER} AS latency_ms,"
             f" latency_ci_low_ms * {SLOWER} AS latency_ci_low_ms,"
             f" latency_ci_high_ms * {SLOWER} AS latency_ci_high_ms)"
             " FROM results WHERE library = 'litert'"
         )
         connection.execute(
-            "INSERT INTO operator_times SELECT * REPLACE (key || 'n' AS key, path || 'n' AS path,"
+            "INSERT INTO operator_times SELECT * REPLACE (path || 'n' AS path,"
             " CASE WHEN type = 'Conv' THEN ms + 1 ELSE ms END AS ms) FROM operator_times"
-            " SEMI JOIN (SELECT key FROM results WHERE library_version = '2.1.0') USING (key)"
+            " SEMI JOIN (SELECT path FROM results WHERE library_version = '2.1.0') USING (path)"
         )
-        connection.execute("INSERT INTO current_keys SELECT key FROM results WHERE key LIKE '%n'")
+        connection.execute(
+            "INSERT INTO result_keys SELECT path, result, true, 0, 0 FROM results WHERE result LIKE '%n'"
+        )
         connection.execute("UPDATE results SET causes = json_object('model', model)")
         connection.execute(
             "INSERT INTO models_now SELECT DISTINCT model, model, 3500000, 600000000 FROM results"
@@ -70,7 +72,7 @@ def test_the_warehouse_gives_a_series_for_each_setting(found):
 
 def test_steps_are_told_with_interval_rerun_and_operators(found):
     series, profiles = found
-    steps, slow = versions.tables(series, profiles)
+    steps, slow = version_tables.tables(series, profiles)
     for table in (steps, slow):
         assert 0 < len(table["rows"]) <= MOST_ROWS
         assert all(len(line) == len(table["columns"]) for line in table["rows"])
@@ -81,12 +83,12 @@ def test_steps_are_told_with_interval_rerun_and_operators(found):
     assert any(text.startswith("Conv +") for text in told)  # the cells with the fewest threads
     assert "n/a" in told  # the others have no profile
     assert [line[5:8] for line in slow["rows"]] == [["not yet", "1", "n/a"]] * 6
-    assert versions.tables([], {}) == []
+    assert version_tables.tables([], {}) == []
 
 
 def test_a_figure_marks_steps_and_says_what_is_not_confirmed(found):
     series, _ = found
-    (figure,) = versions.figures(series).values()
+    (figure,) = version_tables.figures(series).values()
     values = [row for rows in figure["datasets"].values() for row in rows]
     assert {row["step"] for row in values if row["step"]} == {"+50 % ?"}
     assert all(row["low_ms"] < row["latency_ms"] < row["high_ms"] for row in values)

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm.core import store as store_module
-from cellfarm.core.store import Store, read_header, render
-from cellfarm.files import write_atomically
+from cellfarm.base.files import write_atomically
+from cellfarm.store import results as store_module
+from cellfarm.store.results import Store, read_header, render
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,14 +33,17 @@ def leftovers(folder: Path) -> list[Path]:
 
 def test_a_committed_result_is_found_under_its_cell_and_key(tmp_path):
     store = Store(tmp_path)
-    assert not store.has(CELL, "k")
-    path = store.commit(CELL, "k", HEADER, {"launches": [1, 2]})
-    assert store.has(CELL, "k") and not store.has(CELL, "other")
+    assert not store.has(CELL, "latency", "k")
+    path = store.commit(CELL, "latency", "k", HEADER, {"launches": [1, 2]})
+    assert store.has(CELL, "latency", "k") and not store.has(CELL, "latency", "other")
+    assert not store.has(CELL, "quality", "k")
+    stamps = store.stamps(CELL, {"latency": "k", "quality": "k"})
+    assert stamps == {"latency": path.stat().st_mtime_ns, "quality": 0}
     assert path.relative_to(tmp_path).as_posix() == (
-        "host/ncnn@1.0/squeezenet1_1/fp32-cpu-t1/k.json"
+        "host/ncnn@1.0/squeezenet1_1/fp32-cpu-t1/latency-k.json"
     )
     assert json.loads(path.read_text()) == HEADER | {"launches": [1, 2]}
-    assert store.header(CELL, "k") == HEADER
+    assert store.header(CELL, "latency", "k") == HEADER
     assert leftovers(tmp_path) == []
 
 
@@ -53,18 +56,20 @@ def test_cells_do_not_share_a_folder():
 def test_a_full_disk_leaves_no_result_and_nothing_else(tmp_path):
     with tiny_disk(tmp_path / "disk") as disk:
         store = Store(disk)
-        before = store.commit(CELL, "before", HEADER, {"launches": []}).read_bytes()
+        before = store.commit(CELL, "latency", "before", HEADER, {"launches": []}).read_bytes()
         ballast = fill(disk)
         for body in ({"launches": ["x" * 200_000]}, {"launches": ["x" * 50]}):
             with pytest.raises(OSError) as caught:
-                store.commit(CELL, "k", HEADER, body)
+                store.commit(CELL, "latency", "k", HEADER, body)
             assert caught.value.errno == errno.ENOSPC
-        assert not store.has(CELL, "k")
-        assert list(store.files()) == [store.path(CELL, "before")]
+        assert not store.has(CELL, "latency", "k")
+        assert list(store.files()) == [store.path(CELL, "latency", "before")]
         assert leftovers(disk) == [ballast]
         ballast.unlink()
-        store.commit(CELL, "k", HEADER, {"launches": []})  # room was made: it works again
-        assert store.path(CELL, "before").read_bytes() == before
+        store.commit(
+            CELL, "latency", "k", HEADER, {"launches": []}
+        )  # room was made: it works again
+        assert store.path(CELL, "latency", "before").read_bytes() == before
 
 
 def test_a_failed_overwrite_leaves_the_old_file(tmp_path, monkeypatch):
@@ -85,13 +90,13 @@ COMMIT_FOREVER = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from cellfarm.core.cells import Cell
-from cellfarm.core.store import Store
+from cellfarm.base.cells import Cell
+from cellfarm.store.results import Store
 store = Store(Path(sys.argv[2]))
 cell = Cell("m", "l", "1", "fp32", "host", "cpu", 1)
 number = 0
 while True:
-    store.commit(cell, f"k{number}", {"key": f"k{number}"}, {"ms": [number + 0.5] * 40_000})
+    store.commit(cell, "latency", f"k{number}", {"key": f"k{number}"}, {"ms": [number + 0.5] * 40_000})
     number += 1
     print(number, flush=True)
 """
@@ -111,7 +116,7 @@ def test_a_killed_writer_leaves_no_torn_result(tmp_path):
         assert found
         for path in found:
             document = json.loads(path.read_text())
-            assert document["key"] == path.stem and len(document["ms"]) == 40_000
+            assert f"latency-{document['key']}" == path.stem and len(document["ms"]) == 40_000
 
 
 #: JSON text with whatever could be taken for the end of the header line.
@@ -143,15 +148,15 @@ def test_header_and_body_survive_any_text(tmp_path_factory, header, body, key):
 def test_half_a_surrogate_pair_can_be_committed(tmp_path):
     store = Store(tmp_path)
     reason = "cannot open 'weights-\udcff.bin'"
-    path = store.commit(CELL, "k", HEADER | {"reason": reason}, {"log": reason})
-    assert store.header(CELL, "k")["reason"] == "cannot open 'weights-\ufffd.bin'"
+    path = store.commit(CELL, "latency", "k", HEADER | {"reason": reason}, {"log": reason})
+    assert store.header(CELL, "latency", "k")["reason"] == "cannot open 'weights-\ufffd.bin'"
     assert json.loads(path.read_text(encoding="utf-8"))["log"] == "cannot open 'weights-\ufffd.bin'"
 
 
 def test_values_that_are_not_json_are_refused(tmp_path):
     store = Store(tmp_path)
     with pytest.raises(ValueError):
-        store.commit(CELL, "k", HEADER, {"ms": [float("nan")]})
+        store.commit(CELL, "latency", "k", HEADER, {"ms": [float("nan")]})
     assert list(store.files()) == []
 
 
@@ -175,36 +180,42 @@ def test_a_header_is_read_without_the_body(tmp_path):
 def test_set_aside_makes_room_and_keeps_everything(tmp_path):
     store = Store(tmp_path)
     for number in (1, 2):
-        store.commit(CELL, "k", HEADER | {"number": number}, {"launches": []})
-        aside = store.set_aside(store.path(CELL, "k"))
-        assert aside.name == f"k.superseded-{number}.json"
-        assert not store.has(CELL, "k")
-    store.commit(CELL, "k", HEADER | {"number": 3}, {"launches": []})
+        store.commit(CELL, "latency", "k", HEADER | {"number": number}, {"launches": []})
+        aside = store.set_aside(store.path(CELL, "latency", "k"))
+        assert aside.name == f"latency-k.superseded-{number}.json"
+        assert not store.has(CELL, "latency", "k")
+    store.commit(CELL, "latency", "k", HEADER | {"number": 3}, {"launches": []})
     assert sorted(read_header(path)["number"] for path in store.files()) == [1, 2, 3]
 
 
 def test_files_are_all_results_and_nothing_that_is_being_written(tmp_path):
     store = Store(tmp_path)
     assert list(store.files()) == []
-    wanted = {store.commit(cell, "k", HEADER, {"b": 1}) for cell in (CELL, make_cell(threads=2))}
-    (store.path(CELL, "k").parent / ".k2.json.123.tmp").write_text("{")
-    (store.path(CELL, "k").parent / ".hidden.json").write_text("{")
+    wanted = {
+        store.commit(cell, "latency", "k", HEADER, {"b": 1})
+        for cell in (CELL, make_cell(threads=2))
+    }
+    (store.path(CELL, "latency", "k").parent / ".k2.json.123.tmp").write_text("{")
+    (store.path(CELL, "latency", "k").parent / ".hidden.json").write_text("{")
     assert set(store.files()) == wanted
 
 
 def test_older_results_come_newest_last(tmp_path):
     store = Store(tmp_path)
-    assert store.older(CELL) == []
+    assert store.older(CELL, "latency") == []
     for age_s, key in ((30, "middle"), (60, "old"), (1, "new")):
-        path = store.commit(CELL, key, HEADER, {"b": 1})
+        path = store.commit(CELL, "latency", key, HEADER, {"b": 1})
         os.utime(path, (time.time() - age_s,) * 2)
-    assert [path.stem for path in store.older(CELL)] == ["old", "middle", "new"]
-    assert store.older(make_cell(threads=7)) == []
+    store.commit(CELL, "quality", "other", HEADER, {"b": 1})
+    assert [path.stem for path in store.older(CELL, "latency")] == [
+        "latency-old", "latency-middle", "latency-new",
+    ]  # fmt: skip
+    assert store.older(make_cell(threads=7), "latency") == []
 
 
 def test_other_versions_are_those_of_the_same_setting(tmp_path):
     store = Store(tmp_path)
-    store.commit(make_cell(library_version="0.9"), "k", HEADER, {"b": 1})
+    store.commit(make_cell(library_version="0.9"), "latency", "k", HEADER, {"b": 1})
     assert store.other_versions(CELL)
     assert not store.other_versions(make_cell(threads=2))
     assert not store.other_versions(make_cell(library="mnn"))

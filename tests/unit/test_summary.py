@@ -1,29 +1,61 @@
-"""From launches to a result: status, numbers, flags; and when a cell needs no further launch."""
+"""From launches to the results of measures: status, numbers, flags; and when no further launch is needed."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from cellfarm.experiments.flags import CONTENDED_CORES
-from cellfarm.experiments.quality import Quality
-from cellfarm.experiments.summary import Terms, closing_modes, is_finished, summarise, worst
-from cellfarm.experiments.verification import Comparison
+from cellfarm.experiments.summarising import Result, summarise
+from cellfarm.measures import all_measures
+from cellfarm.measures.flags import CONTENDED_CORES
+from cellfarm.measures.hosts import Context, host_of
+from cellfarm.measures.launches import is_emulated, worst_comparison
+from cellfarm.measures.quality.heldout import Quality
+from cellfarm.measures.quality.verification import Comparison
 
-from tests.support.results import PROTOCOL, RIGHT, TOLERANCE, bad_launch, make_launch
+from tests.support.protocols import with_measures
+from tests.support.results import (
+    PROTOCOL,
+    RIGHT,
+    TOLERANCE,
+    bad_launch,
+    make_launch,
+    quality_launch,
+)
+
+Document = dict[str, Any]
 
 
-def result_of(*launches: dict[str, Any], protocol: dict[str, Any] | None = None) -> dict[str, Any]:
-    return summarise(launches, Terms(protocol or PROTOCOL, TOLERANCE), "key")
+def result_of(
+    measure: str, *launches: dict[str, Any], protocol: Document = PROTOCOL, **terms: Any
+) -> Result:
+    """The result of a measure of a cell with these launches."""
+    context = Context("key", TOLERANCE, protocol["gates"], emulated=is_emulated(launches), **terms)
+    found = summarise(measure, launches, protocol["measures"][measure], context)
+    assert set(found.columns) <= set(all_measures()[measure].fills), "as its measure.yaml says"
+    return found
+
+
+def is_finished(
+    launches: list[dict[str, Any]], protocol: Document, *measures: str, key: str = "k"
+) -> bool:
+    """Whether measures need no further round; an experiment ends the rounds of a cell with a bad launch."""
+    return all(
+        host_of(measure).is_finished(
+            launches, host_of(measure).settings(protocol["measures"][measure]), key
+        )
+        for measure in measures
+    )
 
 
 def test_good_launches_are_a_good_result():
     found = result_of(
+        "latency",
         *[make_launch([10, 11, 12]), make_launch([12, 13, 14])] * 3,
-        protocol={**PROTOCOL, "target_half_width": 0.2},
+        protocol=with_measures(PROTOCOL, latency={"target_half_width": 0.2}),
     )
-    summary = found["summary"]
-    assert (found["status"], found["reason"], found["flags"]) == ("ok", None, [])
+    summary = found.columns
+    assert (found.status, found.reason, found.flags) == ("ok", None, [])
     assert summary["latency_ms"] == 12.0
     assert summary["latency_ci_low_ms"] <= 12.0 <= summary["latency_ci_high_ms"]
     assert summary["latency_p90_ms"] == pytest.approx(14.0)
@@ -39,77 +71,89 @@ def test_the_cold_start_is_the_median_of_each_phase_and_of_their_sum():
         {"start": 3.0, "import": 8.0, "read": 2.0, "load": 100.0, "first": 5.0},
         {"start": 2.0, "import": 38.0, "read": 2.0, "load": 100.0, "first": 5.0},
     ]
-    summary = result_of(*(make_launch(phases=one) for one in phases))["summary"]
+    summary = result_of("cold_start", *(make_launch(phases=one) for one in phases)).columns
     assert (summary["cold_start_ms"], summary["cold_import_ms"]) == (2.0, 8.0)
     assert summary["cold_total_ms"] == 118.0  # of 116, 118, 147
 
 
 def test_what_is_not_known_is_none_and_never_zero():
     launch = make_launch(resources={"cpu_utilisation": None}, phases={"start": 1.0, "import": 2.0})
-    summary = result_of(launch, launch)["summary"]
-    for name in ("peak_rss_mb", "load_rss_mb", "cpu_utilisation", "other_cpu_utilisation",
-                 "cold_load_ms", "cold_first_ms", "cold_total_ms"):  # fmt: skip
-        assert summary[name] is None, name
-    assert summary["cold_import_ms"] == 2.0
+    columns = result_of("latency", launch, launch).columns
+    for name in ("peak_rss_mb", "load_rss_mb", "cpu_utilisation", "other_cpu_utilisation"):
+        assert columns[name] is None, name
+    columns = result_of("cold_start", launch, launch).columns
+    for name in ("cold_load_ms", "cold_first_ms", "cold_total_ms"):
+        assert columns[name] is None, name
+    assert columns["cold_import_ms"] == 2.0
 
 
+@pytest.mark.parametrize("measure", ["latency", "cold_start", "quality", "operators", "accuracy"])
 @pytest.mark.parametrize("status", ["failed", "timeout"])
-def test_one_bad_launch_leaves_no_latency(status: str):
-    found = result_of(make_launch(), make_launch(), bad_launch(status, "no end within 60 s"))
-    assert (found["status"], found["summary"]) == (status, {})
-    assert found["reason"] == "no end within 60 s (launch 3, after 2 good ones)"
-    assert found["log"] == "Segmentation fault\n"
+def test_one_bad_launch_leaves_no_numbers(status: str, measure: str):
+    bad = bad_launch(status, "no end within 60 s")
+    found = result_of(measure, make_launch(), make_launch(), bad)
+    assert (found.status, found.columns) == (status, {})
+    assert found.reason == "no end within 60 s (launch 3, after 2 good ones)"
+    assert found.log == "Segmentation fault\n"
+    last = found.launches[-1]
+    assert (last["status"], last["phases"]) == (status, {"start": 20.0}), "it tells where it ended"
 
 
 def test_a_first_bad_launch_has_its_reason_alone():
-    assert result_of(bad_launch(reason="because"))["reason"] == "because"
+    assert result_of("latency", bad_launch(reason="because")).reason == "because"
 
 
 def test_one_wrong_launch_makes_a_cell_wrong_but_keeps_its_latency():
     wrong = Comparison(0.41, 7.3, 1.2, False)
-    found = result_of(make_launch(), make_launch(comparison=wrong.as_dict()), make_launch())
-    assert found["status"] == "wrong" and "cosine 0.41" in found["reason"]
-    assert found["summary"]["latency_ms"] == 10.0
-    assert found["summary"]["max_abs_error"] == 7.3
-    assert found["summary"]["top1_match"] is False
+    launches = [make_launch(), make_launch(comparison=wrong.as_dict()), make_launch()]
+    found = result_of("latency", *launches)
+    assert found.status == "wrong" and "cosine 0.41" in str(found.reason)
+    assert found.columns["latency_ms"] == 10.0
+    assert found.columns["max_abs_error"] == 7.3
+    assert found.columns["top1_match"] is False
+    assert result_of("cold_start", *launches).status == "wrong"
 
 
 def test_an_output_that_was_not_compared_is_wrong():
     for missing in ({"comparison": None}, {"comparison": {}}):
-        found = result_of(make_launch(), make_launch(**missing))
-        assert (found["status"], found["reason"]) == ("wrong", "the output was not compared")
+        found = result_of("latency", make_launch(), make_launch(**missing))
+        assert (found.status, found.reason) == ("wrong", "the output was not compared")
     launch = make_launch()
     del launch["comparison"]
-    assert result_of(make_launch(), launch)["status"] == "wrong"
+    assert result_of("latency", make_launch(), launch).status == "wrong"
 
 
 def test_a_problem_is_told_as_it_is():
     problem = Comparison(problem="the output 'logits' is constant")
-    found = result_of(make_launch(comparison=problem.as_dict()))
-    assert (found["status"], found["reason"]) == ("wrong", problem.problem)
-    assert found["summary"]["cosine"] is None
+    found = result_of("latency", make_launch(comparison=problem.as_dict()))
+    assert (found.status, found.reason) == ("wrong", problem.problem)
+    assert found.columns["cosine"] is None
 
 
 def test_the_worst_comparison_takes_each_measure_apart():
     one, other = Comparison(0.9, 0.1, 0.5, True), Comparison(0.99, 0.3, 0.2, None)
     launches = [make_launch(comparison=each.as_dict()) for each in (one, other)]
-    assert worst(launches) == Comparison(0.9, 0.3, 0.5, True)
-    assert worst([make_launch(comparison=other.as_dict())]).top1_match is None
+    assert worst_comparison(launches) == Comparison(0.9, 0.3, 0.5, True)
+    assert worst_comparison([make_launch(comparison=other.as_dict())]).top1_match is None
 
 
 def test_agreeing_launches_are_precise_and_not_flagged():
-    found = result_of(*[make_launch([10.0, 10.0, 10.0])] * 3)
-    assert found["flags"] == [] and found["summary"]["stopped_because"] == "precise"
+    found = result_of("latency", *[make_launch([10.0, 10.0, 10.0])] * 3)
+    assert found.flags == [] and found.columns["stopped_because"] == "precise"
 
 
 def test_launches_that_disagree_beyond_the_target_are_noisy():
     def spread(ratio: float) -> list[str]:
         pair = [make_launch([10.0] * 3), make_launch([10.0 * ratio] * 3)]
-        return result_of(*pair * 3)["flags"]
+        return list(result_of("latency", *pair * 3).flags)
 
     # The half width is (ratio - 1) / (ratio + 1); the target is 0.05.
     assert spread(1.1) == []
     assert spread(1.12) == ["noisy"]
+
+
+def flags_of(*launches: dict[str, Any], **options: Any) -> list[str]:
+    return list(result_of("latency", *launches, **options).flags)
 
 
 def contended(cores: float | None) -> dict[str, Any]:
@@ -118,34 +162,33 @@ def contended(cores: float | None) -> dict[str, Any]:
 
 def test_others_at_work_flag_a_cell_as_contended():
     busy, calm = CONTENDED_CORES + 0.1, CONTENDED_CORES - 0.1
-    assert "contended" in result_of(*map(contended, (busy, calm, calm)))["flags"]
-    assert "contended" not in result_of(*map(contended, (busy, *[calm] * 3)))["flags"]
+    assert "contended" in flags_of(*map(contended, (busy, calm, calm)))
+    assert "contended" not in flags_of(*map(contended, (busy, *[calm] * 3)))
     strict = PROTOCOL | {"gates": PROTOCOL["gates"] | {"other_cpu_cores": calm / 2}}
-    assert "contended" in result_of(contended(calm), contended(calm), protocol=strict)["flags"]
-    assert "contended" not in result_of(contended(None), contended(None))["flags"]
+    assert "contended" in flags_of(contended(calm), contended(calm), protocol=strict)
+    assert "contended" not in flags_of(contended(None), contended(None))
 
 
-def test_a_cell_is_finished_when_it_is_precise_failed_or_out_of_budget():
+def test_a_latency_is_finished_when_it_is_precise_or_out_of_budget():
     def same(count: int) -> list[dict[str, Any]]:
         return [make_launch([10.0] * 2)] * count
 
     def apart(count: int) -> list[dict[str, Any]]:
         return [make_launch([10.0 + 5 * (n % 2)] * 3) for n in range(count)]
 
-    protocol = PROTOCOL | {"launches": {"min": 3, "max": 5}}
-    finished = {count: is_finished(same(count), protocol, "k") for count in range(4)}
+    protocol = with_measures(PROTOCOL, latency={"launches": {"min": 3, "max": 5}})
+    finished = {count: is_finished(same(count), protocol, "latency") for count in range(4)}
     assert finished == {0: False, 1: False, 2: False, 3: False}, "one look is not enough"
-    assert is_finished(same(4), protocol, "k"), "narrow on two looks in a row"
-    assert {count: is_finished(apart(count), protocol, "k") for count in (3, 4, 5, 6)} == {
+    assert is_finished(same(4), protocol, "latency"), "narrow on two looks in a row"
+    assert {count: is_finished(apart(count), protocol, "latency") for count in (3, 4, 5, 6)} == {
         3: False, 4: False, 5: True, 6: True,
     }  # fmt: skip
-    assert is_finished([bad_launch()], protocol, "k")
-    assert is_finished([make_launch(), bad_launch("timeout")], protocol, "k")
 
 
 def test_the_same_launches_give_the_same_result():
     launches = [make_launch([10 + 0.1 * n, 11, 12]) for n in range(5)]
-    assert result_of(*launches) == result_of(*launches)
+    for measure in ("latency", "cold_start"):
+        assert result_of(measure, *launches) == result_of(measure, *launches)
 
 
 def test_a_right_comparison_is_no_violation():
@@ -153,11 +196,10 @@ def test_a_right_comparison_is_no_violation():
 
 
 def test_what_cannot_be_is_a_failure_with_its_reason():
-    terms = Terms(PROTOCOL, TOLERANCE, fastest_ms=11.0)
-    found = summarise([make_launch()] * 3, terms, "key")
-    assert found["status"] == "failed" and "at the processor's peak" in found["reason"]
-    found = result_of(*[make_launch([10.0] * 4)] * 3)
-    assert found["status"] == "failed" and "the same to the last digit" in found["reason"]
+    found = result_of("latency", *[make_launch()] * 3, fastest_ms=11.0)
+    assert found.status == "failed" and "at the processor's peak" in str(found.reason)
+    found = result_of("latency", *[make_launch([10.0] * 4)] * 3)
+    assert found.status == "failed" and "the same to the last digit" in str(found.reason)
 
 
 def cold_launch(total_ms: float) -> dict[str, Any]:
@@ -170,8 +212,9 @@ def cold_launch(total_ms: float) -> dict[str, Any]:
 
 def test_cold_page_caches_have_figures_of_their_own():
     cold = [cold_launch(total) for total in (50.0, 60.0, 70.0)]
-    summary = result_of(*[make_launch()] * 3, *cold)["summary"]
-    assert (summary["launches"], summary["cold_total_ms"]) == (3, 110.0)
+    assert result_of("latency", *[make_launch()] * 3, *cold).columns["launches"] == 3
+    summary = result_of("cold_start", *[make_launch()] * 3, *cold).columns
+    assert summary["cold_total_ms"] == 110.0
     assert (summary["cold_cache_total_ms"], summary["cold_cache_read_ms"]) == (60.0, 50.0)
     assert summary["cold_cache_total_ci_low_ms"] < 60.0 < summary["cold_cache_total_ci_high_ms"]
     assert summary["page_cache_share"] == 0.0
@@ -180,11 +223,15 @@ def test_cold_page_caches_have_figures_of_their_own():
 
 def test_a_bad_cold_launch_is_a_bad_launch_and_cold_launches_are_waited_for():
     bad = bad_launch() | {"mode": "cold"}
-    assert result_of(make_launch(), bad)["status"] == "failed"
-    protocol = PROTOCOL | {"cold_cache": {"launches": 2}, "launches": {"min": 2, "max": 2}}
+    assert result_of("cold_start", make_launch(), bad).status == "failed"
+    assert result_of("latency", make_launch(), bad).status == "failed"
+    protocol = with_measures(
+        PROTOCOL, cold_start={"launches": 2}, latency={"launches": {"min": 2, "max": 2}}
+    )
+    both = ("latency", "cold_start")
     taken = [make_launch(), make_launch(), cold_launch(50.0)]
-    assert not is_finished(taken, protocol, "k")
-    assert is_finished([*taken, cold_launch(50.0)], protocol, "k")
+    assert not is_finished(taken, protocol, *both)
+    assert is_finished([*taken, cold_launch(50.0)], protocol, *both)
 
 
 def profile_launch(sum_ms: float) -> dict[str, Any]:
@@ -193,8 +240,9 @@ def profile_launch(sum_ms: float) -> dict[str, Any]:
 
 def test_the_operators_sum_is_held_against_the_latency():
     def gap(sum_ms: float) -> tuple[float, bool]:
-        found = result_of(*[make_launch()] * 3, profile_launch(sum_ms))
-        return found["summary"]["operators_gap"], "operators_gap" in found["flags"]
+        launches = [*[make_launch()] * 3, profile_launch(sum_ms)]
+        found = result_of("operators", *launches, latency_ms=10.0)
+        return found.columns["operators_gap"], "operators_gap" in found.flags
 
     assert gap(10.0) == (0.0, False)
     assert gap(11.4) == (pytest.approx(0.14), False)
@@ -204,25 +252,29 @@ def test_the_operators_sum_is_held_against_the_latency():
 
 def test_a_profile_that_failed_leaves_the_latency():
     failed = bad_launch(reason="in phase profile: RuntimeError: no") | {"mode": "profile"}
-    found = result_of(*[make_launch()] * 3, failed)
-    assert found["status"] == "ok" and found["summary"]["latency_ms"] == 10.0
-    assert found["summary"]["operators_reason"] == "in phase profile: RuntimeError: no"
-    assert found["summary"]["operators_gap"] is None
+    found = result_of("latency", *[make_launch()] * 3, failed)
+    assert found.status == "ok" and found.columns["latency_ms"] == 10.0
+    found = result_of("operators", *[make_launch()] * 3, failed, latency_ms=10.0)
+    assert found.status == "failed", "its own result says so, and the cell's does not depend on it"
+    assert found.columns["operators_reason"] == "in phase profile: RuntimeError: no"
+    assert found.columns.get("operators_gap") is None
 
 
 def test_memory_of_loading_and_of_inference_are_told_apart():
-    summary = result_of(*[make_launch()] * 2)["summary"]
+    summary = result_of("latency", *[make_launch()] * 2).columns
     assert (summary["peak_load_rss_mb"], summary["peak_inference_rss_mb"]) == (100.0, 120.5)
     kept = make_launch()["resources"] | {"peak_was_reset": 0.0}
-    summary = result_of(*[make_launch(resources=kept)] * 2)["summary"]
+    summary = result_of("latency", *[make_launch(resources=kept)] * 2).columns
     assert summary["peak_inference_rss_mb"] is None, "the mark could not be put back"
     assert summary["peak_rss_mb"] == 120.5
 
 
 def test_continuous_load_has_its_throughput():
-    protocol = PROTOCOL | {"pattern": {"kind": "sustained", "window_s": 1.0}}
+    settings = PROTOCOL["measures"]["latency"] | {"window_s": 1.0}
+    protocol = with_measures(PROTOCOL, sustained=settings)
     samples = [10.0] * 1000 + [20.0] * 500
-    summary = result_of(*[make_launch(samples, warmup_ms=[])] * 2, protocol=protocol)["summary"]
+    launches = [make_launch(samples, warmup_ms=[])] * 2
+    summary = result_of("sustained", *launches, protocol=protocol).columns
     assert summary["throughput_burst_per_s"] == pytest.approx(100.0)
     assert summary["throughput_ratio"] == pytest.approx(0.5, rel=0.02)
     assert summary["settled_after_s"] == 10.0
@@ -230,13 +282,14 @@ def test_continuous_load_has_its_throughput():
 
 def test_a_disturbed_cold_start_is_told_and_the_latency_ranks():
     cold = cold_launch(50.0) | {"gate": {"exceeded": ["load"]}}
-    assert result_of(*[make_launch()] * 3, cold)["flags"].count("cold_disturbed") == 1
-    assert "contended" not in result_of(*[make_launch()] * 3, cold)["flags"]
+    launches = [*[make_launch()] * 3, cold]
+    assert result_of("cold_start", *launches).flags == ["cold_disturbed"]
+    assert "contended" not in result_of("latency", *launches).flags
 
 
 def test_every_phase_of_the_start_has_an_interval():
     cold = [cold_launch(total) for total in (50.0, 60.0, 70.0)]
-    rows = result_of(*[make_launch()] * 3, *cold)["summary"]["cold_phases"]
+    rows = result_of("cold_start", *[make_launch()] * 3, *cold).more["cold_phases"]
     named = {(row["page_cache"], row["phase"]): row for row in rows}
     phases = {"start", "import", "read", "load", "first", "total"}
     assert set(named) == {("cold", one) for one in phases} | {
@@ -246,42 +299,73 @@ def test_every_phase_of_the_start_has_an_interval():
     assert (read["ms"], read["launches"]) == (50.0, 3) and read["low_ms"] < 50 < read["high_ms"]
 
 
-def quality_launch(quality: Quality, **changes: Any) -> dict[str, Any]:
-    launch = make_launch([], mode="quality", warmup_ms=[], quality=quality.as_dict(), **changes)
-    del launch["comparison"]
-    return launch
-
-
 def test_the_quality_on_held_out_inputs_stands_in_the_result():
-    found = result_of(make_launch(), make_launch(), quality_launch(Quality(16, 0.9999, 14.2, 0.75)))
-    assert found["status"] == "ok" and found["summary"]["launches"] == 2
+    launches = [make_launch(), make_launch(), quality_launch(Quality(16, 0.9999, 14.2, 0.75))]
+    found = result_of("quality", *launches)
+    assert found.status == "ok"
+    assert result_of("latency", *launches).columns["launches"] == 2
     named = {
         "heldout_samples": 16,
         "heldout_cosine": 0.9999,
         "sqnr_db": 14.2,
         "top1_agreement": 0.75,
     }
-    assert {name: found["summary"][name] for name in named} == named
+    assert {name: found.columns[name] for name in named} == named
 
 
-def test_without_a_quality_launch_nothing_is_known_of_it():
-    summary = result_of(make_launch(), make_launch())["summary"]
-    assert summary["sqnr_db"] is None and summary["heldout_samples"] is None
+def test_what_passes_cost_stands_beside_the_conversion_and_judges_nothing():
+    compression = Quality(16, 0.2, -3.0, 0.1).as_dict()
+    launch = quality_launch(Quality(16, 0.9999, 41.0, 1.0), compression=compression)
+    result = result_of("quality", launch)
+    assert (result.status, result.columns["sqnr_db"]) == ("ok", 41.0)
+    named = {
+        "compression_cosine": 0.2,
+        "compression_sqnr_db": -3.0,
+        "compression_top1_agreement": 0.1,
+    }
+    assert {name: result.columns[name] for name in named} == named
+    plain = result_of("quality", quality_launch(Quality(16, 0.9999, 41.0, 1.0)))
+    assert [plain.columns[name] for name in named] == [None, None, None]
+
+
+def test_without_quality_nothing_is_known_of_it():
+    columns = result_of("latency", make_launch(), make_launch()).columns
+    assert columns.get("sqnr_db") is None and columns.get("heldout_samples") is None
 
 
 def test_a_bad_quality_makes_a_cell_wrong_but_keeps_its_latency():
     bad = Quality(16, 0.3, 0.4, 0.0)
-    found = result_of(make_launch(), make_launch(), quality_launch(bad))
-    assert found["status"] == "wrong" and "held-out inputs: cosine 0.3" in found["reason"]
-    assert found["summary"]["latency_ms"] == 10.0
+    launches = [make_launch(), make_launch(), quality_launch(bad)]
+    found = result_of("quality", *launches)
+    assert found.status == "wrong" and "held-out inputs: cosine 0.3" in str(found.reason)
+    assert result_of("latency", *launches).columns["latency_ms"] == 10.0
 
 
 def test_an_emulated_cell_has_a_verdict_and_no_latency():
     launch = make_launch([], warmup_ms=[], emulated=True)
-    assert is_finished([launch], PROTOCOL, "key")
-    assert closing_modes([launch], PROTOCOL | {"profile": {"runs": 5}}) == ["quality"]
-    found = result_of(launch, quality_launch(Quality(16, 0.9999, 14.2, 0.75), emulated=False))
-    assert (found["status"], found["flags"]) == ("ok", [])
-    assert found["summary"]["latency_ms"] is None and found["summary"]["sqnr_db"] == 14.2
+    assert is_finished([launch], PROTOCOL, "latency", "cold_start", key="key")
+    assert closing_modes(PROTOCOL, emulated=True) == ["quality", "accuracy"]
+    launches = [launch, quality_launch(Quality(16, 0.9999, 14.2, 0.75), emulated=False)]
+    for measure in PROTOCOL["measures"]:
+        found = result_of(measure, *launches)
+        assert (found.status, list(found.flags)) == ("ok", [])
+    found = result_of("latency", *launches)
+    assert found.columns == {
+        "launches": 1, "cosine": 1.0, "max_abs_error": 1e-6, "top1_match": True,
+    }  # fmt: skip
+    assert result_of("quality", *launches).columns["sqnr_db"] == 14.2
+    assert result_of("cold_start", *launches).columns.get("cold_total_ms") is None
     wrong = Comparison(0.41, 7.3, 1.2, False).as_dict()
-    assert result_of(launch | {"comparison": wrong})["status"] == "wrong"
+    assert result_of("latency", launch | {"comparison": wrong}).status == "wrong"
+
+
+def closing_modes(protocol: Document, emulated: bool = False) -> list[str]:
+    """The launches that follow the rounds, in their order."""
+    return [
+        mode
+        for measure in all_measures()
+        if measure in protocol["measures"]
+        for mode in host_of(measure).after_rounds(
+            host_of(measure).settings(protocol["measures"][measure]), emulated
+        )
+    ]

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from cellfarm.core.store import Store, read_header
+from cellfarm.store.results import Store, read_header
 from cellfarm.warehouse import connect, load
 
-from benchmarks.synthetic_store import TINY, Size, SyntheticStore
+from benchmarks.synthetic_store import MEASURES, TINY, Size, SyntheticStore
 
 
 def test_they_load_with_as_many_cells_and_samples_as_their_size_says(tmp_path: Path) -> None:
     made = SyntheticStore(tmp_path / "cells", TINY)
-    assert {read_header(path)["key"] for path in made.store.files()} == set(made.keys)
+    keys = {key for results in made.current.values() for key in results.values()}
+    assert {read_header(path)["key"] for path in made.store.files()} == keys
     warehouse = tmp_path / "w.duckdb"
-    loaded = load(warehouse, Store(tmp_path / "cells"), made.keys, made.devices)
-    assert (loaded.added, loaded.unreadable) == (TINY.cells, [])
+    loaded = load(warehouse, Store(tmp_path / "cells"), made.current, made.devices)
+    assert (loaded.added, loaded.unreadable) == (len(MEASURES) * TINY.cells, [])
     with connect(warehouse) as connection:
         counts = connection.sql(
             "SELECT (SELECT count(*) FROM cells), (SELECT count(*) FROM samples WHERE phase = 'warm'), "
@@ -23,12 +24,12 @@ def test_they_load_with_as_many_cells_and_samples_as_their_size_says(tmp_path: P
         ).fetchall()
     assert counts == [(TINY.cells, TINY.samples, TINY.cells)]
     made.add_one()
-    assert load(warehouse, made.store, made.keys, made.devices).added == 1
+    assert load(warehouse, made.store, made.current, made.devices).added == len(MEASURES)
 
 
 def test_what_cannot_run_has_no_samples(tmp_path: Path) -> None:
     made = SyntheticStore(tmp_path / "cells", Size(models=4, libraries=10, devices=1, launches=2))
-    load(tmp_path / "w.duckdb", made.store, made.keys, made.devices)
+    load(tmp_path / "w.duckdb", made.store, made.current, made.devices)
     with connect(tmp_path / "w.duckdb") as connection:
         rows = connection.sql(
             "SELECT status, count(*), count(samples) FROM cells GROUP BY 1 ORDER BY 1"

@@ -8,11 +8,17 @@ import sys
 import time
 
 import pytest
-from cellfarm.experiments.payload import RUNNER
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.runner_modules import NONSENSE, PHONE, WORKSTATION, runner_module, write_tree
+from tests.support.runner_modules import (
+    NONSENSE,
+    PHONE,
+    RUNNER,
+    WORKSTATION,
+    runner_module,
+    write_tree,
+)
 
 system = runner_module("system")
 sensors = runner_module("sensors")

@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm import tools
-from cellfarm.causes import gather, library_causes
-from cellfarm.configuration import load
-from cellfarm.core.cells import Cell
-from cellfarm.errors import UserError
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
 from cellfarm.libraries import all_libraries
-from cellfarm.plan import freeze, make_plan, save
+from cellfarm.planning.causes import Causes
+from cellfarm.planning.chains import Chains
+from cellfarm.planning.plan import Plan, freeze, load, look, save
+from cellfarm.wanted import tools
+from cellfarm.wanted.configuration import load as load_configuration
 
 from tests.support.projects import CONFIG, make_project, write_yaml
-from tests.support.results import FACTS
+from tests.support.results import FACTS, make_cell
 
 MACE, QNN = all_libraries()["mace"], all_libraries()["qnn"]
 
@@ -31,21 +32,35 @@ def mace(tmp_path) -> dict[str, str]:
     return {"source": str(tmp_path / "mace"), "run": str(tmp_path / "mace_run")}
 
 
-def causes(project: Any, given: dict[str, str]) -> tuple[str, str]:
-    found = library_causes(project, "mace", MACE.default_version, given)
-    return found.converter, found.runtime
+def causes_of(project: Project, **changes: Any) -> dict[str, str]:
+    """The causes of the latency of the config's one cell."""
+    config = CONFIG | {"libraries": ["ncnn"]} | changes
+    configuration = load_configuration(project, config, "test")
+    chains, causes = Chains(project, configuration), Causes(project, configuration, {"host": FACTS})
+    variant = configuration.variants["fp32"]
+    (library,) = config["libraries"]
+    cell = make_cell(library=library, library_version=all_libraries()[library].default_version)
+    program = chains.program(cell.model, variant)
+    artifact = chains.artifact(program, variant, cell.library, cell.library_version)
+    return causes.of(cell, program, artifact, "latency")
+
+
+def converter_and_library(project: Project, mace: dict[str, str]) -> tuple[str, str]:
+    tools = {"tools": {"mace": mace}} if mace else {}
+    causes = causes_of(project, libraries=["mace"], **tools)
+    return causes["converter"], causes["library"]
 
 
 def test_what_converts_and_what_runs_are_apart(tmp_path, mace) -> None:
     project = make_project(tmp_path / "project")
-    before = causes(project, mace)
-    assert before != causes(project, {})
+    before = converter_and_library(project, mace)
+    assert before != converter_and_library(project, {})
     (Path(mace["source"]) / "tools/python/convert.py").write_text("two")
-    converter, runtime = causes(project, mace)
+    converter, runtime = converter_and_library(project, mace)
     assert (converter != before[0], runtime == before[1]) == (True, True)
     Path(mace["run"]).write_text("another program")
-    assert causes(project, mace)[0] == converter
-    assert causes(project, mace)[1] != runtime
+    assert converter_and_library(project, mace)[0] == converter
+    assert converter_and_library(project, mace)[1] != runtime
 
 
 def test_what_a_build_leaves_in_the_tree_does_not_count(tmp_path, mace) -> None:
@@ -72,16 +87,13 @@ def test_settings_count_by_their_text() -> None:
 def test_tools_of_a_device_count_for_its_cells(tmp_path) -> None:
     project = make_project(tmp_path / "project")
     (program := tmp_path / "qnn-net-run").write_text("one")
-    cell = Cell("squeezenet1_1", "ncnn", "1.0.20261020", "fp32", "host", "cpu", 1)
 
     def device(**given: Any) -> str:
         path = project.devices / "host.yaml"
         document = {"name": "host", "transport": "local", "work_folder": "results/work/host",
                     "processors": ["cpu"]}  # fmt: skip
         write_yaml(path, document | given)
-        return gather(project, load(project, CONFIG, "test"), [cell], {"host": FACTS}).devices[
-            "host"
-        ]
+        return causes_of(project)["device"]
 
     plain = device()
     given = {"tools": {"qnn-net-run": str(program)}}
@@ -90,15 +102,19 @@ def test_tools_of_a_device_count_for_its_cells(tmp_path) -> None:
     assert len({plain, first, device(**given)}) == 3
 
 
-def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace, monkeypatch) -> None:
+def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace) -> None:
     project = make_project(tmp_path / "project")
-    config = load(project, CONFIG | {"tools": {"mace": mace}}, "test")
-    frozen = freeze(make_plan(project, config), config)
-    save(project, frozen)
-    monkeypatch.setenv("CELLFARM_PLAN", frozen["id"])
-    assert tools.given(tools.of_run(project), "mace") == mace
-    monkeypatch.delenv("CELLFARM_PLAN")
-    assert tools.of_run(project) == {}
+
+    def planned(**more: Any) -> Plan:
+        config = CONFIG | {"libraries": ["mace"]} | more
+        plan = freeze(look(project, load_configuration(project, config, "test")))
+        save(project, plan)
+        return load(project, plan.id)
+
+    plan = planned(tools={"mace": mace})
+    assert plan.tools["mace"] == mace
+    assert [step.tools for step in plan.artifact.values()] == [mace]
+    assert planned().tools == {}
 
 
 @pytest.mark.parametrize(
@@ -122,7 +138,7 @@ def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace, monkeypatch) -> Non
 def test_mistakes_are_told_at_once(tmp_path, given, words) -> None:
     project = make_project(tmp_path / "project")
     with pytest.raises(UserError, match=words):
-        load(project, CONFIG | {"tools": given}, "test")
+        load_configuration(project, CONFIG | {"tools": given}, "test")
 
 
 def test_what_is_missing_is_named() -> None:

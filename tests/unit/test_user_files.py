@@ -8,20 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cellfarm import contents
-from cellfarm.causes import model_causes
-from cellfarm.configuration import load as load_configuration
-from cellfarm.conversion import jobs
-from cellfarm.core.keys import export_id
-from cellfarm.core.routes import route
-from cellfarm.errors import TransientHostError, UserError
+from cellfarm.base.errors import TransientHostError, UserError
+from cellfarm.base.project import Project
+from cellfarm.base.records import RECORD
+from cellfarm.conversion.routes import route
+from cellfarm.envs.environments import Environment, locate
 from cellfarm.libraries import Library, all_libraries
-from cellfarm.pipeline import Pipeline
-from cellfarm.plan import TASK, Plan, freeze, make_plan
-from cellfarm.project import Project
+from cellfarm.planning.plan import Outlook, Plan, freeze, look
+from cellfarm.planning.plan import load as load_plan
+from cellfarm.snakemake.pipeline import Pipeline
+from cellfarm.wanted import contents
+from cellfarm.wanted.configuration import load as load_configuration
+from msgspec import structs
 
+from tests.support.programs import program_of
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
-from tests.support.results import commit_result, make_launch
+from tests.support.results import commit_planned
+from tests.support.steps import build_model, convert
 
 DATA = REPOSITORY / "tests/data/user_files"
 SHA256 = "a" * 64
@@ -40,6 +43,17 @@ PRETRAINED = {
 }
 
 
+TRAINED: dict[str, Any] = {
+    "name": "mine",
+    "task": "classification",
+    "source": "torchvision",
+    "architecture": "squeezenet1_1",
+    "weights": PRETRAINED,
+    "inputs": [{"name": "x", "shape": [1, 3, 64, 64], "dtype": "float32", "content": "image"}],
+    "outputs": ["logits"],
+}
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     project = make_project(tmp_path)
@@ -50,14 +64,25 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
+@pytest.fixture
+def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    """An environment that is not built."""
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(tmp_path / "none"))
+    return locate(Project(REPOSITORY), "models")
+
+
 def identify(project: Project, **changes: Any) -> str:
-    return model_causes(project, RECIPE | changes).id
+    return program_of(project, RECIPE | changes).digest
+
+
+def outlook_of(project: Project, recipe: dict[str, Any], libraries: list[str]) -> Outlook:
+    write_yaml(project.models / "mine.yaml", recipe)
+    config = CONFIG | {"models": ["mine"], "libraries": libraries}
+    return look(project, load_configuration(project, config, "test.yaml"))
 
 
 def plan_of(project: Project, recipe: dict[str, Any], libraries: list[str]) -> Plan:
-    write_yaml(project.models / "mine.yaml", recipe)
-    config = CONFIG | {"models": ["mine"], "libraries": libraries}
-    return make_plan(project, load_configuration(project, config, "test.yaml"))
+    return freeze(outlook_of(project, recipe, libraries))
 
 
 def test_a_moved_or_touched_file_is_the_same_model(project):
@@ -72,7 +97,7 @@ def test_another_content_is_another_model(project):
     with (project.root / "mine/hand.onnx").open("ab") as file:
         file.write(b"\0")
     assert identify(project) != before
-    assert identify(project, inputs=[]) != identify(project)
+    assert identify(project, inputs=[{"name": "images:0"}]) != identify(project)
 
 
 def test_a_missing_file_is_the_users_mistake(project):
@@ -82,7 +107,7 @@ def test_a_missing_file_is_the_users_mistake(project):
         identify(project, file="gone.onnx")
     weights = {"kind": "pretrained", "path": "gone.pth", "format": "pth"}
     with pytest.raises(UserError, match=r"key 'weights\.path': there is no file gone\.pth"):
-        model_causes(project, {"name": "m", "source": "torchvision", "weights": weights})
+        program_of(project, TRAINED | {"weights": weights})
 
 
 def test_a_file_is_read_once_for_each_content(project, monkeypatch):
@@ -121,118 +146,103 @@ def test_a_file_that_was_only_just_written_is_not_believed_twice(project):
 )
 def test_a_file_takes_the_shortest_way_to_a_library(project, file, library, exports):
     plan = plan_of(project, RECIPE | {"file": f"mine/{file}"}, [library])
-    (planned,) = plan.cells
-    native = plan.models["mine"].native
-    assert (route(native, planned.source or "") or ())[1:] == exports
-    assert (planned.export_id is None) == (not exports)
+    (artifact,) = plan.artifact.values()
+    assert artifact.source_format
+    assert (route(artifact.native, artifact.source_format) or ())[1:] == exports
+    assert {step.format for step in plan.export.values()} == set(exports)
+    (model,) = plan.model.values()
+    assert (artifact.source == model.folder) == (not exports)
 
 
 def test_the_workflow_is_told_of_every_step(project, monkeypatch):
     write_yaml(project.models / "mine.yaml", RECIPE | {"file": "mine/signed.tflite"})
     monkeypatch.chdir(project.root)
-    monkeypatch.setattr("cellfarm.project.Project.here", lambda: project)
+    monkeypatch.setattr("cellfarm.base.project.Project.here", lambda: project)
     pipeline = Pipeline(CONFIG | {"models": ["mine"], "libraries": ["executorch"]})
-    (planned,) = pipeline.plan.cells
-    artifact = pipeline.artifact_inputs(planned.cell.versioned_library, planned.artifact_id)
-    assert artifact[-1].startswith("results/exports/mine/pt2/")
-    of_pt2, of_onnx = (pipeline.export_inputs("mine", form) for form in ("pt2", "onnx"))
-    assert of_pt2[-1].startswith("results/exports/mine/onnx/")
-    assert "models.tflite-" in of_onnx[0] and of_onnx[-1].startswith("results/models/mine/")
-    assert pipeline.model_inputs("mine") == [pipeline.models_environment()]
+    plan = pipeline.plan
+    assert plan
+    (artifact,), (model,) = plan.artifact, plan.model
+    inputs = pipeline.inputs("artifact", artifact)
+    assert inputs[-1].startswith("results/exports/mine/pt2/")
+    exports = {step.format: pipeline.inputs("export", name) for name, step in plan.export.items()}
+    assert exports["pt2"][-1].startswith("results/exports/mine/onnx/")
+    assert "models.tflite-" in exports["onnx"][0]
+    assert exports["onnx"][-1].startswith("results/models/mine/")
+    (environment,) = (step for step in plan.environment.values() if step.name == "models")
+    assert pipeline.inputs("model", model) == [environment.output]
 
 
 def test_pretrained_weights_are_fetched_before_the_model_is_built(project, monkeypatch):
-    recipe = {
-        "name": "mine",
-        "task": "classification",
-        "source": "torchvision",
-        "architecture": "squeezenet1_1",
-        "weights": PRETRAINED,
-        "inputs": [{"name": "x", "shape": [1, 3, 64, 64], "dtype": "float32", "content": "image"}],
-        "outputs": ["logits"],
-    }
-    write_yaml(project.models / "mine.yaml", recipe)
-    monkeypatch.setattr("cellfarm.project.Project.here", lambda: project)
+    write_yaml(project.models / "mine.yaml", TRAINED)
+    monkeypatch.setattr("cellfarm.base.project.Project.here", lambda: project)
     pipeline = Pipeline(CONFIG | {"models": ["mine"]})
-    wanted = pipeline.model_inputs("mine")[-1]
+    assert pipeline.plan
+    (model,) = pipeline.plan.model
+    wanted = pipeline.inputs("model", model)[-1]
     name = wanted.split("/")[2]
     assert wanted == f"results/downloads/{name}/record.json" and name.startswith(SHA256)
-    assert pipeline.model_of_download(name) == "mine"
-    assert wanted in load_preparation(pipeline)
-
-
-def load_preparation(pipeline: Pipeline) -> list[str]:
-    from cellfarm.plan import load
-
-    return list(load(pipeline.project, str(pipeline.plan_id))["preparation"])
+    assert pipeline.plan.download[name].model == "mine"
+    assert wanted in load_plan(project, pipeline.plan.id).preparation
 
 
 def test_a_recipe_without_a_task_is_compared_as_numbers(project):
     plan = plan_of(project, RECIPE, ["onnxruntime"])
-    config = CONFIG | {"models": ["mine"], "libraries": ["onnxruntime"]}
-    frozen = freeze(plan, load_configuration(project, config, "test.yaml"))
-    assert frozen["models"]["mine"]["task"] == TASK
+    assert plan.models["mine"].task is None  # classes are compared only of a classification
 
 
-def test_a_failed_download_is_the_models_reason(project, tmp_path):
-    from cellfarm.environments import Environment
-
+def test_a_failed_download_is_the_models_reason(nothing, tmp_path):
     download = tmp_path / "download"
     download.mkdir()
-    (download / jobs.RECORD).write_text('{"status": "failed", "reason": "HTTP status 404"}')
-    nothing = Environment("none", tmp_path / "none", tmp_path / "none.txt")
-    record = jobs.build_model(nothing, RECIPE, tmp_path / "model", {}, download)
-    assert (record["status"], record["reason"]) == ("failed", "weights: HTTP status 404")
+    (download / RECORD).write_text('{"status": "failed", "reason": "HTTP status 404"}')
+    record = build_model(RECIPE, tmp_path / "model", {}, download)
+    assert (record.status, record.reason) == ("failed", "weights: HTTP status 404")
 
 
-def test_weights_that_were_deleted_are_fetched_again(project, tmp_path):
-    from cellfarm.environments import Environment
-
+def test_weights_that_were_deleted_are_fetched_again(nothing, tmp_path):
     download = tmp_path / "download"
     download.mkdir()
-    (download / jobs.RECORD).write_text('{"status": "ok", "reason": null}')
-    nothing = Environment("none", tmp_path / "none", tmp_path / "none.txt")
+    (download / RECORD).write_text('{"status": "ok", "reason": null}')
     with pytest.raises(TransientHostError, match="is gone"):
-        jobs.build_model(nothing, RECIPE, tmp_path / "m", {"weights": tmp_path / "gone"}, download)
-    assert not (download / jobs.RECORD).exists()
+        build_model(RECIPE, tmp_path / "m", {"weights": tmp_path / "gone"}, download)
+    assert not (download / RECORD).exists()
 
 
-def test_a_library_that_no_route_leads_to_is_unsupported(tmp_path):
-    document = all_libraries()["litert"].document | {"sources": ["tflite"]}
-    library = Library(tmp_path, document)
-    record = jobs.refuse(library, "onnx", tmp_path / "artifact")
-    assert record["status"] == "unsupported"
-    assert record["reason"] == "LiteRT reads TFLite; from ONNX there is no faithful route to that"
+def test_a_library_that_no_route_leads_to_is_unsupported(nothing, tmp_path, monkeypatch):
+    library, folder = all_libraries()["litert"], tmp_path / "artifact"
+    reads_tflite = structs.replace(library.description, sources=("tflite",))
+    monkeypatch.setitem(all_libraries(), "litert", Library(library.folder, reads_tflite))
+    record = convert(library, "fp32", tmp_path, tmp_path, None, folder, native="onnx")
+    assert record.status == "unsupported"
+    assert record.reason == "LiteRT reads TFLite; from ONNX there is no faithful route to that"
 
 
 def test_helpers_of_a_conversion_stay_here_and_count(tmp_path):
     for name in ("convert.py", "backend.py", "conversion/b.py", "conversion/a.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("")
-    library = Library(tmp_path, {})
+    library = Library(tmp_path, all_libraries()["litert"].description)
     assert [path.name for path in library.conversion_modules] == ["a.py", "b.py"]
     assert [path.name for path in library.shipped] == ["backend.py"]
 
 
 def test_a_recipe_may_leave_everything_to_the_file(project):
     recipe = {"name": "mine", "source": "file", "file": "mine/signed.tflite"}
-    assert [planned.source for planned in plan_of(project, recipe, ["litert"]).cells] == ["tflite"]
+    plan = plan_of(project, recipe, ["litert"])
+    assert [step.source_format for step in plan.artifact.values()] == ["tflite"]
 
 
 def test_a_retry_forgets_every_failed_step(project):
-    from cellfarm.retrying import set_aside
+    from cellfarm.planning.retrying import set_aside
 
     recipe = RECIPE | {"file": "mine/signed.tflite"}
     plan = plan_of(project, recipe, ["executorch"])
     (planned,) = plan.cells
-    model, steps = plan.models["mine"], ["onnx", "pt2"]
-    folders = [
-        project.export_folder("mine", form, export_id(model, plan.exporter, form)) for form in steps
-    ]
+    folders = [project.root / step.folder for step in plan.export.values()]
+    assert len(folders) == 2
     for folder in folders:
         folder.mkdir(parents=True)
-        (folder / jobs.RECORD).write_text('{"status": "failed", "reason": "no"}')
-    commit_result(project, planned, [make_launch(status="failed", reason="no")])
+        (folder / RECORD).write_text('{"status": "failed", "reason": "no"}')
+    commit_planned(project, planned, "failed", "no")
     config = CONFIG | {"models": ["mine"], "libraries": ["executorch"]}
     path = write_yaml(project.config / "mine.yaml", config)
     assert set_aside(project, path, ["failed"], None, None, None) == 1

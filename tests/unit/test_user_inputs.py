@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cellfarm.project import PACKAGE
+from cellfarm.base.project import PACKAGE
 
 
 @pytest.fixture

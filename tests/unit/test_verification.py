@@ -11,12 +11,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.experiments.verification import MAX_OUTPUT_BYTES, Comparison, compare, read_arrays
+from cellfarm.measures.quality.verification import (
+    MAX_OUTPUT_BYTES,
+    Comparison,
+    compare,
+    read_arrays,
+)
+from cellfarm.measures.tolerances import Tolerance
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from msgspec.structs import replace
 
-TOLERANCE = {"min_cosine": 0.999, "max_relative_error": 0.01, "top1": True}
+TOLERANCE = Tolerance(min_cosine=0.999, max_relative_error=0.01, top1=True)
 REFERENCE = {"logits": np.array([[0.5, 2.0, -1.0, 0.0]], dtype=np.float32)}
 
 
@@ -72,7 +79,7 @@ def test_another_class_is_wrong_however_close_and_only_where_there_are_classes()
     found = compare(output, reference, classes=True)
     assert found.top1_match is False
     assert found.violation(TOLERANCE) == "the top-1 class differs from the reference's"
-    assert found.violation(TOLERANCE | {"top1": False}) is None
+    assert found.violation(replace(TOLERANCE, top1=False)) is None
     assert compare(output, reference, classes=False).violation(TOLERANCE) is None
 
 

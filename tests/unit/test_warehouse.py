@@ -9,22 +9,16 @@ from typing import Any
 
 import duckdb
 import pytest
-from cellfarm.core.store import Store
-from cellfarm.errors import UserError
-from cellfarm.experiments.verification import Comparison
-from cellfarm.files import write_atomically
-from cellfarm.plan import PlannedCell
-from cellfarm.project import Project
-from cellfarm.warehouse import connect, load, loading, querying, rebuild
+from cellfarm.base.errors import UserError
+from cellfarm.base.files import write_atomically
+from cellfarm.base.project import Project
+from cellfarm.measures.quality.verification import Comparison
+from cellfarm.store.results import Store
+from cellfarm.warehouse import connect, load, loading, rebuild
+from cellfarm.warehouse import schema as schema_module
 
-from tests.support.results import (
-    FACTS,
-    bad_launch,
-    commit_result,
-    make_cell,
-    make_launch,
-    make_planned,
-)
+from tests.support.records import Made
+from tests.support.results import FACTS, bad_launch, make_cell, make_launch
 
 #: The public contract: columns that users' queries rely on.
 CONTRACT = {
@@ -39,25 +33,30 @@ CONTRACT = {
     "devices": "device facts",
 }
 DEVICES = {"host": FACTS}
-OK, WRONG, FAILED = (
-    make_planned(),
-    make_planned(make_cell(library="mnn")),
-    make_planned(make_cell(threads=2)),
-)
+OK, WRONG, FAILED = Made(), Made(make_cell(library="mnn")), Made(make_cell(threads=2))
+WHY_WRONG = "cosine 0.41000 is below 0.999"
+WHY_FAILED = "killed by SIGSEGV in phase load (launch 2, after 1 good ones)"
+#: Results in the store: two of each cell.
+STORED = 6
 
 
 class Bench:
-    """A store with three results, and a warehouse."""
+    """A store with the results of three cells, and a warehouse."""
 
     def __init__(self, root: Path) -> None:
         self.project = Project(root)
         self.store = Store(self.project.cells)
-        self.current = [planned.key for planned in (OK, WRONG, FAILED)]
+        self.current = {made.key: made.keys for made in (OK, WRONG, FAILED)}
         self.path = self.project.warehouse
         wrong = Comparison(0.41, 7.3, 1.2, False).as_dict()
-        commit_result(self.project, OK)
-        commit_result(self.project, WRONG, [make_launch(comparison=wrong)] * 2)
-        commit_result(self.project, FAILED, [make_launch(), bad_launch()])
+        OK.commit(self.project)
+        launches = [make_launch(comparison=wrong)] * 2
+        WRONG.commit(self.project, launches, status="wrong", reason=WHY_WRONG)
+        self.fail()
+
+    def fail(self) -> None:
+        launches = [make_launch(), bad_launch()]
+        FAILED.commit(self.project, launches, status="failed", reason=WHY_FAILED)
 
     def load(self) -> tuple[int, int, int]:
         loaded = load(self.path, self.store, self.current, DEVICES)
@@ -67,8 +66,8 @@ class Bench:
         with connect(self.path) as connection:
             return connection.sql(sql).fetchall()
 
-    def file(self, planned: PlannedCell) -> Path:
-        return self.store.path(planned.cell, planned.key)
+    def files(self, made: Made) -> list[Path]:
+        return [made.path(self.project, measure) for measure in made.measures]
 
     def content(self, path: Path | None = None) -> dict[str, list[tuple[Any, ...]]]:
         with connect(path or self.path) as connection:
@@ -99,15 +98,14 @@ def test_the_contracts_columns_are_there(bench, view: str):
 
 
 def test_results_become_cells(bench):
-    assert bench.load() == (3, 0, 0)
+    assert bench.load() == (STORED, 0, 0)
     rows = bench.rows(
         "SELECT library, threads, status, latency_ms, launches, samples, cosine, cold_total_ms,"
         " reason FROM cells ORDER BY library, threads DESC"
     )
-    reason = "killed by SIGSEGV in phase load (launch 2, after 1 good ones)"
     assert rows[:2] == [
-        ("mnn", 1, "wrong", 10.0, 2, 6, 0.41, 110.0, "cosine 0.41000 is below 0.999"),
-        ("ncnn", 2, "failed", None, None, None, None, None, reason),
+        ("mnn", 1, "wrong", 10.0, 2, 6, 0.41, 110.0, WHY_WRONG),
+        ("ncnn", 2, "failed", None, None, None, None, None, WHY_FAILED),
     ]
     assert rows[2][2:] == ("ok", 10.0, 2, 6, 1.0, 110.0, None)
 
@@ -152,34 +150,35 @@ def test_a_load_with_nothing_new_changes_nothing(bench):
 
 def test_what_is_new_is_added(bench):
     bench.load()
-    new = make_planned(make_cell(model="another"))
-    commit_result(bench.project, new)
-    assert bench.load() == (1, 0, 0)
-    assert len(bench.rows("FROM history")) == 4
+    new = Made(make_cell(model="another"))
+    new.commit(bench.project)
+    assert bench.load() == (2, 0, 0)
+    assert len(bench.rows("FROM history")) == STORED + 2
     assert len(bench.rows("FROM cells")) == 3, "nobody wants that cell now"
-    bench.current.append(new.key)
+    bench.current[new.key] = new.keys
     assert bench.load() == (0, 0, 0)
     assert len(bench.rows("FROM cells")) == 4
     bench.check_rebuild()
 
 
 def test_the_keys_that_are_wanted_now_decide_what_is_current(bench):
-    newer = make_planned(OK.cell, salt="newer")
-    commit_result(bench.project, newer)
+    newer = Made(OK.cell, salt="newer")
+    newer.commit(bench.project)
     bench.load()
     wanted = "SELECT key FROM cells WHERE library = 'ncnn' AND threads = 1"
     assert bench.rows(wanted) == [(OK.key,)]
-    bench.current = [newer.key]
+    bench.current = {newer.key: newer.keys}
     bench.load()
     assert bench.rows("SELECT key FROM cells") == [(newer.key,)]
-    assert len(bench.rows("FROM history")) == 4
-    assert bench.rows("SELECT count(*) FROM history WHERE is_current") == [(1,)]
+    assert len(bench.rows("FROM history")) == STORED + 2
+    assert bench.rows("SELECT count(*) FROM history WHERE is_current") == [(2,)]
 
 
 def test_what_vanished_is_removed_with_all_its_rows(bench):
     bench.load()
-    bench.file(WRONG).unlink()
-    assert bench.load() == (0, 1, 0)
+    for path in bench.files(WRONG):
+        path.unlink()
+    assert bench.load() == (0, 2, 0)
     for view in ("cells", "history", "samples", "conditions"):
         assert bench.rows(f"SELECT count(*) FROM {view} WHERE key = '{WRONG.key}'") == [(0,)]
         assert bench.rows(f"SELECT count(*) > 0 FROM {view}") == [(True,)]
@@ -188,8 +187,8 @@ def test_what_vanished_is_removed_with_all_its_rows(bench):
 
 def test_what_changed_is_loaded_anew(bench):
     bench.load()
-    commit_result(bench.project, OK, [make_launch([20.0] * 4), make_launch([20.0] * 4)])
-    assert bench.load() == (1, 0, 0)
+    OK.commit(bench.project, [make_launch([20.0] * 4), make_launch([20.0] * 4)])
+    assert bench.load() == (2, 0, 0)
     assert bench.rows(f"SELECT latency_ms, samples FROM cells WHERE key = '{OK.key}'") == [
         (20.0, 8)
     ]
@@ -198,22 +197,24 @@ def test_what_changed_is_loaded_anew(bench):
 
 def test_a_superseded_result_is_history(bench):
     bench.load()
-    bench.store.set_aside(bench.file(FAILED))
-    assert bench.load() == (1, 1, 0)
+    for path in bench.files(FAILED):
+        bench.store.set_aside(path)
+    assert bench.load() == (2, 2, 0)
     assert bench.rows(f"FROM cells WHERE key = '{FAILED.key}'") == []
-    assert bench.rows(f"SELECT superseded, status FROM history WHERE key = '{FAILED.key}'") == [
+    result = f"result = '{FAILED.keys['latency']}'"
+    assert bench.rows(f"SELECT superseded, status FROM history WHERE {result}") == [
         (True, "failed")
     ]
-    commit_result(bench.project, FAILED)
+    FAILED.commit(bench.project)
     bench.load()
     assert bench.rows(f"SELECT status FROM cells WHERE key = '{FAILED.key}'") == [("ok",)]
-    assert len(bench.rows(f"FROM history WHERE key = '{FAILED.key}'")) == 2
+    assert len(bench.rows(f"FROM history WHERE {result}")) == 2
     bench.check_rebuild()
 
 
 def damaged(bench: Bench) -> Iterable[tuple[str, str]]:
     """Files that are no results, in every way."""
-    whole = bench.file(OK).read_text()
+    whole = OK.path(bench.project).read_text()
     yield "torn", whole[: len(whole) // 2]
     yield "empty", ""
     yield "no-json", "\x00" * 100
@@ -221,7 +222,7 @@ def damaged(bench: Bench) -> Iterable[tuple[str, str]]:
     yield "nan", whole.replace("10.5", "NaN", 1)
     document = json.loads(whole)
     launch = document["launches"][0]
-    for name in ("key", "cell", "summary", "launches", "device_facts", "protocol"):
+    for name in ("key", "cell", "columns", "launches", "device_facts", "protocol"):
         yield f"no-{name}", json.dumps({k: v for k, v in document.items() if k != name})
     yield "launches-are-text", json.dumps(document | {"launches": "none"})
     yield "empty-launch", json.dumps(document | {"launches": [{}]})
@@ -234,19 +235,20 @@ def damaged(bench: Bench) -> Iterable[tuple[str, str]]:
 def test_an_unreadable_file_is_named_and_stops_nothing(bench, capsys):
     count = 0
     for name, text in damaged(bench):
-        write_atomically(bench.file(OK).with_name(f"{name}.json"), text)
+        write_atomically(OK.path(bench.project).with_name(f"{name}.json"), text)
         count += 1
-    assert bench.load() == (3, 0, count)
+    assert bench.load() == (STORED, 0, count)
     assert capsys.readouterr().err.count("is not a result") == count
     assert len(bench.rows("FROM cells")) == 3
     bench.check_rebuild()
 
 
 def test_a_file_that_is_mended_is_loaded(bench):
-    whole = bench.file(OK).read_text()
-    bench.file(OK).write_text("torn")
-    assert bench.load() == (2, 0, 1)
-    bench.file(OK).write_text(whole)
+    path = OK.path(bench.project)
+    whole = path.read_text()
+    path.write_text("torn")
+    assert bench.load() == (STORED - 1, 0, 1)
+    path.write_text(whole)
     assert bench.load() == (1, 0, 0)
     bench.check_rebuild()
 
@@ -255,26 +257,25 @@ def test_another_schema_makes_the_warehouse_anew(bench, monkeypatch, tmp_path):
     bench.load()
     before = bench.content()
     schema = tmp_path / "schema.sql"
-    schema.write_text(loading.SCHEMA.read_text() + "CREATE VIEW more AS SELECT 1;\n")
-    for module in (loading, querying):
-        monkeypatch.setattr(module, "SCHEMA", schema)
-    assert bench.load() == (3, 0, 0)
+    schema.write_text(schema_module.SCHEMA.read_text() + "CREATE VIEW more AS SELECT 1;\n")
+    monkeypatch.setattr(schema_module, "SCHEMA", schema)
+    assert bench.load() == (STORED, 0, 0)
     assert bench.content() == before and bench.rows("FROM more") == [(1,)]
 
 
 def test_many_batches_are_one_load(bench, monkeypatch):
     monkeypatch.setattr(loading, "BATCH", 2)
     for threads in range(3, 10):
-        commit_result(bench.project, make_planned(make_cell(threads=threads)))
-    assert bench.load() == (10, 0, 0)
+        Made(make_cell(threads=threads)).commit(bench.project)
+    assert bench.load() == (20, 0, 0)
     bench.check_rebuild()
 
 
 def test_odd_texts_survive(bench):
-    odd = make_planned(make_cell(threads=64))
+    odd = Made(make_cell(threads=64))
     reason = "line\nbreak \"quoted\" 'single' \u2028 🦊 \x00 \udcff ; DROP TABLE results; --"
-    commit_result(bench.project, odd, [bad_launch(reason=reason)])
-    bench.current.append(odd.key)
+    odd.commit(bench.project, [bad_launch(reason=reason)], status="failed", reason=reason)
+    bench.current[odd.key] = odd.keys
     bench.load()
     found = bench.rows(f"SELECT reason FROM cells WHERE key = '{odd.key}'")
     assert found == [(reason.replace("\udcff", "\ufffd"),)]
@@ -283,7 +284,7 @@ def test_odd_texts_survive(bench):
 def test_a_failed_load_leaves_the_warehouse_as_it_was(bench, monkeypatch):
     bench.load()
     before = bench.content()
-    commit_result(bench.project, make_planned(make_cell(threads=64)))
+    Made(make_cell(threads=64)).commit(bench.project)
 
     def fail(*_: object) -> None:
         raise KeyboardInterrupt

@@ -10,19 +10,13 @@ from typing import Any
 
 import duckdb
 import pytest
-from cellfarm.core.store import Store
-from cellfarm.errors import UserError
-from cellfarm.project import Project
+from cellfarm.base.errors import UserError
+from cellfarm.base.project import Project
+from cellfarm.store.results import Store
 from cellfarm.warehouse import load, query
 
-from tests.support.results import (
-    FACTS,
-    bad_launch,
-    commit_result,
-    make_cell,
-    make_launch,
-    make_planned,
-)
+from tests.support.records import Made
+from tests.support.results import FACTS, bad_launch, make_cell, make_launch
 
 SQL = "SELECT threads, status, latency_ms, flags, measured_at FROM cells ORDER BY threads"
 
@@ -31,11 +25,13 @@ SQL = "SELECT threads, status, latency_ms, flags, measured_at FROM cells ORDER B
 def warehouse(tmp_path_factory) -> Path:
     """Two cells: one measured, one that failed."""
     project = Project(tmp_path_factory.mktemp("project"))
-    planned = [make_planned(), make_planned(make_cell(threads=2))]
-    commit_result(project, planned[0], [make_launch([10.0, 10.0, 10.0])] * 2)
-    commit_result(project, planned[1], [bad_launch()])
-    keys = [one.key for one in planned]
-    load(project.warehouse, Store(project.cells), keys, {"host": FACTS})
+    measured, failed = (Made(make_cell(threads=n), measures=("latency",)) for n in (1, 2))
+    measured.commit(project, [make_launch([10.0, 10.0, 10.0])] * 2)
+    failed.commit(
+        project, [bad_launch()], status="failed", reason="killed by SIGSEGV in phase load"
+    )
+    current = {made.key: made.keys for made in (measured, failed)}
+    load(project.warehouse, Store(project.cells), current, {"host": FACTS})
     return project.warehouse
 
 

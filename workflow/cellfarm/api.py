@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import duckdb
 
-from .errors import UserError
+from .base.errors import UserError
 from .warehouse import connect
 
 Frame = Literal["pandas", "polars", "arrow"]

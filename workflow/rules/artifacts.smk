@@ -1,57 +1,61 @@
 # Every output stands in a folder named by the digest of its causes: if it is there, it is right.
-# That is why inputs are ancient(): their dates mean nothing.
+# That is why inputs are ancient(): their dates mean nothing. A step's id is the end of its folder's path; all
+# else that a job needs stands in the frozen plan.
 rule model:
     input:
-        ancient(lambda wildcards: PIPELINE.model_inputs(wildcards.model)),
+        ancient(lambda wildcards: PIPELINE.inputs("model", wildcards.id)),
     output:
-        "results/models/{model}/{id}/record.json",
+        "results/models/{id}/record.json",
     log:
-        "results/logs/models/{model}-{id}.log",
+        "results/logs/models/{id}.log",
     resources:
         host=25,
     params:
-        cellfarm=PIPELINE.command,
+        job=lambda wildcards: PIPELINE.job("model"),
     shell:
-        "{params.cellfarm} build-model {wildcards.model} {wildcards.id} --log {log}"
+        "{params.job} {wildcards.id:q} --log {log:q}"
+
+
+rule derived_model:
+    input:
+        ancient(lambda wildcards: PIPELINE.inputs("derived", wildcards.id)),
+    output:
+        "results/derived/{id}/record.json",
+    log:
+        "results/logs/derived/{id}.log",
+    resources:
+        host=25,
+    params:
+        job=lambda wildcards: PIPELINE.job("derived"),
+    shell:
+        "{params.job} {wildcards.id:q} --log {log:q}"
 
 
 rule export:
     input:
-        ancient(
-            lambda wildcards: PIPELINE.export_inputs(wildcards.model, wildcards.source)
-        ),
+        ancient(lambda wildcards: PIPELINE.inputs("export", wildcards.id)),
     output:
-        "results/exports/{model}/{source}/{id}/record.json",
+        "results/exports/{id}/record.json",
     log:
-        "results/logs/exports/{model}-{source}-{id}.log",
+        "results/logs/exports/{id}.log",
     resources:
         host=25,
     params:
-        cellfarm=PIPELINE.command,
-        model_id=lambda wildcards: PIPELINE.model_id(wildcards.model),
+        job=lambda wildcards: PIPELINE.job("export"),
     shell:
-        "{params.cellfarm} export {wildcards.model} {wildcards.source} {params.model_id} {wildcards.id}"
-        " --log {log}"
+        "{params.job} {wildcards.id:q} --log {log:q}"
 
 
 rule artifact:
     input:
-        ancient(
-            lambda wildcards: PIPELINE.artifact_inputs(
-                f"{wildcards.library}@{wildcards.version}", wildcards.id
-            )
-        ),
+        ancient(lambda wildcards: PIPELINE.inputs("artifact", wildcards.id)),
     output:
-        "results/artifacts/{library}@{version}/{model}/{variant}/{id}/record.json",
+        "results/artifacts/{id}/record.json",
     log:
-        "results/logs/artifacts/{library}@{version}-{model}-{variant}-{id}.log",
+        "results/logs/artifacts/{id}.log",
     resources:
         host=25,
     params:
-        cellfarm=PIPELINE.command,
-        ids=lambda wildcards: PIPELINE.artifact_sources(
-            f"{wildcards.library}@{wildcards.version}", wildcards.id
-        ),
+        job=lambda wildcards: PIPELINE.job("artifact"),
     shell:
-        "{params.cellfarm} convert {wildcards.library} {wildcards.version} {wildcards.model}"
-        " {wildcards.variant} {params.ids} {wildcards.id} --log {log}"
+        "{params.job} {wildcards.id:q} --log {log:q}"

@@ -1,13 +1,12 @@
 # Trained weights, by the digest of their content. A download that can never work has a record, too.
 rule download:
     output:
-        "results/downloads/{download}/record.json",
+        "results/downloads/{id}/record.json",
     log:
-        "results/logs/downloads/{download}.log",
+        "results/logs/downloads/{id}.log",
     resources:
         host=25,
     params:
-        cellfarm=PIPELINE.command,
-        model=lambda wildcards: PIPELINE.model_of_download(wildcards.download),
+        job=lambda wildcards: PIPELINE.job("download"),
     shell:
-        "{params.cellfarm} download {params.model} {wildcards.download} --log {log}"
+        "{params.job} {wildcards.id:q} --log {log:q}"

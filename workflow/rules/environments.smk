@@ -1,15 +1,16 @@
-# One plain virtual environment per lock; its folder's name carries the lock's digest.
+# One plain virtual environment per lock; its folder's name, which is the id, carries the lock's digest.
 rule environment:
+    input:
+        ancient(lambda wildcards: PIPELINE.inputs("environment", wildcards.id)),
     output:
-        f"{PIPELINE.environments_folder()}/{{name}}-{{digest}}/ready.json",
+        f"{PIPELINE.environments_folder()}/{{id}}/ready.json",
     log:
-        "results/logs/environments/{name}-{digest}.log",
+        "results/logs/environments/{id}.log",
     wildcard_constraints:
-        name=r"[A-Za-z0-9@_.+-]+",
-        digest=r"[0-9a-f]{12}",
+        id=r"[^/]+",
     resources:
         host=25,
     params:
-        cellfarm=PIPELINE.command,
+        job=lambda wildcards: PIPELINE.job("environment"),
     shell:
-        "{params.cellfarm} environment {wildcards.name} {wildcards.name}-{wildcards.digest} --log {log}"
+        "{params.job} {wildcards.id:q} --log {log:q}"

@@ -14,9 +14,9 @@ rule warehouse:
     log:
         "results/logs/warehouse-{current}-{situation}.log",
     params:
-        cellfarm=PIPELINE.command,
+        job=lambda wildcards: PIPELINE.job("warehouse", wildcards.current),
     shell:
-        "{params.cellfarm} warehouse {wildcards.current} {output} --log {log}"
+        "{params.job} {wildcards.current}-{wildcards.situation} --log {log:q}"
 
 
 rule report:
@@ -27,6 +27,6 @@ rule report:
     log:
         "results/logs/report-{current}-{situation}.log",
     params:
-        cellfarm=PIPELINE.command,
+        job=lambda wildcards: PIPELINE.job("report", wildcards.current),
     shell:
-        "{params.cellfarm} report {output} --log {log}"
+        "{params.job} {wildcards.current}-{wildcards.situation} --log {log:q}"

@@ -20,7 +20,7 @@ import numpy as np
 
 from .grouping import grouped
 from .ranking import Row, ranks
-from .steps import LEAST_STEP, Level, Z, boundaries, levels
+from .shifts import LEAST_STEP, Level, Z, boundaries, levels
 from .versions import order
 
 #: What a series is of.

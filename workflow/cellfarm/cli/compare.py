@@ -7,6 +7,8 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from ..base.errors import UserError
+from ..base.project import Project
 from ..comparison import Comparison, compare_sides, open_side
 from ..comparison.verdicts import BROKEN, FASTER, SLOWER
 from ..comparison.writing import (
@@ -18,8 +20,6 @@ from ..comparison.writing import (
     summary,
     told_missing,
 )
-from ..errors import UserError
-from ..project import Project
 from ..warehouse import connect
 from .tables import wide_console
 
@@ -27,7 +27,9 @@ _COLOURS = {BROKEN: "red", SLOWER: "red", FASTER: "green"}
 _RUNS = """
 SELECT split_part(experiment, '/', 1) AS run,
        strftime(min(measured_at), '%Y-%m-%d %H:%M') AS began,
-       strftime(max(measured_at), '%Y-%m-%d %H:%M') AS ended, count(*) AS cells,
+       strftime(max(measured_at), '%Y-%m-%d %H:%M') AS ended,
+       count(DISTINCT (model, library, library_version, variant, device, processor, threads, protocol))
+           AS cells,
        string_agg(DISTINCT device, ', ' ORDER BY device) AS devices,
        string_agg(DISTINCT library || '@' || library_version, ', '
                   ORDER BY library || '@' || library_version) AS libraries

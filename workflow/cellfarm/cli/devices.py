@@ -9,18 +9,20 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..configuration import read_device
+from ..base.errors import CellfarmError, UserError
+from ..base.files import write_atomically
+from ..base.project import Project
 from ..devices import open_device, refuse_low_battery
-from ..errors import CellfarmError, UserError
-from ..farm import ATTENTION, read_state
-from ..files import write_atomically
-from ..project import Project
+from ..devices.activity import ATTENTION, read_state
+from ..wanted.configuration import read_device
+from ..wanted.devices import AnyDevice, LocalDevice, parse_device
 from .names import check_name
 
 app = typer.Typer(help="The devices in devices/.", invoke_without_command=True)
@@ -64,7 +66,8 @@ def add_device(project: Project, document: Mapping[str, Any], name: str | None) 
         UserError: a name that is taken.
         CellfarmError: the device cannot be used.
     """
-    transport = open_device(document, project)
+    device = parse_device({"name": name or "device", **document}, "cellfarm devices add")
+    transport = open_device(device, project)
     try:
         facts = transport.facts()
     finally:
@@ -87,12 +90,12 @@ def add_device(project: Project, document: Mapping[str, Any], name: str | None) 
 
 
 def _board(project: Project, address: str, key_file: Path | None) -> dict[str, Any]:
-    found = re.fullmatch(r"(?P<user>[^@\s]+)@(?P<host>[^@\s]+?)(?::(?P<port>\d+))?", address)
-    if found is None:
+    parts = re.fullmatch(r"(?P<user>[^@\s]+)@(?P<host>[^@\s]+?)(?::(?P<port>\d+))?", address)
+    if parts is None:
         raise UserError(f"{address}: expected user@host or user@host:port")
-    where: dict[str, Any] = {"host": found["host"], "user": found["user"]}
-    if found["port"]:
-        where["port"] = int(found["port"])
+    where: dict[str, Any] = {"host": parts["host"], "user": parts["user"]}
+    if parts["port"]:
+        where["port"] = int(parts["port"])
         if not 1 <= where["port"] <= 65535:
             raise UserError(f"{address}: expected a port from 1 to 65535")
     for name, known in _addresses(project).items():
@@ -102,15 +105,18 @@ def _board(project: Project, address: str, key_file: Path | None) -> dict[str, A
         if not key_file.is_file():
             raise UserError(f"--key-file {key_file}: there is no such file")
         where["key_file"] = str(key_file)
-    folder = f"/home/{found['user']}/cellfarm" if found["user"] != "root" else "/root/cellfarm"
+    folder = f"/home/{parts['user']}/cellfarm" if parts["user"] != "root" else "/root/cellfarm"
     return {"transport": "ssh", "address": where, "work_folder": folder, "processors": ["cpu"]}
 
 
 def _addresses(project: Project) -> dict[str, dict[str, Any]]:
     """The addresses in the files of all devices."""
     names = sorted(path.stem for path in project.devices.glob("*.yaml"))
-    documents = (read_device(project, name, "cellfarm devices add") for name in names)
-    return {document["name"]: document.get("address", {}) for document in documents}
+    devices = (read_device(project, name, "cellfarm devices add") for name in names)
+    return {
+        device.name: {} if isinstance(device, LocalDevice) else msgspec.to_builtins(device.address)
+        for device in devices
+    }
 
 
 def _place(address: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -147,9 +153,9 @@ def _phones(project: Project) -> list[dict[str, Any]]:
 def print_devices(project: Project) -> None:
     """A table of every file in devices/, with what the device answers, and below it what is wrong."""
     names = sorted(path.stem for path in project.devices.glob("*.yaml"))
-    documents = [read_device(project, name, "cellfarm devices") for name in names]
+    devices = [read_device(project, name, "cellfarm devices") for name in names]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = list(pool.map(lambda document: _ask(project, document), documents))
+        answers = list(pool.map(lambda device: _ask(project, device), devices))
     table = Table(*_COLUMNS)
     notes = []
     for name, answer in zip(names, answers, strict=True):
@@ -169,14 +175,14 @@ def print_devices(project: Project) -> None:
         console.print(escape(note), soft_wrap=True)
 
 
-def _ask(project: Project, document: Mapping[str, Any]) -> dict[str, Any] | str:
+def _ask(project: Project, device: AnyDevice) -> dict[str, Any] | str:
     """A device's facts, or why there are none."""
-    if "out_of_service" in document:
-        return f"out of service: {document['out_of_service']}"
-    transport = open_device(document, project)
+    if device.out_of_service:
+        return f"out of service: {device.out_of_service}"
+    transport = open_device(device, project)
     try:
         facts = transport.facts()
-        refuse_low_battery(document, facts)
+        refuse_low_battery(device, facts)
     except CellfarmError as error:
         return str(error)
     finally:

@@ -13,13 +13,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from ..configuration import Configuration, load_file
+from ..base.errors import CellfarmError
+from ..base.project import Project
+from ..conversion.routes import choose, native_format
 from ..devices import open_device
-from ..environments import MODELS_ENVIRONMENT, library_environment, locate, lock_of
-from ..errors import CellfarmError
-from ..libraries import resolve
-from ..native_building import MEND, missing_compiler
-from ..project import Project
+from ..envs.environments import MODELS_ENVIRONMENT, locate, lock_of
+from ..envs.native_building import MEND, missing_compiler
+from ..libraries import all_libraries, resolve
+from ..planning.needs import needs_of
+from ..planning.plan import read_all_facts
+from ..wanted.configuration import Configuration, load_file
 
 NEEDED_MB = 9_000  # environments 4 GB, orchestrator 0.6 GB, results 1 GB, and room to build them
 
@@ -79,29 +82,40 @@ def _orchestrator(project: Project) -> Iterator[Finding]:
 
 
 def _environments(project: Project, configuration: Configuration) -> Iterator[Finding]:
-    names = [MODELS_ENVIRONMENT]
-    for reference in configuration.document["libraries"]:
-        library, version = resolve(reference)
-        names += [library_environment(library, version, purpose) for purpose in ("run", "convert")]
-    for name in names:
+    for name in _needed(project, configuration):
         if not lock_of(project, name).is_file():
             yield Finding("note", f"{name}: no lock yet", "the next run makes it")
             continue
         state = locate(project, name).state()
         if state is None:
             yield Finding("note", f"{name}: not built yet", "make")
-        elif state["status"] == "ok":
-            yield Finding("ok", f"{name} ({state['seconds']} s to install)")
+        elif state.status == "ok":
+            yield Finding("ok", f"{name} ({state.seconds} s to install)")
         else:
             mend = "mend what it says, then `cellfarm retry` and `make`"
-            yield Finding("bad", f"{name}: {state['reason']}", mend)
+            yield Finding("bad", f"{name}: {state.reason}", mend)
+
+
+def _needed(project: Project, configuration: Configuration) -> list[str]:
+    """The environments of the config's cells on the devices that answer, the models' first."""
+    facts, _ = read_all_facts(project, configuration)
+    natives = {native_format(recipe) for recipe in configuration.models.values()}
+    names = {MODELS_ENVIRONMENT: None}
+    for reference in configuration.config.libraries:
+        library, version = resolve(reference)
+        sources = {choose(native, all_libraries()[library].sources) for native in natives}
+        for device, known in facts.items():
+            for source in sorted(sources, key=str):
+                described = configuration.devices[device]
+                names |= dict.fromkeys(needs_of(described, known, library, version, source))
+    return list(names)
 
 
 def _device(project: Project, configuration: Configuration, name: str) -> Iterator[Finding]:
     device = configuration.devices[name]
     transport = open_device(device, project)
     try:
-        transport.prepare()
+        transport.check()  # not `prepare`, which would disturb an experiment that runs there
         facts = transport.facts()
     except CellfarmError as error:
         yield Finding("bad", str(error), f"mend devices/{name}.yaml or the device")
@@ -113,7 +127,7 @@ def _device(project: Project, configuration: Configuration, name: str) -> Iterat
     )
     yield Finding("ok", f"{facts['os'] or 'unknown system'}, kernel {facts['kernel']}")
     memory = "not available" if facts["memory_gb"] is None else f"{facts['memory_gb']} GB"
-    yield Finding("ok", f"memory {memory}; work folder {device['work_folder']} can be written")
+    yield Finding("ok", f"memory {memory}; work folder {device.work_folder} can be written")
     if not facts["frequency_control"]:
         yield Finding(
             "note",
@@ -127,8 +141,10 @@ def _device(project: Project, configuration: Configuration, name: str) -> Iterat
         )
     else:
         yield Finding("ok", f"governor {facts['governor'] or 'not available'}")
-    if device.get("native") and missing_compiler():
-        what = f"native runners ({', '.join(device['native'])}) cannot be built: no {missing_compiler()}"
+    if device.native and missing_compiler():
+        what = (
+            f"native runners ({', '.join(device.native)}) cannot be built: no {missing_compiler()}"
+        )
         yield Finding("bad", what, MEND)
     if not facts["thermal_zones"]:
         yield Finding("note", "temperatures: not available")

@@ -11,9 +11,10 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from ..configuration import read_device
-from ..farm import ATTENTION, IDLE, read_state
-from ..project import Project
+from ..base.project import Project
+from ..devices.activity import ATTENTION, IDLE, read_state
+from ..wanted.configuration import read_device
+from ..wanted.devices import AnyDevice
 
 EVERY_S = 1.0
 _COLUMNS = ("device", "state", "model", "what", "cells", "temperature", "for")
@@ -41,15 +42,15 @@ def farm_table(project: Project) -> Table:
     """One row for every file in devices/."""
     table = Table(*_COLUMNS)
     for path in sorted(project.devices.glob("*.yaml")):
-        document = read_device(project, path.stem, "cellfarm farm")
-        row = _row(document, read_state(project, path.stem))
+        device = read_device(project, path.stem, "cellfarm farm")
+        row = _row(device, read_state(project, path.stem))
         table.add_row(path.stem, *row)
     return table
 
 
-def _row(document: Mapping[str, Any], state: Mapping[str, Any]) -> list[str]:
-    if "out_of_service" in document:
-        return ["out of service", "", escape(document["out_of_service"])]
+def _row(device: AnyDevice, state: Mapping[str, Any]) -> list[str]:
+    if device.out_of_service:
+        return ["out of service", "", escape(device.out_of_service)]
     if not state or state["state"] == IDLE:
         return [IDLE]
     style = _STYLES.get(state["state"], "")

@@ -1,161 +1,145 @@
-"""What the rules of the workflow call, one command a rule. Not for people: ids come from the plan."""
+"""What the rules of the workflow call: `cellfarm job KIND PLAN ID`. Not for people: a plan has the ids."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ..errors import InternalMismatch, TransientHostError
-from ..locking import file_lock, machine_lock_path
-from ..plan import load as load_plan
-from ..project import Project
+from ..base.errors import TransientHostError
+from ..base.files import write_atomically
+from ..base.locking import file_lock, machine_lock_path
+from ..base.project import Project
+from ..planning.plan import Plan, load_current
+from ..planning.plan import load as load_plan
 
-app = typer.Typer(help="The workflow's jobs.", no_args_is_help=True)
 LogOption = Annotated[Path | None, typer.Option("--log", help="Where to write what happened.")]
 
 
-@app.command()
-def environment(name: str, folder: str, log: LogOption = None) -> None:
-    """Build the environment of a lock."""
-    from ..environments import build, locate
+class Kind(StrEnum):
+    """The kinds of jobs."""
 
-    wanted = locate(Project.here(), name)
-    _same(wanted.folder.name, folder, f"the lock envs/{name}.txt")
-    _report("install", name, log, lambda: build(wanted))
-
-
-@app.command()
-def download(model: str, name: str, log: LogOption = None) -> None:
-    """Fetch the trained weights of a model."""
-    from ..conversion import steps
-
-    def say(text: str) -> None:
-        _tell(f"download {model}: {text}", None)
-
-    _report("download", model, log, lambda: steps.download(Project.here(), model, name, say))
+    ENVIRONMENT = "environment"
+    DOWNLOAD = "download"
+    MODEL = "model"
+    DERIVED = "derived"
+    EXPORT = "export"
+    ARTIFACT = "artifact"
+    EXPERIMENT = "experiment"
+    WAREHOUSE = "warehouse"
+    REPORT = "report"
 
 
-@app.command("build-model")
-def build_model(model: str, model_id: str, log: LogOption = None) -> None:
-    """Build a model: weights, inputs, reference; or take over the user's own file."""
-    from ..conversion import steps
-
-    _report("build", model, log, lambda: steps.build_model(Project.here(), model, model_id))
-
-
-@app.command()
-def export(model: str, form: str, model_id: str, export_id: str, log: LogOption = None) -> None:
-    """Export a model to another format."""
-    from ..conversion import steps
-
-    def work() -> dict[str, Any]:
-        return steps.export(Project.here(), model, form, model_id, export_id)
-
-    _report("export", f"{model} to {form}", log, work)
-
-
-@app.command()
-def convert(
-    library: str,
-    version: str,
-    model: str,
-    variant: str,
-    model_id: str,
-    export_id: str,
-    artifact_id: str,
+def job(
+    kind: Annotated[Kind, typer.Argument(help="What the job does.")],
+    plan: Annotated[
+        str,
+        typer.Argument(help="The frozen plan; for warehouse and report, what is wanted now."),
+    ],
+    step: Annotated[
+        str, typer.Argument(metavar="ID", help="The step of the plan, or the stamp's name.")
+    ],
     log: LogOption = None,
 ) -> None:
-    """Convert a model for a library. `export_id` is - for a converter that reads the model's own file."""
-    from ..conversion import steps
-
-    reference = f"{library}@{version}"
-    exported = None if export_id == "-" else export_id
-
-    def work() -> dict[str, Any]:
-        ids = (model_id, exported, artifact_id)
-        return steps.convert(Project.here(), reference, model, variant, *ids)
-
-    _report("convert", f"{model} {variant} for {reference}", log, work)
-
-
-@app.command()
-def measure(plan: str, device: str, model: str, record: Path, log: LogOption = None) -> None:
-    """Run an experiment of a frozen plan."""
-    from ..experiments.experiment import Experiment
-
+    """One of the workflow's jobs."""
     project = Project.here()
-    Experiment(project, load_plan(project, plan), device, model, log).run(record)
+    if kind is Kind.WAREHOUSE:
+        _warehouse(project, plan, step, log)
+    elif kind is Kind.REPORT:
+        _report(project, step, log)
+    elif kind is Kind.EXPERIMENT:
+        from ..experiments.experiment import Experiment
+
+        frozen = load_plan(project, plan)
+        Experiment(project, frozen, frozen.experiment[step], log).run()
+    else:
+        _prepare(project, load_plan(project, plan), kind, step, log)
 
 
-@app.command()
-def warehouse(current: str, stamp: Path, log: LogOption = None) -> None:
+def _prepare(project: Project, plan: Plan, kind: Kind, step_id: str, log: Path | None) -> None:
+    """A step before the measurement, done while nothing is measured on this machine."""
+    from ..conversion import jobs
+    from ..envs.environments import build, locate
+
+    step: Any = plan.step(kind, step_id)
+    verb, what = _words(kind, step)
+
+    def say(text: str) -> None:
+        _tell(f"{verb} {what}: {text}", None)
+
+    work: dict[Kind, Callable[[], Any]] = {
+        Kind.ENVIRONMENT: lambda: build(locate(project, step.name)),
+        Kind.DOWNLOAD: lambda: jobs.download(project, step, say),
+        Kind.MODEL: lambda: jobs.build_model(project, step),
+        Kind.DERIVED: lambda: jobs.derive(project, step),
+        Kind.EXPORT: lambda: jobs.export(project, step),
+        Kind.ARTIFACT: lambda: jobs.convert(project, step),
+    }
+
+    def waiting(who: str) -> None:
+        say(f"waiting until {who} has measured")
+
+    with file_lock(machine_lock_path("host"), shared=True, on_wait=waiting):
+        done = sum((project.root / path).is_file() for path in plan.preparation)
+        position = f"[{min(done + 1, len(plan.preparation))}/{len(plan.preparation)}]"
+        _tell(f"{position} {verb} {what} ...", None)
+        record = work[kind]()
+    seconds = "" if record.seconds is None else f" ({record.seconds:.0f} s)"
+    outcome = f"{record.status}: {record.reason}" if record.reason else record.status
+    _tell(f"{verb} {what}: {outcome}{seconds}", log, record.log)
+
+
+def _words(kind: Kind, step: Any) -> tuple[str, str]:
+    """What a step does, and to what."""
+    if kind is Kind.ENVIRONMENT:
+        return "install", step.name
+    if kind is Kind.DOWNLOAD:
+        return "download", step.model
+    if kind is Kind.MODEL:
+        return "build", step.recipe.name
+    if kind is Kind.DERIVED:
+        return "derive", f"{step.model} by {', '.join(name for name, _ in step.passes)}"
+    if kind is Kind.EXPORT:
+        return "export", f"{step.model} to {step.format}"
+    return "convert", f"{step.model} {step.variant} for {step.library}@{step.version}"
+
+
+def _warehouse(project: Project, current: str, situation: str, log: Path | None) -> None:
     """Load what is new into the warehouse."""
-    from ..core.store import Store
-    from ..files import write_atomically
-    from ..pipeline import load_current, warehouse_state, write_state
+    from ..snakemake.pipeline import current_stamps, warehouse_state, write_state
+    from ..store.results import Store
     from ..warehouse import load, surroundings
 
-    project = Project.here()
     wanted = load_current(project, current)
-    devices = surroundings.devices(project, wanted["devices"])
+    devices = surroundings.devices(project, wanted.devices)
     models = surroundings.models(project)
-    loaded = load(project.warehouse, Store(project.cells), wanted["keys"], devices, models)
+    loaded = load(project.warehouse, Store(project.cells), wanted.results, devices, models)
     text = f"warehouse: {loaded.added} results added, {loaded.removed} removed"
     if loaded.unreadable:
         raise TransientHostError(
             f"{len(loaded.unreadable)} damaged results were set aside: start again to measure "
             "their cells anew"
         )
-    write_state(project, warehouse=warehouse_state(project, wanted["cells"]), current=current)
-    _replace_stamps(stamp)
-    write_atomically(stamp, text + "\n")
+    stamps = current_stamps(project, wanted)
+    write_state(project, warehouse=warehouse_state(stamps), current=current)
+    _stamp(project, f"{situation}.warehouse", text)
     _tell(text, log)
 
 
-@app.command()
-def report(stamp: Path, log: LogOption = None) -> None:
+def _report(project: Project, situation: str, log: Path | None) -> None:
     """Write the report from the warehouse."""
-    from ..files import write_atomically
-    from ..pipeline import read_state, report_state, write_state
     from ..report import write_report
+    from ..snakemake.pipeline import read_state, report_state, write_state
 
-    project = Project.here()
     page = write_report(project.warehouse, project.reports)
     state = read_state(project)
     write_state(project, report=report_state(state["warehouse"]))
-    _replace_stamps(stamp)
-    write_atomically(stamp, f"{page}\n")
+    _stamp(project, f"{situation}.report", str(page))
     _tell(f"report: {project.relative(page)}", log)
-
-
-def _report(verb: str, what: str, log: Path | None, work: Callable[[], dict[str, Any]]) -> None:
-    """Do a job while no measurement runs on this machine, and say how it ended."""
-
-    def waiting(who: str) -> None:
-        _tell(f"{verb} {what}: waiting until {who} has measured", None)
-
-    with file_lock(machine_lock_path("host"), shared=True, on_wait=waiting):
-        _tell(f"{_step()}{verb} {what} ...", None)
-        record = work()
-    seconds = f" ({record['seconds']:.0f} s)" if "seconds" in record else ""
-    outcome = f"{record['status']}: {record['reason']}" if record["reason"] else record["status"]
-    _tell(f"{verb} {what}: {outcome}{seconds}", log, record.get("log", ""))
-
-
-def _step() -> str:
-    """`[7/35] `: which step of the run's preparation comes next; nothing outside a run."""
-    plan = os.environ.get("CELLFARM_PLAN")
-    if not plan:
-        return ""
-    project = Project.here()
-    preparation = load_plan(project, plan)["preparation"]
-    done = sum((project.root / path).is_file() for path in preparation)
-    return f"[{min(done + 1, len(preparation))}/{len(preparation)}] "
 
 
 def _tell(text: str, log: Path | None, detail: str = "") -> None:
@@ -165,12 +149,9 @@ def _tell(text: str, log: Path | None, detail: str = "") -> None:
         log.write_text(f"{text}\n{detail}", encoding="utf-8")
 
 
-def _same(now: str, planned: str, what: str) -> None:
-    if now != planned:
-        raise InternalMismatch(f"{what} changed since this run was planned: start it again")
-
-
-def _replace_stamps(stamp: Path) -> None:
-    """Stamps of earlier situations mean nothing any more."""
+def _stamp(project: Project, name: str, text: str) -> None:
+    """Write a stamp; those of earlier situations mean nothing any more."""
+    stamp = project.results / "stamps" / name
     for old in stamp.parent.glob(f"*{stamp.suffix}"):
         old.unlink(missing_ok=True)
+    write_atomically(stamp, text + "\n")

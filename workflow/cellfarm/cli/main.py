@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from ..errors import CellfarmError, UserError
-from ..project import Project
-from . import devices, jobs, models, virtual
+from ..base.errors import CellfarmError, UserError
+from ..base.project import Project
+from . import devices, jobs, models
 
 app = typer.Typer(
     name="cellfarm",
@@ -24,10 +24,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(jobs.app, name="job", hidden=True)
+app.command("job", hidden=True)(jobs.job)
 app.add_typer(models.app, name="models")
 app.add_typer(devices.app, name="devices")
-app.add_typer(virtual.app, name="virtual")
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--configfile", help="The config; by default config/config.yaml.")
@@ -224,17 +223,17 @@ def recommend(
 @app.command()
 def rebuild() -> None:
     """Make the warehouse anew from the store, with the same content."""
-    from ..core.store import Store
-    from ..pipeline import latest_current
+    from ..snakemake.pipeline import latest_current
+    from ..store.results import Store
     from ..warehouse import rebuild as rebuild_warehouse
     from ..warehouse import surroundings
 
     project = Project.here()
     current = latest_current(project)
-    devices = surroundings.devices(project, current["devices"])
+    devices = surroundings.devices(project, current.devices)
     models = surroundings.models(project)
     loaded = rebuild_warehouse(
-        project.warehouse, Store(project.cells), current["keys"], devices, models
+        project.warehouse, Store(project.cells), current.results, devices, models
     )
     print(f"{project.relative(project.warehouse)}: rebuilt from {loaded.added} results")
 
@@ -254,7 +253,7 @@ def retry(
 ) -> None:
     """Have failed cells measured again by the next `make` or `snakemake` (by default failed and
     timeout). Their old results stay in the history."""
-    from ..retrying import set_aside
+    from ..planning.retrying import set_aside
 
     statuses = status or ([] if flagged else ["failed", "timeout"])
     count = set_aside(Project.here(), configfile, statuses, model, library, device, flagged)
@@ -269,16 +268,37 @@ def lock(
     ] = None,
 ) -> None:
     """Make the locks in envs/ anew: of the models' environment and of the given libraries."""
-    from ..environments import make_locks
+    from ..envs.environments import make_locks
 
     for path in make_locks(Project.here(), library or []):
         print(path)
 
 
+@app.command(
+    "virtual",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    add_help_option=False,
+)
+def virtual(context: typer.Context) -> None:
+    """Virtual devices, to try a farm without one; nothing they measure is a result."""
+    # Test equipment, which this package does not import: a program of its own.
+    argv = [sys.executable, "-m", "cellfarm.virtual", *context.args]
+    os.execv(argv[0], argv)  # noqa: S606
+
+
 def main() -> None:
-    """Run the command line; an error of cellfarm's is one message and its exit code."""
+    """Run the command line."""
+    run_app(app)
+
+
+def run_app(application: typer.Typer, name: str | None = None) -> None:
+    """Run an application; an error of cellfarm's is one message and its exit code.
+
+    Args:
+        name: what help calls the program.
+    """
     try:
-        code = app(standalone_mode=False)
+        code = application(standalone_mode=False, prog_name=name)
     except typer.Exit as end:
         raise SystemExit(end.exit_code) from None
     except CellfarmError as error:

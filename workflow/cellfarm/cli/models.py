@@ -15,11 +15,11 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from ..configuration import check_model
-from ..core.routes import format_of
-from ..errors import CellfarmError, UserError
-from ..files import write_atomically
-from ..project import Project
+from ..base.errors import CellfarmError, UserError
+from ..base.files import write_atomically
+from ..base.project import Project
+from ..conversion.routes import describer_entries, format_of
+from ..wanted.configuration import parse_recipe
 from .names import check_name
 
 app = typer.Typer(help="The models in models/.", no_args_is_help=True)
@@ -75,7 +75,7 @@ def add_file(
     if not inputs:
         raise UserError(f"{file} has no inputs: there is nothing to measure it with")
     recipe = {"name": name, "task": task, "source": "file", "file": project.relative(file)}
-    check_model(project, recipe | {"inputs": inputs}, f"{file} as models/{target.name}")
+    parse_recipe(recipe | {"inputs": inputs}, f"{file} as models/{target.name}")
     text = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True) + "inputs:\n"
     for entry in inputs:
         line = yaml.safe_dump(entry, sort_keys=False, default_flow_style=True, width=1000).strip()
@@ -86,27 +86,31 @@ def add_file(
 
 def describe(project: Project, file: Path) -> list[dict[str, Any]]:
     """What a file tells of its inputs: `name`, `shape` and `dtype`, as
-    cellfarm.models.user_files.describe writes them.
+    cellfarm.models.describe_file writes them.
 
     Raises:
         UserError: it cannot be read.
         CellfarmError: the environment that reads it cannot be installed.
     """
-    from ..conversion import jobs
-    from ..environments import MODELS_ENVIRONMENT, build, locate
+    from ..base.code import PlannedCode
+    from ..base.records import FILES
+    from ..conversion.workers import fill
+    from ..envs.environments import MODELS_ENVIRONMENT, build, locate
 
     environment = locate(project, MODELS_ENVIRONMENT)
     if environment.state() is None:
         print("Installing the environment that reads models ...", file=sys.stderr)
     state = build(environment)
-    if state["status"] != "ok":
-        raise CellfarmError(state["reason"])
+    if state.status != "ok":
+        raise CellfarmError(str(state.reason))
     scratch = Path(tempfile.mkdtemp(prefix="cellfarm-"))
     try:
-        record = jobs.describe(environment, file, scratch / "described")
-        if record["status"] != "ok":
-            raise UserError(record["reason"])
-        written = scratch / "described" / jobs.FILES / "description.json"
+        code = PlannedCode.of(describer_entries(file.name), ["models"])
+        request = {"module": "describe_file", "file": str(file.absolute())}
+        record = fill(project, scratch / "described", environment, code, request)
+        if record.status != "ok":
+            raise UserError(str(record.reason))
+        written = scratch / "described" / FILES / "description.json"
         return list(json.loads(written.read_text(encoding="utf-8"))["inputs"])
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

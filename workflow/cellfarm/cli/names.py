@@ -7,7 +7,7 @@ import re
 
 import yaml
 
-from ..errors import UserError
+from ..base.errors import UserError
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 

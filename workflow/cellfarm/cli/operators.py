@@ -6,9 +6,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..analysis.operators import Potential, potentials
-from ..documents import suggestion
-from ..errors import UserError
-from ..project import Project
+from ..base.documents import suggestion
+from ..base.errors import UserError
+from ..base.project import Project
 from ..warehouse import connect, records
 from ..warehouse.reading import operators
 from .tables import wide_console

@@ -11,10 +11,9 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from .. import documents
-from ..configuration import DEFAULT_TOLERANCES
-from ..errors import UserError
-from ..project import Project
+from ..base import documents
+from ..base.errors import UserError
+from ..base.project import Project
 from ..selection.comparisons import Results, read_results
 from ..selection.evaluation import Axis, Score, evaluate
 from ..selection.graphs import Graphs, how_to_export
@@ -91,10 +90,9 @@ def print_evaluation(project: Project, question: Question, form: str) -> None:
 
 
 def _results(project: Project, question: Question) -> Results:
-    if question.variant not in (None, *DEFAULT_TOLERANCES):
-        raise UserError(
-            f"--variant {question.variant}: expected one of {', '.join(DEFAULT_TOLERANCES)}"
-        )
+    variants = sorted(path.stem for path in (project.config / "variants").glob("*.yaml"))
+    if question.variant not in (None, *variants):
+        raise UserError(f"--variant {question.variant}: expected one of {', '.join(variants)}")
     with connect(project.warehouse) as connection:
         return read_results(connection)
 

@@ -8,10 +8,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..analysis.longitudinal import Rerun, Series, Step, all_series
-from ..documents import suggestion
-from ..errors import UserError
+from ..base.documents import suggestion
+from ..base.errors import UserError
+from ..base.project import Project
 from ..libraries import released
-from ..project import Project
 from ..warehouse import connect
 from ..warehouse.reading import history, operators
 from .tables import wide_console
@@ -29,7 +29,7 @@ def print_series(
     Raises:
         UserError: there is no warehouse, or no such series.
     """
-    from ..report import versions  # its charts take a second to import
+    from ..report import version_tables  # its charts take a second to import
     from ..report.wording import count
 
     with connect(project.warehouse) as connection:
@@ -40,7 +40,10 @@ def print_series(
     console = wide_console()
     for one in found if points else ():
         console.print(_points(one))
-    for table in (versions.steps_table(found, profiles), versions.slowdowns_table(found)):
+    for table in (
+        version_tables.steps_table(found, profiles),
+        version_tables.slowdowns_table(found),
+    ):
         if table["rows"]:
             console.print(_table(table["heading"], table["columns"], table["rows"]))
     steps = [step for one in found for step in one.steps]
@@ -90,7 +93,7 @@ def _rerun(one: Series, step: Step) -> str:
 
 
 def _points(one: Series) -> Table:
-    from ..report.versions import setting
+    from ..report.version_tables import setting
 
     steps = {step.position: step for step in one.steps}
     rows = []

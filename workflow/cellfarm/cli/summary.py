@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..analysis.ranking import FLAG_MEANINGS, Entry, Ranking, doubts, rank, ranks
-from ..files import read_object
-from ..project import Project
-from . import accuracy
+from ..base.files import read_object
+from ..base.project import Project
+from . import measured
 from .tables import wide_console
 
 MOST_TABLES = 40  # what a person may still read in a terminal
@@ -42,8 +42,8 @@ def print_converted(project: Project, records: list[str]) -> None:
 
 
 def print_summary(project: Project, flagged: bool = False) -> None:
-    """Per model the libraries ranked with their intervals; accuracy, where labelled pictures tell it;
-    what did not rank; where the report is.
+    """Per model the libraries ranked with their intervals; what measures say beside (accuracy); what did
+    not rank; where the report is.
 
     Args:
         flagged: rank flagged cells too, marked.
@@ -56,8 +56,8 @@ def print_summary(project: Project, flagged: bool = False) -> None:
 
     with connect(project.warehouse) as connection:
         rows = records(connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL"))
-        told = records(
-            connection.sql(f"SELECT {', '.join(accuracy.COLUMNS)} FROM cells ORDER BY ALL")
+        answers = records(
+            connection.sql(f"SELECT {', '.join(measured.columns())} FROM cells ORDER BY ALL")
         )
         ratios = reading.ratios(connection)
     console = wide_console()
@@ -68,7 +68,7 @@ def print_summary(project: Project, flagged: bool = False) -> None:
             console.print(f"  [dim]{escape(note)}[/]")
     if len(rankings) > MOST_TABLES:
         console.print(f"... and {len(rankings) - MOST_TABLES} more tables: see the report")
-    accuracy.print_accuracy(console, told)
+    measured.print_measured(console, answers)
     _print_unranked(console, rows, flagged)
     _print_flags(console, rows, flagged)
     counts = Counter(str(row["status"]) for row in rows)

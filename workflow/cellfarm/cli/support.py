@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..project import Project
+from ..base.project import Project
 
 #: Of several cells (threads, devices) the worst stands in the table.
 _WORST_FIRST = ("failed", "timeout", "wrong", "unsupported", "ok")

@@ -18,13 +18,13 @@ from typing import Any
 import duckdb
 
 from ..analysis.ranking import Row
-from ..configuration import load_file
-from ..errors import UserError
+from ..base.errors import UserError
+from ..base.project import Project
 from ..libraries import resolve
-from ..plan import make_plan
-from ..project import Project
+from ..planning.plan import look
+from ..wanted.configuration import load_file
 from ..warehouse import connect, records
-from ..warehouse.ratios import Measured, measured_launches
+from ..warehouse.stored_ratios import Measured, measured_launches
 
 _RUN = re.compile(r"[0-9a-f]{6,20}")
 _COLUMNS = (
@@ -60,10 +60,10 @@ def open_side(project: Project, name: str) -> Side:
             raise UserError(f"{name}: there is no such file")
         return _read(name, path, "SELECT {columns} FROM cells", [])
     if path.suffix in (".yaml", ".yml"):
-        plan = make_plan(project, load_file(project, path))
-        keys = [planned.key for planned in plan.cells]
-        side = _read(name, project.warehouse, f"{_HISTORY} AND list_contains(?, key)", [keys])
-        return replace(side, missing=len(set(keys) - {row["key"] for row in side.rows}))
+        outlook = look(project, load_file(project, path))
+        keys = [key for planned in outlook.cells for key in planned.measures.values()]
+        side = _read(name, project.warehouse, f"{_HISTORY} AND key IN ({_OF_RESULTS})", [keys])
+        return replace(side, missing=max(0, len(outlook.cells) - len(side.rows)))
     if "@" in name:
         library, version = resolve(name)
         where = f"{_HISTORY} AND library = ? AND library_version = ? {_NEWEST}"
@@ -81,7 +81,8 @@ def open_side(project: Project, name: str) -> Side:
     )
 
 
-_HISTORY = "SELECT {columns} FROM history WHERE NOT superseded"
+_HISTORY = "SELECT {columns} FROM every_cell() WHERE is_timed AND NOT superseded"
+_OF_RESULTS = "SELECT key FROM history WHERE NOT superseded AND list_contains(?, result)"
 #: Of several results of a cell, as it was measured again after a change, the last one.
 _NEWEST = (
     "QUALIFY row_number() OVER (PARTITION BY model, variant, device, processor, threads, protocol "

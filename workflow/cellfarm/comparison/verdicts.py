@@ -13,8 +13,8 @@ from typing import Any
 
 from ..analysis.ranking import Row, doubts
 from ..analysis.ratios import Ratio
-from ..core.keys import CAUSES
-from ..warehouse.ratios import ratio_of
+from ..planning.keys import CAUSES
+from ..warehouse.stored_ratios import ratio_of
 from .sides import Side
 
 FASTER, SLOWER, SAME, NOT_COMPARABLE = "faster", "slower", "same", "not comparable"
@@ -22,7 +22,11 @@ FASTER, SLOWER, SAME, NOT_COMPARABLE = "faster", "slower", "same", "not comparab
 BROKEN = "broken"
 _BROKEN = ("unsupported", "failed", "wrong", "timeout")
 #: What makes two results answers to different questions when it differs, with what to call it.
-_MUST_AGREE = ("model", "device", "protocol", "runner")
+_MUST_AGREE = ("model", "device", "protocol", "runner", "measure")
+_WORDS = CAUSES | {
+    "runner": "the runner's code changed",  # of results of the time before measures were keyed apart
+    "measure": "the measure (its code or its settings) changed",
+}
 _SETTING = ("model", "variant", "device", "processor", "threads", "protocol")
 
 
@@ -168,7 +172,7 @@ def _obstacle(row: Row, flagged: bool, side: str) -> str | None:
 
 def _changed(one: Row, two: Row) -> str | None:
     changed = [
-        CAUSES[name] for name in _MUST_AGREE if one["causes"].get(name) != two["causes"].get(name)
+        _WORDS[name] for name in _MUST_AGREE if one["causes"].get(name) != two["causes"].get(name)
     ]
     return "; ".join(changed) or None
 

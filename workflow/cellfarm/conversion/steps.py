@@ -1,123 +1,133 @@
-"""The steps before a measurement, as the workflow asks for them: by the ids that the plan gave them.
+"""The steps before a measurement, typed: each fills one folder that is named by a digest of its causes.
 
-Each works out its id again and refuses where the sources have changed since.
+A job reads its step from the frozen plan, and nothing else: what it needs is resolved when the plan is made.
+Paths are relative to the project's folder.
 """
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
 from typing import Any
 
-from .. import tools
-from ..causes import exporter_digest, library_causes, model_causes
-from ..configuration import read_model
-from ..contents import named_files
-from ..core.keys import export_id as identify_export
-from ..core.keys import identify_artifact
-from ..core.routes import EDGES, FILES, READ_IN, at_hand, choose, previous
-from ..environments import MODELS_ENVIRONMENT, library_environment, locate
-from ..errors import InternalMismatch, PermanentHostError
-from ..fetching import fetch, wanted_download
-from ..files import write_atomically
-from ..libraries import all_libraries
-from ..project import Project
-from . import jobs
+from msgspec import Struct
+
+from ..base.code import PlannedCode
+from ..base.names import Format, Precision
+from ..wanted.recipes import Recipe
 
 
-def download(project: Project, model: str, name: str, say: Callable[[str], None]) -> dict[str, Any]:
-    """Fetch the weights of a model.
-
-    What will never work is recorded as `failed`, so that the model's cells say why.
-
-    Raises:
-        TransientHostError: no network; nothing is recorded, the next run tries again.
-    """
-    wanted = wanted_download(read_model(project, model, "job download"))
-    _same(wanted.name if wanted else "", name, f"models/{model}.yaml")
-    assert wanted
-    started = time.monotonic()
-    record: dict[str, Any] = {"status": "ok", "reason": None}
-    folder = project.results / "downloads"
-    try:
-        fetch(wanted, folder, say)
-    except PermanentHostError as error:
-        record = {"status": "failed", "reason": str(error), "log": ""}
-    record |= {"url": wanted.url, "seconds": round(time.monotonic() - started, 1)}
-    write_atomically(folder / name / jobs.RECORD, json.dumps(record, indent=1) + "\n")
-    return record
-
-
-def build_model(project: Project, model: str, model_id: str) -> dict[str, Any]:
-    """Build a model, or take over the user's own file."""
-    recipe = read_model(project, model, "job build-model")
-    causes = model_causes(project, recipe)
-    _same(causes.id, model_id, f"models/{model}.yaml, a file that it names, or the builder's code")
-    files = named_files(project, recipe)
-    folder = project.model_folder(model, model_id)
-    environment = locate(project, MODELS_ENVIRONMENT)
-    wanted = wanted_download(recipe)
-    if wanted is None:
-        return jobs.build_model(environment, recipe, folder, files)
-    downloads = project.results / "downloads"
-    files["weights"] = downloads / wanted.sha256
-    return jobs.build_model(environment, recipe, folder, files, downloads / wanted.name)
-
-
-def export(
-    project: Project, model: str, form: str, model_id: str, export_id: str
-) -> dict[str, Any]:
-    """Export a model to a format: one step, from its own files or from an export of it."""
-    causes = model_causes(project, read_model(project, model, "job export"))
-    exporter = exporter_digest(project)
-    _same(causes.id, model_id, f"models/{model}.yaml")
-    _same(identify_export(causes, exporter, form), export_id, "the exporter's code")
-    before = previous(causes.native, form)
-    filled = project.model_folder(model, model_id)
-    source = filled
-    if before not in at_hand(causes.native):
-        source = project.export_folder(model, before, identify_export(causes, exporter, before))
-    environment = locate(project, EDGES[before, form])
-    folder = project.export_folder(model, form, export_id)
-    return jobs.export(environment, filled, form, folder, source, before)
-
-
-def convert(
-    project: Project,
-    reference: str,
-    model: str,
-    variant: str,
-    model_id: str,
-    export_id: str | None,
-    artifact_id: str,
-) -> dict[str, Any]:
-    """Convert a model for a library.
+class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one job makes.
 
     Args:
-        reference: the library as name@version.
-        export_id: None for a converter that reads the model's own file.
+        id: its name among the steps of its kind, and the end of its folder's path.
+        output: the record that is there when the step is done.
+        inputs: the records that must be there before.
     """
-    name, _, version = reference.partition("@")
-    library = all_libraries()[name]
-    model_now = model_causes(project, read_model(project, model, "job convert"))
-    _same(model_now.id, model_id, f"models/{model}.yaml")
-    exporter = exporter_digest(project)
-    given = tools.given(tools.of_run(project), name)
-    causes = library_causes(project, name, version, given)
-    now = identify_artifact(model_id, exporter, causes, variant, model_now.native)
-    _same(now, artifact_id, f"the converter of {reference}")
-    folder = project.artifact_folder(reference, model, variant, artifact_id)
-    form = choose(model_now.native, library.sources)
-    if form is None:
-        return jobs.refuse(library, model_now.native, folder)
-    filled = project.model_folder(model, model_id)
-    source = project.export_folder(model, form, export_id) if export_id else filled
-    own = library_environment(name, version, "convert")
-    environment = locate(project, READ_IN.get(form, own))
-    return jobs.convert(environment, library, variant, filled, source, FILES[form], folder, given)
+
+    id: str
+    output: str
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def folder(self) -> str:
+        """Where the output stands."""
+        return self.output.rpartition("/")[0]
 
 
-def _same(now: str, planned: str, what: str) -> None:
-    if now != planned:
-        raise InternalMismatch(f"{what} changed since this run was planned: start it again")
+class EnvironmentStep(Step, frozen=True, kw_only=True):
+    """An environment is built from its lock; the id is the name of its folder."""
+
+    name: str
+
+
+class DownloadStep(Step, frozen=True, kw_only=True):
+    """Trained weights are fetched."""
+
+    model: str
+    url: str
+    sha256: str
+
+
+class WorkerStep(Step, frozen=True, kw_only=True):
+    """A worker runs in an environment.
+
+    Args:
+        environment: the name of the environment.
+        code: what the worker is.
+    """
+
+    environment: str
+    code: PlannedCode
+
+
+class ModelStep(WorkerStep, frozen=True, kw_only=True):
+    """A model is built, or a file of the user's own is taken over.
+
+    Args:
+        files: what is built from beside the recipe, by what it is: `file`, `weights`, `labelled`.
+        download: the folder with the record of the fetched weights.
+    """
+
+    recipe: Recipe
+    module: str
+    files: dict[str, str] = {}
+    download: str | None = None
+
+
+class DeriveStep(WorkerStep, frozen=True, kw_only=True):
+    """Passes make a derived model of a model.
+
+    Args:
+        parent: the folder of the model.
+        passes: (name, settings) of each, in order.
+        refusal: why no pass can be applied to such a model.
+    """
+
+    model: str
+    parent: str
+    passes: tuple[tuple[str, dict[str, Any]], ...]
+    refusal: str | None = None
+
+
+class ExportStep(WorkerStep, frozen=True, kw_only=True):
+    """A model is exported to another format.
+
+    Args:
+        program: the folder of the model, built or derived.
+        source: the folder that holds what is exported: the model's, or that of an export.
+        exporter: the digest of the code that leads from the model to this format.
+    """
+
+    model: str
+    module: str
+    program: str
+    source: str
+    source_format: Format
+    format: Format
+    exporter: str
+
+
+class ArtifactStep(WorkerStep, frozen=True, kw_only=True):
+    """A model is converted for a library.
+
+    Args:
+        source: the folder that holds what is converted: the model's, or that of an export.
+        source_format: None where no route leads to a format that the library reads.
+        native: the format of the model's own files.
+        exporter: as of an export; empty where the model's own files are read.
+        converter: the digest of the converter's code, lock, settings, tools and precision.
+        tools: the vendor's own, by path (see cellfarm.wanted.tools).
+    """
+
+    model: str
+    library: str
+    version: str
+    variant: str
+    precision: Precision
+    program: str
+    source: str
+    source_format: Format | None
+    native: Format
+    exporter: str
+    converter: str
+    tools: dict[str, str] = {}

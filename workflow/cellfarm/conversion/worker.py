@@ -1,17 +1,15 @@
 """Runs a library's convert.py in its conversion environment: `python worker.py REQUEST.json`.
 
-Standard library only. The last line on standard output is a JSON object
+It runs from a copy of the code, in which convert.py and what that imports stand beside it. Standard library
+only. The last line on standard output is a JSON object
 {"status": "ok" | "unsupported" | "failed", "reason": ...}; all chatter goes to standard error.
 """
 
-import importlib.util
 import json
 import os
 import sys
 import traceback
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from cellfarm_convert import Unsupported  # type: ignore[import-not-found]
 
@@ -24,9 +22,10 @@ def main(path: str) -> None:
     request = json.loads(Path(path).read_text(encoding="utf-8"))
     status, reason = "ok", None
     try:
-        converter = _load(Path(request["converter"]))
-        converter.convert(
-            Path(request["source"]), Path(request["out"]), request["variant"], request["model"]
+        import convert  # type: ignore[import-not-found]
+
+        convert.convert(
+            Path(request["source"]), Path(request["out"]), request["precision"], request["model"]
         )
     except Unsupported as error:
         status, reason = "unsupported", str(error)
@@ -38,16 +37,6 @@ def main(path: str) -> None:
     answers.flush()
     sys.stderr.flush()
     os._exit(0)  # converters leave threads behind, and crash on the way out
-
-
-def _load(path: Path):  # type: ignore[no-untyped-def]
-    spec = importlib.util.spec_from_file_location("convert", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    # First: a library's own helpers are `conversion.<module>`, in the folder of that name.
-    sys.path.insert(0, str(path.parent))
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

@@ -11,10 +11,8 @@ Nothing outside this folder knows which transport a device has: `open_device` gi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from ..project import Project
+from ..base.project import Project
+from ..wanted.devices import AnyDevice, LocalDevice, SshDevice
 from .control import choose_cores
 from .limits import patience_s, refuse_low_battery, work_folder_mb
 from .local import LocalTransport
@@ -31,25 +29,25 @@ __all__ = [
 ]
 
 
-def open_device(document: Mapping[str, Any], project: Project) -> Transport:
-    """The transport of a validated device document (devices/<name>.yaml).
+def open_device(device: AnyDevice, project: Project) -> Transport:
+    """The transport of a device.
 
     Args:
         project: a local device's relative work folder stands below its root.
     """
-    kind, work_folder = document["transport"], document["work_folder"]
-    if kind == "local":
-        return LocalTransport(project.root / work_folder)
+    if isinstance(device, LocalDevice):
+        return LocalTransport(project.root / device.work_folder)
     # paramiko and adbutils are not for the start of every run
     from .remote import RemoteTransport
     from .shell import ShellTransport
 
-    remote = RemoteTransport if document.get("python", True) else ShellTransport
-    limit_mb = work_folder_mb(document)
-    if kind == "ssh":
+    remote = RemoteTransport if device.python else ShellTransport
+    limit_mb = work_folder_mb(device)
+    if isinstance(device, SshDevice):
         from .ssh import SshLink
 
-        return remote(SshLink(document["address"], project.root), work_folder, project, limit_mb)
+        link = SshLink(device.address, project.root)
+        return remote(link, device.work_folder, project, limit_mb)
     from .adb import AdbLink
 
-    return remote(AdbLink(document["address"]), work_folder, project, limit_mb)
+    return remote(AdbLink(device.address), device.work_folder, project, limit_mb)

@@ -8,14 +8,15 @@ import shlex
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import adbutils
 
-from ..errors import PermanentDeviceError, TransientDeviceError, TransientHostError
-from ..processes import die_with_parent
+from ..base.errors import PermanentDeviceError, TransientDeviceError
+from ..base.processes import die_with_parent
+from ..wanted.devices import AdbAddress
 from .link import TAIL_BYTES, Channel, refused, worded
 
 CONNECT_TIMEOUT_S = 15.0
@@ -144,11 +145,11 @@ class AdbLink:
             and ``server_port`` of the adb server.
     """
 
-    def __init__(self, address: Mapping[str, Any]) -> None:
-        self._serial = str(address["serial"])
+    def __init__(self, address: AdbAddress) -> None:
+        self._serial = address.serial
         self._client = adbutils.AdbClient(
-            host=address.get("server_host"),
-            port=address.get("server_port"),
+            host=address.server_host,
+            port=address.server_port,
             socket_timeout=CONNECT_TIMEOUT_S,
         )
         self._checked = False
@@ -186,7 +187,7 @@ class AdbLink:
                 preexec_fn=die_with_parent,
             )  # fmt: skip
         except OSError as error:
-            raise TransientHostError(f"adb cannot be started: {error.strerror}") from error
+            raise TransientDeviceError(f"adb cannot be started: {error.strerror}") from error
         with process:
             try:
                 moved, moved_s = "", time.monotonic()

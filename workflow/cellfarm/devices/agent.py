@@ -28,8 +28,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import PermanentDeviceError, TransientDeviceError
-from ..processes import adopt_orphans, kill_descendants, kill_marked
+from ..base.errors import PermanentDeviceError, TransientDeviceError
+from ..base.processes import adopt_orphans, kill_descendants, kill_marked
 from .framing import ALIVE, CALL, DATA, ERROR, HEAD_BYTES, OUTPUT, RESULT, frame, head
 from .limits import refuse_full
 from .local import LocalTransport

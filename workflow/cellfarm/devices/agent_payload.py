@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..core.digests import code_digest
-from ..project import PACKAGE
-from ..zip_applications import write_zip_application
+from ..base.digests import code_digest
+from ..base.project import PACKAGE
+from ..base.zip_applications import write_zip_application
 
 #: All of them import the standard library and one another only.
 _MODULES = (
     "__init__.py",
-    "errors.py",
-    "processes.py",
-    "files.py",
+    "base/__init__.py",
+    "base/errors.py",
+    "base/processes.py",
+    "base/files.py",
     "devices/agent.py",
     "devices/control.py",
     "devices/facts.py",

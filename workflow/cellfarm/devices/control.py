@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..files import read_object, write_atomically
+from ..base.files import read_object, write_atomically
 
 #: The governor that means: leave it as it is.
 KEEP = "keep"

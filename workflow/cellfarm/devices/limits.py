@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..errors import PermanentDeviceError
+from ..base.errors import PermanentDeviceError
 
+if TYPE_CHECKING:
+    from ..wanted.devices import Device
+
+T = TypeVar("T", int, float)
 #: What the work folder of a remote device may hold, unless its file says otherwise.
 WORK_FOLDER_MB = 8_192
 #: A battery below this is not measured on.
@@ -15,25 +19,29 @@ BATTERY_PERCENT = 15.0
 PATIENCE_S = 300.0
 
 
-def work_folder_mb(device: Mapping[str, Any]) -> int:
-    return int(device.get("limits", {}).get("work_folder_mb", WORK_FOLDER_MB))
+def work_folder_mb(device: Device) -> int:
+    return _limit(device.limits.work_folder_mb, WORK_FOLDER_MB)
 
 
-def patience_s(device: Mapping[str, Any]) -> float:
-    return float(device.get("limits", {}).get("patience_s", PATIENCE_S))
+def patience_s(device: Device) -> float:
+    return _limit(device.limits.patience_s, PATIENCE_S)
 
 
-def refuse_low_battery(device: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+def refuse_low_battery(device: Device, facts: Mapping[str, Any]) -> None:
     """
     Raises:
         PermanentDeviceError: the battery is below the device's limit; unknown is none.
     """
     percent = facts.get("battery_percent")
-    least = float(device.get("limits", {}).get("battery_percent", BATTERY_PERCENT))
+    least = _limit(device.limits.battery_percent, BATTERY_PERCENT)
     if percent is not None and percent < least:
         raise PermanentDeviceError(
             f"its battery is at {percent:.0f} %, below its limit of {least:.0f} %: charge it"
         )
+
+
+def _limit(own: T | None, default: T) -> T:
+    return default if own is None else own
 
 
 def refuse_full(needed_bytes: int, free_bytes: int) -> None:

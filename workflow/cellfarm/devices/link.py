@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import PermanentDeviceError, TransientDeviceError
+from ..base.errors import PermanentDeviceError, TransientDeviceError
 
 #: The ends of outputs that are kept.
 TAIL_BYTES = 16_384
@@ -44,7 +44,7 @@ class Channel(Protocol):
 
 
 class Link(Protocol):
-    """A connection to a device. Every method has a deadline, and raises typed errors only."""
+    """A connection to a device. Every method has a deadline, and raises a device's errors only."""
 
     def open(self, argv: Sequence[str]) -> Channel:
         """Start a command.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import selectors
 import shutil
@@ -15,14 +16,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import PermanentDeviceError, TransientDeviceError
-from ..processes import die_with_parent
+from ..base.errors import PermanentDeviceError, TransientDeviceError
+from ..base.processes import die_with_parent
 from . import facts as device_facts
 from .control import KEEP, GovernorControl
 from .transport import SPAWNED, Interpreter, Launched
 
 if TYPE_CHECKING:
-    from ..environments import Environment
+    from ..envs.environments import Environment
 
 _KEPT_VARIABLES = (
     "PATH", "LANG", "LC_ALL", "TMPDIR", "USER", "LD_LIBRARY_PATH",
@@ -40,6 +41,8 @@ class LocalTransport:
 
     def __init__(self, work_folder: Path) -> None:
         self.work_folder = work_folder
+        #: Names whose content this process has checked.
+        self._checked: set[str] = set()
 
     def facts(self) -> dict[str, Any]:
         return device_facts.read_local()
@@ -82,9 +85,15 @@ class LocalTransport:
         return GovernorControl(Path("/"), self.work_folder / "governor.json")
 
     def put(self, source: Path, name: str) -> bool:
-        destination = self.work_folder / name
-        if destination.exists():
+        if name in self._checked:
             return False
+        destination = self.work_folder / name
+        sums = self.work_folder / ".verified" / name.replace("/", "-")
+        with contextlib.suppress(OSError):
+            if sums.read_text(encoding="utf-8") == _checksums(destination):
+                self._checked.add(name)
+                return False
+        _discard(destination)  # damaged, or of a put that was killed
         temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -92,12 +101,15 @@ class LocalTransport:
                 shutil.copytree(source, temporary)
             else:
                 shutil.copyfile(source, temporary)
+            sums.parent.mkdir(exist_ok=True)
+            sums.write_text(_checksums(temporary), encoding="utf-8")
             os.replace(temporary, destination)
         except OSError as error:
             _discard(temporary)
             raise TransientDeviceError(
                 f"{source.name} cannot be deployed to {self.work_folder}: {error.strerror or error}"
             ) from error
+        self._checked.add(name)
         return True
 
     def interpreter(self, environment: Environment | None) -> Interpreter:
@@ -152,6 +164,7 @@ class LocalTransport:
             return None
 
     def remove(self, name: str) -> None:
+        self._checked.discard(name)
         _discard(self.work_folder / name)
 
 
@@ -221,6 +234,17 @@ def _tail(descriptor: int) -> str:
     size = os.fstat(descriptor).st_size
     start = max(0, size - LOG_TAIL_BYTES)
     return os.pread(descriptor, LOG_TAIL_BYTES, start).decode(errors="replace")
+
+
+def _checksums(path: Path) -> str:
+    """SHA-256 of a file, or of every file of a folder with its name."""
+    lines = []
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if not file.is_dir():
+            with file.open("rb") as opened:
+                found = hashlib.file_digest(opened, "sha256").hexdigest()
+            lines.append(f"{found} {file.relative_to(path).as_posix()}\n")
+    return "".join(lines)
 
 
 def _discard(path: Path) -> None:

@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..core.digests import file_digest
-from ..debian.trees import device_python
-from ..environments import Environment, build, locate
-from ..errors import PermanentDeviceError, PermanentHostError, TransientDeviceError
-from ..project import Project
-from ..targets import BROUGHT, Target, target_of
+from ..base.digests import file_digest
+from ..base.errors import PermanentDeviceError, TransientDeviceError, TransientHostError
+from ..base.project import Project
+from ..envs.debian.trees import device_python
+from ..envs.environments import Environment, build, locate
+from ..envs.targets import BROUGHT, Target, target_of
 from . import remote_facts
 from .agent import ARRIVALS
 from .agent_payload import pack_agent
@@ -37,6 +37,13 @@ READ_TIMEOUT_S = CALL_TIMEOUT_S + MAX_READ_BYTES / LEAST_BYTES_PER_S
 GRACE_S = 30.0
 
 _PATH = "/usr/local/bin:/usr/bin:/bin:/system/bin:/system/xbin"
+#: Prints what exists of a path; fails if that is no folder that can be written.
+_LOOK = """
+path=$1
+while [ -n "$path" ] && [ ! -e "$path" ]; do path=${path%/*}; done
+echo "${path:-/}"
+[ -d "${path:-/}" ] && [ -w "${path:-/}" ] && [ -x "${path:-/}" ]
+"""
 
 
 class RemoteTransport:
@@ -70,7 +77,13 @@ class RemoteTransport:
         return remote_facts.read(self._link, self.work_folder, _PATH)
 
     def check(self) -> None:
-        """Nothing that a plan may ask a device for without waiting for it; `prepare` looks."""
+        answer = ask(self._link, ["sh", "-c", _LOOK, "sh", self.work_folder])
+        if answer.code:
+            existing = answer.output.decode(errors="replace").strip()
+            raise PermanentDeviceError(
+                f"the work folder {self.work_folder} cannot be written ({existing} is no folder that can be "
+                "written); change work_folder in the device's file, or its permissions"
+            )
 
     def prepare(self) -> None:
         self._first = []
@@ -204,9 +217,13 @@ class RemoteTransport:
 
     def _bring_python(self, target: Target, free_mb: int | None) -> Interpreter:
         environment = locate(self._project, f"{BROUGHT}+{target}")
-        state = build(environment)
-        if state["status"] != "ok":
-            raise PermanentHostError(f"no Python for the device: {state['reason']}")
+        # Of the device, as far as the others are concerned: they can be measured without it.
+        try:
+            state = build(environment)
+        except TransientHostError as error:
+            raise TransientDeviceError(f"no Python for the device: {error}") from error
+        if state.status != "ok":
+            raise PermanentDeviceError(f"no Python for the device: {state.reason}")
         name = f"runtimes/{environment.folder.name}"
         self._bootstrap(environment.packages, self.resolve(name), free_mb)
         argv = device_python(self.resolve(name), environment.packages, target.architecture)

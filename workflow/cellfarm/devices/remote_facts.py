@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ..errors import PermanentDeviceError, TransientDeviceError
+from ..base.errors import PermanentDeviceError, TransientDeviceError
 from . import facts as device_facts
 from .link import Link, ask
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..errors import PermanentDeviceError, TransientDeviceError
+from ..base.errors import PermanentDeviceError, TransientDeviceError
 from .agent import ALIVE_EVERY_S, SILENCE_S
 from .framing import ALIVE, CALL, DATA, ERROR, HEAD_BYTES, OUTPUT, RESULT, frame, head
 from .link import Link

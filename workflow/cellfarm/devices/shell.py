@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..core.digests import file_digest
-from ..errors import PermanentDeviceError, TransientDeviceError
+from ..base.digests import file_digest
+from ..base.errors import PermanentDeviceError, TransientDeviceError
 from .agent import ARRIVALS
 from .control import KEEP
 from .link import Answer, ask
@@ -31,7 +31,7 @@ from .remote import (
 from .transport import Interpreter, Launched
 
 if TYPE_CHECKING:
-    from ..environments import Environment
+    from ..envs.environments import Environment
 
 _LAUNCHES = "launches"
 #: What a shell adds to the number of the signal that ended a command. `timeout` ends by that signal itself,

@@ -8,14 +8,15 @@ import shlex
 import socket
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import paramiko
 from paramiko.pkey import UnknownKeyType
 
-from ..errors import PermanentDeviceError, TransientDeviceError
+from ..base.errors import PermanentDeviceError, TransientDeviceError
+from ..wanted.devices import SshAddress
 from .link import TAIL_BYTES, Channel, refused, worded
 
 CONNECT_TIMEOUT_S = 15.0
@@ -96,11 +97,11 @@ class SshLink:
 
     Args:
         address: ``host``, ``port``, ``user``, ``known_hosts`` and, as far as they are given,
-            ``key_file`` and ``jump`` (another such address), see config/schemas/device.schema.json.
+            ``key_file`` and ``jump`` (another such address).
         root: what relative paths are relative to.
     """
 
-    def __init__(self, address: Mapping[str, Any], root: Path) -> None:
+    def __init__(self, address: SshAddress, root: Path) -> None:
         self._address = address
         self._root = root
         self._clients: list[paramiko.SSHClient] = []
@@ -175,12 +176,12 @@ class SshLink:
             transport = self._connect(self._address)
         return transport
 
-    def _connect(self, address: Mapping[str, Any]) -> paramiko.Transport:
+    def _connect(self, address: SshAddress) -> paramiko.Transport:
         """Connect to an address, through its jump host if it has one."""
-        host, port = str(address["host"]), int(address.get("port", 22))
+        host, port = address.host, address.port or 22
         try:
-            if "jump" in address:
-                through = self._connect(address["jump"])
+            if address.jump:
+                through = self._connect(address.jump)
                 sock: Any = through.open_channel(
                     "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT_S
                 )
@@ -190,9 +191,9 @@ class SshLink:
             client.connect(
                 host,
                 port=port,
-                username=address.get("user"),
+                username=address.user,
                 pkey=self._key(address),
-                allow_agent="key_file" not in address,
+                allow_agent=address.key_file is None,
                 look_for_keys=False,
                 sock=sock,
                 timeout=CONNECT_TIMEOUT_S,
@@ -223,9 +224,9 @@ class SshLink:
         transport.set_keepalive(5)
         return transport
 
-    def _client(self, address: Mapping[str, Any]) -> paramiko.SSHClient:
+    def _client(self, address: SshAddress) -> paramiko.SSHClient:
         client = paramiko.SSHClient()
-        known = self._path(address, "known_hosts") or str(Path.home() / ".ssh" / "known_hosts")
+        known = self._path(address.known_hosts) or str(Path.home() / ".ssh" / "known_hosts")
         try:
             client.load_host_keys(known)
         except FileNotFoundError:
@@ -235,8 +236,8 @@ class SshLink:
         client.set_missing_host_key_policy(_Refuse())
         return client
 
-    def _key(self, address: Mapping[str, Any]) -> paramiko.PKey | None:
-        path = self._path(address, "key_file")
+    def _key(self, address: SshAddress) -> paramiko.PKey | None:
+        path = self._path(address.key_file)
         if path is None:
             return None
         try:
@@ -249,9 +250,8 @@ class SshLink:
             reason = "it is no private key"
         raise PermanentDeviceError(f"key_file cannot be read: {reason}")
 
-    def _path(self, address: Mapping[str, Any], name: str) -> str | None:
-        given = address.get(name)
-        return str(self._root / Path(given).expanduser()) if given else None
+    def _path(self, path: str | None) -> str | None:
+        return str(self._root / Path(path).expanduser()) if path else None
 
 
 class _UnknownHost(paramiko.SSHException):

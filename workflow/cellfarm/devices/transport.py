@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from ..environments import Environment
+    from ..envs.environments import Environment
 
 #: The variable that tells a command when it was spawned.
 SPAWNED = "CELLFARM_SPAWNED_NS"
@@ -50,14 +50,17 @@ class Transport(Protocol):
         """
 
     def check(self) -> None:
-        """Look whether the work folder can be used, without writing anything.
+        """Look whether the work folder can be used, without changing anything: an experiment may run there.
 
         Raises:
-            PermanentDeviceError: it cannot.
+            TransientDeviceError, PermanentDeviceError: it cannot.
         """
 
     def prepare(self) -> None:
         """Make the work folder (with `launches/` in it) and check that it can be written.
+
+        Only who holds the device's lock may call it: it removes what launches left, and puts back what a
+        killed experiment has set.
 
         Raises:
             PermanentDeviceError: it cannot.

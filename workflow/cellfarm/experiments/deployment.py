@@ -10,23 +10,29 @@ from typing import Any
 
 import numpy as np
 
-from .. import libraries, tools
+from .. import libraries
 from ..analysis.plausibility import fastest_possible_ms
-from ..conversion import jobs
-from ..core.digests import code_digest
+from ..base.digests import code_digest
+from ..base.project import Project
+from ..base.records import FILES, Record, failure, read_record
+from ..conversion.workers import check_files
 from ..devices import Transport
-from ..environments import Environment, environment_on, locate
-from ..native_building import ARCHITECTURE, PROGRAM
-from ..plan import PlannedCell
-from ..project import Project
-from . import native, native_runner
-from .accuracy import MOST_TOOL_BYTES, Pictures
+from ..envs.environments import Environment, locate
+from ..envs.native_building import PROGRAM
+from ..libraries.vendor_tool import NODES, Refusal
+from ..measures.accuracy.pictures import MOST_TOOL_BYTES, Pictures
+from ..measures.operators.profile import read_vocabulary
+from ..measures.quality.heldout import Quality, assess
+from ..planning.plan import Plan, PlannedCell
+from ..wanted.devices import AnyDevice
+from . import native_runner, vendor_tools
 from .launch import Deployed
-from .operators import read_vocabulary
 from .payload import pack
 
 #: What inputs are for.
 GIVEN, HELDOUT, LABELLED = "given", "heldout", "labelled"
+#: The outputs of a derived model's parent on held-out inputs, in the derived model's folder.
+PARENT_REFERENCE = "heldout_parent_reference.npz"
 
 
 @dataclass(frozen=True)
@@ -34,66 +40,70 @@ class Deployment:
     """The cells of one experiment on their way to its device.
 
     Args:
-        plan: the frozen plan's document.
+        plan: the frozen plan.
         facts: the device's.
         told: called with the name of everything that was copied.
     """
 
     project: Project
-    plan: Mapping[str, Any]
+    plan: Plan
     transport: Transport
     facts: Mapping[str, Any]
     told: Callable[[str], None]
 
-    def deploy(self, planned: PlannedCell) -> Deployed | dict[str, Any]:
-        """Put a cell on the device; a cell that cannot be launched gives {"status", "reason"}."""
+    def deploy(self, planned: PlannedCell) -> Deployed | Record:
+        """Put a cell on the device; the record of one that cannot be launched says why."""
         refusal = self._refusal(planned)
         if refusal:
             return refusal
         cell = planned.cell
         library = libraries.all_libraries()[cell.library]
-        model = self.project.model_folder(cell.model, planned.model_id) / jobs.FILES
-        artifact = artifact_folder(self.project, planned)
+        model = self.project.root / planned.model / FILES
+        artifact = self.project.root / planned.artifact
         for filled in (model.parent, artifact):
-            jobs.check_files(filled)
-        content = (jobs.read_record(artifact) or {})["content"]
+            check_files(filled)
+        record = read_record(artifact)
+        assert record
         pictures = Pictures.of(model)
         environment = self._environment(planned)
-        is_native = self._is_native(planned)
-        payload = pack([] if is_native else library.shipped, self.project.results / "payloads")
-        names = {f"artifacts/{content}": artifact / jobs.FILES}
-        if self._device(planned).get("python", True):
+        is_native = planned.needs.native
+        payload = pack(self.plan.runners[cell.library], self.project.results / "payloads")
+        names = {f"artifacts/{record.content}": artifact / FILES}
+        if self._device(planned).runs_python:
             names[f"payloads/{payload.name}"] = payload
         if is_native:
             names[f"runtimes/{environment.folder.name}"] = environment.packages
             inputs = self._put_raw(planned, model, pictures)
         else:
-            inputs = {GIVEN: f"inputs/{planned.model_id}.npz",
-                      HELDOUT: f"inputs/{planned.model_id}.heldout.npz"}  # fmt: skip
+            inputs = {GIVEN: f"inputs/{model_id(planned)}.npz",
+                      HELDOUT: f"inputs/{model_id(planned)}.heldout.npz"}  # fmt: skip
             names |= {inputs[GIVEN]: model / "inputs.npz", inputs[HELDOUT]: model / "heldout.npz"}
             if pictures:
-                inputs[LABELLED] = f"inputs/{planned.model_id}.labelled.npy"
+                inputs[LABELLED] = f"inputs/{model_id(planned)}.labelled.npy"
                 names[inputs[LABELLED]] = pictures.pixels
         for name, source in names.items():
             if self.transport.put(source, name):
                 self.told(name)
+        heldout_reference = _arrays(model / "heldout_reference.npz")
+        classes = self.plan.models[cell.model].task == "classification"
         try:
             tool = self._tool(planned, library, model, artifact, pictures)
-        except native.Refusal as refused:
+        except Refusal as refused:
             return _unsupported(str(refused))
         if tool is None and not library.has_backend:
             return _unsupported(f"no tool of {library.name} is given for this device")
         return Deployed(
             python=self.transport.interpreter(None if is_native else environment),
             payload=f"payloads/{payload.name}",
-            artifact=f"artifacts/{content}",
+            artifact=f"artifacts/{record.content}",
             inputs=inputs[GIVEN],
             heldout=inputs[HELDOUT],
-            heldout_reference=_arrays(model / "heldout_reference.npz"),
+            heldout_reference=heldout_reference,
+            compression=_compression(model, heldout_reference, classes),
             description=json.loads((model / "model.json").read_text(encoding="utf-8")),
             given=_arrays(model / "inputs.npz"),
             reference=_arrays(model / "reference.npz"),
-            classes=self.plan["models"][cell.model]["task"] == "classification",
+            classes=classes,
             variables=library.variables,
             vocabulary=read_vocabulary(library.vocabulary),
             payload_bytes=_bytes(environment.packages if is_native else payload),
@@ -110,9 +120,9 @@ class Deployment:
         description = json.loads((model / "model.json").read_text(encoding="utf-8"))
         names = {}
         for kind, arrays in _samples(model, pictures).items():
-            name = f"inputs/{planned.model_id}.{kind}.raw"
+            name = f"inputs/{model_id(planned)}.{kind}.raw"
             raw = native_runner.as_raw(arrays, description["inputs"])
-            if native.put_files(self.transport, name, {native_runner.SAMPLES: raw}):
+            if vendor_tools.put_files(self.transport, name, {native_runner.SAMPLES: raw}):
                 self.told(name)
             names[kind] = f"{name}/{native_runner.SAMPLES}"
         return names
@@ -124,22 +134,22 @@ class Deployment:
         model: Path,
         artifact: Path,
         pictures: Pictures | None,
-    ) -> native.NativeTool | None:
+    ) -> vendor_tools.VendorTool | None:
         """The library's own tool with its inputs on the device, where the user gave its path."""
         on_host, on_device = self._given(planned)
-        found = native.find(library, on_host, on_device, self.transport.is_host)
+        found = vendor_tools.find(library, on_host, on_device, self.transport.is_host)
         if found is None:
             return None
         module, paths = found
         description = json.loads((model / "model.json").read_text(encoding="utf-8"))
-        nodes = artifact / jobs.FILES / native.NODES
-        prefix = f"inputs/{planned.model_id}.{library.name}-{code_digest(*library.tool_modules)}"
+        nodes = artifact / FILES / NODES
+        prefix = f"inputs/{model_id(planned)}.{library.name}-{code_digest(*library.tool_modules)}"
         samples = _samples(model, pictures)
         for kind, arrays in samples.items():
             name = f"{prefix}.{kind}"
-            if native.put_inputs(module, self.transport, name, arrays, description["inputs"]):
+            if vendor_tools.put_inputs(module, self.transport, name, arrays, description["inputs"]):
                 self.told(name)
-        return native.NativeTool(
+        return vendor_tools.VendorTool(
             module=module,
             tools=paths,
             host_tools=on_host,
@@ -153,72 +163,41 @@ class Deployment:
         )
 
     def _environment(self, planned: PlannedCell) -> Environment:
-        target = self.plan.get("targets", {}).get(planned.cell.device)
-        return locate(self.project, run_environment(planned, target, self._device(planned)))
+        return locate(self.project, planned.needs.run)
 
-    def _device(self, planned: PlannedCell) -> Mapping[str, Any]:
-        return dict(self.plan["devices"][planned.cell.device])
-
-    def _is_native(self, planned: PlannedCell) -> bool:
-        return planned.cell.library in self._device(planned).get("native", ())
+    def _device(self, planned: PlannedCell) -> AnyDevice:
+        return self.plan.devices[planned.cell.device]
 
     def _given(self, planned: PlannedCell) -> tuple[dict[str, str], dict[str, str]]:
         """The tools that the config and the device's file give to a cell."""
-        cell = planned.cell
-        on_device = self._device(planned).get("tools", {})
-        return tools.given(self.plan.get("tools", {}), cell.library), dict(on_device)
+        on_host = self.plan.tools.get(planned.cell.library, {})
+        return on_host, self._device(planned).tools
 
     def fastest_ms(self, planned: PlannedCell, deployed: Deployed) -> float | None:
         """See cellfarm.analysis.plausibility."""
         cell = planned.cell
         flops = deployed.description.get("flops")
-        return fastest_possible_ms(flops, self.facts, cell.threads, cell.variant, cell.processor)
+        precision = self.plan.precisions[cell.variant]
+        return fastest_possible_ms(flops, self.facts, cell.threads, precision, cell.processor)
 
-    def _refusal(self, planned: PlannedCell) -> dict[str, Any] | None:
+    def _refusal(self, planned: PlannedCell) -> Record | None:
         """Why a cell cannot be launched at all."""
-        cell = planned.cell
-        library = libraries.all_libraries()[cell.library]
-        if cell.variant not in library.variants:
-            return _unsupported(f"{library.name} has no variant {cell.variant} in cellfarm")
-        if cell.processor not in library.processors:
-            return _unsupported(f"{library.name} has no processor {cell.processor} in cellfarm")
-        if cell.processor not in self._device(planned)["processors"]:
-            return _unsupported(f"device {cell.device} lists no processor {cell.processor}")
-        architecture = self.facts.get("architecture")
-        if self._is_native(planned) and architecture != ARCHITECTURE:
-            return _unsupported(f"native runners are for {ARCHITECTURE}, not for {architecture}")
-        if not self._is_native(planned) and not self._device(planned).get("python", True):
-            return _unsupported(
-                "the device gets no Python: only what stands under `native` runs there"
-            )
-        absent = tools.missing(library, *self._given(planned))
-        if absent:
-            return _unsupported(absent)
+        if planned.refusal is not None:
+            return _unsupported(planned.refusal)
         state = self._environment(planned).state()
-        if state is None or state["status"] != "ok":
-            reason = state["reason"] if state else "its environment is not built"
-            return {"status": "failed", "reason": f"missing library: {reason}"}
-        return jobs.failure(artifact_folder(self.project, planned), "conversion")
+        if state is None or state.status != "ok":
+            reason = state.reason if state else "its environment is not built"
+            return Record("failed", f"missing library: {reason}")
+        return failure(self.project.root / planned.artifact, "conversion")
 
 
-def artifact_folder(project: Project, planned: PlannedCell) -> Path:
-    """Where the artifact that a cell runs stands on the host."""
-    cell = planned.cell
-    return project.artifact_folder(
-        cell.versioned_library, cell.model, cell.variant, planned.artifact_id
-    )
+def model_id(planned: PlannedCell) -> str:
+    """What the files of a cell's model are called on a device."""
+    return planned.model.rpartition("/")[2]
 
 
-def run_environment(
-    planned: PlannedCell, target: str | None = None, device: Mapping[str, Any] | None = None
-) -> str:
-    """See cellfarm.environments.environment_on."""
-    cell = planned.cell
-    return environment_on(device or {}, cell.library, cell.library_version, target)
-
-
-def _unsupported(reason: str) -> dict[str, Any]:
-    return {"status": "unsupported", "reason": reason}
+def _unsupported(reason: str) -> Record:
+    return Record("unsupported", reason)
 
 
 def _samples(model: Path, pictures: Pictures | None) -> dict[str, dict[str, np.ndarray]]:
@@ -237,3 +216,9 @@ def _bytes(path: Path) -> int:
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as stored:
         return {name: stored[name] for name in stored.files}
+
+
+def _compression(model: Path, reference: Mapping[str, np.ndarray], classes: bool) -> Quality | None:
+    """How far a derived model's reference is from its parent's; None for a model without passes."""
+    parent = model / PARENT_REFERENCE
+    return assess(reference, _arrays(parent), classes) if parent.is_file() else None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 from collections.abc import Mapping
 from typing import Any
 
-from .rounds import COLD, MEASURE, PROFILE
+from ..base.untrusted import number, text
+from ..measures.launches import COLD, MEASURE, PROFILE, START
 
 MAX_SAMPLES = 1_000_000
 MAX_ROWS = 100_000
@@ -55,6 +55,8 @@ class Record:
             self.fields["library_version"] = text(more["library_version"], 100)
         if "actual" in more:
             self.fields["actual"] = _settings(more["actual"])
+            if self.fields["actual"].get("emulated") is True:
+                self._on_emulated()
 
     def _on_pinned(self, cores: list[int] | None) -> None:
         self.fields["affinity"] = None if cores is None else [int(core) for core in cores][:1024]
@@ -103,7 +105,7 @@ class Record:
         self.fields["after"] = _settings(values)
 
     def _on_operators(self, **profile: Any) -> None:
-        self.profile = profile  # checked by cellfarm.experiments.operators
+        self.profile = profile  # checked by cellfarm.measures.operators.profile
 
     def _on_error(self, kind: str, message: str) -> None:
         self.missing = kind in ("ImportError", "ModuleNotFoundError")
@@ -151,38 +153,25 @@ class Record:
         timed = self.mode == MEASURE and not self.fields.get("emulated")
         if not self.has_outputs or (timed and not self.samples_ms):
             return "failed", "ended with code 0 but without samples or output"
-        if self.mode == COLD and "first" not in self.phases:
+        if self.mode in (COLD, START) and "first" not in self.phases:
             return "failed", "ended with code 0 but without a first inference"
         if self.samples_ms and min(self.samples_ms) <= 0:
             return "failed", "a latency of 0: nothing was measured"
         return "ok", None
 
 
-def number(value: Any) -> float | None:
-    """A finite number, or None for anything else (JSON from a device may hold NaN)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    found = float(value)
-    return found if math.isfinite(found) else None
-
-
-def text(value: Any, limit: int) -> str:
-    """One line that can be written as UTF-8 (JSON from a device may hold half a surrogate pair)."""
-    return " ".join(str(value).split())[:limit].encode(errors="replace").decode()
-
-
 def _known(value: Any) -> float:
-    found = number(value)
-    if found is None:
+    known = number(value)
+    if known is None:
         raise ValueError(f"{value!r:.80} is no number")
-    return found
+    return known
 
 
 def _latency(value: Any) -> float:
-    found = _known(value)
-    if found < 0:
+    latency = _known(value)
+    if latency < 0:
         raise ValueError(f"{value!r:.80} is no latency")
-    return round(found, 6)
+    return round(latency, 6)
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:

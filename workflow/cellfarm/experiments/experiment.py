@@ -4,96 +4,95 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+import secrets
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .. import tools
-from ..causes import RUNNER, library_causes
-from ..conversion import jobs
-from ..core.digests import code_digest
-from ..core.keys import conversion_of
-from ..core.routes import native_format
-from ..core.store import Store
-from ..devices import Transport, open_device, patience_s, refuse_low_battery
-from ..errors import (
-    InternalMismatch,
+from ..base.errors import (
     PermanentDeviceError,
     TransientDeviceError,
     TransientError,
     TransientHostError,
 )
-from ..farm import ATTENTION, IDLE, DeviceState
-from ..files import write_atomically
-from ..locking import file_lock, machine_lock_path
-from ..plan import PlannedCell
-from ..project import Project
+from ..base.files import write_atomically
+from ..base.locking import file_lock, machine_lock_path
+from ..base.project import Project
+from ..base.records import Record, read_record
+from ..devices import Transport, open_device, patience_s, refuse_low_battery
+from ..devices.activity import ATTENTION, IDLE, DeviceState
+from ..measures import all_measures
+from ..measures.hosts import host_of
+from ..measures.launches import is_emulated
+from ..planning.plan import ExperimentStep, Plan, PlannedCell
+from ..store.results import Store
 from . import peak
-from .deployment import Deployment, artifact_folder
+from .deployment import Deployment, model_id
 from .gates import Gates
+from .host_share import HostShare
 from .journal import Journal
-from .launch import Deployed, Setting, cores_of, launch
+from .launch import Setting, cores_of, launch
 from .patience import Patience
 from .progress import Progress
-from .rounds import MEASURE, UNTIMED, due, round_order
+from .rounds import round_order
+from .running_cell import Running
 from .speed import DeviceSpeed
-from .summary import Terms, closing_modes, first_bad, is_emulated, is_finished, of_mode, summarise
+from .summarising import Result, first_bad
 
-SCHEMA = 2
-
-
-@dataclass
-class Running:
-    """A cell that is being measured."""
-
-    planned: PlannedCell
-    deployed: Deployed
-    terms: Terms
-    journal: Journal
-    launches: list[dict[str, Any]]
+SCHEMA = 3
 
 
 class Experiment:
     """Measures one model on one device under a frozen plan.
 
     Args:
-        plan: the frozen plan's document (see cellfarm.plan.save).
+        step: which of the plan's experiments.
     """
 
     def __init__(
         self,
         project: Project,
-        plan: Mapping[str, Any],
-        device: str,
-        model: str,
+        plan: Plan,
+        step: ExperimentStep,
         log: Path | None = None,
     ) -> None:
         self.project = project
         self.plan = plan
-        self.device = device
-        self.model = model
-        self.name = f"{plan['id']}/{device}/{model}"
-        self.protocol: dict[str, Any] = plan["protocol"]
+        self.step = step
+        self.device = step.device
+        self.model = step.model
+        self.name = f"{plan.id}/{step.id}"
+        self.protocol = plan.protocol
+        #: Names this process for ever; its id does not: a container that starts again gives the same ones.
+        self.session = secrets.token_hex(8)
         self.store = Store(project.cells)
-        everything = [PlannedCell.from_dict(entry) for entry in plan["cells"]]
-        self.cells = [
-            one for one in everything if (one.cell.device, one.cell.model) == (device, model)
-        ]
-        results = {
-            name: [
-                self.store.path(one.cell, one.key) for one in everything if one.cell.device == name
+        self.cells = [plan.cells[position] for position in step.cells]
+        results: dict[str, list[list[Path]]] = {}
+        for planned in plan.cells:
+            paths = [
+                self.store.path(planned.cell, measure, planned.measures[measure])
+                for measure in planned.stale
             ]
-            for name in {one.cell.device for one in everything}
-        }
-        least = int(self.protocol["launches"]["min"])
-        state = DeviceState(project, device)
-        self.progress = Progress(model, device, results, least, state, log)
+            results.setdefault(planned.cell.device, []).append(paths)
+        least = sum(
+            host_of(measure).least_launches(self.settings(measure))
+            for measure in self.protocol.measures
+        )
+        state = DeviceState(project, self.device)
+        self.progress = Progress(self.model, self.device, results, least, state, log)
 
-    def run(self, record: Path) -> None:
+    def settings(self, measure: str) -> Any:
+        """The protocol's settings of a measure."""
+        return host_of(measure).settings(self.protocol.measures[measure])
+
+    @property
+    def tolerance(self) -> float:
+        """How far the device's speed may depart before a latency is doubted, as a share."""
+        settings = (self.settings(measure) for measure in self.protocol.measures)
+        return max((getattr(own, "target_half_width", 0.0) for own in settings), default=0.0)
+
+    def run(self) -> None:
         """Measure what is still without a result; write the experiment's record at the end.
 
         A device that drops out does not hold up the others: the record says so, and what was
@@ -102,12 +101,11 @@ class Experiment:
         Raises:
             TransientHostError: this machine cannot go on.
         """
-        description = self.plan["devices"][self.device]
+        description = self.plan.devices[self.device]
         transport = open_device(description, self.project)
         patience = Patience(patience_s(description), self.progress.note)
         name = "host" if transport.is_host else f"device-{self.device}"
         with file_lock(machine_lock_path(name), on_wait=self.progress.waiting) as lock:
-            self._check_sources()
             told: dict[str, Any] = {"started_at": _now()}
             try:
                 self._measure(transport, lock, patience, told)
@@ -123,97 +121,100 @@ class Experiment:
                 transport.release_control()
                 transport.close()
                 self.progress.close(ATTENTION if "lost" in told else IDLE, told.get("lost"))
-            self._write_record(record, told)
+            self._write_record(told)
 
     def _measure(
         self, transport: Transport, lock: int, patience: Patience, told: dict[str, Any]
     ) -> None:
         """All rounds; what is found out on the way goes to `told`, which outlives an error."""
-        patience(transport.prepare)  # which puts a governor back that a killed run has left
-        facts = patience(transport.facts)
-        told["device_facts"] = dict(facts)
-        refuse_low_battery(self.plan["devices"][self.device], facts)
-        told["control"] = patience(lambda: transport.take_control(self.protocol["governor"]))
-        measuring = _Measuring(self, transport, facts, lock, patience)
+        with HostShare(not transport.is_host, self.progress.waiting_for_host) as share:
+            # which puts a governor back that a killed run has left
+            patience(share.during(transport.prepare))
+            facts = patience(share.during(transport.facts))
+            told["device_facts"] = dict(facts)
+            refuse_low_battery(self.plan.devices[self.device], facts)
+            governor = self.protocol.governor
+            told["control"] = patience(share.during(lambda: transport.take_control(governor)))
+            measuring = _Measuring(self, transport, facts, lock, patience)
+            measuring.deploy_all(share)
         told["rounds"] = measuring.orders
         try:
             measuring.run()
         finally:
             told["waited_s"] = measuring.gates.waited_s
-            told["speed"] = measuring.speed.as_dict(self.protocol["target_half_width"])
+            told["speed"] = measuring.speed.as_dict(self.tolerance)
 
     def commit(
         self,
         planned: PlannedCell,
-        result: Mapping[str, Any],
-        launches: list[dict[str, Any]],
+        results: Sequence[Result],
         facts: Mapping[str, Any],
         **more: Any,
     ) -> None:
-        """Put the result of a cell into the store."""
+        """Put the results of a cell into the store."""
         cell = planned.cell
-        artifact = jobs.read_record(artifact_folder(self.project, planned)) or {}
-        header = {
-            "schema": SCHEMA,
-            "key": planned.key,
-            "cell": cell.as_dict(),
-            "causes": planned.causes,
-            "status": result["status"],
-            "reason": result["reason"],
-            "flags": result["flags"],
-            "measured_at": _now(),
-            "experiment": self.name,
-        }
-        body = {
-            "protocol": self.plan["protocol_name"],
-            "protocol_settings": self.protocol,
-            "summary": result["summary"],
-            "emulated": is_emulated(launches),
-            "artifact_bytes": artifact.get("bytes"),
-            "artifact_seconds": artifact.get("seconds"),
-            "ids": {"model": planned.model_id, "artifact": planned.artifact_id},
-            "device_facts": dict(facts),
-            "log": result["log"],
-            "launches": launches,
-            **more,
-        }
-        self.store.commit(cell, planned.key, header, body)
-        self.progress.finished(cell, result)
+        artifact = read_record(self.project.root / planned.artifact)
+        for result in results:
+            key = planned.measures[result.measure]
+            if self.store.has(cell, result.measure, key):
+                continue  # an earlier attempt at this plan was killed between two results
+            header = {
+                "schema": SCHEMA,
+                "key": key,
+                "measure": result.measure,
+                "cell": cell.as_dict(),
+                "causes": planned.causes[result.measure],
+                "status": result.status,
+                "reason": result.reason,
+                "flags": list(result.flags),
+                "measured_at": _now(),
+                "experiment": self.name,
+            }
+            body = {
+                "protocol": self.plan.protocol_name,
+                "settings": self.protocol.common() | self.protocol.measures[result.measure],
+                "columns": dict(result.columns),
+                "emulated": is_emulated(result.launches),
+                "artifact_bytes": artifact.bytes if artifact else None,
+                "artifact_seconds": artifact.seconds if artifact else None,
+                "ids": {
+                    "model": model_id(planned),
+                    "artifact": planned.artifact.rpartition("/")[2],
+                },
+                "device_facts": dict(facts),
+                "log": result.log,
+                "launches": list(result.launches),
+                **result.more,
+                **more,
+            }
+            self.store.commit(cell, result.measure, key, header, body)
+        essential = [result for result in results if all_measures()[result.measure].essential]
+        worst = next((x for x in essential if x.status != "ok"), (essential or list(results))[0])
+        flags = sorted({flag for result in results for flag in result.flags})
+        latency = next(
+            (x.columns["latency_ms"] for x in results if "latency_ms" in x.columns), None
+        )
+        self.progress.finished(cell, worst.status, worst.reason, flags, latency)
 
-    def _check_sources(self) -> None:
-        """The plan must still describe the code: a result must never stand under another's key."""
+    def _write_record(self, told: Mapping[str, Any]) -> None:
+        statuses: dict[str, dict[str, str]] = {}
         for planned in self.cells:
-            name = planned.cell.library
-            given = tools.given(self.plan.get("tools", {}), name)
-            now = library_causes(self.project, name, planned.cell.library_version, given)
-            native = native_format(self.plan["models"][planned.cell.model])
-            same = (
-                planned.causes["runner"] == code_digest(RUNNER)
-                and planned.causes["library"] == now.runtime
-                and planned.causes["converter"] == conversion_of(now, native)
-            )
-            if not same:
-                raise InternalMismatch(
-                    f"the sources of {planned.cell.versioned_library} or of the runner changed "
-                    "since this run was planned: start it again"
-                )
-
-    def _write_record(self, record: Path, told: Mapping[str, Any]) -> None:
-        statuses = {
-            planned.key: self.store.header(planned.cell, planned.key)["status"]
-            for planned in self.cells
-            if self.store.has(planned.cell, planned.key)
-        }
+            for measure, key in planned.measures.items():
+                if self.store.has(planned.cell, measure, key):
+                    header = self.store.header(planned.cell, measure, key)
+                    statuses.setdefault(planned.key, {})[measure] = header["status"]
         document = {
-            "plan": self.plan["id"],
+            "plan": self.plan.id,
             "device": self.device,
             "model": self.model,
             "ended_at": _now(),
-            "seed": self.protocol["seed"],
+            "seed": self.protocol.seed,
             **told,
             "cells": statuses,
         }
-        write_atomically(record, json.dumps(document, indent=1) + "\n")
+        write_atomically(
+            self.project.root / self.step.output, json.dumps(document, indent=1) + "\n"
+        )
 
 
 class _Measuring:
@@ -242,26 +243,19 @@ class _Measuring:
         self.running: dict[str, Running] = {}
 
     def run(self) -> None:
-        """Deploy, then rounds until every cell is finished."""
-        self._deploy_all()
+        """Rounds until every cell is finished."""
         self._measure_peak()
-        keys = sorted(one.key for one in self.experiment.cells)
-        seed = f"{self.protocol['seed']}/{self.experiment.device}/{self.experiment.model}"
-        cold = self.protocol["cold_cache"]["launches"]
+        keys = sorted(planned.key for planned in self.experiment.cells)
+        seed = f"{self.protocol.seed}/{self.experiment.device}/{self.experiment.model}"
         number = 0
         self._finish()
         self.progress.begin(len(self.running), self._launches_left())
         while self.running:
             order = round_order(keys, seed, number)
             self.orders.append([key[:8] for key in order])
-            taken = {
-                key: Counter(launch["mode"] for launch in one.launches)
-                for key, one in self.running.items()
-            }
-            for key, mode in list(due(order, taken, number, cold)):
-                one = self.running[key]
-                if not one.launches or one.launches[-1]["status"] == "ok":
-                    self._launch(one, mode, number)
+            for key in order:
+                if key in self.running:
+                    self._take_turn(self.running[key], number)
             self._finish()
             number += 1
         try:
@@ -269,7 +263,23 @@ class _Measuring:
         except OSError as error:  # the results are there; only later experiments would use this
             self.progress.note(f"the calibration could not be kept: {error.strerror}")
 
-    def _deploy_all(self) -> None:
+    def _take_turn(self, cell: Running, number: int) -> None:
+        """The launches of a cell in a round: what each measure still wants of it."""
+        for measure in cell.measures:
+            if self._is_finished(cell, measure):
+                continue
+            settings = self.experiment.settings(measure)
+            for mode in host_of(measure).due(cell.taken, number, settings):
+                if not first_bad(cell.launches) and not cell.has_failed(measure):
+                    self._launch(cell, measure, mode, number)
+
+    def _is_finished(self, cell: Running, measure: str) -> bool:
+        """Whether a measure needs no further round."""
+        settings = self.experiment.settings(measure)
+        finished = host_of(measure).is_finished(cell.launches, settings, cell.planned.key)
+        return finished or cell.has_failed(measure)
+
+    def deploy_all(self, share: HostShare) -> None:
         """The cells to launch, by key; those that cannot run at all are committed here."""
         experiment = self.experiment
         deployment = Deployment(
@@ -277,98 +287,121 @@ class _Measuring:
             self.progress.deployed,
         )  # fmt: skip
         for planned in experiment.cells:
-            if experiment.store.has(planned.cell, planned.key):
+            if all(
+                experiment.store.has(planned.cell, measure, planned.measures[measure])
+                for measure in planned.stale
+            ):
                 continue
-            deployed = self.patience(partial(deployment.deploy, planned))
-            if isinstance(deployed, dict):
-                refusal = {"summary": {}, "flags": [], "log": "", **deployed}
-                experiment.commit(planned, refusal, [], self.facts)
+            deployed = self.patience(share.during(partial(deployment.deploy, planned)))
+            if isinstance(deployed, Record):
+                refused = [
+                    Result(measure, deployed.status, deployed.reason, log=deployed.log)
+                    for measure in planned.stale
+                ]
+                experiment.commit(planned, refused, self.facts)
                 continue
-            tolerance = experiment.plan["tolerances"][planned.cell.variant]
-            terms = Terms(self.protocol, tolerance, deployment.fastest_ms(planned, deployed))
+            fastest_ms = deployment.fastest_ms(planned, deployed)
             journal = Journal(experiment.project.journal(experiment.device, planned.key))
             launches = journal.read()
             for launched in launches:
                 self.speed.add(planned.cell.threads, launched.get("gate") or {})
-            self.running[planned.key] = Running(planned, deployed, terms, journal, launches)
+            self.running[planned.key] = Running(planned, deployed, fastest_ms, journal, launches)
 
     def _measure_peak(self) -> None:
         """What bounds the device; of each number of threads a few times in its life."""
         deployed = {
-            one.planned.cell.threads: one.deployed
-            for one in self.running.values()
-            if one.planned.cell.processor == "cpu" and one.deployed.tool is None
+            cell.planned.cell.threads: cell.deployed
+            for cell in self.running.values()
+            if cell.planned.cell.processor == "cpu" and cell.deployed.tool is None
         }
         path = self.experiment.project.peak(self.experiment.device)
         note = self.progress.note
         peak.measure_missing(path, self.setting, self.facts, deployed, self.patience, note)
 
-    def _launch(self, one: Running, mode: str, number: int) -> None:
-        cell = one.planned.cell
+    def _launch(self, running: Running, measure: str, mode: str, number: int) -> None:
+        cell, key = running.planned.cell, running.planned.key
         self.progress.measuring(cell, number, mode)
         cores = cores_of(self.protocol, self.facts, cell.threads)
         # Outputs do not depend on how quiet the device is.
-        timed = mode not in UNTIMED
+        timed = all_measures()[measure].timed
+        host, settings = host_of(measure), self.experiment.settings(measure)
 
         def attempt() -> dict[str, Any]:
-            gate = self.gates.pass_through(one.deployed, cell.threads, cores) if timed else {}
+            gate = self.gates.pass_through(running.deployed, cell.threads, cores) if timed else {}
             done = launch(
                 self.setting,
-                one.deployed,
+                running.deployed,
                 cell,
                 mode=mode,
+                measure=measure,
+                asked=host.request(settings, self.protocol.launch_timeout_s),
                 cores=cores,
-                scratch=f"launches/{one.planned.key}-{os.getpid()}",
+                scratch=f"launches/{key}-{self.experiment.session}",
                 idle_w=gate.get("idle_w"),
             )
             return {"gate": gate} | done
 
         # What a device measured that was lost meanwhile does not count.
-        result = {"round": number, "session": os.getpid()} | self.patience(attempt)
+        header: dict[str, Any] = {"round": number, "session": self.experiment.session}
+        result = header | self.patience(attempt)
         if self.patience.lost:
             result["lost"] = self.patience.lost
         gate = result["gate"]
         if self.facts.get("emulated"):
             result["emulated"] = True
         self.speed.add(cell.threads, gate)
-        one.journal.append(result)
-        one.launches.append(result)
+        running.journal.append(result)
+        running.launches.append(result)
         self.progress.launched(self._launches_left(), gate)
 
     def _finish(self) -> None:
-        """Verify, profile and commit the cells that need no further round."""
-        for key, one in list(self.running.items()):
-            if not is_finished(one.launches, self.protocol, key):
+        """Take what follows the rounds, and commit, of the cells that need no further round."""
+        for key, cell in list(self.running.items()):
+            unfinished = not all(self._is_finished(cell, measure) for measure in cell.measures)
+            if unfinished and not first_bad(cell.launches):
                 continue
-            labelled = one.deployed.pictures is not None
-            for mode in closing_modes(one.launches, self.protocol, labelled):
-                if not first_bad(one.launches) and not of_mode(one.launches, mode):
-                    self._launch(one, mode, len(of_mode(one.launches, MEASURE)) - 1)
-            self._commit(one)
-            one.journal.remove()
+            self._close(cell)
+            self._commit(cell)
+            cell.journal.remove()
             del self.running[key]
 
-    def _commit(self, one: Running) -> None:
-        result = summarise(one.launches, one.terms, one.planned.key)
-        departure = self.speed.departure(
-            one.planned.cell.threads, self.protocol["target_half_width"]
+    def _close(self, cell: Running) -> None:
+        """The launches that follow the rounds."""
+        last = max((launch["round"] for launch in cell.launches), default=0)
+        emulated = bool(self.facts.get("emulated")) or cell.is_emulated(self.experiment.store)
+        for measure in cell.measures:
+            settings = self.experiment.settings(measure)
+            for mode in host_of(measure).after_rounds(settings, emulated):
+                if not first_bad(cell.launches) and not cell.taken[mode]:
+                    self._launch(cell, measure, mode, last)
+
+    def _commit(self, cell: Running) -> None:
+        tolerance = self.experiment.tolerance
+        departure = self.speed.departure(cell.planned.cell.threads, tolerance)
+        results = cell.results(
+            self.experiment.plan,
+            self.experiment.store,
+            emulated=bool(self.facts.get("emulated")),
+            departs=bool(departure and departure["departs"]),
         )
-        if departure and departure["departs"] and result["status"] in ("ok", "wrong"):
-            result["flags"] = sorted([*result["flags"], "drifted"])
         self.experiment.commit(
-            one.planned,
-            result,
-            one.launches,
+            cell.planned,
+            results,
             self.facts,
-            payload_bytes=one.deployed.payload_bytes,
+            payload_bytes=cell.deployed.payload_bytes,
             drift=departure,
         )
 
     def _launches_left(self) -> int:
         """Launches of this experiment that are certain to come; there may be more."""
-        least = int(self.protocol["launches"]["min"])
-        left = (least - len(of_mode(one.launches, MEASURE)) for one in self.running.values())
-        return sum(max(1, count) for count in left)
+        left = 0
+        for cell in self.running.values():
+            least = sum(
+                host_of(measure).least_launches(self.experiment.settings(measure))
+                for measure in cell.measures
+            )
+            left += max(1, least - len(cell.launches))
+        return left
 
 
 def _now() -> str:

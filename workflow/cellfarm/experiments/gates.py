@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Any
 
-from .events import number, text
+from ..base.untrusted import number, text
+from ..measures.launches import GATE
 from .launch import Deployed, Setting, run_runner
-from .rounds import GATE
 
 #: Readings at the start of an experiment that tell how fast the device is now, per thread count.
 REFERENCE_READINGS = 8
@@ -54,7 +54,7 @@ class Gates:
             return {"problem": "the device gets no Python, in which gates run"}
         if threads not in self.reference_ms:
             self.reference_ms[threads] = self._measure_reference(deployed, threads, cores)
-        limits = dict(self.setting.protocol["gates"])
+        limits = self.setting.protocol.gates.as_dict()
         left_s = max(0.0, limits.pop("budget_s") - self.waited_s)
         limits["wait_s"] = min(limits["wait_s"], left_s)
         began_s = time.monotonic()
@@ -69,7 +69,7 @@ class Gates:
     ) -> float | None:
         """How fast the device is in this experiment: the quicker readings, as slow episodes of
         shared hardware are what the gate is to wait for. None if it does not tell."""
-        found: list[float] = []
+        readings_ms: list[float] = []
         zones: dict[str, float] = {}
 
         def take(line: str) -> None:
@@ -77,16 +77,21 @@ class Gates:
             if event.get("event") == "reference":
                 values = event.get("ms")
                 known = map(number, values if isinstance(values, list) else ())
-                found.extend(value for value in known if value and value > 0)
+                readings_ms.extend(value for value in known if value and value > 0)
                 zones.update(_known(event.get("temperatures_c")))
 
         request = self._request(threads, cores) | {"readings": REFERENCE_READINGS}
         run_runner(self.setting, deployed, request, take, GRACE_S)
         self.baseline_c = self.baseline_c or zones
-        return quantiles(found, n=4)[0] if len(found) > 1 else None
+        return quantiles(readings_ms, n=4)[0] if len(readings_ms) > 1 else None
 
     def _request(self, threads: int, cores: Sequence[int] | None) -> dict[str, Any]:
-        return {"mode": GATE, "threads": threads, "cores": list(cores) if cores else None}
+        return {
+            "module": GATE,
+            "mode": GATE,
+            "threads": threads,
+            "cores": list(cores) if cores else None,
+        }
 
     def _read(
         self,
@@ -145,6 +150,8 @@ def _checked(event: Mapping[str, Any]) -> dict[str, Any]:
         },
         "governor": text(event["governor"], 200) if event.get("governor") else None,
         "exceeded": [
-            one for one in _EXCEEDED if one in (exceeded if isinstance(exceeded, list) else [])
+            limit
+            for limit in _EXCEEDED
+            if limit in (exceeded if isinstance(exceeded, list) else [])
         ],
     }

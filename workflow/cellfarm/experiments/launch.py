@@ -11,17 +11,18 @@ from typing import Any
 import numpy as np
 
 from ..analysis.steady import classify
-from ..core.cells import Cell
+from ..base.cells import Cell
 from ..devices import Interpreter, Launched, Transport, choose_cores
-from .accuracy import Pictures
+from ..measures.accuracy.pictures import Pictures
+from ..measures.launches import ACCURACY, GATE, MEASURE, PROFILE, QUALITY
+from ..measures.operators.profile import Vocabulary, read_profile
+from ..measures.quality.heldout import Quality, assess
+from ..measures.quality.verification import Comparison, compare, read_arrays
+from ..wanted.protocols import Protocol
 from .events import Record
-from .native import NativeTool
-from .native_launch import run_tool
 from .native_runner import as_lines, as_npz
-from .operators import Vocabulary, read_profile
-from .quality import Quality, assess
-from .rounds import ACCURACY, GATE, MEASURE, PROFILE, QUALITY
-from .verification import Comparison, compare, read_arrays
+from .vendor_launch import run_tool
+from .vendor_tools import VendorTool
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ class Deployed:
     variables: Mapping[str, str]
     heldout: str = ""
     heldout_reference: Mapping[str, np.ndarray] = field(default_factory=dict)
+    compression: Quality | None = None  # of a derived model's reference against its parent's
     vocabulary: Vocabulary | None = None
     payload_bytes: int | None = None
-    tool: NativeTool | None = None
+    tool: VendorTool | None = None
     labelled: str = ""
     pictures: Pictures | None = None
     native: str = ""  # the native runner that takes the runner's place, if one does
@@ -56,15 +58,13 @@ class Setting:
     """
 
     transport: Transport
-    protocol: Mapping[str, Any]
+    protocol: Protocol
     lock: int
 
 
-def cores_of(
-    protocol: Mapping[str, Any], facts: Mapping[str, Any], threads: int
-) -> list[int] | None:
+def cores_of(protocol: Protocol, facts: Mapping[str, Any], threads: int) -> list[int] | None:
     """The processors that a launch with so many threads runs on; None: the system chooses."""
-    if protocol["affinity"] != "big_first":
+    if protocol.affinity != "big_first":
         return None
     return choose_cores(
         facts.get("clusters"), threads, facts.get("allowed_cores"), facts.get("siblings") or ()
@@ -77,6 +77,8 @@ def launch(
     cell: Cell,
     *,
     mode: str,
+    measure: str,
+    asked: Mapping[str, Any],
     cores: Sequence[int] | None,
     scratch: str,
     idle_w: float | None = None,
@@ -84,7 +86,9 @@ def launch(
     """Run one launch and return its record, whatever happened to it.
 
     Args:
-        mode: see cellfarm.experiments.rounds.
+        mode: see cellfarm.measures.launches.
+        measure: whose device half does it.
+        asked: what that half is asked for (see Host.request).
         cores: the processors to run on; None leaves the choice to the system.
         scratch: a name in the device's work folder for what the runner writes.
         idle_w: the power of the idle device, if it has a meter.
@@ -92,13 +96,14 @@ def launch(
     Returns:
         {"mode", "status", "reason", "phases": {name: ms}, "warmup_ms", "warm_ms", "steady",
          "resources", "conditions", "library_version", "actual", "emulated", "comparison", "quality",
-         "accuracy", "profile", "log"},
+         "compression", "accuracy", "profile", "log"},
         as far as the mode gives them.
     """
     transport, protocol = setting.transport, setting.protocol
     outputs = f"{scratch}.npz"
     inputs = _inputs(deployed, mode)
     request = {
+        "module": f"measure_{measure}",
         "mode": mode,
         "artifact": transport.resolve(deployed.artifact),
         "inputs": transport.resolve(inputs) if inputs else None,
@@ -106,15 +111,10 @@ def launch(
         "processor": cell.processor,
         "threads": cell.threads,
         "model": {name: deployed.description[name] for name in ("inputs", "outputs")},
-        "pattern": protocol["pattern"],
-        "samples": protocol["samples"],
-        "target_half_width": protocol["target_half_width"],
         "cores": list(cores) if cores else None,
-        "interval_ms": protocol["conditions"]["interval_ms"],
+        "interval_ms": protocol.conditions.interval_ms,
         "idle_w": idle_w,
-        "profile": protocol["profile"],
-        # Stopping early beats a timeout: a slow device still tells something.
-        "quality": protocol["quality"] | {"seconds": protocol["launch_timeout_s"] / 2},
+        **asked,
     }
     if mode == ACCURACY and deployed.pictures:
         request["pictures"] = dict(deployed.pictures.facts)
@@ -132,7 +132,7 @@ def launch(
             launched, data = run_tool(setting, deployed, request, record, variables, scratch)
     finally:
         transport.remove(outputs)
-    document = record.finish(launched.code, launched.timed_out, protocol["launch_timeout_s"])
+    document = record.finish(launched.code, launched.timed_out, protocol.launch_timeout_s)
     document["started_at"] = round(started_at, 3)
     document["asked_cores"] = request["cores"]
     if mode == MEASURE:
@@ -141,6 +141,8 @@ def launch(
         del document["samples_ms"]
     if data is not None and mode == QUALITY:
         document["quality"] = _assess(data, deployed).as_dict()
+        if deployed.compression:
+            document["compression"] = deployed.compression.as_dict()
     elif data is not None and mode == ACCURACY and deployed.pictures:
         output = deployed.description["outputs"][0]["name"]
         document["accuracy"] = deployed.pictures.read(data, output)
@@ -173,7 +175,7 @@ def run_runner(
     return transport.run(
         argv,
         stdin=stdin,
-        timeout_s=timeout_s or setting.protocol["launch_timeout_s"],
+        timeout_s=timeout_s or setting.protocol.launch_timeout_s,
         variables=_variables(transport, {**deployed.python.variables, **deployed.variables}),
         on_line=on_line,
         keep_open=[setting.lock],

@@ -1,6 +1,6 @@
 """What a native runner takes and gives, beside the events that are those of the runner.
 
-It is a small program in C++ (see cellfarm.native_building): its request is lines of text, its inputs and
+It is a small program in C++ (see cellfarm.envs.native_building): its request is lines of text, its inputs and
 outputs are raw values of 4 bytes, sample after sample, and in each the tensors in the model's order.
 """
 

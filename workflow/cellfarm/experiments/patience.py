@@ -13,7 +13,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from ..errors import TransientDeviceError
+from ..base.errors import TransientDeviceError
 
 LONGEST_PAUSE_S = 20.0
 

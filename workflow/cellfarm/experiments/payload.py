@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from ..core.digests import code_digest
-from ..project import PACKAGE
-from ..zip_applications import write_zip_application
-
-RUNNER = PACKAGE / "runner"
+from ..base.code import PlannedCode
+from ..base.zip_applications import write_zip_application
 
 
-def pack(modules: Sequence[Path], folder: Path) -> Path:
-    """The zip application of a library's modules, made unless `folder` has it already.
-
-    Args:
-        modules: backend.py and whatever else of the library goes to the device.
+def pack(planned: PlannedCode, folder: Path) -> Path:
+    """The zip application of the runner with a library's modules and the device halves of measures, each as
+    measure_<name>.py, made unless `folder` has it already.
 
     Returns:
-        a file in `folder` whose name begins with the digest of the modules.
+        a file in `folder` whose name begins with the digest of the code.
+
+    Raises:
+        InternalMismatch: the code changed since the run was planned.
     """
-    sources = [*sorted(RUNNER.glob("*.py")), *sorted(modules)]
-    entries = ((one.name, one.read_bytes()) for one in sources)
-    return write_zip_application(folder, code_digest(RUNNER, *modules), entries)
+    code = planned.read()
+    entries = ((_packed(name), data) for name, data in code.files.items())
+    return write_zip_application(folder, code.digest, entries)
+
+
+def _packed(name: str) -> str:
+    """`latency/device.py` -> `measure_latency.py`: what is packed has no packages."""
+    measure, slash, _ = name.partition("/")
+    return f"measure_{measure}.py" if slash else name

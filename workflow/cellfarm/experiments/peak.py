@@ -13,10 +13,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core.digests import code_digest, digest
+from ..base.digests import code_digest, digest
+from ..base.files import read_object, write_atomically
+from ..base.untrusted import number, text
 from ..devices.facts import fingerprint
-from ..files import read_object, write_atomically
-from .events import number, text
 from .launch import Deployed, Setting, cores_of, run_runner
 from .patience import Patience
 

@@ -10,14 +10,15 @@ from typing import Any
 
 from rich.console import Console
 
-from ..core.cells import Cell
-from ..farm import DeviceState
+from ..base.cells import Cell
+from ..devices.activity import DeviceState
 
 LOG_EVERY_S = 15.0
 LIVE_EVERY_S = 0.5
 #: mode of a launch -> what it is called in the live line
 _DOING = {
     "cold": "cold start, ",
+    "start": "start, ",
     "quality": "held-out inputs, ",
     "profile": "operators, ",
     "accuracy": "labelled pictures, ",
@@ -28,7 +29,7 @@ class Progress:
     """Progress of one experiment within its plan.
 
     Args:
-        results: device -> where the results of the plan's cells will stand, one per cell.
+        results: device -> where the results of the plan's cells will stand, those of each cell together.
         least: launches that every cell takes at least.
         state: what `cellfarm farm` shows of the device.
         log: a file that gets every line too.
@@ -38,14 +39,14 @@ class Progress:
         self,
         model: str,
         device: str,
-        results: Mapping[str, Sequence[Path]],
+        results: Mapping[str, Sequence[Sequence[Path]]],
         least: int,
         state: DeviceState,
         log: Path | None = None,
     ) -> None:
         self._title = f"{model} on {device}"
         self._model = model
-        self._all = _Results([path for paths in results.values() for path in paths])
+        self._all = _Results([paths for cells in results.values() for paths in cells])
         self._mine = _Results(results.get(device, ()))
         self._least = least
         self._state = state
@@ -64,6 +65,10 @@ class Progress:
     def waiting(self, who: str) -> None:
         self._tell("waiting", f"in use by {who}")
         self._line(f"{self._title}: waiting for the device, in use by {who}")
+
+    def waiting_for_host(self, who: str) -> None:
+        self._tell("waiting", "for this machine")
+        self._line(f"{self._title}: waiting to set the device up until {who} has measured here")
 
     def deployed(self, name: str) -> None:
         self._tell("deploying", name.partition("/")[0])
@@ -104,13 +109,19 @@ class Progress:
         self._left = left
         self._temperatures_c = gate.get("temperatures_c") or self._temperatures_c
 
-    def finished(self, cell: Cell, result: Mapping[str, Any]) -> None:
+    def finished(
+        self,
+        cell: Cell,
+        status: str,
+        reason: str | None,
+        flags: Sequence[str],
+        latency_ms: float | None,
+    ) -> None:
         self._here -= 1
-        summary = result["summary"]
-        what = f"{result['status']}: {result['reason']}" if result["reason"] else result["status"]
-        if summary.get("latency_ms") is not None:
-            what += f" {summary['latency_ms']:.2f} ms"
-        doubts = f" [{', '.join(result['flags'])}]" if result["flags"] else ""
+        what = f"{status}: {reason}" if reason else status
+        if latency_ms is not None:
+            what += f" {latency_ms:.2f} ms"
+        doubts = f" [{', '.join(flags)}]" if flags else ""
         setting = f"{cell.variant} {cell.processor} t{cell.threads}"
         self._line(
             f"[{self._all.done()}/{self._all.total}] {cell.model} · {cell.versioned_library} · {setting}"
@@ -170,12 +181,14 @@ class Progress:
 
 
 class _Results:
-    """Results that a plan waits for."""
+    """Cells that a plan waits for, each by the files of its results."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._missing = list(paths)
+    def __init__(self, cells: Sequence[Sequence[Path]]) -> None:
+        self._missing = list(cells)
         self.total = len(self._missing)
 
     def done(self) -> int:
-        self._missing = [path for path in self._missing if not path.exists()]
+        self._missing = [
+            paths for paths in self._missing if not all(path.exists() for path in paths)
+        ]
         return self.total - len(self._missing)

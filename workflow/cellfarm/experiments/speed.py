@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.digests import digest
+from ..base.digests import digest
 from ..devices.facts import fingerprint
 from . import drift
 

@@ -17,53 +17,139 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from .. import documents
-from ..core.cells import NAME
-from ..errors import UserError
+from msgspec import Meta, Struct
+
+from ..base import documents
+from ..base.cells import NAME
+from ..base.errors import UserError
+from ..base.names import UNIQUE, FolderName, Format, Precision, Processor, Version
 
 HERE = Path(__file__).resolve().parent
-_SCHEMA = HERE.parents[2] / "config" / "schemas" / "library.schema.json"
+
+
+class Environments(Struct, frozen=True, forbid_unknown_fields=True):
+    """Requirement lines of the environments that run a library and that convert for it."""
+
+    run: Annotated[tuple[str, ...], Meta(min_length=1)]
+    convert: Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class Exclude(Struct, frozen=True, forbid_unknown_fields=True):
+    """Packages that are declared and not needed."""
+
+    run: tuple[str, ...] = ()
+    convert: tuple[str, ...] = ()
+
+
+class Older(Struct, frozen=True, forbid_unknown_fields=True):
+    """What versions below one need in place of the packages of the environments."""
+
+    below: Annotated[str, Meta(pattern="^[0-9]+([.][0-9]+)*$", description="a version, in quotes")]
+    packages: Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class VendorTools(Struct, frozen=True, forbid_unknown_fields=True):
+    """Names under `tools:` in a config or a device's file."""
+
+    convert: tuple[str, ...] = ()
+    run: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.convert, *self.run, *self.optional)
+
+
+class Description(Struct, frozen=True, forbid_unknown_fields=True):
+    """A library.yaml."""
+
+    name: FolderName
+    title: str
+    default_version: Version
+    package: Annotated[str, Meta(description="the distribution whose version is the library's")]
+    sources: Annotated[
+        tuple[Format, ...],
+        Meta(
+            min_length=1,
+            extra_json_schema=UNIQUE,
+            description="a list of the formats that convert.py reads, best first",
+        ),
+    ]
+    precisions: Annotated[tuple[Precision, ...], Meta(min_length=1)]
+    processors: Annotated[tuple[Processor, ...], Meta(min_length=1)]
+    environments: Environments
+    older: Annotated[
+        tuple[Older, ...],
+        Meta(
+            description="versions below one, and the packages that they need in place of those of "
+            "the environments"
+        ),
+    ] = ()
+    exclude: Exclude = Exclude()
+    tools: Annotated[
+        VendorTools,
+        Meta(
+            description="names under `tools:` that a user must give, to convert and to run, and "
+            "others that may be given"
+        ),
+    ] = VendorTools()
+    released: Annotated[
+        dict[str, Annotated[str, Meta(pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]],
+        Meta(description='versions, in quotes, with the day of their release: "2026-10-20"'),
+    ] = {}
+    variables: dict[str, str] = {}
+    homepage: str | None = None
 
 
 @dataclass(frozen=True)
 class Library:
-    """One library at its default version; `document` is its parsed library.yaml."""
+    """One library at its default version; `description` is its parsed library.yaml."""
 
     folder: Path
-    document: dict[str, Any]
+    description: Description
 
     @property
     def name(self) -> str:
-        return str(self.document["name"])
+        return self.description.name
+
+    @property
+    def title(self) -> str:
+        return self.description.title
 
     @property
     def default_version(self) -> str:
-        return str(self.document["default_version"])
+        return self.description.default_version
 
     @property
-    def sources(self) -> tuple[str, ...]:
-        """The formats that its converter reads, best first (see cellfarm.core.routes)."""
-        return tuple(self.document["sources"])
+    def sources(self) -> tuple[Format, ...]:
+        """The formats that its converter reads, best first (see cellfarm.conversion.routes)."""
+        return self.description.sources
 
     @property
-    def variants(self) -> list[str]:
-        return list(self.document["variants"])
+    def precisions(self) -> tuple[Precision, ...]:
+        """What its converter can make of a model."""
+        return self.description.precisions
 
     @property
-    def processors(self) -> list[str]:
-        return list(self.document["processors"])
+    def processors(self) -> tuple[Processor, ...]:
+        return self.description.processors
+
+    @property
+    def tools(self) -> VendorTools:
+        """The vendor's own tools that a user names (see cellfarm.wanted.tools)."""
+        return self.description.tools
 
     @property
     def variables(self) -> dict[str, str]:
         """Environment variables for its converter and its launches."""
-        return dict(self.document.get("variables", {}))
+        return self.description.variables
 
     @property
     def released(self) -> dict[str, str]:
         """Version -> the day of its release, ISO 8601, for those that are measured as a series."""
-        return dict(self.document.get("released", {}))
+        return self.description.released
 
     @property
     def converter(self) -> Path:
@@ -81,7 +167,7 @@ class Library:
 
     @property
     def tool(self) -> Path:
-        """The module for the vendor's own tool, if there is one (see cellfarm.experiments.native)."""
+        """The module for the vendor's own tool, if there is one (see cellfarm.libraries.vendor_tool)."""
         return self.folder / "tool.py"
 
     @property
@@ -89,12 +175,12 @@ class Library:
         """The tool's module and those that only it imports; they stay on this machine."""
         return [
             *([self.tool] if self.tool.is_file() else []),
-            *sorted((self.folder / "native").rglob("*.py")),
+            *sorted((self.folder / "vendor").rglob("*.py")),
         ]
 
     @property
     def native_sources(self) -> list[Path]:
-        """The sources of its native runner; none if it has none (see cellfarm.native_building)."""
+        """The sources of its native runner; none if it has none (see cellfarm.envs.native_building)."""
         folder = self.folder / "native"
         return sorted(folder.glob("*")) if (folder / "CMakeLists.txt").is_file() else []
 
@@ -116,16 +202,16 @@ def all_libraries() -> dict[str, Library]:
     Raises:
         UserError: a library.yaml that is not what its schema asks for.
     """
-    found = {}
+    libraries = {}
     for path in sorted(HERE.glob("*/library.yaml")):
-        document = documents.read(path, _SCHEMA)
-        if document["name"] != path.parent.name:
+        description = documents.read(path, Description)
+        if description.name != path.parent.name:
             raise UserError(
                 f"{path}: key 'name': expected '{path.parent.name}', as the folder is called; "
-                f"found '{document['name']}'"
+                f"found '{description.name}'"
             )
-        found[path.parent.name] = Library(path.parent, document)
-    return found
+        libraries[path.parent.name] = Library(path.parent, description)
+    return libraries
 
 
 def released() -> dict[str, dict[str, str]]:

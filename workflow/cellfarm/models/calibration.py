@@ -3,10 +3,10 @@
 Raw random initialisation explodes or vanishes in deep networks: MobileNetV2's outputs come out
 near 1e-9. Latency then measures denormals and a comparison of outputs measures noise. Running
 BatchNorm over a few batches gives every layer the scale that training would have given it, and its
-biases are raised until the network amplifies disturbances no more than a trained one would.
+biases are raised until the network amplifies disturbances no more than training would leave.
 A network without any normalisation gets the same from data-dependent initialisation: SqueezeNet's
 outputs for two different pictures otherwise have a cosine of 0.9998, and no comparison of outputs
-could tell a wrong conversion from a right one.
+could tell wrong conversions from right ones.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def _take_statistics(
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # a plain average, not an exponential one: few batches suffice
+        layer.momentum = None  # a plain average, not exponential: few batches suffice
         layer.train()
     with torch.no_grad():
         for batch in batches:

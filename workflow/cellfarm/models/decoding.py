@@ -38,9 +38,9 @@ class Rotations(nn.Module):
 class CachedDecoder(nn.Module):
     """A causal language model of transformers without any state of its own.
 
-    Without a cache among its inputs it reads a prompt (prefill); with one of `past` positions it
-    decodes the tokens that follow them. Logits are those of the last token, the one from which the
-    next is drawn. Lengths are fixed, so positions, their rotations and the mask are constants, and
+    Without a cache among its inputs it reads a prompt (prefill); with a cache of `past` positions it
+    decodes the tokens that follow them. Logits are those of the last token, from which the next token
+    is drawn. Lengths are fixed, so positions, their rotations and the mask are constants, and
     not operators of every run.
 
     Args:
@@ -49,7 +49,7 @@ class CachedDecoder(nn.Module):
             ``past_key_1``..., each [1, heads, past, head size].
 
     Raises:
-        RecipeError: other inputs, or not one pair for each layer.
+        RecipeError: the inputs are others, or are not a pair for each layer.
     """
 
     def __init__(self, model: nn.Module, inputs: Sequence[Mapping[str, Any]]) -> None:
@@ -69,12 +69,17 @@ class CachedDecoder(nn.Module):
         new = shapes["input_ids"][1]
         positions = torch.arange(seen, seen + new).unsqueeze(0)
         self.register_buffer("positions", positions, persistent=False)
-        # A finished mask is taken as it is; transformers' own one comes by operators on booleans.
+        # A finished mask is taken as it is; transformers would make its own by operators on booleans.
         mask = torch.full((new, seen + new), _MASKED).triu(seen + 1)
         self.register_buffer("mask", mask[None, None], persistent=False)
         if hasattr(model.base_model, "rotary_emb"):
             embedding = model.base_model.rotary_emb
             model.base_model.rotary_emb = Rotations(embedding, config.hidden_size, positions)
+
+    @property
+    def trained(self) -> nn.Module:
+        """The part that a file of trained weights is for (see network.Network.trained)."""
+        return self.model
 
     def forward(self, input_ids: Tensor, **past: Tensor) -> dict[str, Tensor]:
         """`logits` [1, 1, vocabulary], and `present_key_0`, `present_value_0`...: the cache with the

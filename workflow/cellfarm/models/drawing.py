@@ -46,8 +46,8 @@ def draw_samples(
     specs: Sequence[Mapping[str, Any]], seed: int, first: int, count: int = SAMPLES
 ) -> dict[str, NDArray[Any]]:
     """Draw ``count`` samples: [count, *shape] for each input, of the streams from ``first`` on."""
-    samples = [draw_inputs(specs, seed, stream=first + sample) for sample in range(count)]
-    return {spec["name"]: np.stack([one[spec["name"]] for one in samples]) for spec in specs}
+    samples = [draw_inputs(specs, seed, stream=first + number) for number in range(count)]
+    return {spec["name"]: np.stack([sample[spec["name"]] for sample in samples]) for spec in specs}
 
 
 def _shape(spec: Mapping[str, Any]) -> tuple[int, ...]:

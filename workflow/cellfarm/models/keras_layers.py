@@ -167,13 +167,13 @@ def _separable(config: dict[str, Any], weights: list[Tensor], shapes: list[Shape
 
 
 def _batch_norm(config: dict[str, Any], weights: list[Tensor], shapes: list[Shape]) -> nn.Module:
-    given = iter(weights)
-    gamma = next(given) if config["scale"] else torch.ones(shapes[0][-1])
-    beta = next(given) if config["center"] else torch.zeros(shapes[0][-1])
+    remaining = iter(weights)
+    gamma = next(remaining) if config["scale"] else torch.ones(shapes[0][-1])
+    beta = next(remaining) if config["center"] else torch.zeros(shapes[0][-1])
     layer = nn.BatchNorm2d(shapes[0][-1], config["epsilon"], 1 - config["momentum"])
     layer.weight.data.copy_(gamma)
     layer.bias.data.copy_(beta)
-    layer.running_mean, layer.running_var = next(given), next(given)
+    layer.running_mean, layer.running_var = next(remaining), next(remaining)
     return layer
 
 
@@ -189,8 +189,8 @@ def _dense(config: dict[str, Any], weights: list[Tensor], shapes: list[Shape]) -
 
 def _max_pool(config: dict[str, Any], _weights: list[Tensor], shapes: list[Shape]) -> nn.Module:
     # Minus infinity around the features would do, but no type of 8 bits has it: XNNPACK refuses the
-    # artifact. The odd pixel of "same" is at the end. Rounding up puts a window there; with a step of
-    # one, a window too many does at the start.
+    # artifact. The odd pixel of "same" is at the end. Rounding up puts a window there; where the step
+    # is 1, a surplus window at the start does.
     left, right, top, bottom = _same_edges(config, config["pool_size"], shapes[0])
     edges, strides = ((top, bottom), (left, right)), tuple(config["strides"])
     surplus = [

@@ -4,14 +4,16 @@ on them."""
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from drawing import SAMPLES
+from model_folder import Run, read_facts, write_samples
 from numpy.typing import NDArray
 from PIL import Image
 from protocol import RecipeError, shorten
@@ -33,13 +35,10 @@ _INTERPOLATIONS = {
     "lanczos": Image.Resampling.LANCZOS,
 }
 
-Arrays = dict[str, NDArray[Any]]
-#: From the model's input to its outputs in their order, by the model's own runtime in FP32.
-Predict = Callable[[NDArray[Any]], Arrays]
 Pixels = NDArray[np.uint8]
 
 
-def add(out: Path, drawn: Path, settings: Mapping[str, Any], predict: Predict) -> None:
+def add(out: Path, drawn: Path, settings: Mapping[str, Any], run: Run) -> None:
     """Write ``labelled.npy`` (uint8 [n, height, width, 3]) and ``labelled.json`` into the folder of a
     model, and the reference's accuracy into its ``model.json``.
 
@@ -51,24 +50,25 @@ def add(out: Path, drawn: Path, settings: Mapping[str, Any], predict: Predict) -
     (how many), ``labels`` [n], ``names`` [n] and ``reference`` ([n, 5], the reference's top classes).
 
     Args:
-        drawn: the list of cellfarm.labelled.write_list.
+        drawn: the list of cellfarm.wanted.labelled_pictures.write_list.
         settings: the recipe's ``labelled``.
+        run: the model by its own runtime in FP32.
 
     Raises:
-        RecipeError: pictures mean nothing to this model, or one cannot be read.
+        RecipeError: pictures mean nothing to this model, or a picture cannot be read.
     """
-    facts = json.loads((out / "model.json").read_text(encoding="utf-8"))
+    facts = read_facts(out)
     wanted = json.loads(drawn.read_text(encoding="utf-8"))
-    given, sides, layout = _picture_input(facts["inputs"])
+    spec, sides, layout = _picture_input(facts["inputs"])
     classes = _classes(facts["outputs"][0])
     _check_labels(wanted, classes)
     resize = settings.get("resize", round(max(sides) / CROPPED_SHARE))
     if resize < max(sides):
-        raise RecipeError(f"labelled: resize: {resize} is smaller than the input, {given['shape']}")
+        raise RecipeError(f"labelled: resize: {resize} is smaller than the input, {spec['shape']}")
     described = {
-        "input": given["name"],
+        "input": spec["name"],
         "layout": layout,
-        "dtype": given["dtype"],
+        "dtype": spec["dtype"],
         "mean": list(settings.get("mean", IMAGENET_MEAN)),
         "std": list(settings.get("std", IMAGENET_STD)),
         "classes": classes,
@@ -82,40 +82,52 @@ def add(out: Path, drawn: Path, settings: Mapping[str, Any], predict: Predict) -
         read_picture, Path(wanted["folder"]), resize=resize, sides=sides,
         interpolation=settings.get("interpolation", "bilinear"),
     )  # fmt: skip
-    tops = []
     for number, name in enumerate(described["names"]):
-        stored[number] = pixels = cut(name)
-        scores = next(iter(predict(prepare(pixels, described)).values()))
-        tops.append(top_classes(scores))
+        stored[number] = cut(name)
     stored.flush()
-    described["reference"] = tops
-    facts["labelled"] = _accuracy(tops, described["labels"], classes)
     if wanted["calibration"]:
-        _give_pictures(
-            out, stored, [cut(name) for name in wanted["calibration"]], described, predict
-        )
+        _replace_samples(out, stored, [cut(name) for name in wanted["calibration"]], described, run)
+    _classify(out, stored, described, run)
+
+
+def classify_again(parent: Path, out: Path, run: Run) -> None:
+    """Take over the pictures of a parent model, with the classes and the accuracy of a derived model.
+
+    Args:
+        parent: the folder of the parent.
+        out: the folder of the derived model, with its ``model.json``.
+        run: the derived model.
+    """
+    shutil.copyfile(parent / "labelled.npy", out / "labelled.npy")
+    described = json.loads((parent / "labelled.json").read_text(encoding="utf-8"))
+    _classify(out, np.load(out / "labelled.npy", mmap_mode="r"), described, run)
+
+
+def _classify(out: Path, stored: Pixels, described: dict[str, Any], run: Run) -> None:
+    """Write the model's top classes for the pictures, and its accuracy."""
+    tops = []
+    for pixels in stored:
+        outputs = run({described["input"]: prepare(pixels, described)})
+        tops.append(top_classes(next(iter(outputs.values()))))
+    described["reference"] = tops
+    facts = read_facts(out)
+    facts["labelled"] = _accuracy(tops, described["labels"], described["classes"])
     (out / "labelled.json").write_text(json.dumps(described) + "\n", encoding="utf-8")
     (out / "model.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def _give_pictures(
-    out: Path, stored: Pixels, further: Sequence[Pixels], described: Mapping[str, Any],
-    predict: Predict,
-) -> None:  # fmt: skip
+def _replace_samples(
+    out: Path, stored: Pixels, further: Sequence[Pixels], described: Mapping[str, Any], run: Run
+) -> None:
     """Replace what was drawn at random by pictures, and the reference's outputs with it."""
     name = described["input"]
 
     def batch(pictures: Iterable[Pixels]) -> NDArray[Any]:
-        return np.stack([prepare(one, described) for one in pictures])
+        return np.stack([prepare(pixels, described) for pixels in pictures])
 
     held_out = batch(stored[:SAMPLES])
-    answers = [predict(one) for one in held_out]
-    np.savez(out / "calibration.npz", **{name: batch(further)})
-    np.savez(out / "inputs.npz", **{name: held_out[0]})
-    np.savez(out / "reference.npz", **answers[0])
-    np.savez(out / "heldout.npz", **{name: held_out})
-    together = {output: np.stack([one[output] for one in answers]) for output in answers[0]}
-    np.savez(out / "heldout_reference.npz", **together)
+    inputs = {name: held_out[0]}
+    write_samples(out, run, inputs, run(inputs), {name: batch(further)}, {name: held_out})
 
 
 def read_picture(
@@ -171,7 +183,7 @@ def top_classes(scores: NDArray[Any]) -> list[int]:
     flat = scores.reshape(-1).astype(np.float64)
     if not np.isfinite(flat).all():
         raise RecipeError("labelled: the model's output for a picture is not finite")
-    return [int(one) for one in np.argsort(-flat, kind="stable")[:TOP]]
+    return [int(index) for index in np.argsort(-flat, kind="stable")[:TOP]]
 
 
 def _picture_input(
@@ -180,15 +192,15 @@ def _picture_input(
     """The input, its height and width, and its layout."""
     if len(inputs) != 1:
         raise RecipeError(f"labelled: the model has {len(inputs)} inputs, and not one, a picture")
-    given = inputs[0]
-    shape, dtype = given["shape"], given["dtype"]
+    spec = inputs[0]
+    shape, dtype = spec["shape"], spec["dtype"]
     if len(shape) != 4 or shape[0] != 1 or 3 not in (shape[1], shape[3]):
-        raise RecipeError(f"labelled: the input {given['name']!r} is {shape}, and no picture")
+        raise RecipeError(f"labelled: the input {spec['name']!r} is {shape}, and no picture")
     if not dtype.startswith("float"):
         raise RecipeError(
-            f"labelled: the input {given['name']!r} is {dtype}; pictures are given as floats"
+            f"labelled: the input {spec['name']!r} is {dtype}; pictures are given as floats"
         )
-    return (given, shape[2:], "NCHW") if shape[1] == 3 else (given, shape[1:3], "NHWC")
+    return (spec, shape[2:], "NCHW") if shape[1] == 3 else (spec, shape[1:3], "NHWC")
 
 
 def _classes(output: Mapping[str, Any]) -> int:

@@ -1,25 +1,49 @@
-"""How the worker answers: one JSON object as the last line of stdout, everything else on stderr."""
+"""What the worker's modules share: the form of the answer, its errors, and imports by name."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import re
 import sys
+from types import ModuleType
 from typing import TextIO
 
 REASON_LIMIT = 300
 
 
 class RecipeError(Exception):
-    """A recipe that describes no model that can be built; the message is for its author."""
+    """A request that cannot be carried out as it is written; the message is for its author."""
 
 
 class Unsupported(Exception):
-    """An exporter's own refusal of a model or an operator."""
+    """A refusal of a model or an operator by an exporter or a pass."""
+
+
+def import_named(name: str, what: str) -> ModuleType:
+    """Import a module that a request names.
+
+    Alternatives are imported by name, and never all of them: what a step imports is what its key covers.
+
+    Args:
+        what: the words for it in the message: ``source 'timm'``.
+
+    Raises:
+        RecipeError: there is no module of that name.
+    """
+    if not re.fullmatch(r"[a-z0-9_]+(\.[a-z0-9_]+)?", name):
+        raise RecipeError(f"unknown {what}")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+        raise RecipeError(f"unknown {what}") from error
 
 
 def claim_stdout() -> TextIO:
-    """Send everything that writes to fd 1, native code included, to stderr; return the real one.
+    """Send everything that writes to fd 1, native code included, to stderr; return the real stdout.
 
     Exporters print progress to stdout. The answer must stay the only thing there.
     """
@@ -30,12 +54,12 @@ def claim_stdout() -> TextIO:
 
 
 def answer(stream: TextIO, status: str, reason: str | None = None) -> None:
-    """Write the answer: ``status`` is ``ok``, ``unsupported`` or ``failed``."""
+    """Write the answer, one JSON object: ``status`` is ``ok``, ``unsupported`` or ``failed``."""
     stream.write(json.dumps({"status": status, "reason": reason}) + "\n")
     stream.flush()
 
 
 def shorten(text: object, limit: int = REASON_LIMIT) -> str:
-    """A message of many lines as one of at most ``limit`` characters."""
+    """A message of many lines as a single line of at most ``limit`` characters."""
     line = " ".join(str(text).split())
     return line if len(line) <= limit else line[: limit - 3].rstrip() + "..."

@@ -16,11 +16,17 @@ DOWNLOADS = (
 )
 
 
-def check_no_download(arguments: Mapping[str, Any]) -> None:
-    """Raise RecipeError on an argument that would fetch trained weights."""
+def arguments_of(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe's arguments for the architecture.
+
+    Raises:
+        RecipeError: an argument would fetch trained weights.
+    """
+    arguments = dict(recipe.get("arguments") or {})
     for argument in DOWNLOADS:
         if argument in arguments:
             raise RecipeError(f"argument {argument!r} belongs into the recipe's 'weights'")
+    return arguments
 
 
 def construct(name: str, build: Callable[[], nn.Module]) -> nn.Module:

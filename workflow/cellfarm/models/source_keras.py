@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,8 +19,9 @@ from typing import Any
 import torch
 from keras_layers import TRANSLATORS
 from keras_weights import restore
+from network import Network
 from protocol import RecipeError
-from refusing import check_no_download, construct, unknown
+from refusing import arguments_of, construct, unknown
 from torch import Tensor, nn
 
 
@@ -72,29 +73,37 @@ class Graph(nn.Module):
         original.save(out / "model.keras")
 
 
-def build(name: str, arguments: dict[str, Any], shape: list[int]) -> nn.Module:
+def build(recipe: Mapping[str, Any]) -> Network:
     """A function of ``keras.applications``, such as ``NASNetMobile``, which gives logits.
 
     Args:
-        arguments: the function's; classifiers end without a softmax unless it says otherwise.
-        shape: of the input, channels first: [N, channels, height, width].
+        recipe: ``arguments`` are the function's; classifiers end without a softmax unless they say
+            otherwise. The input has its channels first: [N, channels, height, width].
 
     Raises:
-        RecipeError: an unknown one, an argument that it does not take, or a layer that has no
+        RecipeError: there is no such function, it does not take an argument, or a layer has no
             translation here.
     """
+    name, shape = recipe["architecture"], recipe["inputs"][0]["shape"]
     keras = _import_keras()
     applications = keras.applications
     known = [key for key in dir(applications) if inspect.isfunction(getattr(applications, key))]
     if name not in known:
         raise RecipeError(unknown("Keras application", name, known))
-    check_no_download(arguments)
+    arguments = arguments_of(recipe)
     if len(shape) != 4:
         raise RecipeError(f"{name} takes pictures [N, channels, height, width], not {shape}")
     _, channels, height, width = shape
     settings = {"classifier_activation": None, "input_shape": (height, width, channels)} | arguments
     keras.utils.set_random_seed(torch.initial_seed() % 2**32)
-    return construct(name, lambda: translate(_construct(keras, name, settings)))
+    network = construct(name, lambda: translate(_construct(keras, name, settings)))
+    return Network(network, recipe)
+
+
+def write_original(network: Network, out: Path) -> None:
+    """Write Keras' own network beside the program (see Graph.write_original)."""
+    assert isinstance(network.model, Graph)
+    network.model.write_original(out)
 
 
 def _import_keras() -> ModuleType:

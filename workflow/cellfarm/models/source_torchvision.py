@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from types import ModuleType
+from collections.abc import Mapping
 from typing import Any
 
-import torch
+from network import Network
 from protocol import RecipeError
-from refusing import check_no_download, construct, unknown
+from refusing import arguments_of, construct, unknown
 from torch import Tensor, nn
-
-_OPERATORS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-_libraries: list[torch.library.Library] = []  # a Library takes its operators along when it dies
+from torchvision_import import import_torchvision
 
 
 class RawDetector(nn.Module):
@@ -42,17 +36,18 @@ class RawDetector(nn.Module):
         return outputs
 
 
-def build(name: str, arguments: dict[str, Any]) -> nn.Module:
+def build(recipe: Mapping[str, Any]) -> Network:
     """An architecture of ``torchvision.models.list_models()``.
 
     Raises:
-        RecipeError: an unknown one, or an argument that it does not take.
+        RecipeError: there is no such architecture, or it does not take an argument.
     """
     models = import_torchvision().models
+    name = recipe["architecture"]
     known = models.list_models()
     if name not in known:
         raise RecipeError(unknown("torchvision architecture", name, known))
-    check_no_download(arguments)
+    arguments = arguments_of(recipe)
     builder = models.get_model_builder(name)
     if "weights_backbone" in inspect.signature(builder).parameters:
         arguments["weights_backbone"] = None
@@ -61,29 +56,7 @@ def build(name: str, arguments: dict[str, Any]) -> nn.Module:
         arguments.setdefault("init_weights", False)
     model = construct(name, lambda: builder(weights=None, **arguments))
     if not hasattr(models.detection, name):
-        return model
+        return Network(model, recipe)
     if not (hasattr(model, "backbone") and hasattr(model, "head")):
         raise RecipeError(f"{name} proposes regions: its heads run on as many as it finds")
-    return RawDetector(model)
-
-
-def import_torchvision() -> ModuleType:
-    """Import torchvision, also where its compiled operators do not fit the installed torch.
-
-    The index's torchvision is built against the CUDA torch; beside a CPU torch its library does
-    not load, and its import then stumbles over two operators that no network uses. Declaring
-    them is enough.
-    """
-    try:
-        import torchvision
-    except RuntimeError as error:
-        if "torchvision::nms" not in str(error):
-            raise
-        for module in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[module]
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for operator in _OPERATORS:
-            library.define(operator)
-        _libraries.append(library)
-        import torchvision
-    return torchvision
+    return Network(RawDetector(model), recipe)

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from decoding import CachedDecoder
+from network import Network
 from protocol import RecipeError
 from refusing import check_names, construct, unknown
-from source_torchvision import import_torchvision
-from torch import nn
+from torchvision_import import import_torchvision
 
 
-def build(
-    architecture: str,
-    arguments: dict[str, Any],
-    inputs: Sequence[Mapping[str, Any]],
-    outputs: Sequence[str],
-) -> nn.Module:
+def build(recipe: Mapping[str, Any]) -> Network:
     """A model, which takes its inputs by name.
 
     Args:
-        architecture: a class such as ``BertModel``, or a part of one, ``WhisperModel.encoder``.
-        arguments: those of the configuration class, and ``attn_implementation``.
-        inputs: the recipe's, named as arguments of its ``forward``, and for a decoder
-            ``past_key_0``, ``past_value_0`` and so on: its cache.
-        outputs: keys of what it returns, and for a decoder ``present_key_0`` and so on.
+        recipe: ``architecture`` is a class such as ``BertModel``, or a part of a class, such as
+            ``WhisperModel.encoder``; ``arguments`` are those of the configuration class, and
+            ``attn_implementation``; ``inputs`` are named as arguments of ``forward``, and for a
+            decoder ``past_key_0``, ``past_value_0`` and so on: its cache; ``outputs`` are keys of
+            what it returns, and for a decoder ``present_key_0`` and so on.
 
     Raises:
         RecipeError: an unknown class, part, argument or input.
     """
+    architecture, arguments = recipe["architecture"], dict(recipe.get("arguments") or {})
     name, *path = architecture.split(".")
     import_torchvision()  # transformers imports it, and would stumble over the same operators
     import transformers
@@ -39,7 +35,7 @@ def build(
     if not (inspect.isclass(cls) and issubclass(cls, transformers.PreTrainedModel)):
         classes = [known for known in dir(transformers) if known.endswith("Model")]
         raise RecipeError(unknown("transformers model class", name, classes))
-    # A configuration keeps any unknown argument as an attribute, so a misspelt one would go by.
+    # A configuration keeps any unknown argument as an attribute, so a misspelt argument would go by.
     config_class = cls.config_class
     check_names("argument", arguments, [*config_class().to_dict(), "attn_implementation"], name)
     model = construct(name, lambda: cls(config_class(**arguments)))
@@ -48,8 +44,8 @@ def build(
         if part not in parts:
             raise RecipeError(unknown(f"part of {name}", part, parts))
         model = parts[part]
-    if any(output.startswith("present_key_") for output in outputs):
-        return CachedDecoder(model, inputs)
-    names = [spec["name"] for spec in inputs]
+    if any(output.startswith("present_key_") for output in recipe["outputs"]):
+        return Network(CachedDecoder(model, recipe["inputs"]), recipe, by_name=True)
+    names = [spec["name"] for spec in recipe["inputs"]]
     check_names("input", names, inspect.signature(model.forward).parameters, architecture)
-    return model
+    return Network(model, recipe, by_name=True)

@@ -20,8 +20,8 @@ _BYTES = {"uint8": 256, "int8": 128}
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output as the file tells of it; None is a size that it leaves free, and a
-    shape of None (TorchScript) one that it does not tell at all."""
+    """An input or output as the file describes it. A size of None is left free by the file; a shape of
+    None (TorchScript) is not in the file at all."""
 
     name: str
     shape: tuple[int | None, ...] | None
@@ -69,17 +69,17 @@ class UserModel(Protocol):
         """Write the file, its shapes settled, into the folder `out`, as every format is called."""
 
 
-def complete(given: Sequence[Mapping[str, Any]], inputs: Sequence[Tensor]) -> list[dict[str, Any]]:
-    """The inputs' specifications: what the recipe gives, and of the rest what the file tells.
+def complete(listed: Sequence[Mapping[str, Any]], inputs: Sequence[Tensor]) -> list[dict[str, Any]]:
+    """The inputs' specifications: what the recipe lists, and of the rest what the file describes.
 
     A free first axis is a batch of 1. Numbers are drawn as normalised pictures are, whole numbers as
     indices into the smallest vocabulary.
 
     Raises:
         RecipeError: an input that the file does not have, a type that is not its own, a size that
-            is neither given nor in the file.
+            is neither in the recipe nor in the file.
     """
-    by_name = {str(spec["name"]): spec for spec in given}
+    by_name = {str(spec["name"]): spec for spec in listed}
     names = [tensor.name for tensor in inputs]
     for name in by_name:
         if name not in names:
@@ -103,24 +103,24 @@ def _complete(spec: dict[str, Any], tensor: Tensor) -> dict[str, Any]:
     return done | {"content": "tokens", "below": _BYTES.get(dtype, _LEAST_VOCABULARY)}
 
 
-def _shape(given: list[int] | None, tensor: Tensor) -> list[int]:
-    told = tensor.shape
-    if given is not None:
-        fits = told is None or (
-            len(told) == len(given)
-            and all(size in (None, wanted) for size, wanted in zip(told, given, strict=True))
+def _shape(wanted: list[int] | None, tensor: Tensor) -> list[int]:
+    own = tensor.shape
+    if wanted is not None:
+        fits = own is None or (
+            len(own) == len(wanted)
+            and all(size in (None, other) for size, other in zip(own, wanted, strict=True))
         )
         if not fits:
             raise RecipeError(
-                f"input {tensor.name!r} has the shape {readable(told)} in the file, not {given}"
+                f"input {tensor.name!r} has the shape {readable(own)} in the file, not {wanted}"
             )
-        return list(given)
-    if told is None:
+        return list(wanted)
+    if own is None:
         raise RecipeError(f"the file does not tell the shape of input {tensor.name!r}: give it")
-    sizes = [1 if axis == 0 and size is None else size for axis, size in enumerate(told)]
+    sizes = [1 if axis == 0 and size is None else size for axis, size in enumerate(own)]
     if None in sizes:
         raise RecipeError(
-            f"input {tensor.name!r} leaves sizes free, {readable(told)}: give its shape"
+            f"input {tensor.name!r} leaves sizes free, {readable(own)}: give its shape"
         )
     return [int(size) for size in sizes if size is not None]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, external_data_helper
 from onnxruntime.tools.onnx_model_utils import make_dim_param_fixed, make_input_shape_fixed
 from protocol import RecipeError
-from user_model import Facts, Tensor
+from user_model import Facts, Tensor, UserModel
 
 _TYPES = {
     "tensor(float)": "float32",
@@ -21,9 +21,14 @@ _TYPES = {
     "tensor(double)": "float64",
     **{f"tensor({name})": name for name in ("int64", "int32", "int16", "int8", "uint8", "bool")},
 }
-#: What a message of Protocol Buffers can hold, and so what ONNX can as one file.
+#: What a message of Protocol Buffers can hold, and so what an ONNX file can.
 MAX_BYTES = 2**31 - 1
 _QUANTISED = ("Quantize", "QLinear", "ConvInteger", "MatMulInteger", "MatMulNBits", "QGemm")
+
+
+def open_file(file: Path) -> UserModel:
+    """See user_files.open_file."""
+    return OnnxFile(file)
 
 
 class OnnxFile:
@@ -103,9 +108,9 @@ def _sizes(model: onnx.ModelProto, folder: Path) -> Iterator[int]:
     """Of each tensor that stands in another file, its bytes."""
     for tensor in external_data_helper._get_all_tensors(model):
         if external_data_helper.uses_external_data(tensor):
-            told = external_data_helper.ExternalDataInfo(tensor)
-            whole = told.length is None
-            yield (folder / told.location).stat().st_size if whole else int(told.length)
+            place = external_data_helper.ExternalDataInfo(tensor)
+            whole = place.length is None
+            yield (folder / place.location).stat().st_size if whole else int(place.length)
 
 
 def _size(size: object) -> int | None:

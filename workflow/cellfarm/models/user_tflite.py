@@ -10,13 +10,18 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 from protocol import RecipeError
-from user_model import Facts, Tensor
+from user_model import Facts, Tensor, UserModel
+
+
+def open_file(file: Path) -> UserModel:
+    """See user_files.open_file."""
+    return TfliteFile(file)
 
 
 class TfliteFile:
     """See user_model.UserModel.
 
-    Inputs and outputs are called as in the file's signature, where it has one, and else as its
+    Inputs and outputs are called as in the file's signature if it has any, and else as its
     tensors are. Sizes that a file leaves free have a value in it all the same, and keep it.
 
     Raises:
@@ -39,21 +44,22 @@ class TfliteFile:
             self._interpreter.get_input_details(),
             self._interpreter.get_output_details(),
         )
-        named_in = {one["index"]: one["name"] for one in ins}
-        named_out = {one["index"]: one["name"] for one in outs}
+        named_in = {details["index"]: details["name"] for details in ins}
+        named_out = {details["index"]: details["name"] for details in outs}
         if signatures:
             runner = self._interpreter.get_signature_runner(next(iter(signatures)))
-            named_in = {one["index"]: n for n, one in runner.get_input_details().items()}
-            named_out = {one["index"]: n for n, one in runner.get_output_details().items()}
+            inputs, outputs = runner.get_input_details(), runner.get_output_details()
+            named_in = {details["index"]: name for name, details in inputs.items()}
+            named_out = {details["index"]: name for name, details in outputs.items()}
         self._ins, self._outs = ins, outs
-        self._output_names = [named_out[one["index"]] for one in outs]
+        self._output_names = [named_out[details["index"]] for details in outs]
         self.inputs = [
             Tensor(
-                named_in[one["index"]],
-                tuple(int(size) for size in one["shape"]),
-                np.dtype(one["dtype"]).name,
+                named_in[details["index"]],
+                tuple(int(size) for size in details["shape"]),
+                np.dtype(details["dtype"]).name,
             )
-            for one in ins
+            for details in ins
         ]
 
     def fix(self, specs: Sequence[Mapping[str, Any]]) -> None:
@@ -63,16 +69,16 @@ class TfliteFile:
         return self._output_names
 
     def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        for one, array in zip(self._ins, arrays, strict=True):
-            self._interpreter.set_tensor(one["index"], array)
+        for details, array in zip(self._ins, arrays, strict=True):
+            self._interpreter.set_tensor(details["index"], array)
         self._interpreter.invoke()
-        return [self._interpreter.get_tensor(one["index"]).copy() for one in self._outs]
+        return [self._interpreter.get_tensor(details["index"]).copy() for details in self._outs]
 
     def facts(self, arrays: Sequence[NDArray[Any]]) -> Facts:
         types = {
-            np.dtype(one["dtype"]).name
-            for one in self._interpreter.get_tensor_details()
-            if len(one["shape"]) > 1
+            np.dtype(details["dtype"]).name
+            for details in self._interpreter.get_tensor_details()
+            if len(details["shape"]) > 1
         }
         precision = "fp16" if "float16" in types else "fp32"
         return Facts(precision="int8" if types & {"int8", "uint8"} else precision)

@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
-from unittest import mock
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from programs import Flat, count_flops, load_program, run_module
 from protocol import RecipeError, Unsupported, shorten
-from torch import nn
-from torch.export.pt2_archive import _package
-from torch.fx.experimental.proxy_tensor import make_fx
-from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
-from user_model import Facts, Tensor
+from user_model import Facts, Tensor, UserModel
 
-_RESAVE = "save it by torch.export.save with tensors only"
 _HALF = (torch.float16, torch.bfloat16)
 
 
-class Flat(nn.Module):
-    """A module behind one interface: tensors in, a tuple of tensors out.
-
-    Args:
-        in_spec: how the tensors make up positional and keyword arguments; None for a module that
-            takes them one by one.
-    """
-
-    def __init__(self, module: nn.Module, in_spec: pytree.TreeSpec | None = None) -> None:
-        super().__init__()
-        self.module = module
-        self._in_spec = in_spec
-
-    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        if self._in_spec is None:
-            result = self.module(*tensors)
-        else:
-            positional, named = pytree.tree_unflatten(list(tensors), self._in_spec)
-            result = self.module(*positional, **named)
-        return tuple(pytree.tree_leaves(result))
+def open_file(file: Path) -> UserModel:
+    """A file of either kind, by its suffix."""
+    return ProgramFile(file) if file.suffix.lower() == ".pt2" else ScriptFile(file)
 
 
 class ProgramFile:
     """A program as torch.export saves it. See user_model.UserModel.
 
-    It is exported once more: as one for these very shapes, which takes and gives tensors one by one.
+    It is exported once more, for exactly these shapes, so that it takes and gives tensors one by one.
 
     Raises:
         RecipeError: an input that is no tensor.
@@ -94,41 +68,11 @@ class ProgramFile:
             precision = "int8"
         constants = {**self._program.state_dict, **self._program.constants}
         tensors = [value for value in constants.values() if isinstance(value, torch.Tensor)]
-        parameters = sum(one.numel() for one in tensors if one.is_floating_point())
+        parameters = sum(tensor.numel() for tensor in tensors if tensor.is_floating_point())
         return Facts(parameters, count_flops(module, arrays), precision)
 
     def write(self, out: Path) -> None:
         torch.export.save(self._program, out / "model.pt2")
-
-
-def load_program(file: Path) -> torch.export.ExportedProgram:
-    """A program of torch.export, read as data.
-
-    torch.export.load restores pickled weights, constants and sample inputs by running what the pickle
-    says, and loads compiled code. Here only tensors and plain values are restored.
-
-    Raises:
-        RecipeError: the file holds something else.
-    """
-
-    def refuse(*_: Any, **__: Any) -> NoReturn:
-        raise RecipeError(
-            f"{file.name} holds objects that only code in it could restore: {_RESAVE}"
-        )
-
-    # Names that a newer torch no longer has make this fail, and not pass.
-    with (
-        mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"),
-        mock.patch.object(_package, "_load_aoti", refuse),
-        mock.patch.object(_package.pickle, "loads", refuse),
-        mock.patch.object(torch._C, "_pickle_load_obj", refuse),
-    ):
-        try:
-            return torch.export.load(file)
-        except pickle.UnpicklingError as error:
-            raise RecipeError(
-                f"{file.name} holds pickled objects that are no tensors: {_RESAVE}"
-            ) from error
 
 
 class ScriptFile:
@@ -171,7 +115,7 @@ class ScriptFile:
         precision = (
             "int8" if "quantized::" in str(self._module.inlined_graph) else _precision(tensors)
         )
-        parameters = sum(one.numel() for one in self._module.parameters())
+        parameters = sum(parameter.numel() for parameter in self._module.parameters())
         return Facts(parameters, count_flops(Flat(self._module), arrays), precision)
 
     def write(self, out: Path) -> None:
@@ -196,60 +140,9 @@ def load_script(file: Path) -> torch.jit.ScriptModule:
     return module
 
 
-def run_module(module: nn.Module, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-    """A module's outputs, as arrays."""
-    with torch.no_grad():
-        results = module(*map(torch.from_numpy, arrays))
-    return [tensor.detach().contiguous().numpy() for tensor in pytree.tree_leaves(results)]
-
-
-def to_program(module: nn.Module, arrays: Sequence[NDArray[Any]]) -> torch.export.ExportedProgram:
-    """A module that torch.export cannot look into, as a program for inputs of these shapes.
-
-    It is run once and its operators are recorded, as they are called and not in their parts. What
-    depends on a tensor's values cannot be recorded: torch raises then.
-    """
-    example = tuple(map(torch.from_numpy, arrays))
-    with torch.no_grad():
-        recorded = make_fx(Flat(module), _AS_CALLED, tracing_mode="real", pre_dispatch=True)(
-            *example
-        )
-        return torch.export.export(recorded, example)
-
-
-def _convolution(
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    bias: torch.Tensor | None,
-    stride: list[int],
-    padding: list[int],
-    dilation: list[int],
-    transposed: bool,
-    output_padding: list[int],
-    groups: int,
-    *_settings: bool,
-) -> torch.Tensor:
-    """What a trace calls a convolution, by the name that converters know."""
-    dimensions = weight.dim() - 2
-    if transposed:
-        transpose = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[dimensions - 1]
-        return transpose(x, weight, bias, stride, padding, output_padding, groups, dilation)
-    plain = (F.conv1d, F.conv2d, F.conv3d)[dimensions - 1]
-    return plain(x, weight, bias, stride, padding, dilation, groups)
-
-
-_AS_CALLED = {torch.ops.aten._convolution.default: _convolution}
-
-
-def count_flops(module: nn.Module, arrays: Sequence[NDArray[Any]]) -> int | None:
-    """Floating-point operations of one run, a multiply-add being two; None where none is counted."""
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        module(*map(torch.from_numpy, arrays))
-    return counter.get_total_flops() or None
-
-
 def _precision(tensors: Any) -> str:
-    return "fp16" if any(one.dtype in _HALF for one in tensors if one.dim() > 1) else "fp32"
+    matrices = [tensor for tensor in tensors if tensor.dim() > 1]
+    return "fp16" if any(tensor.dtype in _HALF for tensor in matrices) else "fp32"
 
 
 def _type(tensor: torch.Tensor) -> str:

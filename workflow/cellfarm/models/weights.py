@@ -14,7 +14,7 @@ from torch import Tensor, nn
 FORMATS = ("safetensors", "pth")
 #: What checkpoints put around their weights.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_NAMED = 3  # of many names that do not fit, so many are told
+_NAMED = 3  # so many are listed of names that do not fit
 
 
 def load_weights(network: nn.Module, file: Path, recipe: Mapping[str, Any]) -> None:
@@ -29,24 +29,24 @@ def load_weights(network: nn.Module, file: Path, recipe: Mapping[str, Any]) -> N
     Raises:
         RecipeError: the file cannot be read, or does not fit the architecture.
     """
-    found = read_weights(file, recipe["format"])
+    stored = read_weights(file, recipe["format"])
     prefix = recipe.get("key_prefix")
     if prefix:
-        found = {k.removeprefix(prefix): v for k, v in found.items() if k.startswith(prefix)}
-        if not found:
+        stored = {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
+        if not stored:
             raise RecipeError(f"weights: no name in the file begins with {prefix!r}")
     wanted = network.state_dict()
     # Counts of batches seen in training: older files lack them, and inference does not read them.
-    missing = [k for k in wanted if k not in found and not k.endswith("num_batches_tracked")]
-    unknown = [k for k in found if k not in wanted]
-    other = [k for k in found if k in wanted and found[k].shape != wanted[k].shape]
+    missing = [k for k in wanted if k not in stored and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in stored if k not in wanted]
+    other = [k for k in stored if k in wanted and stored[k].shape != wanted[k].shape]
     problems = [
         f"{len(names)} {what}: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
         for names, what in (
             (missing, "are missing"),
             (unknown, "are unknown to the architecture"),
             (
-                [f"{k} {list(found[k].shape)}, not {list(wanted[k].shape)}" for k in other],
+                [f"{k} {list(stored[k].shape)}, not {list(wanted[k].shape)}" for k in other],
                 "have another shape",
             ),
         )
@@ -54,7 +54,7 @@ def load_weights(network: nn.Module, file: Path, recipe: Mapping[str, Any]) -> N
     ]
     if problems:
         raise RecipeError(f"weights do not fit the architecture: {'; '.join(problems)}")
-    network.load_state_dict(found, strict=False)  # strict but for the counts, as found above
+    network.load_state_dict(stored, strict=False)  # strict but for the counts, as checked above
 
 
 def read_weights(file: Path, form: str) -> dict[str, Tensor]:

@@ -29,7 +29,9 @@ def answer_sets(cells: Sequence[Cell], rankings: Sequence[Sequence[Ranking]]) ->
     Args:
         rankings: without and with flagged cells.
     """
-    without, with_flagged = (answers(cells, one, bool(n)) for n, one in enumerate(rankings))
+    without, with_flagged = (
+        answers(cells, each, flagged) for each, flagged in zip(rankings, (False, True), strict=True)
+    )
     return [without] if without == with_flagged else [without, with_flagged]
 
 
@@ -60,12 +62,12 @@ def cut(rows: Sequence[Any]) -> str:
 
 
 def _wins(rankings: Sequence[Ranking]) -> Table:
-    found = shares(rankings)
-    bits = entropy_bits(found)
-    most = math.log2(len(found)) if len(found) > 1 else 0.0
-    told = (
+    winners = shares(rankings)
+    bits = entropy_bits(winners)
+    most = math.log2(len(winners)) if len(winners) > 1 else 0.0
+    entropy = (
         f" Entropy of the winner: {significant(bits, 2)} bits, of {significant(most, 2)} if all "
-        f"{len(found)} won alike."
+        f"{len(winners)} won alike."
         if bits is not None and most
         else ""
     )
@@ -73,39 +75,43 @@ def _wins(rankings: Sequence[Ranking]) -> Table:
         "id": "wins",
         "heading": "Who wins how often",
         "text": "Of the comparisons that the intervals decide; a tie of two counts as half a win for "
-        f"each.{told}",
+        f"each.{entropy}",
         "n": count(len(decided(rankings)), "comparison"),
         "columns": [("Library", False), ("Wins", True), ("Share", True), ("Beyond doubt", True)],
         "rows": [
-            [one.library, significant(one.wins), percent(one.share), str(one.sole)] for one in found
+            [winner.library, significant(winner.wins), percent(winner.share), str(winner.sole)]
+            for winner in winners
         ],
     }
 
 
 def _changes(rankings: Sequence[Ranking]) -> Table:
-    found = [one for one in changes(rankings) if one.pairs]
+    axes = [change for change in changes(rankings) if change.pairs]
     return {
         "id": "changes",
         "heading": "How the winner changes",
         "text": "Pairs of comparisons that differ in one thing only: how often no library wins both. Ties "
         "that share a library do not count as a change.",
-        "n": count(sum(one.pairs for one in found), "pair"),
+        "n": count(sum(change.pairs for change in axes), "pair"),
         "columns": [("What differs", False), ("Pairs", True), ("Another winner", True),
                     ("Share", True)],
-        "rows": [[one.axis, str(one.pairs), str(one.changed), percent(one.share)] for one in found],
+        "rows": [
+            [change.axis, str(change.pairs), str(change.changed), percent(change.share)]
+            for change in axes
+        ],
     }  # fmt: skip
 
 
 def _gaps(rankings: Sequence[Ranking]) -> Table:
-    found = gaps(rankings)
+    all_gaps = gaps(rankings)
     groups: dict[str, list[float]] = defaultdict(list)
     seconds: dict[str, list[float]] = defaultdict(list)
-    several = len({one.ranking.device for one in found}) > 1
-    for one in found:
-        names = ["all", *([f"device {one.ranking.device}"] if several else []), one.ranking.model]
+    several = len({gap.ranking.device for gap in all_gaps}) > 1
+    for gap in all_gaps:
+        names = ["all", *([f"device {gap.ranking.device}"] if several else []), gap.ranking.model]
         for name in names:
-            groups[name].append(one.worst)
-            seconds[name].append(one.second)
+            groups[name].append(gap.worst)
+            seconds[name].append(gap.second)
     rows = []
     for name, values in list(groups.items())[:MOST_ROWS]:
         whole, second = spread(values), spread(seconds[name])
@@ -117,7 +123,7 @@ def _gaps(rankings: Sequence[Ranking]) -> Table:
         "heading": "Best against the rest",
         "text": "How many times as long the second and the slowest library take as the fastest; medians "
         "over comparisons, and the widest gap.",
-        "n": count(len(found), "comparison"),
+        "n": count(len(all_gaps), "comparison"),
         "columns": [("Of", False), ("Comparisons", True), ("Second", True), ("Slowest", True),
                     ("Widest", True)],
         "rows": rows,
@@ -125,38 +131,40 @@ def _gaps(rankings: Sequence[Ranking]) -> Table:
 
 
 def _regrets(rankings: Sequence[Ranking]) -> Table:
-    found = regrets(rankings)
+    all_regrets = regrets(rankings)
     return {
         "id": "regret",
         "heading": "One library everywhere",
         "text": "How much longer it takes than the best for each: geometric mean and worst, where it runs "
         "and ranks. What it does not run is no number: it is missing from the covered ones.",
-        "n": count(found[0].comparisons if found else 0, "comparison"),
+        "n": count(all_regrets[0].comparisons if all_regrets else 0, "comparison"),
         "columns": [("Library", False), ("Covered", True), ("Mean regret", True), ("Worst", True)],
         "rows": [
-            [one.library, f"{one.covered} of {one.comparisons}", percent(one.mean),
-             percent(one.worst)]
-            for one in found
+            [regret.library, f"{regret.covered} of {regret.comparisons}", percent(regret.mean),
+             percent(regret.worst)]
+            for regret in all_regrets
         ],
     }  # fmt: skip
 
 
 def _effects(cells: Sequence[Cell], flagged: bool) -> Table:
-    found = effects(cells, flagged)
+    all_effects = effects(cells, flagged)
     rows = []
-    for one in found:
-        ordered = sorted(one.ratios)
+    for effect in all_effects:
+        ordered = sorted(effect.ratios)
         middle = spread(ordered)
         assert middle is not None
         typical = times(middle.median) if len(ordered) >= _ENOUGH else "n/a"
-        rows.append([one.what, str(len(ordered)), times(ordered[0]), typical, times(ordered[-1])])
+        rows.append(
+            [effect.what, str(len(ordered)), times(ordered[0]), typical, times(ordered[-1])]
+        )
     return {
         "id": "effects",
         "heading": "Library, variant, processor, threads",
         "text": "What changing one thing does to latency: ratios between cells that differ in that alone. "
         "Above 1, the change makes it faster; of two libraries the slower stands over the faster. A "
         f"median of fewer than {_ENOUGH} is not given.",
-        "n": count(sum(len(one.ratios) for one in found), "pair"),
+        "n": count(sum(len(effect.ratios) for effect in all_effects), "pair"),
         "columns": [("Change", False), ("Pairs", True), ("Least", True), ("Median", True),
                     ("Most", True)],
         "rows": rows,

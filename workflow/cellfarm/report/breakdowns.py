@@ -8,7 +8,6 @@ from cellfarm.report.marks import (
     ROW_HEIGHT,
     Chart,
     absent,
-    across,
     faded,
     libraries_down,
     number,
@@ -52,7 +51,7 @@ def cold_start(both_caches: bool) -> Chart:
         )
         .mark_bar(height=height)
         .encode(
-            x=across("phase_ms", "cold start, ms", stack="zero"),
+            x=alt.X("phase_ms:Q", stack="zero"),
             color=alt.Color("phase:N", scale=alt.Scale(domain=names, range="ordinal"), legend=None),
             order=alt.Order("place:Q"),
             opacity=faded(),
@@ -89,15 +88,15 @@ def cold_start(both_caches: bool) -> Chart:
         .transform_calculate(end="max(datum.total_ms, datum.upper)")
     )
     whisker = totals.mark_rule(style="whisker", strokeWidth=1.3).encode(
-        x=across("low", "cold start, ms"), x2="upper:Q", opacity=where_known("ci_high")
+        x="low:Q", x2="upper:Q", opacity=where_known("ci_high")
     )
     texts = number(totals, at="end", text="text")
     return alt.layer(bars, whisker, texts, absent(libraries_down("cold-start"), "cold_total_ms"))
 
 
-def cold_start_step(both_caches: bool) -> int:
-    """Height of a library's row, in pixels."""
-    return _TWO_BARS if both_caches else ROW_HEIGHT
+def cold_start_step(both_caches: bool) -> alt.Step:
+    """Height of a library's row."""
+    return alt.Step(_TWO_BARS if both_caches else ROW_HEIGHT, **{"for": "position"})
 
 
 def operators(types: list[str]) -> Chart:
@@ -118,7 +117,7 @@ def operators(types: list[str]) -> Chart:
         )
         .mark_bar(height=13)
         .encode(
-            x=across("op_ms", "time by type of operator, ms", stack="zero"),
+            x=alt.X("op_ms:Q", stack="zero"),
             color=alt.Color(
                 "op_type:N", scale=alt.Scale(domain=types, range="diverging"), legend=None
             ),
@@ -138,9 +137,7 @@ def operators(types: list[str]) -> Chart:
     profiled = rows.transform_filter("isValid(datum.operators_sum_ms)").transform_calculate(
         end="max(datum.operators_sum_ms, datum.latency_ms)"
     )
-    latency = profiled.mark_tick(style="whisker", thickness=2, height=19).encode(
-        x=across("latency_ms", "time by type of operator, ms")
-    )
+    latency = profiled.mark_tick(style="whisker", thickness=2, height=19).encode(x="latency_ms:Q")
     texts = number(profiled, at="end", text="operators_label")
     unprofiled = rows.transform_calculate(
         why="datum.status === 'ok' ? 'not profiled' : datum.status"

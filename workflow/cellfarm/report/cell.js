@@ -1,50 +1,19 @@
 // The page of one cell: its numbers, its rivals, its raw samples, and how they came about.
 window.cellfarm.then((shared) => {
   "use strict";
-  const { report, cells, el, significant, libraryClass, narrowing, onView, readDetails, enhance, UNKNOWN } = shared;
+  const { report, cells, el, metrics, significant, libraryClass, narrowing, onView, readDetails, enhance, UNKNOWN } = shared;
   const page = document.getElementById("cell");
   if (!page || !onView) return;
   const known = (value) => value !== null && value !== undefined && value !== "";
   const text = (value) => (known(value) ? String(value) : UNKNOWN);
   const unit = (value, name) => (known(value) ? `${significant(value)} ${name}` : UNKNOWN);
-  const share = (value) => (known(value) ? `${significant(value * 100)} %` : UNKNOWN);
   const megabytes = (value) => unit(known(value) ? value / 1e6 : null, "MB");
   const fact = (name, value) => el("div", {}, el("dt", {}, name), el("dd", {}, value));
 
-  const bounded = (cell, name, unitName) => {
-    const [low, high] = ["low", "high"].map((end) => cell[`${name.replace(/_ms$/, "")}_ci_${end}_ms`]);
-    const range = known(low) && known(high) ? ` [${significant(low)}, ${significant(high)}]` : "";
-    return `${unit(cell[name], unitName)}${range}`;
-  };
-  // Only of models with labelled pictures: elsewhere there is nothing to miss.
-  const accuracy = (cell) => {
-    if (cell.accuracy_reason !== null) return [["Accuracy", cell.accuracy_reason]];
-    if (cell.labelled_images === null) return [];
-    return [
-      ["Labelled pictures", text(cell.labelled_images)],
-      ["Top-1 accuracy", `${share(cell.top1_accuracy)} [${share(cell.top1_accuracy_low)} to ${share(cell.top1_accuracy_high)}]`],
-      ["Top-5 accuracy", share(cell.top5_accuracy)],
-      ["Top-1 accuracy of the FP32 reference", share(cell.reference_top1_accuracy)],
-    ];
-  };
   const numbers = (cell) => [
-    ["Latency", bounded(cell, "latency_ms", "ms")], ["p90", unit(cell.latency_p90_ms, "ms")],
-    ["Launches, samples", `${text(cell.launches)}, ${text(cell.samples)}`],
-    ["Stopped because", text(cell.stopped_because)], ["Steady state", text(cell.steady_state)],
+    ...metrics.listed(cell),
     ["Outliers, kept", known(cell.outliers) ? `${cell.outliers} of ${text(cell.samples)}` : UNKNOWN],
-    ["Cold start", bounded(cell, "cold_total_ms", "ms")],
-    ["Process start, import", `${unit(cell.cold_start_ms, "ms")}, ${unit(cell.cold_import_ms, "ms")}`],
-    ["Read, load", `${unit(cell.cold_read_ms, "ms")}, ${unit(cell.cold_load_ms, "ms")}`],
-    ["First inference", unit(cell.cold_first_ms, "ms")], ["Steady after", unit(cell.steady_after_ms, "ms")],
-    ["Cold start, cold page cache", bounded(cell, "cold_cache_total_ms", "ms")],
-    ["Peak memory", unit(cell.peak_rss_mb, "MB")], ["CPU use", unit(cell.cpu_utilisation, "cores")],
-    ["Energy", unit(cell.energy_mj, "mJ")],
     ["Artifact, payload", `${megabytes(cell.artifact_bytes)}, ${megabytes(cell.payload_bytes)}`],
-    ["Cosine", known(cell.cosine) ? cell.cosine.toFixed(6) : UNKNOWN], ["Largest error", text(cell.error_text)],
-    ["Top-1 agrees", known(cell.top1_match) ? (cell.top1_match ? "yes" : "no") : UNKNOWN],
-    ["Held-out inputs", text(cell.heldout_samples)], ["SQNR", unit(cell.sqnr_db, "dB")],
-    ["Top-1 agreement, held-out", share(cell.top1_agreement)],
-    ...accuracy(cell),
     ["Measured", known(cell.measured_at) ? `${cell.measured_at} UTC` : UNKNOWN],
     ["Experiment", text(cell.experiment)], ["Key", text(cell.key)],
   ];
@@ -61,15 +30,15 @@ window.cellfarm.then((shared) => {
   const list = (pairs) => el("dl", { class: "known" }, ...pairs.map(([name, value]) => fact(name, value)));
 
   const rivals = (cell) => {
-    const found = cells.filter((c) => c.setting === cell.setting && c.model === cell.model && c.threads === cell.threads);
-    const rows = found.sort((a, b) => a.order_latency - b.order_latency).map((c) => [
+    const sameSetting = cells.filter((c) => c.setting === cell.setting && c.model === cell.model && c.threads === cell.threads);
+    const rows = sameSetting.sort((a, b) => a.order_latency - b.order_latency).map((c) => [
       c === cell ? el("b", {}, c.label) : narrowing({ cell: c.key }, c.label), c.status,
-      bounded(c, "latency_ms", "ms"),
+      metrics.written("latency_ms", c) ?? UNKNOWN,
       known(c.latency_ms) && known(cell.latency_ms) ? `${(c.latency_ms / cell.latency_ms).toFixed(2)}×` : UNKNOWN,
       c.ranks ? "ranks" : "does not rank",
     ]);
     return section("The same with every library", table("rivals",
-      [["Library"], ["Status"], ["Latency", true], ["Of this one's", true], ["Remark"]], rows));
+      [["Library"], ["Status"], [metrics.heading("latency_ms"), true], ["Of this one's", true], ["Remark"]], rows));
   };
 
   // What measures this cell and nothing else, if it has no result yet.

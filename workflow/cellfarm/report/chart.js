@@ -8,12 +8,6 @@ window.cellfarm.then((shared) => {
   const log = document.getElementById("log");
   document.getElementById("chart-controls").hidden = false;
 
-  // Long names are cut rather than the plot: half of a phone's width at most goes to them.
-  const widest = Math.max(...report.labels.map((label) => label.length));
-  const labelWidth = Math.min(130, 10 + 6.8 * widest);
-  // As figures._TEXT_WIDTHS: what the number at the end of a mark takes.
-  const TEXT_WIDTHS = { operators: 116, sustained: 0, calibration: 0 };
-  const textWidth = (chart) => TEXT_WIDTHS[chart] ?? 66;
   const plots = new Map(); // element -> what it shows, and its view once it was drawn
 
   const placed = (cells) => {
@@ -26,24 +20,6 @@ window.cellfarm.then((shared) => {
     return byPlace;
   };
 
-  const onLogAxis = (node) => {
-    if (Array.isArray(node)) return node.forEach(onLogAxis);
-    if (node === null || typeof node !== "object") return undefined;
-    if (node.scale?.domainMin?.expr === "x_min") Object.assign(node.scale, { type: "log", zero: undefined });
-    return Object.values(node).forEach(onLogAxis);
-  };
-
-  // As figures.axis_range: room for the number at the end of the longest mark.
-  const axisRange = (chart, [least, most], width) => {
-    const plot = Math.max(120, width - labelWidth);
-    const room = plot / (plot - Math.min(textWidth(chart), plot * 0.45));
-    const logarithmic = chart === "error" || (chart === "latency" && log.checked);
-    if (!logarithmic) return [0, most * room];
-    const low = chart === "error" ? least / 3 : least * 0.85;
-    const high = Math.max(most, low * (chart === "error" ? 100 : 2));
-    return [low, low * (high / low) ** room];
-  };
-
   const formatTooltip = (value, sanitize) => {
     const rows = Object.entries(value).map(([name, text]) => {
       const known = text === null || text === "null" || text === "" ? "n/a" : text;
@@ -52,23 +28,23 @@ window.cellfarm.then((shared) => {
     return `<table><tbody>${rows.join("")}</tbody></table>`;
   };
 
-  const setParameters = (spec, chart, extent, width) => {
-    const [low, high] = axisRange(chart, extent, width);
-    const values = { x_min: low, x_max: high, label_width: labelWidth };
-    spec.params = Object.entries(values).map(([name, value]) => ({ name, value }));
-    return spec;
-  };
+  // A specification with its data, and values for its parameters (see axes.py).
+  const filled = (spec, values, parameters) => ({
+    ...spec,
+    data: { values },
+    params: spec.params.map((param) => ({ ...param, value: parameters[param.name] ?? param.value })),
+    // A number: with a step, Vega-Lite warns of every plot that its height does not fit.
+    height: spec.height.step ? spec.height.step * new Set(values.map((cell) => cell.label)).size : spec.height,
+  });
 
   const specification = (element, { chart, panel, values }) => {
-    const spec = structuredClone(report.specs[chart]);
-    if (chart === "latency" && log.checked) onLogAxis(spec);
-    setParameters(spec, chart, panel.extents[chart], element.clientWidth);
-    spec.data = { values };
-    // A number: with a step, Vega-Lite warns of every plot that its height does not fit.
-    if (spec.height.step) spec.height = spec.height.step * new Set(spec.data.values.map((cell) => cell.label)).size;
+    const spec = (log.checked && report.log_specs[chart]) || report.specs[chart];
+    const [least, most] = panel.extents[chart];
     const heading = document.getElementById(`${chart}-h`).textContent;
-    spec.description = `${heading} of ${panel.model} by library, ${values[0].threads} threads`;
-    return spec;
+    return {
+      ...filled(spec, values, { least, most, panel_width: element.clientWidth }),
+      description: `${heading} of ${panel.model} by library, ${values[0].threads} threads`,
+    };
   };
 
   const draw = async (element) => {
@@ -143,7 +119,7 @@ window.cellfarm.then((shared) => {
       numbers(panel).some((number) => byPlace.has(JSON.stringify([panel.setting, panel.model, number]))));
     const several = new Set(panels.map((panel) => panel.setting)).size > 1;
     const missing = chart === "operators"
-      ? "No operators were timed here: the protocol asks for no profile (profile.runs is 0), or the profiling launches failed; the table says why."
+      ? "No operators were timed here: the protocol does not list the measure operators, or the profiling launches failed; the table says why."
       : "Nothing of this was measured here.";
     cards.replaceChildren(...panels.slice(0, limit).map((panel) => cardOf(chart, panel, byPlace, several)));
     if (!panels.length) cards.append(el("p", { class: "note" }, missing));
@@ -154,8 +130,8 @@ window.cellfarm.then((shared) => {
   };
 
   // The figures beside the page are of one setting each.
-  const offerFiles = (found) => {
-    const settings = [...new Set(found.map((cell) => cell.setting))];
+  const offerFiles = (matches) => {
+    const settings = [...new Set(matches.map((cell) => cell.setting))];
     for (const files of document.querySelectorAll(".files")) {
       const name = `${files.dataset.chart}${report.figure_suffixes[settings[0]]}`;
       files.hidden = settings.length !== 1 || !report.figures.includes(name);
@@ -165,12 +141,12 @@ window.cellfarm.then((shared) => {
 
   let built = null; // the cells that the charts are of
   const build = () => {
-    const { found } = built;
-    const byPlace = placed(found);
+    const { matches } = built;
+    const byPlace = placed(matches);
     // Operators were timed at one number of threads: the choice of another leaves them.
     const anyThreads = placed(matching("threads"));
     for (const section of sections) fill(section, section.dataset.chart === "operators" ? anyThreads : byPlace);
-    offerFiles(found);
+    offerFiles(matches);
   };
 
   // What was drawn is drawn again; what was not yet looked at waits.
@@ -182,7 +158,7 @@ window.cellfarm.then((shared) => {
     }
   };
 
-  log.addEventListener("change", () => redraw((plot) => plot.chart === "latency"));
+  log.addEventListener("change", () => redraw((plot) => plot.chart in report.log_specs));
   onTheme(() => redraw());
   onFlagged(() => redraw());
   // The room for the numbers depends on the width: a phone that is turned is drawn anew.
@@ -199,10 +175,10 @@ window.cellfarm.then((shared) => {
   addEventListener("beforeprint", () => {
     for (const [element, plot] of plots) if (!plot.wanted) draw(element);
   });
-  Object.assign(shared, { setParameters, release });
+  Object.assign(shared, { filled, release });
   let soon;
   onView((view) => {
-    const same = built && built.found.length === view.found.length && built.found.every((cell, i) => cell === view.found[i]);
+    const same = built && built.matches.length === view.matches.length && built.matches.every((cell, i) => cell === view.matches[i]);
     if (view.cell || same) return;
     // Letters that are typed one after the other draw once.
     clearTimeout(soon);

@@ -1,23 +1,23 @@
 """The charts as Altair specifications without data: the page and the figures fill them in.
 
 Each is one small plot of the libraries that ran one model at one number of threads. Its rows come
-as the data set `cells`, its axis as the parameters `x_min` and `x_max`, its colours from the
-configuration of a theme: so one specification serves every panel, light and dark.
+as the data set `cells`, what its axis has to show as parameters (see cellfarm.report.axes), its colours
+from the configuration of a theme: so one specification serves every panel, light and dark.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import altair as alt
 
 from cellfarm.report import breakdowns, timelines
+from cellfarm.report.axes import AXES, LOG_AXES, Axis, parameters
 from cellfarm.report.marks import (
-    DATA,
     ROW_HEIGHT,
     Chart,
     absent,
-    across,
     by_library,
     faded,
     hollow,
@@ -34,6 +34,7 @@ from cellfarm.report.palette import (
 )
 from cellfarm.report.panels import Arrangement
 
+DATA = "cells"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -44,28 +45,42 @@ def specifications(arrangement: Arrangement) -> dict[str, dict[str, Any]]:
     """
     labels = arrangement.labels
     both_caches = any(cell["cold_cache_total_ms"] is not None for cell in arrangement.cells)
-    charts: dict[str, tuple[Chart, dict[str, Any] | int]] = {
-        "latency": (_latency(labels), {"step": ROW_HEIGHT}),
-        "cold-start": (
-            breakdowns.cold_start(both_caches),
-            {"step": breakdowns.cold_start_step(both_caches), "for": "position"},
-        ),
-        "operators": (breakdowns.operators(arrangement.operator_types), {"step": ROW_HEIGHT}),
+    charts: dict[str, tuple[Chart, alt.Step | int]] = {
+        "latency": (_latency(labels), alt.Step(ROW_HEIGHT)),
+        "cold-start": (breakdowns.cold_start(both_caches), breakdowns.cold_start_step(both_caches)),
+        "operators": (breakdowns.operators(arrangement.operator_types), alt.Step(ROW_HEIGHT)),
         "sustained": (timelines.sustained(labels), timelines.HEIGHT),
-        "memory": (_memory(labels), {"step": ROW_HEIGHT}),
-        "error": (_error(labels), {"step": ROW_HEIGHT}),
+        "memory": (_memory(labels), alt.Step(ROW_HEIGHT)),
+        "error": (_error(labels), alt.Step(ROW_HEIGHT)),
     }
     if not any(cell["rate_s"] for cell in arrangement.cells):
         del charts["sustained"]
-    return {name: _finished(chart, height) for name, (chart, height) in charts.items()}
+    return {
+        name: _specification(chart, AXES[name], height, parameters(labels))
+        for name, (chart, height) in charts.items()
+    }
 
 
-def calibration() -> dict[str, Any]:
+def logarithmic(arrangement: Arrangement) -> dict[str, dict[str, Any]]:
+    """Chart name -> its specification with a logarithmic axis, which a reader of the page may choose."""
+    labels = arrangement.labels
+    charts = {"latency": _latency(labels)}
+    return {
+        name: _specification(charts[name], axis, alt.Step(ROW_HEIGHT), parameters(labels))
+        for name, axis in LOG_AXES.items()
+    }
+
+
+def calibration(labels: Sequence[str]) -> dict[str, Any]:
     """The specification of the device's own speed over time; its data come as the set `cells`."""
-    spec = _finished(timelines.calibration(), timelines.HEIGHT)
     low, high = timelines.CALIBRATION_RANGE
-    spec["params"] += [{"name": "y_min", "value": low}, {"name": "y_max", "value": high}]
-    return spec
+    extent = [{"name": "lowest", "value": low}, {"name": "highest", "value": high}]
+    return _specification(
+        timelines.calibration(),
+        AXES["calibration"],
+        timelines.HEIGHT,
+        [*parameters(labels), *extent],
+    )
 
 
 def configuration(theme: Theme, arrangement: Arrangement) -> dict[str, Any]:
@@ -105,18 +120,14 @@ def configuration(theme: Theme, arrangement: Arrangement) -> dict[str, Any]:
 
 
 def _latency(labels: list[str]) -> Chart:
-    x = across("latency_ms", "latency, ms")
     base = libraries_down("latency")
     colour = {"color": by_library(labels), "opacity": faded()}
-    low, upper = (
-        across("latency_ci_low_ms", "latency, ms"),
-        across("latency_ci_high_ms", "latency, ms"),
-    )
-    interval = base.mark_rule(strokeWidth=2).encode(x=low, x2="latency_ci_high_ms:Q", **colour)
+    low, upper = "latency_ci_low_ms:Q", "latency_ci_high_ms:Q"
+    interval = base.mark_rule(strokeWidth=2).encode(x=low, x2=upper, **colour)
     # Taller than the point: an interval narrower than it still shows where it ends.
     ends = base.mark_tick(thickness=1.5, height=15)
     point = base.mark_point(filled=True, size=58, strokeWidth=1.8, opacity=1).encode(
-        x=x,
+        x="latency_ms:Q",
         stroke=by_library(labels, alt.Stroke),
         fill=by_library(labels, alt.Fill),
         fillOpacity=hollow(),
@@ -138,7 +149,7 @@ def _latency(labels: list[str]) -> Chart:
 def _memory(labels: list[str]) -> Chart:
     base = libraries_down("memory")
     bars = base.mark_bar(height=13, strokeWidth=1.5).encode(
-        x=across("peak_rss_mb", "peak resident memory, MB", stack=None),
+        x=alt.X("peak_rss_mb:Q", stack=None),
         fill=by_library(labels, alt.Fill),
         stroke=by_library(labels, alt.Stroke),
         fillOpacity=alt.condition("datum.ranks", alt.value(0.9), alt.value(0)),
@@ -151,33 +162,28 @@ def _memory(labels: list[str]) -> Chart:
 
 def _error(labels: list[str]) -> Chart:
     base = libraries_down("error")
-    x = across("error_plot", "largest absolute error", log=True)
     point = base.mark_point(filled=True, size=80, strokeWidth=1.8, opacity=1).encode(
-        x=x,
+        x="error_plot:Q",
         stroke=by_library(labels, alt.Stroke),
         fill=by_library(labels, alt.Fill),
         fillOpacity=hollow(),
         shape=alt.condition("datum.max_abs_error === 0", alt.value("diamond"), alt.value("circle")),
         tooltip=tooltip(error_text="largest absolute error", cosine="cosine"),
     )
-    value = number(base, at="error_plot", text="error_text", log=True)
+    value = number(base, at="error_plot", text="error_text")
     return alt.layer(point, value, absent(base, "error_plot"))
 
 
-def _finished(chart: Chart, height: dict[str, Any] | int) -> dict[str, Any]:
-    """The specification as a dict, with the parameters that a panel sets."""
-    spec: dict[str, Any] = chart.to_dict(validate=False)  # a second; a test does
-    spec.pop("config", None)  # the theme's takes its place
-    spec.pop("datasets", None)
-    spec["params"] = [
-        {"name": "x_min", "value": 0},
-        {"name": "x_max", "value": 1},
-        {"name": "label_width", "value": 80},
-    ]
-    spec["data"] = {"name": DATA}
-    for layer in spec["layer"]:
-        layer.pop("data", None)
-    spec["width"] = "container"
-    spec["height"] = height
-    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return spec
+def _specification(
+    chart: Chart, axis: Axis, height: alt.Step | int, params: list[dict[str, Any]]
+) -> dict[str, Any]:
+    chart = chart.encode(x=axis.encoding()).properties(
+        data=alt.NamedData(DATA),
+        width="container",
+        height=height,
+        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+    )
+    # Validation takes a second, and a test does it; the theme's configuration takes config's place.
+    spec: dict[str, Any] = chart.to_dict(validate=False)
+    del spec["config"]
+    return spec | {"params": params}

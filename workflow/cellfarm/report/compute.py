@@ -15,15 +15,15 @@ from cellfarm.report.wording import UNKNOWN, count, percent, significant
 _SIZE = 420
 
 
-def tables(found: Sequence[Spot]) -> list[Table]:
+def tables(spots: Sequence[Spot]) -> list[Table]:
     """The table for the page (see cellfarm.report.answers); none without a row."""
     rows = []
-    for one in scalings(found):
-        device, variant, protocol, threads = one.setting
+    for scaling in scalings(spots):
+        device, variant, protocol, threads = scaling.setting
         rows.append(
-            [one.library, f"{variant} cpu t{threads} {device} {protocol}", str(one.models),
-             _correlation(one.by_flops), _correlation(one.by_parameters),
-             significant(one.gflops), percent(one.best_share)]
+            [scaling.library, f"{variant} cpu t{threads} {device} {protocol}", str(scaling.models),
+             _correlation(scaling.by_flops), _correlation(scaling.by_parameters),
+             significant(scaling.gflops), percent(scaling.best_share)]
         )  # fmt: skip
     text = (
         "How latency follows a model's operations and its parameters over the models of a library: rank "
@@ -37,7 +37,7 @@ def tables(found: Sequence[Spot]) -> list[Table]:
         "id": "compute",
         "heading": "Operations, parameters and speed",
         "text": text,
-        "n": count(len(found), "cell"),
+        "n": count(len(spots), "cell"),
         "columns": [("Library", False), ("Setting", False), ("Models", True), ("Operations", True),
                     ("Parameters", True), ("GFLOP/s", True), ("Most of the roofline", True)],
         "rows": rows[:MOST_ROWS],
@@ -46,7 +46,7 @@ def tables(found: Sequence[Spot]) -> list[Table]:
 
 
 def figures(
-    found: Sequence[Spot], roofs: Mapping[tuple[str, int], Roof], labels: Sequence[str]
+    spots: Sequence[Spot], roofs: Mapping[tuple[str, int], Roof], labels: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
     """Name -> figure, for each device and number of threads of which both bounds are known.
 
@@ -54,10 +54,10 @@ def figures(
         labels: of all libraries, in the order of their colours.
     """
     groups: dict[tuple[str, int], list[Spot]] = defaultdict(list)
-    for one in found:
-        place = (one.cell["device"], one.cell["threads"])
-        if one.share is not None and place in roofs:
-            groups[place].append(one)
+    for spot in spots:
+        place = (spot.cell["device"], spot.cell["threads"])
+        if spot.share is not None and place in roofs:
+            groups[place].append(spot)
     return {
         f"roofline--{device}-t{threads}": _figure(group, roofs[device, threads], labels, device, threads)
         for (device, threads), group in sorted(groups.items())
@@ -68,9 +68,9 @@ def _figure(
     group: Sequence[Spot], roof: Roof, labels: Sequence[str], device: str, threads: int
 ) -> dict[str, Any]:
     rows = [
-        {"label": one.cell["label"], "intensity": one.intensity, "gflops": one.gflops}
-        for one in group
-        if one.intensity
+        {"label": spot.cell["label"], "intensity": spot.intensity, "gflops": spot.gflops}
+        for spot in group
+        if spot.intensity
     ]
     ridge = roof.gflops / roof.gb_s
     ends = [ridge, *(row["intensity"] for row in rows)]

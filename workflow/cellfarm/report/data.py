@@ -11,7 +11,8 @@ from typing import Any
 
 import duckdb
 
-from cellfarm.errors import UserError
+from cellfarm.base.errors import UserError
+from cellfarm.measures import all_columns
 from cellfarm.report import readings
 from cellfarm.report.details import Details
 from cellfarm.report.details import read as read_details
@@ -19,24 +20,12 @@ from cellfarm.warehouse.reading import ratios
 
 Cell = dict[str, Any]
 
-#: What the page uses of the view `cells`; a column that an older warehouse lacks reads as NULL.
-CELL_COLUMNS = (
+#: What the page uses of the view `cells` before and after the columns of the measures.
+_CELL = (
     *("model", "library", "library_version", "variant", "device", "processor", "threads"),
-    *("protocol", "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms"),
-    *("latency_p90_ms", "launches", "samples", "stopped_because", "steady_state"),
-    *("cold_total_ms", "cold_total_ci_low_ms", "cold_total_ci_high_ms", "cold_start_ms"),
-    *("cold_import_ms", "cold_read_ms", "cold_load_ms", "cold_first_ms", "steady_after_ms"),
-    *("cold_cache_total_ms", "cold_cache_total_ci_low_ms", "cold_cache_total_ci_high_ms"),
-    *("cold_cache_start_ms", "cold_cache_import_ms", "cold_cache_read_ms", "cold_cache_load_ms"),
-    *("cold_cache_first_ms", "page_cache_share"),
-    *("peak_rss_mb", "peak_load_rss_mb", "peak_inference_rss_mb"),
-    *("cpu_utilisation", "other_cpu_utilisation", "sampler_cpu_share", "energy_mj"),
-    *("throughput_burst_per_s", "throughput_settled_per_s", "throughput_ratio", "settled_after_s"),
-    *("operators_sum_ms", "operators_gap", "operators_reason"),
-    *("cosine", "max_abs_error", "top1_match"),
-    *("heldout_samples", "heldout_cosine", "sqnr_db", "top1_agreement"),
-    *("labelled_images", "top1_accuracy", "top1_accuracy_low", "top1_accuracy_high"),
-    *("top5_accuracy", "reference_top1_accuracy", "accuracy_reason"),
+    *("protocol", "status", "reason"),
+)
+_RESULT = (
     *("artifact_bytes", "payload_bytes", "emulated"),
     *("flags", "key", "experiment", "drift_ratio", "log"),
 )
@@ -88,6 +77,11 @@ def read(warehouse: Path) -> Measurements:
         raise ReportError(f"{warehouse}: cannot be read as a warehouse: {error}") from error
 
 
+def cell_columns() -> list[str]:
+    """What the page uses of the view `cells`; a column that an older warehouse lacks reads as NULL."""
+    return [*_CELL, *all_columns(), *_RESULT]
+
+
 def _columns(connection: duckdb.DuckDBPyConnection, view: str) -> set[str]:
     rows = connection.execute(
         "SELECT column_name FROM information_schema.columns WHERE table_name = ?", [view]
@@ -96,15 +90,15 @@ def _columns(connection: duckdb.DuckDBPyConnection, view: str) -> set[str]:
 
 
 def _read_cells(connection: duckdb.DuckDBPyConnection) -> list[Cell]:
-    present = _columns(connection, "cells")
-    chosen = [c if c in present else f"NULL AS {c}" for c in CELL_COLUMNS]
+    present, wanted = _columns(connection, "cells"), cell_columns()
+    chosen = [c if c in present else f"NULL AS {c}" for c in wanted]
     # As a number: reading TIMESTAMP WITH TIME ZONE in Python asks for pytz.
     chosen.append("epoch_ms(measured_at)" if "measured_at" in present else "NULL")
     query = f"""
         SELECT {", ".join(chosen)} FROM cells
         ORDER BY model, device, processor, variant, threads, protocol, library, library_version
     """
-    names = (*CELL_COLUMNS, "measured_at")
+    names = (*wanted, "measured_at")
     return [_clean(dict(zip(names, row, strict=True))) for row in _fetch(connection, query)]
 
 

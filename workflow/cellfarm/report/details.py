@@ -119,11 +119,11 @@ def _grouped(
     connection: duckdb.DuckDBPyConnection, query: str, places: dict[str, int]
 ) -> list[list[list[Any]]]:
     """Rows of a query by cell; its first column is the key."""
-    found: list[list[list[Any]]] = [[] for _ in places]
+    grouped: list[list[list[Any]]] = [[] for _ in places]
     for key, *row in connection.execute(query).fetchall():
         if key in places:
-            found[places[key]].append(row)
-    return found
+            grouped[places[key]].append(row)
+    return grouped
 
 
 def _environments(
@@ -148,9 +148,10 @@ _PLACES = """
 _THINNED = f"""
     CREATE TEMP TABLE thinned AS
     WITH known AS (
-        SELECT p.place, s.launch, list_position({list(PHASES)}, s.phase) AS phase, s.ms
-        FROM series s JOIN results r USING (path) JOIN places p ON p.key = r.key
-        WHERE NOT r.superseded AND s.phase IN {PHASES}
+        SELECT p.place, s.launch + k.first_launch AS launch,
+               list_position({list(PHASES)}, s.phase) AS phase, s.ms
+        FROM series s JOIN result_keys k USING (path) JOIN places p USING (key)
+        WHERE k.is_current AND s.phase IN {PHASES}
     ), counted AS (
         SELECT place, ceil(sum(len(ms)) / {{limit}})::INTEGER AS step FROM known GROUP BY place
     )
@@ -174,10 +175,9 @@ _LAUNCHES = """
 # with the launches, and means say nothing that the median does not.
 _CONDITIONS = """
     WITH readings AS (
-        SELECT r.key, c.metric, c.unit, unnest(c.value) AS value
-        FROM condition_series c JOIN results r USING (path)
-        WHERE NOT r.superseded AND r.key IN (SELECT key FROM current_keys)
-              AND NOT regexp_matches(c.metric, '^(before|after|mean|calibration)_')
+        SELECT k.key, c.metric, c.unit, unnest(c.value) AS value
+        FROM condition_series c JOIN result_keys k USING (path)
+        WHERE k.is_current AND NOT regexp_matches(c.metric, '^(before|after|mean|calibration)_')
     )
     SELECT key, metric, any_value(unit), round(min(value), 4), round(median(value), 4),
            round(max(value), 4), count(value)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cellfarm.report.files import write_atomically
+from cellfarm.base.files import write_atomically
 
 _ENGINE = Path(__file__).with_name("engine.py")
 
@@ -49,7 +49,7 @@ def draw(figures: Mapping[str, dict[str, Any]], folder: Path, vega_lite_version:
         write_atomically(folder / f"{name}.png", base64.b64decode(images["png"]))
 
 
-def _run(what: str, vega_lite_version: str, given: str = "") -> str:
-    argv = [sys.executable, "-P", str(_ENGINE), what, vega_lite_version]
-    done = subprocess.run(argv, input=given.encode(), stdout=subprocess.PIPE, check=True)
+def _run(action: str, vega_lite_version: str, stdin: str = "") -> str:
+    argv = [sys.executable, "-P", str(_ENGINE), action, vega_lite_version]
+    done = subprocess.run(argv, input=stdin.encode(), stdout=subprocess.PIPE, check=True)
     return done.stdout.decode()

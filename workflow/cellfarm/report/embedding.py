@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from cellfarm.analysis.ranking import FLAG_MEANINGS
-from cellfarm.experiments.flags import OPERATORS_GAP
+from cellfarm.measures import Measure, all_measures
+from cellfarm.measures.flags import OPERATORS_GAP
 from cellfarm.report import charts, data, figures, readings
 from cellfarm.report.palette import THEMES
 from cellfarm.report.panels import CHART_VALUES, Arrangement
 
-#: What the scripts need of a cell; the rest of a cell stays in the warehouse.
-_EMBEDDED = (
-    *data.CELL_COLUMNS,
+#: What the scripts need of a cell beside its columns in the warehouse.
+_ADDED = (
     *(column for column in readings.COLUMNS if column != "operators"),
     *("measured_at", "label", "ranks", "winner", "ranks_flagged", "winner_flagged", "setting"),
     *("error_plot", "cold_other_ms", "cold_cache_other_ms", "op_ms"),
@@ -58,7 +58,10 @@ def payload(
     Args:
         subjects: HTML of a model's or a device's own panel (see cellfarm.report.subjects).
     """
-    columns = {name: _column([cell[name] for cell in arrangement.cells]) for name in _EMBEDDED}
+    names = data.cell_columns()
+    columns = {
+        name: _column([cell[name] for cell in arrangement.cells]) for name in (*names, *_ADDED)
+    }
     panels = [
         {
             "setting": panel.setting,
@@ -71,16 +74,18 @@ def payload(
     ]
     return {
         "columns": columns,
-        "cell_columns": [name for name in data.CELL_COLUMNS if name != "log"],
+        "cell_columns": [name for name in names if name != "log"],
+        "measures": [_measure(measure) for measure in all_measures().values()],
         "panels": panels,
         "specs": specs,
+        "log_specs": charts.logarithmic(arrangement),
         "configs": {t.name: charts.configuration(t, arrangement) for t in THEMES},
         "chart_values": CHART_VALUES,
         "labels": arrangement.labels,
         "settings": arrangement.settings,
         "subjects": subjects,
         "calibration": _calibration(measured.calibration),
-        "calibration_spec": charts.calibration(),
+        "calibration_spec": charts.calibration(arrangement.labels),
         "flag_meanings": FLAG_MEANINGS,
         "operator_types": arrangement.operator_types,
         "operators_gap": OPERATORS_GAP,
@@ -89,18 +94,42 @@ def payload(
     }
 
 
-def _calibration(found: dict[str, readings.Calibration]) -> dict[str, Any]:
+def _measure(measure: Measure) -> dict[str, Any]:
+    """What the scripts need of a measure: how its columns are written."""
+    return {
+        "title": measure.title,
+        "reason": measure.reason,
+        "columns": {
+            name: {
+                "title": column.title,
+                "unit": column.unit,
+                "format": column.format,
+                "type": column.type,
+                "interval": column.interval,
+                "table": column.table,
+            }
+            for name, column in measure.columns.items()
+        },
+    }
+
+
+def _calibration(by_device: dict[str, readings.Calibration]) -> dict[str, Any]:
     names = ("number", "moment", "threads", "factor", "most", "ms", "launches")
     return {
         device: {
             "columns": {
                 name: [_short(value) for value in column]
-                for name, column in zip(names, zip(*one.points, strict=True), strict=True)
+                for name, column in zip(names, zip(*load.points, strict=True), strict=True)
             },
-            "sessions": one.sessions,
-            "launches": one.launches,
+            "sessions": load.sessions,
+            "launches": load.launches,
+            "parameters": {
+                "most": max(1, load.launches - 1),
+                "lowest": min(point[3] for point in load.points),
+                "highest": max(point[4] for point in load.points),
+            },
         }
-        for device, one in found.items()
+        for device, load in by_device.items()
     }
 
 
@@ -114,5 +143,5 @@ def _column(values: list[Any]) -> list[Any]:
 def _short(value: Any) -> Any:
     """Floats with 6 digits, finer than any timer's noise; with 4 in lists, which are only drawn."""
     if isinstance(value, list):
-        return [data.rounded(one, 4) if isinstance(one, float) else one for one in value]
+        return [data.rounded(item, 4) if isinstance(item, float) else item for item in value]
     return data.rounded(value, 6) if isinstance(value, float) else value

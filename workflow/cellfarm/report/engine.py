@@ -22,17 +22,17 @@ def bundle(version: str) -> str:
 
 def figures(specs: dict[str, dict[str, Any]], version: str) -> dict[str, dict[str, str]]:
     """Name -> its SVG, and its PNG in base64, from name -> specification."""
-    found = {}
+    images = {}
     for name, spec in specs.items():
         svg = vl_convert.vegalite_to_svg(spec, vl_version=version)
         png = vl_convert.svg_to_png(svg, scale=_PNG_SCALE)
-        found[name] = {"svg": svg, "png": base64.b64encode(png).decode()}
-    return found
+        images[name] = {"svg": svg, "png": base64.b64encode(png).decode()}
+    return images
 
 
 if __name__ == "__main__":
-    what, vega_lite = sys.argv[1:]
-    if what == "script":
+    action, vega_lite = sys.argv[1:]
+    if action == "script":
         answer = bundle(vega_lite)
     else:
         answer = json.dumps(figures(json.load(sys.stdin.buffer), vega_lite))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import altair as alt
 
 from cellfarm.analysis.ranking import Ranking
+from cellfarm.report.axes import AXES, figure_parameters
 from cellfarm.report.breakdowns import PHASES
 from cellfarm.report.charts import configuration
 from cellfarm.report.drawing import draw
@@ -42,9 +42,6 @@ TITLES = {
 #: How the names of figures begin.
 CHARTS = frozenset({*TITLES, "winners", "series", "roofline"})
 _PLOT_WIDTH = 300
-#: What the number at the end of a mark takes, in pixels; `chart.js` has the same.
-_TEXT_WIDTHS = {"operators": 116, "sustained": 0}
-_TEXT_WIDTH = 66
 #: Long texts of a cell that no mark shows.
 _UNDRAWN = frozenset({"log", "reason", "key", "experiment", "flags", "operators"})
 
@@ -64,7 +61,7 @@ def specifications(
         len(panel.threads_of(chart)) for panel in arrangement.panels for chart in panel.extents
     )
     drawn = specs if plots <= MAX_PLOTS_IN_ALL else {}
-    found = {}
+    named = {}
     for setting, title in enumerate(arrangement.settings[:MAX_SETTINGS]):
         suffix = suffixes(arrangement)[setting]
         panels = [p for p in arrangement.panels if p.setting == setting]
@@ -76,8 +73,8 @@ def specifications(
                 subtitle = f"{title} · {figure.pop('note')}"
                 heading = {"text": figure.pop("heading"), "subtitle": subtitle, "offset": 14}
                 figure["title"] = heading
-                found[f"{chart}{suffix}"] = figure
-    return found
+                named[f"{chart}{suffix}"] = figure
+    return named
 
 
 def suffixes(arrangement: Arrangement) -> list[str]:
@@ -90,19 +87,6 @@ def suffixes(arrangement: Arrangement) -> list[str]:
 def slug(text: str) -> str:
     """A file name from any text: 'host · cpu · fp32' -> 'host-cpu-fp32'."""
     return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.") or "unnamed"
-
-
-def axis_range(chart: str, extent: tuple[float, float]) -> tuple[float, float]:
-    """From the values to the axis, with room for the number written at the mark's end.
-
-    The page does the same for the width that it finds (chart.js).
-    """
-    low, high = extent
-    room = _PLOT_WIDTH / (_PLOT_WIDTH - _TEXT_WIDTHS.get(chart, _TEXT_WIDTH))
-    if chart == "error":
-        low, high = low / 3, max(high, low * 100)
-        return low, low * (high / low) ** room
-    return 0.0, high * room
 
 
 def _figure(
@@ -137,6 +121,7 @@ def _figure(
     body = {"concat": plots, "columns": columns, "spacing": 28}
     return {
         "$schema": specs[chart]["$schema"],
+        "params": figure_parameters(_PLOT_WIDTH),
         "vconcat": [*legend, body],
         "heading": TITLES[chart],
         "note": f"{count(cells, 'cell')}{left_out}; hollow or faded: measured, but not ranked",
@@ -146,20 +131,18 @@ def _figure(
 def _plot(
     chart: str, spec: dict[str, Any], panel: Panel, threads: int, rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """One panel's plot for a figure. Its parameters become values: a concat shares names."""
-    low, high = axis_range(chart, panel.extents[chart])
-    text = json.dumps({k: v for k, v in spec.items() if k not in ("params", "$schema")})
-    for name, value in (("x_min", low), ("x_max", high), ("label_width", 0)):
-        text = text.replace(json.dumps({"expr": name}), json.dumps(value))
-    plot: dict[str, Any] = json.loads(text)
-    for layer in plot["layer"]:
-        layer["encoding"].pop("tooltip", None)  # a file has no pointer over it
-    plot["data"] = {
-        "values": [{name: row[name] for name in row if name not in _UNDRAWN} for row in rows]
+    """A panel's plot for a figure, whose parameters its plots share: what the axis shows is not one."""
+    least, most = panel.extents[chart]
+    axis = AXES[chart].encoding(str(least), str(most))
+    own = {"$schema", "params", "autosize"}  # of a specification that stands alone
+    return {name: value for name, value in spec.items() if name not in own} | {
+        "encoding": {"x": axis.to_dict()},
+        "data": {
+            "values": [{name: row[name] for name in row if name not in _UNDRAWN} for row in rows]
+        },
+        "width": _PLOT_WIDTH,
+        "title": {"text": panel.model, "subtitle": count(threads, "thread"), "fontSize": 12},
     }
-    plot["width"] = _PLOT_WIDTH
-    plot["title"] = {"text": panel.model, "subtitle": count(threads, "thread"), "fontSize": 12}
-    return plot
 
 
 def _legend_of(chart: str, arrangement: Arrangement) -> list[tuple[str, str]]:
@@ -167,8 +150,8 @@ def _legend_of(chart: str, arrangement: Arrangement) -> list[tuple[str, str]]:
     if chart == "cold-start":
         return list(zip(PHASES.values(), of_theme(PHASE_COLOURS, LIGHT), strict=True))
     if chart == "operators":
-        found = operator_colours(arrangement.operator_types)
-        return [(kind, light) for kind, (light, _) in found.items()]
+        colours = operator_colours(arrangement.operator_types)
+        return [(kind, light) for kind, (light, _) in colours.items()]
     if chart == "sustained":
         return [(label, pair[0]) for label, pair in library_colours(arrangement.labels).items()]
     return []

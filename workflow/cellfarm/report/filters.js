@@ -22,22 +22,22 @@ window.cellfarm.then((shared) => {
   let chosen = {};
   const matching = (but = null) => {
     const wanted = Object.entries(FIELDS).filter(([name]) => chosen[name] && name !== but);
-    const found = (chosen.words ?? "").toLowerCase().split(/\s+/).filter(Boolean);
+    const words = (chosen.words ?? "").toLowerCase().split(/\s+/).filter(Boolean);
     return cells.filter((cell) => wanted.every(([name, field]) => String(cell[field]) === chosen[name]) &&
-      found.every((word) => haystacks.get(cell).includes(word) || isKey(word, cell.key)));
+      words.every((word) => haystacks.get(cell).includes(word) || isKey(word, cell.key)));
   };
 
   let strange = []; // what the address asks for and this report does not have
   // An address without a filter is one of a section: null.
   const read = (hash) => {
-    const found = /^#?(?:(cell|model|device)\/([^?]*))?(?:\?(.*))?$/.exec(hash);
-    if (!found) return null;
-    const asked = Object.fromEntries(new URLSearchParams(found[3] ?? ""));
+    const parts = /^#?(?:(cell|model|device)\/([^?]*))?(?:\?(.*))?$/.exec(hash);
+    if (!parts) return null;
+    const asked = Object.fromEntries(new URLSearchParams(parts[3] ?? ""));
     try {
-      if (found[1]) asked[found[1]] = decodeURIComponent(found[2]);
+      if (parts[1]) asked[parts[1]] = decodeURIComponent(parts[2]);
     } catch { /* a broken % in the address */ }
     const known = ([name, value]) => name === "words" || values[name]?.has(value) || (name === "cell" && byKey.has(value));
-    strange = Object.entries(asked).filter((one) => !known(one)).map((one) => one.join(" "));
+    strange = Object.entries(asked).filter((entry) => !known(entry)).map((entry) => entry.join(" "));
     return Object.fromEntries(Object.entries(asked).filter(known));
   };
   const address = (wanted) => {
@@ -59,8 +59,8 @@ window.cellfarm.then((shared) => {
 
   const listeners = [];
   const tell = () => {
-    const view = { chosen, found: matching(), cell: byKey.get(chosen.cell) ?? null };
-    const [some, all] = [view.found.length, cells.length].map((count) => count.toLocaleString("en"));
+    const view = { chosen, matches: matching(), cell: byKey.get(chosen.cell) ?? null };
+    const [some, all] = [view.matches.length, cells.length].map((count) => count.toLocaleString("en"));
     const missed = strange.length ? `; not in this report: ${strange.join(", ")}` : "";
     document.getElementById("shown").textContent = `${some} of ${all} cells${missed}`;
     offer();
@@ -120,8 +120,8 @@ window.cellfarm.then((shared) => {
     narrowing: (wanted, ...children) =>
       el("a", { href: address(wanted), "data-narrow": String(new URLSearchParams(wanted)) }, ...children),
     open: (cell) => { location.hash = address({ ...chosen, cell: cell.key }); },
-    // At once and at every change: {chosen, found: the cells that match, cell: the open one or null}.
-    onView: (listener) => { listeners.push(listener); listener({ chosen, found: matching(), cell: byKey.get(chosen.cell) ?? null }); },
+    // At once and at every change: {chosen, matches: the cells that match, cell: the open one or null}.
+    onView: (listener) => { listeners.push(listener); listener({ chosen, matches: matching(), cell: byKey.get(chosen.cell) ?? null }); },
   });
   chosen = read(location.hash) ?? {};
   tell();

@@ -25,10 +25,10 @@ def findings(rows: Sequence[Row], ratios: Sequence[Row] = ()) -> list[str]:
         rows: of the view `cells`.
         ratios: of the view `ratios`.
     """
-    return told(rows, rank(rows, ratios))
+    return summarise(rows, rank(rows, ratios))
 
 
-def told(rows: Sequence[Row], rankings: Sequence[Ranking]) -> list[str]:
+def summarise(rows: Sequence[Row], rankings: Sequence[Ranking]) -> list[str]:
     """The findings of rows whose rankings, of those that rank, are known."""
     comparisons = [ranking for ranking in rankings if ranking.is_comparison]
     if not rows:

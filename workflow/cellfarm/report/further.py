@@ -11,7 +11,7 @@ import duckdb
 from cellfarm.analysis.longitudinal import all_series
 from cellfarm.analysis.roofline import Roof, Size, spots
 from cellfarm.libraries import released
-from cellfarm.report import compute, potential, versions
+from cellfarm.report import compute, potential, version_tables
 from cellfarm.report.answers import Table
 from cellfarm.report.panels import Arrangement
 from cellfarm.warehouse.reading import history, operators
@@ -28,9 +28,9 @@ def further(
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         if not _has(connection, "models"):
             return [], {}  # of an older version
-        found = all_series(history(connection), released())
+        series = all_series(history(connection), released())
         keys = [cell["key"] for cell in arrangement.cells]
-        keys += [point.key for one in found for point in one.points]
+        keys += [point.key for each in series for point in each.points]
         profiles = operators(connection, keys)
         sizes, roofs = _sizes(connection), read_roofs(connection)
         ids = dict(connection.execute("SELECT key, causes->>'model' FROM cells").fetchall())
@@ -39,18 +39,18 @@ def further(
     tables = [
         *potential.tables(cells, profiles),
         *compute.tables(seen),
-        *versions.tables(found, profiles),
+        *version_tables.tables(series, profiles),
     ]
-    return tables, versions.figures(found) | compute.figures(seen, roofs, arrangement.labels)
+    return tables, version_tables.figures(series) | compute.figures(seen, roofs, arrangement.labels)
 
 
 def read_roofs(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], Roof]:
     """What was measured of each device, by number of threads."""
-    found = {}
+    roofs = {}
     for device, text in connection.execute("FROM devices").fetchall():
         for threads, peak in (json.loads(text).get("peak") or {}).items():
-            found[device, int(threads)] = Roof(peak["gflops"], peak["gb_s"])
-    return found
+            roofs[device, int(threads)] = Roof(peak["gflops"], peak["gb_s"])
+    return roofs
 
 
 def _sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, Size]:

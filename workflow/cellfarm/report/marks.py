@@ -9,7 +9,6 @@ import altair as alt
 #: Altair's own types change class with every method: of no help to a checker.
 Chart = Any
 ROW_HEIGHT = 25
-DATA = "cells"
 _FADED = 0.42
 _TOOLTIP = {
     "label": "library",
@@ -32,31 +31,7 @@ def libraries_down(chart: str) -> Chart:
     axis = alt.Axis(
         title=None, labelLimit=124, labelPadding=6, minExtent=alt.ExprRef("label_width")
     )
-    return alt.Chart(alt.NamedData(DATA)).encode(y=alt.Y("label:N", sort=sort, axis=axis))
-
-
-def across(field: str, title: str, *, log: bool = False, **channel: Any) -> alt.X:
-    """The axis that is read off; the panel sets its ends."""
-    scale = alt.Scale(
-        type="log" if log else "linear",
-        domainMin=alt.ExprRef("x_min"),
-        domainMax=alt.ExprRef("x_max"),
-        nice=False,
-        zero=alt.Undefined if log else False,  # a logarithmic axis has none, and says so
-    )
-    axis = alt.Axis(
-        title=title,
-        tickCount=4,
-        format=".0e",
-        labelOverlap=True,
-        labelFlush=False,
-        labelSeparation=6,
-    )
-    if log:
-        axis.labelExpr = "datum.value === 1 ? '1' : replace(datum.label, 'e+', 'e')"
-    else:
-        axis.format = ",~r"
-    return alt.X(f"{field}:Q", scale=scale, axis=axis, **channel)
+    return alt.Chart().encode(y=alt.Y("label:N", sort=sort, axis=axis))
 
 
 def by_library(labels: list[str], channel: Any = alt.Color) -> Any:
@@ -74,12 +49,12 @@ def faded() -> Any:
     return alt.condition("datum.ranks", alt.value(1), alt.value(_FADED))
 
 
-def number(chart: Chart, *, at: str, text: str, log: bool = False) -> Chart:
+def number(chart: Chart, *, at: str, text: str) -> Chart:
     """The number itself, written at the end of its mark; bold where the library wins."""
     weight = {"expr": "datum.winner ? 650 : 400"} if at == "high" else "normal"
     mark = chart.mark_text(align="left", dx=9 if at in ("high", "error_plot") else 5, style="value")
     mark.mark.fontWeight = weight
-    return mark.encode(x=across(at, "", log=log), text=f"{text}:N", opacity=where_known(text))
+    return mark.encode(x=f"{at}:Q", text=f"{text}:N", opacity=where_known(text))
 
 
 def where_known(field: str) -> Any:

@@ -52,14 +52,14 @@ window.cellfarm = (() => {
   let details;
   const readDetails = () => {
     details ??= Promise.all([unpack("details").json(), unpack("samples").arrayBuffer()])
-      .then(([found, buffer]) => {
+      .then(([details, buffer]) => {
         let at = 0; // a cell's samples begin where those of the one before end
-        const starts = found.series.map((series) => {
+        const starts = details.series.map((series) => {
           const start = at;
           for (const [, ...counts] of series) at += counts.reduce((a, b) => a + b, 0);
           return start;
         });
-        return { ...found, starts, ms: new Float32Array(buffer) };
+        return { ...details, starts, ms: new Float32Array(buffer) };
       });
     return details;
   };

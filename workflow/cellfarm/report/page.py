@@ -14,24 +14,25 @@ from typing import Any
 import jinja2
 
 from cellfarm.analysis.ranking import Ranking, rank, ranks
-from cellfarm.report import charts, data, facts, figures, matrix
+from cellfarm.base.files import write_atomically
+from cellfarm.report import charts, data, figures, heading, winners
 from cellfarm.report.answers import Table, answer_sets
 from cellfarm.report.breakdowns import PHASES
 from cellfarm.report.drawing import drawing_script
 from cellfarm.report.embedding import packed, packed_numbers, payload
-from cellfarm.report.files import write_atomically
-from cellfarm.report.findings import told
+from cellfarm.report.findings import summarise
 from cellfarm.report.further import further
 from cellfarm.report.palette import PHASE_COLOURS, library_colours, operator_colours
 from cellfarm.report.panels import CHART_VALUES, Arrangement, arrange
 from cellfarm.report.subjects import subjects
+from cellfarm.report.winners import Matrix
 from cellfarm.report.wording import count
 from cellfarm.warehouse.exporting import VIEWS, write_views
 
 _HERE = Path(__file__).parent
 _SCRIPTS = (
-    *("page.js", "filters.js", "tables.js", "views.js", "chart.js", "sections.js", "table.js"),
-    *("samples.js", "cell.js"),
+    *("page.js", "filters.js", "tables.js", "metrics.js", "views.js", "chart.js", "sections.js"),
+    *("table.js", "samples.js", "cell.js"),
 )
 #: What a reader narrows the page by; those that are always offered, and others where they vary.
 FILTERS = ("device", "library", "model", "variant", "processor", "protocol", "threads", "status")
@@ -134,7 +135,7 @@ def render(
         lstrip_blocks=True,
     )
     cells = arrangement.cells
-    sentences = told(measured.cells, rankings[0])
+    sentences = summarise(measured.cells, rankings[0])
     colours = library_colours(arrangement.labels)
     panels = subjects(measured, rankings, environment)
     return environment.get_template("template.html.j2").render(
@@ -144,23 +145,23 @@ def render(
         lead=sentences[0],
         more=sentences[1:],
         cells=cells,
-        statuses=facts.statuses(cells),
+        statuses=heading.statuses(cells),
         ranked=sum(1 for cell in cells if ranks(cell)),
         answers=answer_sets(measured.cells, rankings),
         further=further_tables,
-        devices=facts.devices(measured),
-        libraries=facts.libraries(arrangement),
+        devices=heading.devices(measured),
+        libraries=heading.libraries(arrangement),
         colours=colours,
         class_of={label: position for position, label in enumerate(colours)},
         protocols=sorted({cell["protocol"] for cell in cells if cell["protocol"]}),
-        dates=facts.dates(cells),
-        matrices=_different([matrix.build(arrangement, found) for found in rankings]),
+        dates=heading.dates(cells),
+        matrices=_different([winners.build(arrangement, each) for each in rankings]),
         settings=arrangement.settings,
         filters=[name for name in FILTERS if name in ALWAYS_FILTERS or _several(cells, name)],
         charts={name: text for name, text in CHART_TEXTS.items() if name in specs},
         chart_cells={name: _shown(cells, name) for name in CHART_TEXTS},
         legends=_legends(arrangement),
-        calibrated=sum(one.launches for one in measured.calibration.values()),
+        calibrated=sum(device.launches for device in measured.calibration.values()),
         count=count,
         made=datetime.now(tz=UTC).strftime("%Y-%m-%d %H:%M UTC"),
         files=VIEWS,
@@ -187,10 +188,10 @@ def _content_security_policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _different(winners: Sequence[matrix.Matrix]) -> list[matrix.Matrix]:
+def _different(winners: Sequence[Matrix]) -> list[Matrix]:
     """Both, or the first alone where flagged cells change nothing."""
     first, *others = winners
-    return [first, *(one for one in others if one.rows != first.rows)]
+    return [first, *(other for other in others if other.rows != first.rows)]
 
 
 def _legends(arrangement: Arrangement) -> dict[str, list[tuple[str, str, tuple[str, str]]]]:

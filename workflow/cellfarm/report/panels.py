@@ -124,8 +124,8 @@ def operator_types(cells: Sequence[Cell]) -> list[str]:
         for kind, ms in (cell["operators"] or {}).items():
             shares[kind] += ms / whole if whole else 0.0
     shares.pop("Other", None)  # the vocabulary's word for a type that it has no name for
-    found = [kind for kind, _ in sorted(shares.items(), key=lambda item: (-item[1], item[0]))]
-    return [*found[: MAX_OPERATOR_TYPES - 1], OTHER_TYPES]
+    kinds = [kind for kind, _ in sorted(shares.items(), key=lambda item: (-item[1], item[0]))]
+    return [*kinds[: MAX_OPERATOR_TYPES - 1], OTHER_TYPES]
 
 
 def _by_type(operators: Mapping[str, float] | None, types: Sequence[str]) -> list[float] | None:
@@ -147,8 +147,8 @@ def _winners(rankings: Sequence[Ranking]) -> set[tuple[Any, ...]]:
 
 def error_floor(cells: Sequence[Cell]) -> float:
     """Where a log axis puts an error of exactly zero: a decade below the least one measured."""
-    found = [c["max_abs_error"] for c in cells if (c["max_abs_error"] or 0) > 0]
-    return 10.0 ** (math.floor(math.log10(min(found))) - 1) if found else _ERROR_FLOOR
+    errors = [c["max_abs_error"] for c in cells if (c["max_abs_error"] or 0) > 0]
+    return 10.0 ** (math.floor(math.log10(min(errors))) - 1) if errors else _ERROR_FLOOR
 
 
 def _setting(cell: Cell) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ def tables(cells: Sequence[Row], operators: Mapping[str, Operators]) -> list[Tab
 
 def _types(cells: Sequence[Row], operators: Mapping[str, Operators]) -> Table:
     rows = []
-    for library, found in shares(cells, operators).items():
-        most = list(found.items())[:_NAMED]
+    for library, by_type in shares(cells, operators).items():
+        most = list(by_type.items())[:_NAMED]
         rows.append([library, ", ".join(f"{kind} {percent(part)}" for kind, part in most)])
     return {
         "id": "operator-types",
@@ -35,13 +35,13 @@ def _types(cells: Sequence[Row], operators: Mapping[str, Operators]) -> Table:
     }
 
 
-def _potential(found: Sequence[Potential]) -> Table:
-    ordered = sorted(found, key=lambda one: -one.gain)
+def _potential(bounds: Sequence[Potential]) -> Table:
+    ordered = sorted(bounds, key=lambda bound: -bound.gain)
     rows = [
-        [one.setting["model"], _setting(one), one.best, milliseconds(one.best_ms),
-         milliseconds(one.composed_ms), times(one.gain), percent(one.unmatched), _wins(one),
-         ", ".join(one.left_out) or "none"]
-        for one in ordered
+        [bound.setting["model"], _setting(bound), bound.best, milliseconds(bound.best_ms),
+         milliseconds(bound.composed_ms), times(bound.gain), percent(bound.unmatched), _wins(bound),
+         ", ".join(bound.left_out) or "none"]
+        for bound in ordered
     ]  # fmt: skip
     return {
         "id": "potential",
@@ -60,12 +60,12 @@ def _potential(found: Sequence[Potential]) -> Table:
     }  # fmt: skip
 
 
-def _setting(one: Potential) -> str:
-    found = one.setting
-    return f"{found['variant']} {found['processor']} t{found['threads']} {found['device']}"
+def _setting(bound: Potential) -> str:
+    setting = bound.setting
+    return f"{setting['variant']} {setting['processor']} t{setting['threads']} {setting['device']}"
 
 
-def _wins(one: Potential) -> str:
+def _wins(bound: Potential) -> str:
     """`ncnn 12, litert 8`, most first."""
-    ordered = sorted(one.wins.items(), key=lambda item: (-item[1], item[0]))
+    ordered = sorted(bound.wins.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{library} {number}" for library, number in ordered)

@@ -43,9 +43,9 @@ class Calibration:
 #: Raw samples of current results, one per row. Not the view `samples`: of a long series it takes
 #: each sample by its place, and so goes through the series once per sample.
 SERIES = """
-    SELECT s.key, s.launch, s.phase, unnest(range(len(s.ms))) AS iteration, unnest(s.ms) AS ms
-    FROM series s JOIN results r USING (path)
-    WHERE NOT r.superseded AND r.key IN (SELECT key FROM current_keys)
+    SELECT k.key, s.launch + k.first_launch AS launch, s.phase,
+           unnest(range(len(s.ms))) AS iteration, unnest(s.ms) AS ms
+    FROM series s JOIN results r USING (path) JOIN result_keys k USING (path) WHERE k.is_current
 """
 
 
@@ -79,7 +79,7 @@ def add_to(connection: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> None
 
 def calibration(connection: duckdb.DuckDBPyConnection) -> dict[str, Calibration]:
     """The calibration load over time, by device; devices without a reading are left out."""
-    found = {}
+    by_device = {}
     rows = _rows(connection, _CALIBRATION)
     for device, group in itertools.groupby(rows, key=lambda row: row[0]):
         points, launches = [], 0
@@ -89,8 +89,8 @@ def calibration(connection: duckdb.DuckDBPyConnection) -> dict[str, Calibration]
             sessions.setdefault(session, (first, moment))
             points.append((first, moment, threads, middle, most, ms, count))
             launches += count
-        found[device] = Calibration(points, list(sessions.values()), launches)
-    return found
+        by_device[device] = Calibration(points, list(sessions.values()), launches)
+    return by_device
 
 
 def _moment(seconds: float) -> str:
@@ -108,11 +108,10 @@ _LAUNCHES = """
 # The view unnests every reading: here whole series are looked at.
 _TEMPERATURES = """
     WITH zones AS (
-        SELECT s.key, regexp_extract(s.metric, 'temperature_(.+)_c$', 1) AS zone,
+        SELECT k.key, regexp_extract(s.metric, 'temperature_(.+)_c$', 1) AS zone,
                min(list_min(s.value)) AS low, max(list_max(s.value)) AS high
-        FROM condition_series s JOIN results r USING (path)
-        WHERE NOT r.superseded AND regexp_matches(s.metric, 'temperature_.+_c$')
-              AND s.key IN (SELECT key FROM cells)
+        FROM condition_series s JOIN results USING (path) JOIN result_keys k USING (path)
+        WHERE k.is_current AND regexp_matches(s.metric, 'temperature_.+_c$')
         GROUP BY ALL
     )
     SELECT key, arg_max(zone, high), arg_max(low, high), max(high) FROM zones

@@ -1,24 +1,13 @@
 // The tables beside the charts, and the device's own speed over time.
 window.cellfarm.then((shared) => {
   "use strict";
-  const { report, rows, el, significant, libraryClass, onFlagged, onView, matching, narrowing, order, sortable, csvButton } = shared;
+  const { report, rows, el, metrics, significant, libraryClass, onFlagged, onView, matching, narrowing, order, sortable, csvButton } = shared;
   if (!shared.addPlot) return;
   const PAGE = 100;
   const NONE = () => el("span", { class: "muted" }, "not available");
   const known = (value) => value !== null && value !== undefined;
   const unit = (value, name) => (known(value) ? `${significant(value)}${name && ` ${name}`}` : NONE());
-  const cores = (value) => (known(value) ? value.toFixed(2) : NONE());
-  const percent = (value) => (known(value) ? `${significant(value * 100)} %` : NONE());
-  const signed = (value) => {
-    if (!known(value)) return NONE();
-    return `${value < 0 ? "−" : "+"}${significant(Math.abs(value) * 100, 2)} %`;
-  };
-  const bounded = (cell, name) => {
-    const [value, low, high] = ["ms", "ci_low_ms", "ci_high_ms"].map((end) => cell[`${name}_${end}`]);
-    if (!known(value)) return NONE();
-    const range = known(low) && known(high) ? `${significant(low)} to ${significant(high)}` : "interval not available";
-    return el("span", {}, significant(value), " ", el("span", { class: "ci" }, `[${range}]`));
-  };
+  const metric = (name, title) => [title ?? metrics.heading(name), (c) => metrics.written(name, c, " to ") ?? NONE(), metrics.isNumber(name)];
   const library = (cell) => el("span", { class: "lib-name" },
     el("i", { class: `swatch ${libraryClass(cell.label)}`, "aria-hidden": "true" }), cell.label);
   const first = [
@@ -53,36 +42,36 @@ window.cellfarm.then((shared) => {
   const tables = {
     "cold-start": [(c) => known(c.cold_total_ms), [
       ...first,
-      ["Total, warm page cache, ms", (c) => bounded(c, "cold_total"), true],
-      ["Total, cold page cache, ms", (c) => bounded(c, "cold_cache_total"), true],
-      ["Left in the page cache", (c) => percent(c.page_cache_share), true],
-      ["Steady after, ms", (c) => unit(c.steady_after_ms, ""), true],
+      metric("cold_total_ms", "Total, warm page cache, ms"),
+      metric("cold_cache_total_ms", "Total, cold page cache, ms"),
+      metric("page_cache_share"),
+      metric("steady_after_ms"),
     ]],
     operators: [(c, place) => c.threads === place.profiled, [
       ...first,
-      ["Sum of operators, ms", (c) => unit(c.operators_sum_ms, ""), true],
-      ["Latency, ms", (c) => unit(c.latency_ms, ""), true],
-      ["Gap", (c) => signed(c.operators_gap), true],
+      metric("operators_sum_ms"),
+      metric("latency_ms"),
+      metric("operators_gap"),
       ["Adds up", gapRemark],
       ["Most time in", largest],
     ]],
     sustained: [(c) => known(c.throughput_burst_per_s), [
       ...first,
-      ["Burst, per s", (c) => unit(c.throughput_burst_per_s, ""), true],
-      ["Settled, per s", (c) => unit(c.throughput_settled_per_s, ""), true],
-      ["Settled / burst", (c) => percent(c.throughput_ratio), true],
-      ["Settles after, s", (c) => unit(c.settled_after_s, ""), true],
+      metric("throughput_burst_per_s"),
+      metric("throughput_settled_per_s"),
+      metric("throughput_ratio"),
+      metric("settled_after_s"),
     ]],
     conditions: [(c) => known(c.latency_ms), [
       ...first,
-      ["Launches", (c) => (known(c.launches) ? String(c.launches) : NONE()), true],
-      ["Steady state", (c) => c.steady_state ?? NONE()],
-      ["CPU use, cores", (c) => cores(c.cpu_utilisation), true],
-      ["Others' CPU use, cores", (c) => cores(c.other_cpu_utilisation), true],
+      metric("launches"),
+      metric("steady_state"),
+      metric("cpu_utilisation"),
+      metric("other_cpu_utilisation"),
       ["Peak memory, load / inference, MB", memory, true],
-      ["Sampler's CPU share", (c) => percent(c.sampler_cpu_share), true],
+      metric("sampler_cpu_share"),
       ["Temperature, °C", temperature],
-      ["Calibration against baseline", (c) => signed(known(c.drift_ratio) ? c.drift_ratio - 1 : null), true],
+      ["Calibration against baseline", (c) => (known(c.drift_ratio) ? metrics.signed(c.drift_ratio - 1) : NONE()), true],
       ["Waited, s", (c) => unit(c.waited_s, ""), true],
       ["Flags", flags],
     ]],
@@ -98,18 +87,18 @@ window.cellfarm.then((shared) => {
     const name = box.dataset.table;
     const [wanted, listed] = tables[name];
     const state = (states[name] ??= { limit: PAGE });
-    const among = name === "operators" ? matching("threads") : view.found;
-    const found = among.filter((c) => wanted(c, { profiled: profiled.get(`${c.setting} ${c.model}`) }));
-    if (!found.length) return box.replaceChildren(el("p", { class: "note" }, "Nothing of this was measured here."));
-    const several = found.some((c) => c.setting !== found[0].setting);
+    const among = name === "operators" ? matching("threads") : view.matches;
+    const matches = among.filter((c) => wanted(c, { profiled: profiled.get(`${c.setting} ${c.model}`) }));
+    if (!matches.length) return box.replaceChildren(el("p", { class: "note" }, "Nothing of this was measured here."));
+    const several = matches.some((c) => c.setting !== matches[0].setting);
     const columns = several ? [listed[0], setting, ...listed.slice(1)] : listed;
     const show = columns[state.column]?.[1];
     if (show) {
-      const texts = new Map(found.map((c) => [c, text(show(c))]));
-      found.sort((a, b) => order(texts.get(a), texts.get(b), state.direction));
+      const texts = new Map(matches.map((c) => [c, text(show(c))]));
+      matches.sort((a, b) => order(texts.get(a), texts.get(b), state.direction));
     }
     const head = el("tr", {}, ...columns.map(([heading, , number]) => el("th", { scope: "col", class: number ? "num" : null }, heading)));
-    const lines = found.slice(0, state.limit).map((c) => el("tr", { class: c.ranks ? null : "unranked" },
+    const lines = matches.slice(0, state.limit).map((c) => el("tr", { class: c.ranks ? null : "unranked" },
       ...columns.map(([, content, number]) => el("td", { class: number ? "num" : null }, content(c)))));
     const label = box.closest("section").querySelector("h2").textContent;
     const table = el("table", { class: "facts-table" }, el("thead", {}, head), el("tbody", {}, ...lines));
@@ -119,15 +108,15 @@ window.cellfarm.then((shared) => {
       fill(box);
       box.querySelectorAll("th button")[column].focus();
     }, state);
-    const more = el("button", { type: "button" }, `Show more (${found.length - state.limit} left)`);
+    const more = el("button", { type: "button" }, `Show more (${matches.length - state.limit} left)`);
     more.addEventListener("click", () => { state.limit += 4 * PAGE; fill(box); });
     const csv = csvButton(name, () => [columns.map(([heading]) => heading),
-      ...found.map((c) => columns.map(([, content]) => text(content(c))))]);
-    return box.replaceChildren(scroll, ...(found.length > state.limit ? [more, " "] : []), csv);
+      ...matches.map((c) => columns.map(([, content]) => text(content(c))))]);
+    return box.replaceChildren(scroll, ...(matches.length > state.limit ? [more, " "] : []), csv);
   };
 
   const meanings = () => {
-    const here = new Set(view.found.flatMap((c) => c.flags));
+    const here = new Set(view.matches.flatMap((c) => c.flags));
     const list = [...here].sort().map((flag) => el("div", {}, el("dt", {}, flag),
       el("dd", {}, report.flag_meanings[flag] ?? "see docs/troubleshooting.md")));
     document.getElementById("flag-meanings").replaceChildren(...list);
@@ -149,19 +138,10 @@ window.cellfarm.then((shared) => {
     return shared.addPlot(plot, {
       chart: "calibration",
       name: `calibration--${device}`,
-      specification: (element) => {
-        const spec = structuredClone(report.calibration_spec);
-        const [least, most] = spec.params.filter((p) => p.name.startsWith("y_")).map((p) => p.value);
-        shared.setParameters(spec, "calibration", [0, Math.max(1, seen.launches - 1)], element.clientWidth);
-        spec.params.push(
-          { name: "y_min", value: seen.columns.factor.reduce((a, b) => Math.min(a, b), least) },
-          // Room for the times above the points.
-          { name: "y_max", value: seen.columns.most.reduce((a, b) => Math.max(a, b), most - 0.05) + 0.05 },
-        );
-        spec.data = { values: points };
-        spec.description = `The calibration load before each launch on ${device}`;
-        return spec;
-      },
+      specification: (element) => ({
+        ...shared.filled(report.calibration_spec, points, { ...seen.parameters, panel_width: element.clientWidth }),
+        description: `The calibration load before each launch on ${device}`,
+      }),
     });
   };
 
@@ -173,7 +153,7 @@ window.cellfarm.then((shared) => {
     view = now;
     boxes.forEach(fill);
     meanings();
-    const device = view.found[0]?.device ?? null;
+    const device = view.matches[0]?.device ?? null;
     if (device !== drawn) drawCalibration(device);
     drawn = device;
   });

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import jinja2
 
 from cellfarm.analysis.ranking import Ranking, ranks
-from cellfarm.report import facts
+from cellfarm.report import heading
 from cellfarm.report.answers import answer_sets
 from cellfarm.report.data import Measurements
-from cellfarm.report.findings import told
+from cellfarm.report.findings import summarise
 from cellfarm.report.wording import count
 
 KINDS = ("model", "device")
@@ -25,22 +25,24 @@ def subjects(
         rankings: without and with flagged cells.
     """
     template = environment.get_template("subject.html.j2")
-    found = {}
+    panels = {}
     for kind in KINDS:
         for name in sorted({str(cell[kind]) for cell in measured.cells}):
             cells = [cell for cell in measured.cells if cell[kind] == name]
-            own = [[one for one in each if getattr(one, kind) == name] for each in rankings]
-            sentences = told(cells, own[0])
-            found[f"{kind}/{name}"] = template.render(
+            own = [
+                [ranking for ranking in each if getattr(ranking, kind) == name] for each in rankings
+            ]
+            sentences = summarise(cells, own[0])
+            panels[f"{kind}/{name}"] = template.render(
                 kind=kind,
                 name=name,
                 lead=sentences[0],
                 more=sentences[1:],
                 cells=len(cells),
                 ranked=sum(1 for cell in cells if ranks(cell)),
-                statuses=facts.statuses(cells),
-                facts=facts.flat(measured.devices.get(name, {})) if kind == "device" else [],
+                statuses=heading.statuses(cells),
+                facts=heading.flat(measured.devices.get(name, {})) if kind == "device" else [],
                 sets=answer_sets(cells, own),
                 count=count,
             )
-    return found
+    return panels

@@ -1,19 +1,13 @@
 // The table of cells: sorted, and a page at a time, for 10,000 rows are too many to draw.
 window.cellfarm.then((shared) => {
   "use strict";
-  const { report, cells, el, significant, libraryClass, narrowing, onFlagged, onView, download, sortable, UNKNOWN } = shared;
+  const { report, cells, el, metrics, libraryClass, narrowing, onFlagged, onView, download, sortable, UNKNOWN } = shared;
   const table = document.getElementById("cell-table");
   if (!table || !onView) return;
   const PAGE = 150;
   const text = (value) => (value === null || value === undefined || value === "" ? UNKNOWN : String(value));
   const varying = ["device", "processor", "variant", "protocol"].filter((name) => new Set(cells.map((c) => c[name])).size > 1);
 
-  const latency = (cell) => {
-    const known = cell.latency_ci_low_ms !== null && cell.latency_ci_high_ms !== null;
-    if (cell.latency_ms === null) return [UNKNOWN];
-    const range = known ? `[${significant(cell.latency_ci_low_ms)}, ${significant(cell.latency_ci_high_ms)}]` : `[${UNKNOWN}]`;
-    return [significant(cell.latency_ms), " ", el("span", { class: "ci" }, range)];
-  };
   const status = (cell) => [
     el("span", { class: "pill" }, el("i", { class: `dot st-${cell.status}`, "aria-hidden": "true" }), text(cell.status)),
   ];
@@ -29,24 +23,18 @@ window.cellfarm.then((shared) => {
     ...varying.map((name) => [name[0].toUpperCase() + name.slice(1), name, (c) => [text(c[name])]]),
     ["Threads", "threads", (c) => [text(c.threads)], true],
     ["Status", "status", status],
-    ["Latency, ms", "latency_ms", latency, true],
-    ["p90, ms", "latency_p90_ms", (c) => [significant(c.latency_p90_ms)], true],
-    ["Launches/samples", "samples", (c) => [`${text(c.launches)} / ${text(c.samples)}`], true],
-    ["Cold start, ms", "cold_total_ms", (c) => [significant(c.cold_total_ms)], true],
-    ["Memory, MB", "peak_rss_mb", (c) => [significant(c.peak_rss_mb)], true],
-    ["Cosine", "cosine", (c) => [c.cosine === null ? UNKNOWN : c.cosine.toFixed(6)], true],
-    ["Max. error", "max_abs_error", (c) => [text(c.error_text)], true],
+    ...metrics.inTable.map((name) => [metrics.heading(name), name, (c) => [metrics.written(name, c) ?? UNKNOWN], metrics.isNumber(name)]),
     ["Flags", "flags_text", (c) => [[...c.flags, c.emulated ? "emulated" : ""].filter(Boolean).join(", ")]],
     ["Reason", "reason", (c) => [el("span", {}, c.reason ?? "")]],
   ];
 
   const state = { limit: PAGE };
-  let found = [];
+  let matches = [];
   const sorted = () => {
-    if (state.column === undefined) return found;
+    if (state.column === undefined) return matches;
     const [, field] = columns[state.column];
     // What is unknown stands last in either direction.
-    return [...found].sort((a, b) => {
+    return [...matches].sort((a, b) => {
       const [left, right] = [a[field], b[field]];
       const [none, other] = [left === null, right === null];
       if (none || other) return none - other;
@@ -69,7 +57,7 @@ window.cellfarm.then((shared) => {
   const more = document.getElementById("more");
   const render = () => {
     table.tBodies[0].replaceChildren(...sorted().slice(0, state.limit).map(row));
-    const left = Math.max(0, found.length - state.limit);
+    const left = Math.max(0, matches.length - state.limit);
     more.hidden = left === 0;
     more.textContent = `Show more (${left.toLocaleString("en")} left)`;
   };
@@ -92,7 +80,7 @@ window.cellfarm.then((shared) => {
   onFlagged(render);
   onView((view) => {
     if (view.cell) return;
-    [found, state.limit] = [view.found, PAGE];
+    [matches, state.limit] = [view.matches, PAGE];
     render();
   });
 });

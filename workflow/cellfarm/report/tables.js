@@ -5,8 +5,8 @@ window.cellfarm.then((shared) => {
 
   // "1,240 ms" and "−3.4 %" by their number; what is unknown stands last in either direction.
   const key = (text) => {
-    const found = /^[\s+≤◆]*([-−]?[\d,]*\.?\d+(?:e-?\d+)?)/.exec(text);
-    return found ? Number(found[1].replace("−", "-").replaceAll(",", "")) : text.trim();
+    const number = /^[\s+≤◆]*([-−]?[\d,]*\.?\d+(?:e-?\d+)?)/.exec(text);
+    return number ? Number(number[1].replace("−", "-").replaceAll(",", "")) : text.trim();
   };
   const unknown = (text) => ["", "n/a", "not available"].includes(text.trim());
   const order = (a, b, direction) => {
@@ -46,7 +46,7 @@ window.cellfarm.then((shared) => {
 
   // A table that is all there: its rows are put in another order.
   const enhance = (table) => {
-    const texts = (row) => [...row.cells].map((one) => one.textContent.trim());
+    const texts = (row) => [...row.cells].map((cell) => cell.textContent.trim());
     const state = {};
     const sort = (column, direction) => {
       Object.assign(state, { column, direction });

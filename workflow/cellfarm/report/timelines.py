@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import altair as alt
 
-from cellfarm.report.marks import DATA, Chart, across, by_library, faded
+from cellfarm.report.marks import Chart, by_library, faded
 
 #: Height of a plot, in pixels.
 HEIGHT = 190
@@ -14,7 +14,7 @@ CALIBRATION_RANGE = (0.9, 1.25)
 
 def sustained(labels: list[str]) -> Chart:
     """Throughput over time by library, with the level at which it settles."""
-    cells = alt.Chart(alt.NamedData(DATA))
+    cells = alt.Chart()
     y = alt.Y(
         "rate_per_s:Q",
         title="inferences per second",
@@ -24,7 +24,7 @@ def sustained(labels: list[str]) -> Chart:
     points = (
         cells.transform_filter("isValid(datum.rate_s)")
         .transform_flatten(["rate_s", "rate_per_s"])
-        .encode(x=across("rate_s", "time under load, s"), y=y, color=by_library(labels))
+        .encode(x="rate_s:Q", y=y, color=by_library(labels))
     )
     line = points.mark_line(strokeWidth=1.8).encode(opacity=faded())
     dots = points.mark_point(size=60, opacity=0).encode(
@@ -41,7 +41,7 @@ def sustained(labels: list[str]) -> Chart:
         .transform_calculate(end="datum.rate_s[length(datum.rate_s) - 1]")
         .mark_rule(strokeDash=[4, 3], strokeWidth=1.3)
         .encode(
-            x=across("settled_after_s", "time under load, s"),
+            x="settled_after_s:Q",
             x2="end:Q",
             y="throughput_settled_per_s:Q",
             color=by_library(labels),
@@ -55,12 +55,17 @@ def calibration() -> Chart:
 
     Its data set has the columns number, moment, threads, factor, most, ms, launches, session.
     """
-    rows = alt.Chart(alt.NamedData(DATA))
-    points = rows.encode(x=across("number", "launch, in the order of time"))
+    rows = alt.Chart()
+    points = rows.encode(x="number:Q")
+    low, high = CALIBRATION_RANGE  # at least, and room for the times above the points
     y = alt.Y(
         "factor:Q",
         title="× its median",
-        scale=alt.Scale(zero=False, domainMin=alt.ExprRef("y_min"), domainMax=alt.ExprRef("y_max")),
+        scale=alt.Scale(
+            zero=False,
+            domainMin=alt.ExprRef(f"min(lowest, {low})"),
+            domainMax=alt.ExprRef(f"max(highest + 0.05, {high})"),
+        ),
         axis=alt.Axis(tickCount=4, format=".2~f"),
     )
     threads = alt.Color(

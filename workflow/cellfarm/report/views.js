@@ -6,11 +6,11 @@ window.cellfarm.then((shared) => {
   const box = document.getElementById("subjects");
   const all = document.getElementById("all");
 
-  const narrowWinners = ({ chosen, found }) => {
+  const narrowWinners = ({ chosen, matches }) => {
     // Who wins is decided among all libraries: the choice of one marks where it does.
     const others = chosen.library || chosen.status || chosen.words;
     const kept = others ? cells.filter((c) => ["device", "model", "variant", "processor", "protocol", "threads"]
-      .every((name) => !chosen[name] || String(c[name]) === chosen[name])) : found;
+      .every((name) => !chosen[name] || String(c[name]) === chosen[name])) : matches;
     const models = new Set(kept.map((cell) => cell.model));
     const places = new Set(kept.map((cell) => `${cell.setting} ${cell.threads}`));
     for (const table of document.querySelectorAll(".matrix")) {

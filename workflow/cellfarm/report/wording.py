@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cellfarm.experiments.flags import OPERATORS_GAP
+from cellfarm.measures.flags import OPERATORS_GAP
 
 UNKNOWN = "n/a"
 

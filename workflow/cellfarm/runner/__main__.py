@@ -13,21 +13,15 @@ STARTED_NS = time.monotonic_ns()  # before anything else is imported
 import importlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
+import re  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
 
 #: By the same clock, set by who started this process.
 SPAWNED_NS = int(os.environ["CELLFARM_SPAWNED_NS"])
 
-#: mode of a request -> the module that does it
-MODES = {
-    "measure": "measuring",
-    "cold": "measuring",
-    "quality": "quality",
-    "accuracy": "accuracy",
-    "profile": "profiling",
-    "gate": "gate",
-}
+#: The module of a request: a measure's device half, packed as measure_<name>, or the gate.
+MODULE = re.compile(r"measure_[a-z0-9_]+|gate")
 
 
 def main() -> int:
@@ -43,7 +37,9 @@ def main() -> int:
     request["started_ns"] = STARTED_NS
     emit("start", ms=(STARTED_NS - SPAWNED_NS) / 1e6, pid=os.getpid())
     try:
-        importlib.import_module(MODES[request["mode"]]).run(request, emit)
+        if not MODULE.fullmatch(request["module"]):
+            raise ValueError(f"no module {request['module']!r}")
+        importlib.import_module(request["module"]).run(request, emit)
     except BaseException as error:  # whatever it is, the host must learn of it
         traceback.print_exc()
         emit("error", kind=type(error).__name__, message=str(error)[:2000])

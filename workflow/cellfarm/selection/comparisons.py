@@ -29,7 +29,7 @@ class Results:
     """The newest result of every cell ever measured, the ratios between them, and the devices' facts.
 
     Of a model that changed only the results of its newest build are here, and of those that are compared
-    with each other only those under the newest conditions (device, protocol, runner).
+    with each other only those under the newest conditions (device, protocol, measure).
     """
 
     rows: Sequence[Row]
@@ -67,8 +67,9 @@ def read_results(connection: duckdb.DuckDBPyConnection) -> Results:
         WITH newest AS (
             SELECT {", ".join(_COLUMNS)}, measured_at, device_facts,
                    json_extract_string(causes, '$.model') AS build,
-                   json_extract_string(causes, ['$.device', '$.protocol', '$.runner']) AS conditions
-            FROM history WHERE NOT superseded
+                   json_extract_string(causes,
+                       ['$.device', '$.protocol', '$.runner', '$.measure']) AS conditions
+            FROM every_cell() WHERE is_timed AND NOT superseded
             QUALIFY row_number() OVER (PARTITION BY {cell} ORDER BY measured_at DESC, key) = 1
         )
         SELECT * EXCLUDE (measured_at, build, conditions), epoch_ms(measured_at) AS measured_at

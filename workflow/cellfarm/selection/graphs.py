@@ -12,16 +12,21 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..conversion import jobs
-from ..core.digests import code_digest, digest
-from ..core.routes import FILES
-from ..environments import MODELS_ENVIRONMENT, Environment, build, locate
-from ..errors import CellfarmError, UserError
-from ..files import read_object
-from ..project import PACKAGE, Project
+from ..base.code import PlannedCode
+from ..base.digests import digest
+from ..base.errors import CellfarmError, UserError
+from ..base.files import read_object
+from ..base.project import Project
+from ..base.records import FILES as STORED
+from ..base.records import RECORD, read_record
+from ..conversion.routes import FILES
+from ..conversion.workers import fill
+from ..envs.environments import MODELS_ENVIRONMENT, Environment, build, locate
 from .material import Graph
 
-WORKER = PACKAGE / "selection" / "graph_worker.py"
+
+def _worker() -> PlannedCode:
+    return PlannedCode.of(["selection/graph_worker.py"], ["selection"])
 
 
 def how_to_export(models: Sequence[str]) -> str:
@@ -76,29 +81,32 @@ class Graphs:
         source = self._newest_export(model)
         if source is None:
             return f"not exported to ONNX yet; {how_to_export([model])}"
-        content = (jobs.read_record(source) or {})["content"]
-        folder = self._project.export_folder(model, "graph", digest([content, code_digest(WORKER)]))
-        return self._described(source / jobs.FILES / FILES["onnx"], folder)
+        record = read_record(source)
+        content = record.content if record else None
+        identity = digest([content, _worker().digest])
+        folder = self._project.results / "exports" / model / "graph" / identity
+        return self._described(source / STORED / FILES["onnx"], folder)
 
     def _newest_export(self, model: str) -> Path | None:
         """The folder of a model's newest ONNX: an export, or what the user gave."""
         results = self._project.results
         records = [
-            *(results / "exports" / model / "onnx").glob(f"*/{jobs.RECORD}"),
-            *(results / "models" / model).glob(f"*/{jobs.RECORD}"),
+            *(results / "exports" / model / "onnx").glob(f"*/{RECORD}"),
+            *(results / "models" / model).glob(f"*/{RECORD}"),
         ]
-        filled = [path for path in records if (path.parent / jobs.FILES / FILES["onnx"]).is_file()]
+        filled = [path for path in records if (path.parent / STORED / FILES["onnx"]).is_file()]
         newest = max(filled, key=lambda path: path.stat().st_mtime_ns, default=None)
         return newest.parent if newest else None
 
     def _described(self, file: Path, folder: Path) -> dict[str, Any] | str:
         """What stands in a folder, put there first where it does not; or why it cannot be."""
-        record = jobs.read_record(folder)
-        if record is None or record["status"] != "ok":
-            record = jobs.describe_graph(self._reader(), WORKER, file, folder)
-        if record["status"] != "ok":
-            return str(record["reason"])
-        return read_object(folder / jobs.FILES / "graph.json") or "its description is damaged"
+        record = read_record(folder)
+        if record is None or record.status != "ok":
+            request = {"file": str(file.absolute())}
+            record = fill(self._project, folder, self._reader(), _worker(), request)
+        if record.status != "ok":
+            return str(record.reason)
+        return read_object(folder / STORED / "graph.json") or "its description is damaged"
 
     def _reader(self) -> Environment:
         """
@@ -110,7 +118,7 @@ class Graphs:
             if wanted.state() is None:
                 print("Installing the environment that reads models ...", file=sys.stderr)
             state = build(wanted)
-            if state["status"] != "ok":
-                raise CellfarmError(state["reason"])
+            if state.status != "ok":
+                raise CellfarmError(str(state.reason))
             self._environment = wanted
         return self._environment

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ..analysis.pareto import error
 from ..analysis.ranking import Row, count_flagged
-from ..errors import UserError
+from ..base.errors import UserError
 from .comparisons import REFUSED, Comparison, Results, by_label, comparisons, of_comparison
 from .evaluation import Axis, Score, evaluate_one, in_order
 from .features import features

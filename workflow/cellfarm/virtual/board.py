@@ -17,9 +17,9 @@ from pathlib import Path
 
 import psutil
 
-from ..errors import PermanentHostError
-from ..processes import adopt_orphans, die_with_parent, kill_descendants
-from . import control
+from ..base.errors import PermanentHostError
+from ..base.processes import adopt_orphans, die_with_parent, kill_descendants
+from . import fault_control
 from .network import run_ip
 
 SSHD = "/usr/sbin/sshd"
@@ -154,7 +154,7 @@ async def serve(board: Board, folder: Path) -> int:
 
     loop.add_signal_handler(signal.SIGCHLD, reap)
     loop.add_signal_handler(signal.SIGTERM, end, 0)
-    server = await control.obey(control.listen(folder), board.faults)
+    server = await fault_control.obey(fault_control.listen(folder), board.faults)
     board.start()
     async with server:
         return await ended

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..errors import PermanentHostError
+from ..base.errors import PermanentHostError
 
 #: Of the range that RFC 2544 sets aside for benchmarks: no network has them.
 _NETWORK, _HERE = "198.18.78", 1

@@ -19,9 +19,9 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from ..errors import PermanentHostError
-from ..processes import adopt_orphans, kill_descendants
-from . import adb_services, control
+from ..base.errors import PermanentHostError
+from ..base.processes import adopt_orphans, kill_descendants
+from . import adb_services, fault_control
 from .adb_wire import Faults, Wire
 
 #: A variable that every command on a virtual device sees.
@@ -206,7 +206,7 @@ async def serve(
     Args:
         port: on loopback; 0: any that is free.
         ready: descriptor that the port is written to as soon as the daemon listens.
-        listening: where it is told what goes wrong, see cellfarm.virtual.control.
+        listening: where it is told what goes wrong, see cellfarm.virtual.fault_control.
     """
     names = ("ro.product.name", "ro.product.model", "ro.product.device")
     told = ";".join(f"{name}={properties.get(name, 'virtual')}" for name in names)
@@ -231,7 +231,7 @@ async def serve(
         door.opening = asyncio.create_task(door.open(port))
 
     faults = faults_of(state) | {"leave": leave, "return": come_back}
-    async with await control.obey(listening, faults):
+    async with await fault_control.obey(listening, faults):
         os.write(ready, f"{port}\n".encode())
         await asyncio.Event().wait()
 
@@ -260,7 +260,7 @@ def main() -> None:
     """`python -m cellfarm.virtual.phone FOLDER QEMU PORT STORAGE_MB`: prints the port as soon as it
     listens; its file system is FOLDER/root."""
     folder, qemu, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    listening = control.listen(folder)
+    listening = fault_control.listen(folder)
     adopt_orphans()
     confine(folder / ROOT, qemu, int(sys.argv[4]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))

@@ -19,19 +19,20 @@ from typing import Any
 
 import adbutils
 
-from ..debian.trees import plant
+from ..base.errors import PermanentHostError, TransientDeviceError, TransientHostError, UserError
+from ..base.locking import file_lock
+from ..base.processes import die_with_parent
+from ..base.project import PACKAGE, Project
 from ..devices.adb import address_of, ensure_server
-from ..errors import PermanentHostError, TransientDeviceError, TransientHostError, UserError
-from ..locking import file_lock
-from ..processes import die_with_parent
-from ..project import PACKAGE, Project
-from . import board, control, phone
+from ..envs.debian.trees import plant
+from ..wanted.devices import AnyDevice, parse_device
+from . import board, fault_control, phone
 from .network import LOOPBACK, Namespace
 
 START_TIMEOUT_S = 30.0
 #: A device that is told to end gets so long to end what runs on it.
 END_TIMEOUT_S = 10.0
-#: Locks of Debian packages (see cellfarm.debian), so that nothing has to be installed here.
+#: Locks of Debian packages (see cellfarm.envs.debian), so that nothing has to be installed here.
 _BUSYBOX, _QEMU = "virtual.busybox.txt", "virtual.qemu.txt"
 
 
@@ -41,6 +42,11 @@ class Started:
 
     document: dict[str, Any]
     process: subprocess.Popen[bytes]
+
+    @property
+    def device(self) -> AnyDevice:
+        """The device as its file describes it."""
+        return parse_device(self.document, str(self.document["name"]))
 
 
 @contextlib.contextmanager
@@ -163,7 +169,7 @@ def inflict(project: Project, name: str, fault: str) -> None:
     Raises:
         UserError: there is no such device, or it has no such fault.
     """
-    control.tell(_place(project, name), name, fault)
+    fault_control.tell(_place(project, name), name, fault)
 
 
 def _document(
@@ -242,7 +248,11 @@ def _wait_for(address: str, port: int, process: subprocess.Popen[bytes], folder:
 
 def _last_line(folder: Path) -> str:
     lines = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1].removeprefix("cellfarm.errors.PermanentHostError: ") if lines else "no message"
+    return (
+        lines[-1].removeprefix("cellfarm.base.errors.PermanentHostError: ")
+        if lines
+        else "no message"
+    )
 
 
 def free_port() -> int:

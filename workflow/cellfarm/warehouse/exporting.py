@@ -10,9 +10,10 @@ from typing import Any
 
 import duckdb
 
-from ..core.digests import file_digest
-from ..documents import load_yaml
-from ..errors import UserError
+from ..base.digests import file_digest
+from ..base.documents import load_yaml
+from ..base.errors import UserError
+from ..measures import all_columns
 from .querying import connect
 
 DICTIONARY = Path(__file__).with_name("dictionary.yaml")
@@ -86,6 +87,9 @@ def _write_view(connection: duckdb.DuckDBPyConnection, view: str, folder: Path) 
 def dictionary(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """view -> {"about", "columns": [{"name", "type", "unit", "means"}]}; every column is described."""
     known = load_yaml(DICTIONARY)
+    known["cells"]["columns"] |= {
+        name: {"unit": column.unit, "means": column.means} for name, column in all_columns().items()
+    }
     found = {}
     for view in VIEWS:
         columns = connection.execute(f"DESCRIBE {view}").fetchall()

@@ -15,10 +15,9 @@ from typing import Any
 import duckdb
 import orjson
 
-from ..core.store import Store
-from ..errors import TransientHostError
-from .querying import SCHEMA, current_schema, schema_version
-from .ratios import ratio_rows
+from ..base.errors import TransientHostError
+from ..store.results import Store
+from .querying import schema_version
 from .rows import (
     cold_phase_rows,
     condition_rows,
@@ -27,11 +26,15 @@ from .rows import (
     result_row,
     series_rows,
 )
+from .schema import current_schema, schema
+from .stored_ratios import ratio_rows
 
 BUSY_RETRY_S = 30.0
 #: Results that are read and inserted together: bounds the memory of a first load.
-BATCH = 500
+BATCH = 1500
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
+#: Key of a cell -> measure -> key of its result.
+Current = Mapping[str, Mapping[str, str]]
 #: table -> what gives its rows for a result; `results` itself apart
 _TABLES = {
     "series": series_rows,
@@ -55,14 +58,15 @@ class Loaded:
 def load(
     warehouse: Path,
     store: Store,
-    current: Iterable[str],
+    current: Current,
     devices: Mapping[str, Any],
     models: Iterable[Mapping[str, Any]] = (),
 ) -> Loaded:
     """Bring the warehouse up to date with the store, in one transaction.
 
     Args:
-        current: the keys of the cells that are wanted now: they make the view `cells`.
+        current: of the cells that are wanted now, by their keys, measure -> key of the result: they make
+            the view `cells`.
         devices: device -> facts, for the view `devices`.
         models: the rows of the view `models`.
 
@@ -76,6 +80,7 @@ def load(
         _replace_current(connection, current, devices)
         connection.execute("DELETE FROM models_now")
         _insert_rows(connection, "models_now", models)
+        connection.execute("DELETE FROM result_keys; INSERT INTO result_keys FROM keyed_results()")
         _add_ratios(connection)
         connection.commit()
         return loaded
@@ -84,7 +89,7 @@ def load(
 def rebuild(
     warehouse: Path,
     store: Store,
-    current: Iterable[str],
+    current: Current,
     devices: Mapping[str, Any],
     models: Iterable[Mapping[str, Any]] = (),
 ) -> Loaded:
@@ -109,7 +114,7 @@ def _open(warehouse: Path) -> duckdb.DuckDBPyConnection:
     connection.close()
     warehouse.unlink(missing_ok=True)
     connection = _connect(warehouse)
-    connection.execute(SCHEMA.read_text(encoding="utf-8"))
+    connection.execute(schema())
     connection.execute("INSERT INTO meta VALUES ('schema', ?)", [version])
     return connection
 
@@ -143,10 +148,11 @@ def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:
     loaded = Loaded(removed=sum(path not in found for path in gone))
     if gone:
         keys = connection.execute(
-            "SELECT key FROM results WHERE list_contains(?, path)", [gone]
+            "SELECT result FROM results WHERE list_contains(?, path)", [gone]
         ).fetchall()
         connection.execute(
-            "DELETE FROM cell_ratios WHERE list_contains($1, key) OR list_contains($1, other_key)",
+            "DELETE FROM cell_ratios"
+            " WHERE list_contains($1, result) OR list_contains($1, other_result)",
             [[key for (key,) in keys]],
         )
         for table in ("results", *_TABLES):
@@ -162,13 +168,13 @@ def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:
 def _read(
     root: Path, paths: Iterable[str], found: Mapping[str, tuple[int, int]], loaded: Loaded
 ) -> Iterator[dict[str, Any]]:
-    """Of each result {"path", "key", table: its rows}; what is no result is set aside."""
+    """Of each result {"path", table: its rows}; what is no result is set aside."""
     for path in paths:
         try:
             document = orjson.loads((root / path).read_bytes())
             own = {table: list(rows(document)) for table, rows in _TABLES.items()}
             own["results"] = [result_row(path, found[path], document)]
-            read = {"path": path, "key": document["key"], **own}
+            read = {"path": path, **own}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             # Out of the way, so that its cell is measured again; kept, as nothing is thrown away.
             (root / path).rename(root / f"{path}.unreadable")
@@ -184,7 +190,7 @@ def _read(
 
 def _add_ratios(connection: duckdb.DuckDBPyConnection) -> None:
     """Compare the current cells that have not been compared yet; old comparisons stay true."""
-    known = connection.execute("SELECT key, other_key FROM cell_ratios").fetchall()
+    known = connection.execute("SELECT result, other_result FROM cell_ratios").fetchall()
     _insert_rows(connection, "cell_ratios", ratio_rows(connection, set(known)))
 
 
@@ -198,18 +204,17 @@ def _insert(
     Args:
         types: table -> column -> type.
     """
-    shared = {"path": "VARCHAR", "key": "VARCHAR"}
     own = {
-        table: {n: t for n, t in kinds.items() if n not in shared} for table, kinds in types.items()
+        table: {name: kind for name, kind in kinds.items() if name != "path"}
+        for table, kinds in types.items()
     }
     nested = {table: f"STRUCT({_listed(kinds, '{} {}')})[]" for table, kinds in own.items()}
-    with _json_lines(read, shared | nested) as lines:
+    with _json_lines(read, {"path": "VARCHAR"} | nested) as lines:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE batch AS SELECT * FROM {lines}")
     for table, kinds in own.items():
         connection.execute(
-            f"INSERT INTO {table} (path, key, {', '.join(kinds)})"
-            f" SELECT path, key, {_listed(kinds, 'r.{}')}"
-            f" FROM (SELECT path, key, unnest({table}) AS r FROM batch)"
+            f"INSERT INTO {table} (path, {', '.join(kinds)}) SELECT path, {_listed(kinds, 'r.{}')}"
+            f" FROM (SELECT path, unnest({table}) AS r FROM batch)"
         )
     connection.execute("DROP TABLE batch")
 
@@ -250,12 +255,18 @@ def _listed(types: Mapping[str, str], form: str) -> str:
 
 
 def _replace_current(
-    connection: duckdb.DuckDBPyConnection, current: Iterable[str], devices: Mapping[str, Any]
+    connection: duckdb.DuckDBPyConnection, current: Current, devices: Mapping[str, Any]
 ) -> None:
-    wanted = set(current)
-    if wanted != {key for (key,) in connection.execute("FROM current_keys").fetchall()}:
+    wanted = {
+        (cell, measure, key)
+        for cell, results in current.items()
+        for measure, key in results.items()
+    }
+    if wanted != set(connection.execute("FROM current_keys").fetchall()):
         connection.execute("DELETE FROM current_keys")
-        connection.execute("INSERT INTO current_keys SELECT unnest(?::VARCHAR[])", [list(wanted)])
+        columns = ("cell_key", "measure", "key")
+        rows = (dict(zip(columns, row, strict=True)) for row in sorted(wanted))
+        _insert_rows(connection, "current_keys", rows)
     connection.execute("DELETE FROM devices_now")
     for device, facts in sorted(devices.items()):
         connection.execute(

@@ -14,11 +14,10 @@ import duckdb
 from rich.console import Console
 from rich.table import Table
 
-from ..core.digests import file_digest
-from ..errors import UserError
+from ..base.errors import UserError
+from .schema import current_schema
 
 _WIDTH = 1 << 20  # a value is never folded over lines: the terminal or a pager does that
-SCHEMA = Path(__file__).with_name("schema.sql")
 FORMATS = ("table", "csv", "json", "parquet")
 
 
@@ -50,11 +49,6 @@ def connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
             " from the results"
         )
     return connection
-
-
-def current_schema() -> str:
-    """The digest of the schema that this version makes."""
-    return file_digest(SCHEMA)
 
 
 def schema_version(connection: duckdb.DuckDBPyConnection) -> str | None:

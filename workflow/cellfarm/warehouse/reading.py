@@ -10,14 +10,15 @@ import duckdb
 from ..analysis.operators import Timed
 from .querying import records
 
-#: Of the view `history`. `conditions` are the causes that must agree for versions to be compared: those that
-#: `cellfarm compare` asks for.
+#: Of every cell as it stood. `conditions` are the causes that must agree for versions to be compared: those
+#: that `cellfarm compare` asks for.
 _HISTORY = """
 SELECT model, library, library_version, variant, device, processor, threads, protocol, status, flags,
        emulated, latency_ms, latency_ci_low_ms, latency_ci_high_ms, key, experiment, superseded,
        epoch_ms(measured_at) AS measured_at,
-       [causes->>'model', causes->>'device', causes->>'protocol', causes->>'runner'] AS conditions
-FROM history WHERE measured_at IS NOT NULL
+       [causes->>'model', causes->>'device', causes->>'protocol', causes->>'runner',
+        causes->>'measure'] AS conditions
+FROM every_cell() WHERE is_timed AND measured_at IS NOT NULL
 """
 _OPERATORS = """
 SELECT key, coalesce(type, library_type, 'Other'), ms, node FROM operators

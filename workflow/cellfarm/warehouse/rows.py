@@ -1,6 +1,6 @@
 """From a result's document to rows of the warehouse's tables. Pure.
 
-Rows of all tables but `results` go without the columns `path` and `key`, which a result's rows share.
+Rows of all tables but `results` go without the column `path`, which a result's rows share.
 """
 
 from __future__ import annotations
@@ -11,24 +11,13 @@ from statistics import median
 from typing import Any
 
 from ..analysis.steady import outliers
-from ..experiments.accuracy import COLUMNS as ACCURACY_COLUMNS
-from ..experiments.flags import launch_flags
-from ..experiments.rounds import ACCURACY, COLD, MEASURE, PROFILE, QUALITY
+from ..base.digests import digest
+from ..measures import all_columns
+from ..measures.flags import launch_flags
+from ..measures.launches import ACCURACY, COLD, MEASURE, PROFILE, QUALITY
 
-_SUMMARY = (
-    "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms", "launches", "samples",
-    "stopped_because", "steady_state",
-    "cold_total_ms", "cold_total_ci_low_ms", "cold_total_ci_high_ms", "cold_start_ms", "cold_import_ms",
-    "cold_read_ms", "cold_load_ms", "cold_first_ms", "steady_after_ms",
-    "cold_cache_total_ms", "cold_cache_total_ci_low_ms", "cold_cache_total_ci_high_ms",
-    "cold_cache_start_ms", "cold_cache_import_ms", "cold_cache_read_ms", "cold_cache_load_ms",
-    "cold_cache_first_ms", "page_cache_share",
-    "peak_rss_mb", "load_rss_mb", "peak_load_rss_mb", "peak_inference_rss_mb", "cpu_utilisation",
-    "other_cpu_utilisation", "sampler_cpu_share", "energy_mj",
-    "throughput_burst_per_s", "throughput_settled_per_s", "throughput_ratio", "settled_after_s",
-    "operators_sum_ms", "operators_gap", "operators_reason", "cosine", "max_abs_error", "top1_match",
-    "heldout_samples", "heldout_cosine", "sqnr_db", "top1_agreement", *ACCURACY_COLUMNS,
-)  # fmt: skip
+#: Causes that not all measures of a cell have alike.
+_OF_A_MEASURE = ("measure", "verification", "labelled")
 
 
 def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,22 +30,27 @@ def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -
     Raises:
         KeyError: the document is not a result.
     """
-    summary = document["summary"]
+    measure = document.get("measure")
+    # Before measures had results of their own, a cell had one with all numbers.
+    columns = document["summary"] if measure is None else document["columns"]
+    known = all_columns()
     return {
         "path": path,
         "size_bytes": state[0],
         "mtime_ns": state[1],
         "superseded": ".superseded-" in path,
+        "result": document["key"],
+        "measure": measure,
+        "state": _state(document),
         **document["cell"],
         "protocol": document["protocol"],
         "status": document["status"],
         "reason": document["reason"],
-        **{name: summary.get(name) for name in _SUMMARY},
+        **{name: value for name, value in columns.items() if name in known},
         "artifact_bytes": document["artifact_bytes"],
         "payload_bytes": document.get("payload_bytes"),
         "emulated": document["emulated"],
         "flags": document["flags"],
-        "key": document["key"],
         "measured_at": document["measured_at"],
         "experiment": document["experiment"],
         "drift_ratio": (document.get("drift") or {}).get("ratio"),
@@ -66,9 +60,20 @@ def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -
     }
 
 
+def _state(document: Mapping[str, Any]) -> str:
+    """What results of a cell have in common that belong together: its causes, but those of one measure."""
+    causes = {name: one for name, one in document["causes"].items() if name not in _OF_A_MEASURE}
+    return digest([document["cell"], document["protocol"], causes])
+
+
+def own_launches(document: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The launches of a result, numbered, without those that stand with another measure's result, too."""
+    return enumerate(one for one in document["launches"] if not one.get("shared_with"))
+
+
 def launch_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `launch_facts`: one per launch, with its flags and the readings of its gate."""
-    for number, launch in enumerate(document["launches"]):
+    for number, launch in own_launches(document):
         gate = launch.get("gate") or {}
         calibration = gate.get("calibration") or {}
         seen = launch.get("conditions") or {}
@@ -103,7 +108,8 @@ def _mode(launch: Mapping[str, Any]) -> str:
 
 def cold_phase_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `cold_phases`: each phase of the start by page cache, with its interval."""
-    for row in document["summary"].get("cold_phases", ()):
+    # Where a cell had one result it stands in its summary.
+    for row in document.get("cold_phases") or document.get("summary", {}).get("cold_phases", ()):
         yield {**row}
 
 
@@ -112,7 +118,7 @@ def series_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
     The phases of launches with a cold page cache are named `cold-cache load` and so on.
     """
-    for number, launch in enumerate(document["launches"]):
+    for number, launch in own_launches(document):
         mode = _mode(launch)
         if mode in (PROFILE, QUALITY, ACCURACY):
             continue
@@ -129,7 +135,7 @@ def series_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 def operator_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `operator_times`, of results that were profiled."""
-    for launch in document["launches"]:
+    for _, launch in own_launches(document):
         for operator in (launch.get("profile") or {}).get("operators", ()):
             yield {**operator}
 
@@ -140,9 +146,9 @@ def condition_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     The sampler's series, one per launch and metric, and what was read once per launch: by the gate
     before it, over its samples, and after it.
     """
-    launches = document["launches"]
-    origin = min((launch["started_at"] for launch in launches), default=0.0)
-    for number, launch in enumerate(launches):
+    launches = list(own_launches(document))
+    origin = min((launch["started_at"] for _, launch in launches), default=0.0)
+    for number, launch in launches:
         began = launch["started_at"] - origin
         seen = launch.get("conditions") or {"t_s": [], "metrics": {}}
         series = {

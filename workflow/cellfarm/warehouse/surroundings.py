@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..conversion.jobs import FILES
+from ..base.files import read_object
+from ..base.project import Project
+from ..base.records import FILES
 from ..experiments.peak import with_peak
-from ..files import read_object
-from ..project import Project
 
 
 def devices(project: Project, facts: Mapping[str, Any]) -> dict[str, Any]:

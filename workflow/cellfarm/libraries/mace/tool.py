@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ...experiments.native import Command, Finished, Outcome, Refusal, Task
-from ...experiments.rounds import MEASURE, PROFILE, QUALITY
-from .native import tables
+from ...measures.launches import MEASURE, PROFILE, QUALITY
+from ..vendor_tool import Command, Finished, Outcome, Refusal, Task
+from .vendor import tables
 
 _HEADER = re.compile(r"^\s+capability\((\w+)\)\s+init\s+warmup\s+run_avg$")
 _TIME = re.compile(r"^time\s+([\d.]+)\s+([\d.]+)\s+([\d.]+)\s+(-?[\d.]+)$", re.MULTILINE)

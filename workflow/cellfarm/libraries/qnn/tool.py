@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ...experiments.native import HERE, Command, Finished, Outcome, Refusal, Task
-from ...experiments.rounds import MEASURE, PROFILE, QUALITY
+from ...measures.launches import MEASURE, PROFILE, QUALITY
+from ..vendor_tool import HERE, Command, Finished, Outcome, Refusal, Task
 from . import qnn_profile
-from .native import diagview
+from .vendor import diagview
 
 _SIMULATED_ON = ("x86_64", "AMD64")
 _QNN_LOG, _SNPE_LOG = "out/qnn-profiling-data_0.log", "out/SNPEDiag_0.log"

@@ -1,0 +1,100 @@
+"""Experiments without a device: what a launch comes to is made up; all around it is the experiment's own."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from cellfarm.base.cells import Cell
+from cellfarm.base.project import Project
+from cellfarm.devices import Transport
+from cellfarm.experiments import experiment as module
+from cellfarm.experiments.experiment import _Measuring
+from cellfarm.experiments.journal import Journal
+from cellfarm.experiments.launch import Deployed
+from cellfarm.experiments.patience import Patience
+from cellfarm.experiments.running_cell import Running
+from cellfarm.planning.plan import PlannedCell
+
+from tests.support.protocols import protocol_of
+from tests.support.results import FACTS, PROTOCOL, make_experiment, make_launch, make_plan
+
+#: What a launch of a mode comes to, beside what all have.
+_OF_MODE: dict[str, dict[str, Any]] = {
+    "quality": {"quality": {"samples": 2, "cosine": 1.0, "sqnr_db": 100.0, "top1_agreement": 1.0}},
+    "profile": {"profile": {"operators": [], "sum_ms": 10.0}},
+    "accuracy": {"accuracy": {"problem": "made up"}},
+}
+#: What the experiment adds to a launch's record.
+_OF_THE_EXPERIMENT = ("round", "session", "gate")
+
+
+class Killed(Exception):
+    """The process that measures is killed."""
+
+
+@dataclass
+class MadeUp:
+    """A device on which every launch ends well at once, unless `launches` says otherwise.
+
+    Args:
+        launches: given the cell, the mode and how many launches there were, the changes of its record.
+        limit: launches after which the process is killed.
+        facts: of the device, beside FACTS.
+
+    Attributes:
+        made: cell and mode of each launch, in order.
+    """
+
+    project: Project
+    monkeypatch: pytest.MonkeyPatch
+    launches: Callable[[Cell, str, int], dict[str, Any]] = lambda cell, mode, number: {}
+    protocol: dict[str, Any] = field(default_factory=lambda: PROTOCOL)
+    limit: int | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    made: list[tuple[Cell, str]] = field(default_factory=list)
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def modes(self) -> list[str]:
+        return [mode for _, mode in self.made]
+
+    def measure(self, *planned: PlannedCell) -> None:
+        """Measure cells of one model on one device, which may be measured in part already.
+
+        Raises:
+            Killed: the limit is reached.
+        """
+        self.monkeypatch.setattr(module, "launch", self._launch)
+        with contextlib.redirect_stderr(io.StringIO()):
+            plan = make_plan(*planned, protocol=protocol_of(self.protocol))
+            experiment = make_experiment(self.project, plan)
+            none = cast(Transport, None)
+            facts = FACTS | self.facts
+            measuring = _Measuring(experiment, none, facts, 0, Patience(0, print))
+            cast(Any, measuring.gates).pass_through = lambda *arguments: {}
+            for each in planned:
+                journal = Journal(self.project.journal(each.cell.device, each.key))
+                measuring.running[each.key] = Running(
+                    each, cast(Deployed, _DEPLOYED), None, journal, journal.read()
+                )
+            measuring.run()
+
+    def _launch(self, setting: Any, deployed: Any, cell: Cell, **options: Any) -> dict[str, Any]:
+        if self.limit is not None and len(self.made) >= self.limit:
+            raise Killed
+        mode = options["mode"]
+        changes = self.launches(cell, mode, len(self.made))
+        self.made.append((cell, mode))
+        self.asked.append(options)
+        record = make_launch(mode=mode, **{**_OF_MODE.get(mode, {}), **changes})
+        return {name: record[name] for name in record if name not in _OF_THE_EXPERIMENT}
+
+
+#: A vendor's tool: the device is not looked at for what it reaches at most.
+_DEPLOYED = SimpleNamespace(payload_bytes=1000, tool=object())

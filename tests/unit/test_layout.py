@@ -1,0 +1,95 @@
+"""The package's layout: nothing loose at its root, imports one way, one name for one part."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import cellfarm
+
+PACKAGE = Path(cellfarm.__file__).parent
+#: Each imports what stands before it, and itself. docs/architecture.md has the same list.
+ORDER = (
+    "base", "analysis", "measures", "libraries", "wanted", "envs", "conversion", "devices", "store",
+    "planning", "experiments", "warehouse", "comparison", "selection", "report", "snakemake", "api",
+    "cli", "__main__", "virtual",
+)  # fmt: skip
+#: Run elsewhere, by themselves: in the models' environment, or on a device.
+APART = ("models", "passes", "runner")
+#: What a device and this machine must work out alike.
+ON_BOTH_SIDES = {("measures.accuracy.pictures", "runner")}
+#: Modules that play the same part wherever they stand.
+PARTS = {
+    "__init__", "__main__", "backend", "convert", "profiler", "tool", "worker", "device", "host",
+}  # fmt: skip
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """(name below the package, file) of every module of the orchestrator."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        in_library = parts[0] == "libraries" and len(parts) > 2 and parts[2] != "tool"
+        if parts[0] not in APART and not in_library and parts[-1] != "device":
+            yield ".".join(part for part in parts if part != "__init__"), path
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """The first part of what a module imports of the package."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        if node.level:
+            base = [part for part in package if part][: len(package) - node.level + 1]
+            target = base + (node.module.split(".") if node.module else [])
+            yield from [target[0]] if target else [alias.name for alias in node.names]
+        elif node.module and node.module.startswith("cellfarm."):
+            yield node.module.split(".")[1]
+
+
+def test_no_module_is_loose_at_the_root():
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {"__init__", "__main__", "api"}
+
+
+def test_imports_run_one_way():
+    backwards = []
+    for name, path in modules():
+        own = name.split(".")[0]
+        for target in imports(name, path):
+            if (name, target) in ON_BOTH_SIDES:
+                continue
+            if own and target != own and ORDER.index(target) >= ORDER.index(own):
+                backwards.append(f"{name} imports {target}")
+    assert not backwards
+
+
+def test_the_docs_list_the_folders_in_that_order():
+    text = (PACKAGE.parents[1] / "docs/architecture.md").read_text(encoding="utf-8")
+    listed = [
+        line.split()[0].rstrip("/")
+        for line in text.split("workflow/cellfarm/\n", 1)[1].splitlines()
+        if line.startswith("    ") and line.split()[0].endswith("/")
+    ]
+    folders = [name for name in ORDER if (PACKAGE / name).is_dir()]
+    assert [name for name in listed if name in folders] == folders
+    assert set(listed) == {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | set(APART)
+
+
+def test_what_runs_elsewhere_imports_nothing_of_the_orchestrator():
+    for folder in APART:
+        for path in (PACKAGE / folder).rglob("*.py"):
+            assert "cellfarm." not in " ".join(
+                line
+                for line in path.read_text("utf-8").splitlines()
+                if "import" in line.split()[:1]
+            ), path
+
+
+def test_two_modules_of_one_name_play_the_same_part():
+    places = defaultdict(list)
+    for _, path in modules():
+        if path.stem not in PARTS and path.parent.name != "cli":
+            places[path.stem].append(path.relative_to(PACKAGE).as_posix())
+    assert not {name: paths for name, paths in places.items() if len(paths) > 1}

@@ -1,0 +1,35 @@
+"""The name of the process that measured: rounds are compared one by one only within one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cellfarm.base.project import Project
+from cellfarm.experiments import experiment as module
+from cellfarm.experiments.experiment import _Measuring
+from cellfarm.experiments.journal import Journal
+from cellfarm.experiments.patience import Patience
+from cellfarm.experiments.running_cell import Running
+from cellfarm.measures.launches import QUALITY
+
+from tests.support.results import FACTS, make_experiment, make_plan, make_planned
+
+
+def test_processes_of_one_id_are_two_sessions(tmp_path, monkeypatch):
+    """As in a container that is started again: there, every run may have the id 7."""
+
+    def launch(*arguments: Any, mode: str, **options: Any) -> dict[str, Any]:
+        return {"mode": mode, "status": "ok"}
+
+    monkeypatch.setattr(module, "launch", launch)
+    planned = make_planned()
+    plan = make_plan(planned)
+    journal = Journal(tmp_path / "key.jsonl")
+    for _ in range(2):
+        experiment = make_experiment(Project(tmp_path), plan)
+        measuring = _Measuring(experiment, None, FACTS, 0, Patience(0, print))
+        running = Running(planned, None, None, journal, journal.read())
+        for number in range(2):
+            measuring._launch(running, "quality", QUALITY, number)
+    sessions = [launched["session"] for launched in journal.read()]
+    assert sessions[0] == sessions[1] != sessions[2] == sessions[3]

@@ -1,0 +1,1 @@
+"""Environments: naming, building, locks, downloads."""

@@ -1,0 +1,154 @@
+"""Verification before speed: is a library's output the reference's, within the variant's tolerance?"""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ..tolerances import Tolerance
+
+MAX_OUTPUT_BYTES = 1 << 30
+#: What an absurd error is recorded as: JSON has no infinity.
+LARGEST = 1e300
+_NUMERIC = frozenset("biuf")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How far the outputs are from the reference, the worst over all outputs.
+
+    `max_relative_error` is max_abs_error over the reference's largest magnitude; `top1_match` is
+    None for tasks without classes. `problem` says why nothing could be compared.
+    """
+
+    cosine: float | None = None
+    max_abs_error: float | None = None
+    max_relative_error: float | None = None
+    top1_match: bool | None = None
+    problem: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def violation(self, tolerance: Tolerance) -> str | None:
+        """Why this is outside the tolerance, or None."""
+        if self.problem:
+            return self.problem
+        assert self.cosine is not None and self.max_relative_error is not None
+        if self.cosine < tolerance.min_cosine:
+            return f"cosine {self.cosine:.5f} is below {tolerance.min_cosine}"
+        if self.max_relative_error > tolerance.max_relative_error:
+            return (
+                f"largest error {self.max_relative_error:.3g} of the reference's magnitude "
+                f"is above {tolerance.max_relative_error}"
+            )
+        if tolerance.top1 and self.top1_match is False:
+            return "the top-1 class differs from the reference's"
+        return None
+
+
+def read_arrays(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of an .npz that came from a device: nothing in it is trusted.
+
+    Raises:
+        ValueError: not an .npz of plain arrays, or too large when unpacked.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_OUTPUT_BYTES:
+                raise ValueError("the outputs are too large")
+        with np.load(io.BytesIO(data), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+    except Exception as error:  # bytes from a device make zipfile and numpy raise almost anything
+        raise ValueError(f"the outputs cannot be read: {error}") from error
+    for name, array in arrays.items():
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in _NUMERIC:
+            raise ValueError(f"the output '{name}' is no array of real numbers")
+    return arrays
+
+
+def compare(
+    outputs: Mapping[str, np.ndarray],
+    reference: Mapping[str, np.ndarray],
+    classes: bool,
+    inputs: Mapping[str, np.ndarray] | None = None,
+) -> Comparison:
+    """Compare outputs with the reference, by name.
+
+    Args:
+        classes: whether the last axis is over classes, so that top-1 makes sense.
+        inputs: what the model was given; an output that equals an input was not computed.
+    """
+    worst: list[Comparison] = []
+    for name, expected in reference.items():
+        if name not in outputs:
+            return Comparison(problem=f"the output '{name}' is missing")
+        for entry, array in (inputs or {}).items():
+            if _same(outputs[name], array) and not _same(expected, array):
+                return Comparison(problem=f"the output '{name}' equals the input '{entry}'")
+        compared = _compare_output(name, outputs[name], expected, classes)
+        if compared.problem:
+            return compared
+        worst.append(compared)
+    if not worst:
+        return Comparison(problem="the reference has no outputs")
+    matches = [each.top1_match for each in worst if each.top1_match is not None]
+    return Comparison(
+        cosine=min(_known(each.cosine) for each in worst),
+        max_abs_error=max(_known(each.max_abs_error) for each in worst),
+        max_relative_error=max(_known(each.max_relative_error) for each in worst),
+        top1_match=all(matches) if matches else None,
+    )
+
+
+def _compare_output(
+    name: str, actual: np.ndarray, expected: np.ndarray, classes: bool
+) -> Comparison:
+    if actual.shape != expected.shape:
+        return Comparison(
+            problem=f"the output '{name}' has shape {list(actual.shape)}, "
+            f"the reference {list(expected.shape)}"
+        )
+    got, wanted = actual.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
+    if not np.isfinite(got).all():
+        return Comparison(problem=f"the output '{name}' has values that are not finite")
+    if got.size > 1 and got.min() == got.max() and wanted.min() < wanted.max():
+        return Comparison(problem=f"the output '{name}' is constant")
+    cosine = 1.0 if np.array_equal(got, wanted) else _cosine(got, wanted)
+    with np.errstate(over="ignore"):
+        error = float(np.abs(got - wanted).max(initial=0.0))
+    scale = _magnitude(wanted)
+    relative = error / scale if scale > 0 else (0.0 if error == 0 else math.inf)
+    match = None
+    if classes:
+        match = bool((actual.argmax(axis=-1) == expected.argmax(axis=-1)).all())
+    return Comparison(cosine, min(error, LARGEST), min(relative, LARGEST), match)
+
+
+def _same(array: np.ndarray, other: np.ndarray) -> bool:
+    return array.size == other.size and np.array_equal(array.ravel(), other.ravel())
+
+
+def _cosine(got: np.ndarray, wanted: np.ndarray) -> float:
+    """The cosine of the angle between two vectors; 0 if one of them is zero."""
+    if _magnitude(got) == 0 or _magnitude(wanted) == 0:
+        return 0.0
+    # Scaled to 1 first: the squares of absurd values would overflow, and infinity / infinity pass.
+    got, wanted = got / _magnitude(got), wanted / _magnitude(wanted)
+    cosine = float(got @ wanted) / float(np.linalg.norm(got) * np.linalg.norm(wanted))
+    return max(-1.0, min(1.0, cosine))
+
+
+def _magnitude(array: np.ndarray) -> float:
+    return float(np.abs(array).max(initial=0.0))
+
+
+def _known(value: float | None) -> float:
+    assert value is not None
+    return value

@@ -1,0 +1,1 @@
+"""From what is wanted to a plan: cells, keys, causes, what is stale and why."""

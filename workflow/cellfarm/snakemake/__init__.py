@@ -1,0 +1,1 @@
+"""What the Snakefile asks, and what concerns a run of Snakemake itself."""

@@ -1,0 +1,1 @@
+"""What the user wants: configuration, recipes, devices, tools, labelled data."""
