@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from cellfarm.experiments.launch import Setting, launch
 from cellfarm.libraries.mace import tool
-from cellfarm.libraries.mace.native import tables
+from cellfarm.libraries.mace.vendor import tables
 from cellfarm.libraries.vendor_tool import Task
 
 from tests.support.native_tools import DATA, HELDOUT, Bench, write_script

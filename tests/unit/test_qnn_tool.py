@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cellfarm.libraries.qnn import qnn_profile, tool
-from cellfarm.libraries.qnn.native import diagview
+from cellfarm.libraries.qnn.vendor import diagview
 from cellfarm.libraries.vendor_tool import Task
 
 from tests.support.native_tools import DATA, HELDOUT, Bench, write_script
