@@ -17,8 +17,8 @@ from pathlib import Path
 from cellfarm.base.locking import file_lock
 
 STEPS = ("models", "derived", "exports", "artifacts")
-#: Of each step so many builds are kept, the newest, and none that was made longer ago. Every farm carries them
-#: all, so that being in a farm says nothing about being used.
+#: Of each step the newest builds are kept, so many, and none that is older than this. Every farm carries
+#: them all, so being in a farm says nothing about being used.
 KEPT = 3
 KEPT_S = 30 * 24 * 3600.0
 
