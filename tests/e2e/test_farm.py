@@ -20,6 +20,7 @@ from cellfarm.virtual.starting import inflict, virtual_board, virtual_phone
 
 from benchmarks.own_adb import own_adb_server
 from tests.support.farm import PROTOCOL, Farm, kill_group
+from tests.support.protocols import with_measures
 
 pytestmark = [
     pytest.mark.pipeline,
@@ -28,7 +29,7 @@ pytestmark = [
 
 #: Launches that take a while, to have something to lose. Of an emulated cell there is one, and another
 #: for the held-out inputs.
-SLOW = PROTOCOL | {"samples": {"min": 3, "max": 1000, "seconds": 2.0}}
+SLOW = with_measures(PROTOCOL, latency={"samples": {"min": 3, "max": 1000, "seconds": 2.0}})
 
 
 #: ncnn is compiled once for each checkout: 400 s of two processors, beside other tests.
@@ -100,7 +101,7 @@ def test_a_phone_measures_ncnn_in_its_native_runner(
     assert native["cosine"] > 0.999 and native["heldout_cosine"] > 0.999
     assert other["status"] == ("ok" if python else "unsupported"), other["reason"]
     runners = {}
-    for path in (farm.root / "results/cells/phone").rglob("*.json"):
+    for path in (farm.root / "results/cells/phone").rglob("latency-*.json"):
         document = json.loads(path.read_text())
         launches = document["launches"]
         runners[document["cell"]["library"]] = {one["actual"].get("runner") for one in launches}
@@ -165,7 +166,8 @@ def test_a_device_that_is_lost_holds_nobody_up(farm: Farm, devices: ExitStack) -
     before = farm.result_files()
     farm.run("measured")
     assert [row["status"] for row in rows_of(farm, "lost")] == ["ok"] * 4
-    assert sum("lost" in path for path in set(farm.result_files()) - set(before)) == 4 - kept
+    new = set(farm.result_files()) - set(before)
+    assert len({Path(path).parent for path in new if "lost" in path}) == 4 - kept
     assert "needs attention" not in farm.cellfarm("farm", "--once")
 
 
@@ -217,7 +219,7 @@ def test_two_farms_want_the_same_board(farm: Farm, devices: ExitStack, tmp_path:
     assert [row["launches"] for row in rows_of(other, "same")] == [1, 1]
     spans = []
     for one in (farm, other):
-        for path in (one.root / "results/cells").rglob("*.json"):
+        for path in (one.root / "results/cells").rglob("latency-*.json"):
             document = json.loads(path.read_text())
             if document["cell"]["device"] in ("board", "same"):
                 times = [launch["started_at"] for launch in document["launches"]]

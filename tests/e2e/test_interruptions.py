@@ -15,16 +15,21 @@ import pytest
 from cellfarm.base.locking import file_lock, machine_lock_path
 
 from tests.support.farm import ALL, PROTOCOL, Farm, kill_group
+from tests.support.protocols import with_measures
 
 pytestmark = pytest.mark.pipeline
 
 #: More and longer launches, so that there is something to interrupt.
-SLOW = PROTOCOL | {
-    "launches": {"min": 5, "max": 5},
-    "samples": {"min": 3, "max": 1000, "seconds": 0.15},
-    "cold_cache": {"launches": 1},
-    "profile": {"runs": 2},
-}
+LAUNCHES = 5
+SLOW = with_measures(
+    PROTOCOL,
+    latency={
+        "launches": {"min": LAUNCHES, "max": LAUNCHES},
+        "samples": {"min": 3, "max": 1000, "seconds": 0.15},
+    },
+    cold_start={"launches": 1},
+    operators={"runs": 2},
+)
 
 
 @pytest.fixture
@@ -36,14 +41,19 @@ def slow_farm(farm: Farm) -> Farm:
 
 
 def launch_sessions(farm: Farm) -> list[list[str]]:
-    """Per current result, the measuring process of each of its launches."""
-    current = {row["key"] for row in farm.query("SELECT key FROM cells")}
-    sessions = []
-    for path in (farm.root / "results/cells").rglob("*.json"):
-        document = json.loads(path.read_text())
-        if document["key"] in current:
-            sessions.append([launch["session"] for launch in document["launches"]])
-    return sessions
+    """Per current result, the measuring process of each of its own launches."""
+    current = farm.query(
+        "SELECT result FROM results JOIN result_keys USING (path) WHERE is_current"
+    )
+    keys = {row["result"] for row in current}
+    documents = [
+        json.loads(path.read_text()) for path in (farm.root / "results/cells").rglob("*.json")
+    ]
+    return [
+        [launch["session"] for launch in document["launches"] if "shared_with" not in launch]
+        for document in documents
+        if document["key"] in keys
+    ]
 
 
 def journaled_sessions(farm: Farm) -> set[str]:
@@ -160,9 +170,7 @@ def test_two_folders_never_measure_this_machine_at_once(slow_farm: Farm, tmp_pat
         assert_complete(farm)
         for path in (farm.root / "results/experiments").rglob("*.json"):
             document = json.loads(path.read_text())
-            if (
-                len(document["rounds"]) == SLOW["launches"]["min"]
-            ):  # not the first run, that made it
+            if len(document["rounds"]) == LAUNCHES:  # not the first run, that made it
                 spans.append((document["started_at"], document["ended_at"]))
     assert len(spans) == 4
     spans.sort()

@@ -10,6 +10,7 @@ import pytest
 from cellfarm import libraries
 
 from tests.support.farm import PROTOCOL, Farm
+from tests.support.protocols import with_measures
 
 pytestmark = pytest.mark.pipeline
 #: The TFLite interpreter's Python interface tells no times of operators.
@@ -27,11 +28,13 @@ MODEL = "squeezenet1_1"  # at its full size: operators that take a time
 def profiles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """Library -> the profile that the pipeline stored."""
     farm = Farm.create(tmp_path_factory.mktemp("operators") / "farm")
-    farm.write("config/protocols/test.yaml", PROTOCOL | {"profile": {"runs": 20}})
+    farm.write("config/protocols/test.yaml", with_measures(PROTOCOL, operators={"runs": 20}))
     farm.configure(models=[MODEL], libraries=LIBRARIES)
     farm.run("measured")
     found = {}
     for path in farm.result_files():
+        if not Path(path).name.startswith("operators-"):
+            continue
         result = json.loads((farm.root / "results/cells" / path).read_text(encoding="utf-8"))
         (launch,) = [one for one in result["launches"] if one["mode"] == "profile"]
         assert launch["status"] == "ok", launch

@@ -292,7 +292,6 @@ def test_trained_weights_are_taken_as_they_are(tmp_path):
         "inputs": [{"name": "x", "shape": [1, 3, 64, 64], "dtype": "float32", "content": "image"}],
         "outputs": ["logits"],
     }
-    environment = locate(HERE, "models")
     folder = tmp_path / "model"
     assert_ok(steps.build_model(recipe, folder, {"weights": file}))
     found = python("models", LOADED, str(folder / "files/model.pt2"))

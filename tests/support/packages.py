@@ -9,6 +9,7 @@ import pytest
 from cellfarm.base import code
 from cellfarm.base.project import PACKAGE
 from cellfarm.planning import causes
+from cellfarm.wanted import variants
 
 #: The folders whose modules are shipped, or run in another environment.
 _APART = ("models", "passes", "runner", "measures", "conversion", "libraries")
@@ -21,7 +22,7 @@ def forget() -> None:
 
 
 def copy_package(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Copy the folders that keys cover; the planner reads their code there from now on."""
+    """Copy the folders that keys cover; configurations and plans read their code there from now on."""
     package = root / "cellfarm"
     for name in _APART:
         if (PACKAGE / name).is_dir():
@@ -29,7 +30,7 @@ def copy_package(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             shutil.copytree(PACKAGE / name, package / name, ignore=ignore)
         else:
             (package / name).mkdir()
-    for module in (code, causes):
+    for module in (code, causes, variants):
         monkeypatch.setattr(module, "PACKAGE", package)
     forget()
     return package

@@ -13,8 +13,9 @@ from msgspec import structs
 from .projects import CONFIG
 
 
-def program_of(project: Project, document: Mapping[str, Any]) -> Program:
-    """The program of a recipe, as no variant changes it."""
+def program_of(project: Project, document: Mapping[str, Any], variant: str = "fp32") -> Program:
+    """The program of a recipe after the passes of a variant; `fp32` has none."""
     recipe = parse_recipe(dict(document), "test")
-    configuration = structs.replace(load(project, CONFIG, "test"), models={recipe.name: recipe})
-    return Chains(project, configuration).program(recipe.name, configuration.variants["fp32"])
+    loaded = load(project, CONFIG | {"variants": [variant]}, "test")
+    configuration = structs.replace(loaded, models={recipe.name: recipe})
+    return Chains(project, configuration).program(recipe.name, configuration.variants[variant])

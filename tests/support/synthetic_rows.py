@@ -13,7 +13,7 @@ OPERATORS = {"Conv": 0.55, "DepthwiseConv": 0.2, "MatMul": 0.12, "Relu": 0.06, "
 
 
 def measure_more(random_: random.Random, cell: dict[str, Any]) -> None:
-    """What version 2 of a result added: the file's reading apart, a cold page cache, memory by phase, the rest."""
+    """The later columns: the file's reading apart, a cold page cache, memory by phase, the rest."""
     read = cell["cold_load_ms"] * 0.2
     half = cell["cold_total_ms"] * random_.uniform(0.02, 0.06)
     slow = cell["cold_total_ms"] + 6 * read

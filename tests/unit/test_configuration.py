@@ -86,6 +86,15 @@ def test_a_mistake_names_the_config_and_the_way_out(project, changes, parts):
         assert part in message
 
 
+@pytest.mark.parametrize("name", ["prune", "../models/worker", "__init__"])
+def test_an_unknown_pass_is_the_variants_mistake(fresh, name: str):
+    path = fresh.config / "variants/fp32.yaml"
+    edit(path, lambda document: document.update(passes=[{name: {}}]))
+    message = refusal(fresh)
+    assert message.startswith(f"{path}: key 'passes': unknown pass '{name}'")
+    assert "workflow/cellfarm/passes/" in message
+
+
 @pytest.mark.parametrize("name", [*CONFIG])
 def test_what_is_missing_is_named(project, name: str):
     with pytest.raises(UserError, match=f"the key '{name}' is missing"):

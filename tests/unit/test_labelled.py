@@ -20,6 +20,7 @@ from cellfarm.wanted.recipes import Recipe
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.packages import copy_package
 from tests.support.programs import program_of
 from tests.support.projects import CONFIG, make_project, write_yaml
 from tests.support.results import commit_planned
@@ -263,3 +264,22 @@ def test_without_labelled_pictures_their_code_is_no_cause(tmp_path):
     plain = {name: MINE[name] for name in MINE if name != "labelled"}
     with_, without = program_of(project, MINE), program_of(project, plain)
     assert with_.labelled and not without.labelled and with_.step.code != without.step.code
+
+
+def test_a_derived_model_takes_the_pictures_with_it(tmp_path, monkeypatch):
+    """Its step imports `labelled` where its parent has pictures, and only there."""
+    package = copy_package(tmp_path / "package", monkeypatch)
+    (package / "passes/nothing.py").write_text("def apply(module, context): return module\n")
+    project = make_project(tmp_path)
+    (tmp_path / "mine.pt2").write_bytes(b"x")
+    put(tmp_path, "a/1.jpg")
+    document = MINE | {"file": "mine.pt2"}
+    plain = {name: document[name] for name in document if name != "labelled"}
+    variant = {"name": "derived", "precision": "fp32", "passes": [{"nothing": {}}]}
+    tolerance = {"min_cosine": 0.9, "max_relative_error": 0.1}
+    write_yaml(project.config / "variants/derived.yaml", variant | {"tolerance": tolerance})
+    entries = [
+        program_of(project, recipe, "derived").step.code.entries for recipe in (document, plain)
+    ]
+    assert ["models/labelled.py" in each for each in entries] == [True, False]
+    assert all("passes/nothing.py" in each for each in entries)

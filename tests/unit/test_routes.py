@@ -13,7 +13,6 @@ from cellfarm.conversion.routes import (
     at_hand,
     choose,
     format_of,
-    format_of_file,
     native_format,
     no_route,
     route,
@@ -75,9 +74,7 @@ def test_every_step_has_an_environment_and_files_of_known_names():
         assert environment in SHARED and {start, form} <= set(FILES)
     assert set(SUFFIXES.values()) <= set(FILES)
     assert set(READ_IN) <= set(FILES) and set(READ_IN.values()) <= set(SHARED)
-    assert {form: format_of_file(name) for form, name in FILES.items()} == {
-        form: form for form in FILES
-    }
+    assert len(set(FILES.values())) == len(FILES)
 
 
 def test_every_library_gets_every_model_that_cellfarm_builds():

@@ -152,6 +152,10 @@ def _imported(path: Path, package: tuple[str, ...]) -> tuple[tuple[str, ...], ..
     return tuple(_modules(tree, package))
 
 
+#: Where statements hold statements. Expressions, which are most of a tree, import nothing.
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+
+
 def _modules(node: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     if isinstance(node, ast.Import):
         for alias in node.names:
@@ -165,8 +169,9 @@ def _modules(node: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[str, ...
         for statement in node.orelse:
             yield from _modules(statement, package)
     else:
-        for child in ast.iter_child_nodes(node):
-            yield from _modules(child, package)
+        for block in _BLOCKS:
+            for statement in getattr(node, block, ()):
+                yield from _modules(statement, package)
 
 
 @cache

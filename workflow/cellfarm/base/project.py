@@ -65,15 +65,6 @@ class Project:
     def reports(self) -> Path:
         return self.root / "reports"
 
-    def model_folder(self, model: str, model_id: str) -> Path:
-        return self.results / "models" / model / model_id
-
-    def export_folder(self, model: str, source: str, export_id: str) -> Path:
-        return self.results / "exports" / model / source / export_id
-
-    def artifact_folder(self, library: str, model: str, variant: str, artifact_id: str) -> Path:
-        return self.results / "artifacts" / library / model / variant / artifact_id
-
     def journal(self, device: str, key: str) -> Path:
         return self.results / "journal" / device / f"{key}.jsonl"
 

@@ -93,11 +93,6 @@ def format_of(file: str) -> Format:
     return SUFFIXES[suffix]
 
 
-def format_of_file(name: str) -> Format:
-    """The format of one of the pipeline's own files, by its name in FILES."""
-    return next(form for form, file in FILES.items() if file == name)
-
-
 @cache
 def route(native: Format, form: Format) -> tuple[Format, ...] | None:
     """The formats from one that is at hand to `form`, both included; None where there is no way.

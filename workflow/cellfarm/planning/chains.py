@@ -198,6 +198,8 @@ class Chains:
     def _derive(self, parent: Program, variant: Variant) -> Program:
         entries = ["models/worker.py", "models/apply_passes.py"]
         entries += [f"passes/{name}.py" for name, _ in variant.chain]
+        if parent.labelled:
+            entries.append("models/labelled.py")
         code = PlannedCode.of(entries, ("models", "."))
         environment = self.environment(MODELS_ENVIRONMENT)
         lock = identify_lock(lock_of(self._project, MODELS_ENVIRONMENT))

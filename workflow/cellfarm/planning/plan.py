@@ -282,9 +282,7 @@ class _Planner:
             )
             for measure in self._measures[cell.model]
         }
-        stamps = {
-            measure: self._store.stamp(cell, measure, key) for measure, key in measures.items()
-        }
+        stamps = self._store.stamps(cell, measures)
         self.stamps += [(key, stamps[measure]) for measure, key in measures.items()]
         causes = {
             measure: self._causes.of(cell, program, artifact, measure)

@@ -245,7 +245,7 @@ def warehouse_state(stamps: Iterable[tuple[str, int]]) -> str:
     """A digest of what the warehouse should hold of the wanted cells.
 
     Args:
-        stamps: key and time of writing of each result (see Store.stamp).
+        stamps: key and time of writing of each result (see Store.stamps).
     """
     return digest([sorted(stamps), code_digest(PACKAGE / "warehouse", *measure_files())])
 
@@ -254,9 +254,9 @@ def current_stamps(project: Project, current: Current) -> list[tuple[str, int]]:
     """The stamps of all results that are wanted now."""
     store = Store(project.cells)
     return [
-        (key, store.stamp(cell, measure, key))
+        (measures[measure], stamp)
         for cell, _, measures in current.cells
-        for measure, key in measures.items()
+        for measure, stamp in store.stamps(cell, measures).items()
     ]
 
 

@@ -31,16 +31,20 @@ class Store:
     def path(self, cell: Cell, measure: str, key: str) -> Path:
         return self.root / cell.folder / f"{measure}-{key}.json"
 
-    def stamp(self, cell: Cell, measure: str, key: str) -> int:
-        """When a result was written, in ns; 0 where there is none."""
+    def stamps(self, cell: Cell, keys: Mapping[str, str]) -> dict[str, int]:
+        """When the results of a cell were written, in ns, by measure; 0 where there is none.
+
+        Args:
+            keys: measure -> the key of its result.
+        """
         # os.stat on a joined string: ten thousands of these run at every start.
-        try:
-            return os.stat(f"{self.root}/{cell.folder}/{measure}-{key}.json").st_mtime_ns
-        except OSError:
-            return 0
+        folder = f"{self.root}/{cell.folder}"
+        return {
+            measure: _written_ns(f"{folder}/{measure}-{key}.json") for measure, key in keys.items()
+        }
 
     def has(self, cell: Cell, measure: str, key: str) -> bool:
-        return self.stamp(cell, measure, key) > 0
+        return self.path(cell, measure, key).is_file()
 
     def commit(
         self,
@@ -132,3 +136,10 @@ def _json_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return [path for path in folder.iterdir() if path.suffix == ".json" and path.name[0] != "."]
+
+
+def _written_ns(path: str) -> int:
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0

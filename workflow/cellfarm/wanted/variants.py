@@ -10,6 +10,7 @@ from msgspec import Meta, Struct
 from ..base import documents
 from ..base.errors import UserError
 from ..base.names import Precision
+from ..base.project import PACKAGE
 from ..measures.tolerances import Tolerance
 
 VariantName = Annotated[
@@ -52,7 +53,7 @@ def read_variants(folder: Path, names: list[str], where: str) -> dict[str, Varia
     """The variants that a config names, by name.
 
     Raises:
-        UserError: there is no file of a name, or it is not what a variant asks for.
+        UserError: there is no file of a name, it is not what a variant asks for, or there is no such pass.
     """
     return {name: _read(folder, name, where) for name in names}
 
@@ -70,4 +71,11 @@ def _read(folder: Path, name: str, where: str) -> Variant:
         raise UserError(
             f"{path}: key 'name': expected '{name}', as the file is called; found '{variant.name}'"
         )
+    passes = sorted(file.stem for file in (PACKAGE / "passes").glob("[a-z]*.py"))
+    for name, _ in variant.chain:
+        if name not in passes:
+            raise UserError(
+                f"{path}: key 'passes': unknown pass '{name}'{documents.suggestion(name, passes)}: "
+                f"there is no workflow/cellfarm/passes/{name}.py; there are: {', '.join(passes) or 'none'}"
+            )
     return variant
