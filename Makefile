@@ -1,4 +1,4 @@
-# `make` sets everything up and measures what config/config.yaml asks for; `make test` sets up and tests.
+# `make` sets everything up and measures what config/config.yaml asks for; `make test` sets up and runs the quick tests.
 SHELL := /bin/sh
 .DEFAULT_GOAL := run
 .PHONY: run setup setup-dev test test-all lint format lock bench clean help

@@ -8,6 +8,7 @@ All of it can be deleted.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
@@ -16,7 +17,9 @@ from pathlib import Path
 from cellfarm.base.locking import file_lock
 
 STEPS = ("models", "derived", "exports", "artifacts")
-#: What nobody used for so long is deleted.
+#: Of each step the newest builds are kept, so many, and none that is older than this. Every farm carries
+#: them all, so being in a farm says nothing about being used.
+KEPT = 3
 KEPT_S = 30 * 24 * 3600.0
 
 
@@ -51,20 +54,21 @@ def keep_steps(results: Path) -> None:
         for kind in STEPS:
             for record in (results / kind).rglob("record.json"):
                 target = steps / record.parent.relative_to(results)
-                if target.is_dir():
-                    os.utime(target / "record.json")
-                    continue
-                if '"status": "ok"' not in record.read_text(encoding="utf-8"):
+                if target.is_dir() or json.loads(record.read_bytes())["status"] != "ok":
                     continue
                 scratch = target.with_name(f".{target.name}.tmp")
                 shutil.rmtree(scratch, ignore_errors=True)
                 shutil.copytree(record.parent, scratch)
-                os.utime(scratch / "record.json")
                 scratch.rename(target)
         _prune(steps)
 
 
 def _prune(steps: Path) -> None:
-    for record in list(steps.glob("*/**/record.json")):
-        if time.time() - record.stat().st_mtime > KEPT_S:
-            shutil.rmtree(record.parent)
+    builds: dict[Path, list[tuple[float, Path]]] = {}
+    for record in steps.glob("*/**/record.json"):
+        made_s, folder = record.stat().st_mtime, record.parent
+        builds.setdefault(folder.parent, []).append((made_s, folder))
+    for step in builds.values():
+        for place, (made_s, folder) in enumerate(sorted(step, reverse=True)):
+            if place >= KEPT or time.time() - made_s > KEPT_S:
+                shutil.rmtree(folder)
