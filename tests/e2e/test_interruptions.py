@@ -122,6 +122,7 @@ def test_snakemake_alone_killed_leaves_the_device_to_who_measures(slow_farm: Far
 
 def test_a_step_that_outlives_its_snakemake_is_gone_on_from(farm: Farm) -> None:
     farm.add_model("late", "squeezenet1_1", size=48)
+    farm.forget_steps("late")
     farm.configure(models=["late", "small_mobilenet"], libraries=["onnxruntime"])
     models = farm.root / "results/models/late"
     run = farm.start("measured")
@@ -180,6 +181,7 @@ def test_two_folders_never_measure_this_machine_at_once(slow_farm: Farm, tmp_pat
 
 def test_conversions_wait_while_this_machine_is_measured(farm: Farm, tmp_path: Path) -> None:
     farm.add_model("another", "squeezenet1_1", size=48)
+    farm.forget_steps("another")
     farm.configure(models=["another"], libraries=["onnxruntime"])
     with file_lock(machine_lock_path("host")):  # as a measuring process holds it
         run = farm.start("measured")

@@ -91,6 +91,13 @@ class Farm:
         document["inputs"][0]["shape"] = [1, 3, size, size]
         self.write(f"models/{name}.yaml", document)
 
+    def forget_steps(self, model: str) -> None:
+        """Take away what was made of a model, here or in an earlier run of the tests."""
+        results = self.root / "results"
+        for kind in ("models", "exports", "artifacts/*"):
+            for folder in results.glob(f"{kind}/{model}"):
+                shutil.rmtree(folder)
+
     def edit(self, name: str, change: Callable[[str], str]) -> None:
         path = self.root / name
         before = path.read_text(encoding="utf-8")
