@@ -27,13 +27,13 @@ def download(project: Project, step: DownloadStep, say: Callable[[str], None]) -
         TransientHostError: no network; nothing is recorded, the next run tries again.
     """
     started = time.monotonic()
-    status, reason = "ok", None
+    reason = None
     try:
         fetch(Download(step.url, step.sha256), project.results / "downloads", say)
     except PermanentHostError as error:
-        status, reason = "failed", str(error)
+        reason = str(error)
     seconds = round(time.monotonic() - started, 1)
-    record = Record("ok" if status == "ok" else "failed", reason, seconds=seconds, url=step.url)
+    record = Record("ok" if reason is None else "failed", reason, seconds=seconds, url=step.url)
     return write_record(project.root / step.folder, record)
 
 

@@ -209,6 +209,11 @@ class Outlook:
         """The digest of what is wanted: it decides which results are current."""
         return digest(sorted(planned.key for planned in self.cells))
 
+    def wanted(self) -> Current:
+        """What is wanted now, for whoever loads the warehouse."""
+        cells = [(planned.cell, planned.key, planned.measures) for planned in self.cells]
+        return Current(cells, dict(self.facts))
+
 
 def look(project: Project, configuration: Configuration) -> Outlook:
     """Plan a configuration; reads small files only.
@@ -385,19 +390,14 @@ def freeze(outlook: Outlook, attempt: int = 0) -> Plan:
     kinds: dict[str, dict[str, Step]] = {kind: {} for kind in _KINDS}
     for step in steps.values():
         kinds[_KIND_OF[type(step)]][step.id] = step
+    variants = sorted({planned.cell.variant for planned in stale})
     document: dict[str, Any] = {
         "current": outlook.current,
         "attempt": attempt,
         "protocol_name": config.protocol,
         "protocol": configuration.protocol,
-        "tolerances": {
-            name: configuration.tolerance(name)
-            for name in sorted({planned.cell.variant for planned in stale})
-        },
-        "precisions": {
-            name: configuration.variants[name].precision
-            for name in sorted({planned.cell.variant for planned in stale})
-        },
+        "tolerances": {name: configuration.tolerance(name) for name in variants},
+        "precisions": {name: configuration.variants[name].precision for name in variants},
         "tools": {name: tools.of_library(config.tools, name) for name in config.tools},
         "runners": {
             name: payload_code(all_libraries()[name], configuration.protocol.measures)
@@ -467,9 +467,7 @@ def save_current(project: Project, outlook: Outlook) -> None:
     """Write down what is wanted, for whoever loads the warehouse."""
     path = project.plans / f"current-{outlook.current}.json"
     if not path.exists():
-        cells = [(planned.cell, planned.key, planned.measures) for planned in outlook.cells]
-        current = Current(cells, dict(outlook.facts))
-        write_atomically(path, msgspec.json.encode(current).decode() + "\n")
+        write_atomically(path, msgspec.json.encode(outlook.wanted()).decode() + "\n")
 
 
 def load_current(project: Project, current: str) -> Current:

@@ -45,8 +45,8 @@ def draw(figures: Mapping[str, dict[str, Any]], folder: Path, vega_lite_version:
         return
     drawn = json.loads(_run("figures", vega_lite_version, json.dumps(figures)))
     for name, images in drawn.items():
-        write_atomically(folder / f"{name}.svg", images["svg"].encode())
-        write_atomically(folder / f"{name}.png", base64.b64decode(images["png"]))
+        write_atomically(folder / f"{name}.svg", images["svg"], durable=False)
+        write_atomically(folder / f"{name}.png", base64.b64decode(images["png"]), durable=False)
 
 
 def _run(action: str, vega_lite_version: str, stdin: str = "") -> str:

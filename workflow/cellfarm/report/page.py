@@ -106,7 +106,7 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
         exported.result()
         written.result()
     target = out_dir / "index.html"
-    write_atomically(target, page.encode())
+    write_atomically(target, page, durable=False)
     return target
 
 

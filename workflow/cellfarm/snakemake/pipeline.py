@@ -236,9 +236,7 @@ def latest_current(project: Project) -> Current:
     try:
         return load_current(project, str(read_state(project).get("current")))
     except UserError:
-        outlook = look(project, load_file(project))
-        cells = [(planned.cell, planned.key, planned.measures) for planned in outlook.cells]
-        return Current(cells, dict(outlook.facts))
+        return look(project, load_file(project)).wanted()
 
 
 def warehouse_state(stamps: Iterable[tuple[str, int]]) -> str:
