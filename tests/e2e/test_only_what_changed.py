@@ -78,7 +78,7 @@ NCNN = {"small_squeezenet ncnn", "small_mobilenet ncnn"}
 
 def test_a_changed_converter_converts_and_measures_its_library(farm: Farm) -> None:
     outlook = changed(farm, "libraries/ncnn/convert.py")
-    why = "the converter (its code or its lock) changed"
+    why = "the converter (its code, its lock or the precision) changed"
     assert outlook["cells"] == dict.fromkeys(NCNN, why)
     assert {step.split("@")[0] for step in outlook["steps"]} == {"artifacts/ncnn"}
 

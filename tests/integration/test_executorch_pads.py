@@ -54,7 +54,7 @@ def test_a_padded_network_loads_and_is_right(tmp_path: Path):
     library, version = resolve("executorch")
     environment = locate(Project(REPOSITORY), library_environment(library, version, "convert"))
     state = build(environment)
-    assert state["status"] == "ok", state["reason"]
+    assert state.status == "ok", state.reason
     folders = (str(PACKAGE / "conversion"), str(PACKAGE / "libraries" / library), str(tmp_path))
     done = subprocess.run(
         [str(environment.python), "-s", "-c", SCRIPT, *folders],

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from cellfarm.base.project import Project
+from cellfarm.base.records import FILES
 from cellfarm.envs.debian.trees import plant
 from cellfarm.envs.native_building import PROGRAM, missing_compiler
 
@@ -121,7 +122,8 @@ def test_pictures_that_are_too_many_are_refused_with_a_reason(subject, native):
 
 
 def test_a_broken_artifact_fails_where_it_is_loaded(subject, native):
-    file = next((subject.work / "device/artifact").glob("*.param"))
+    # What is altered on the device alone is put there anew.
+    file = next((subject.work / "artifact" / FILES).glob("*.param"))
     whole = file.read_bytes()
     try:
         file.write_bytes(b"nonsense")

@@ -71,7 +71,7 @@ def python(code: str, *arguments: object) -> None:
 def take_over(folder: Path, project: Project, document: dict[str, Any]) -> Record:
     recipe = parse_recipe(document, "test")
     files = named_files(project, recipe)
-    return build_model(locate(HERE, "models"), recipe, folder, files)
+    return build_model(recipe, folder, files)
 
 
 @pytest.fixture
