@@ -11,7 +11,6 @@ from cellfarm.base.errors import UserError
 from cellfarm.base.project import Project
 from cellfarm.base.records import Record
 from cellfarm.cli.models import add_file
-from cellfarm.envs.environments import locate
 from cellfarm.wanted.configuration import parse_recipe
 from cellfarm.wanted.contents import named_files
 
