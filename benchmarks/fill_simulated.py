@@ -17,7 +17,7 @@ from cellfarm.base.records import Record, read_record, write_record
 from cellfarm.conversion import workers
 from cellfarm.envs.environments import READY, locate
 from cellfarm.envs.targets import target_of
-from cellfarm.planning.plan import look
+from cellfarm.planning.outlook import look
 from cellfarm.wanted.configuration import load_file
 
 HELD_OUT = 16

@@ -6,7 +6,7 @@ A script, run with the farm's own copy of the package on the path (see benchmark
 from __future__ import annotations
 
 from cellfarm.base.project import Project
-from cellfarm.planning.plan import look
+from cellfarm.planning.outlook import look
 from cellfarm.snakemake.pipeline import report_state, warehouse_state, write_state
 from cellfarm.store.results import Store
 from cellfarm.wanted.configuration import load_file
@@ -26,7 +26,7 @@ def main() -> None:
     for path in (project.warehouse, page):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    wanted = warehouse_state(look(project, load_file(project)).stamps)
+    wanted = warehouse_state(look(project, load_file(project)).stored)
     write_state(project, warehouse=wanted, report=report_state(wanted), current=outlook.current)
 
 

@@ -23,7 +23,9 @@ from cellfarm.base.project import Project
 from cellfarm.base.records import read_record
 from cellfarm.devices import Transport, open_device
 from cellfarm.envs.environments import locate
-from cellfarm.planning.plan import Outlook, Plan, freeze, look
+from cellfarm.planning.freezing import freeze
+from cellfarm.planning.outlook import Outlook, look
+from cellfarm.planning.plan import Plan
 from cellfarm.store.results import Store
 from cellfarm.wanted.configuration import load_file
 from cellfarm.wanted.devices import AnyDevice

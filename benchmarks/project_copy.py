@@ -20,7 +20,9 @@ from cellfarm.base.errors import CellfarmError
 from cellfarm.base.project import Project
 from cellfarm.base.records import RECORD
 from cellfarm.envs.environments import build, locate
-from cellfarm.planning.plan import Outlook, Plan, freeze, look
+from cellfarm.planning.freezing import freeze
+from cellfarm.planning.outlook import Outlook, look
+from cellfarm.planning.plan import Plan
 from cellfarm.store.results import Store
 from cellfarm.wanted.configuration import load_file
 from cellfarm.wanted.protocols import Protocol

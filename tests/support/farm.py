@@ -37,7 +37,8 @@ PROTOCOL = SMALLEST
 _OUTLOOK = """
 import json
 from cellfarm.base.project import Project
-from cellfarm.planning.plan import freeze, look
+from cellfarm.planning.freezing import freeze
+from cellfarm.planning.outlook import look
 from cellfarm.wanted.configuration import load_file
 project = Project.here()
 outlook = look(project, load_file(project))

@@ -29,7 +29,7 @@ import json, pathlib, sys
 package, project, config = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), json.loads(sys.argv[3])
 from cellfarm.base import code, digests
 from cellfarm.base.project import PACKAGE, Project
-from cellfarm.planning.plan import look
+from cellfarm.planning.outlook import look
 from cellfarm.wanted.configuration import load
 assert PACKAGE == package / "cellfarm", PACKAGE
 

@@ -12,7 +12,7 @@ import pytest
 from cellfarm.base.errors import UserError
 from cellfarm.base.project import Project
 from cellfarm.planning.keys import CAUSES
-from cellfarm.planning.plan import look
+from cellfarm.planning.outlook import look
 from cellfarm.wanted.configuration import load, parse_recipe, read_model
 from cellfarm.wanted.contents import named_files
 from cellfarm.wanted.labelled_pictures import CALIBRATION, draw, identity

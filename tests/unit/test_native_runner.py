@@ -203,11 +203,7 @@ def test_it_counts_for_that_device_s_cells_only(project, monkeypatch):
         host(project, **more)
         configuration = load(project, CONFIG, "test")
         chains = Chains(project, configuration)
-        variant = configuration.variants["fp32"]
-        program = chains.program(CELL.model, variant)
-        artifact = chains.artifact(program, variant, CELL.library, CELL.library_version)
-        causes = Causes(project, configuration, {"host": FACTS})
-        return causes.of(CELL, program, artifact, "latency")
+        return Causes(project, configuration, {"host": FACTS}, chains).of(CELL, "latency")
 
     plain, native = found(), found(native=["ncnn"])
     assert plain["device"] != native["device"]

@@ -11,8 +11,11 @@ import yaml
 from cellfarm.base.errors import TransientDeviceError, UserError
 from cellfarm.base.project import Project
 from cellfarm.measures import all_measures
-from cellfarm.planning import plan as plan_module
-from cellfarm.planning.plan import NEW, Outlook, freeze, load, look, save
+from cellfarm.planning import device_facts as facts_module
+from cellfarm.planning import outlook as outlook_module
+from cellfarm.planning.freezing import freeze
+from cellfarm.planning.outlook import NEW, Outlook, look
+from cellfarm.planning.plan import load, save
 from cellfarm.store.results import Store
 from cellfarm.wanted.configuration import load as load_configuration
 from cellfarm.wanted.devices import AnyDevice
@@ -52,7 +55,7 @@ def test_a_measure_is_asked_of_models_of_its_tasks_alone(project, monkeypatch):
     def measured(*tasks: str) -> set[str]:
         changed = structs.replace(all_measures()["quality"], tasks=tasks)
         known = {**all_measures(), "quality": changed}
-        monkeypatch.setattr(plan_module, "all_measures", lambda: known)
+        monkeypatch.setattr(outlook_module, "all_measures", lambda: known)
         return set(plan_of(project).cells[0].measures)
 
     assert "quality" in measured() and "quality" in measured("classification", "detection")
@@ -212,17 +215,17 @@ def test_a_plan_that_is_not_there_is_the_users_mistake(project, text):
 
 
 def test_all_cores_are_those_of_the_device(project, monkeypatch):
-    monkeypatch.setattr(plan_module, "_ask", lambda *_: {"cores": 6})
+    monkeypatch.setattr(facts_module, "_ask", lambda *_: {"cores": 6})
     assert {p.cell.threads for p in plan_of(project, threads=["all"]).cells} == {6}
 
 
 def test_another_device_fingerprint_makes_its_cells_stale(project, monkeypatch):
-    monkeypatch.setattr(plan_module, "_ask", lambda *_: {"cores": 2, "os": "1", "load_1min": 0})
+    monkeypatch.setattr(facts_module, "_ask", lambda *_: {"cores": 2, "os": "1", "load_1min": 0})
     for planned in plan_of(project).cells:
         commit_result(project, planned)
-    monkeypatch.setattr(plan_module, "_ask", lambda *_: {"cores": 2, "os": "1", "load_1min": 9})
+    monkeypatch.setattr(facts_module, "_ask", lambda *_: {"cores": 2, "os": "1", "load_1min": 9})
     assert plan_of(project).stale == []
-    monkeypatch.setattr(plan_module, "_ask", lambda *_: {"cores": 2, "os": "2"})
+    monkeypatch.setattr(facts_module, "_ask", lambda *_: {"cores": 2, "os": "2"})
     assert set(reasons(plan_of(project)).values()) == {
         "the device (its description or its fingerprint) changed"
     }
@@ -264,7 +267,7 @@ def test_a_device_that_cannot_be_reached_is_left_undone_only_while_its_cells_are
             raise TransientDeviceError("no answer")
         return {"cores": 2, "architecture": "aarch64"}
 
-    monkeypatch.setattr(plan_module, "_ask", ask)
+    monkeypatch.setattr(facts_module, "_ask", ask)
     wanted = plan_of(project, devices=["host", "away"])
     is_there = False
     plan = plan_of(project, devices=["host", "away"])

@@ -11,7 +11,9 @@ from cellfarm.base.project import Project
 from cellfarm.libraries import all_libraries
 from cellfarm.planning.causes import Causes
 from cellfarm.planning.chains import Chains
-from cellfarm.planning.plan import Plan, freeze, load, look, save
+from cellfarm.planning.freezing import freeze
+from cellfarm.planning.outlook import look
+from cellfarm.planning.plan import Plan, load, save
 from cellfarm.wanted import tools
 from cellfarm.wanted.configuration import load as load_configuration
 
@@ -36,13 +38,10 @@ def causes_of(project: Project, **changes: Any) -> dict[str, str]:
     """The causes of the latency of the config's one cell."""
     config = CONFIG | {"libraries": ["ncnn"]} | changes
     configuration = load_configuration(project, config, "test")
-    chains, causes = Chains(project, configuration), Causes(project, configuration, {"host": FACTS})
-    variant = configuration.variants["fp32"]
+    chains = Chains(project, configuration)
     (library,) = config["libraries"]
     cell = make_cell(library=library, library_version=all_libraries()[library].default_version)
-    program = chains.program(cell.model, variant)
-    artifact = chains.artifact(program, variant, cell.library, cell.library_version)
-    return causes.of(cell, program, artifact, "latency")
+    return Causes(project, configuration, {"host": FACTS}, chains).of(cell, "latency")
 
 
 def converter_and_library(project: Project, mace: dict[str, str]) -> tuple[str, str]:

@@ -14,7 +14,9 @@ from cellfarm.base.records import RECORD
 from cellfarm.conversion.routes import route
 from cellfarm.envs.environments import Environment, locate
 from cellfarm.libraries import Library, all_libraries
-from cellfarm.planning.plan import Outlook, Plan, freeze, look
+from cellfarm.planning.freezing import freeze
+from cellfarm.planning.outlook import Outlook, look
+from cellfarm.planning.plan import Plan
 from cellfarm.planning.plan import load as load_plan
 from cellfarm.snakemake.pipeline import Pipeline
 from cellfarm.wanted import contents

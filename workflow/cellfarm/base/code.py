@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,20 +33,22 @@ def closure(
         roots: folders that are on the path of the process, the first first.
         without: modules whose imports are not followed, and which do not count.
     """
-    seen = dict.fromkeys(without)
+    # Paths as strings: a start follows some thousand imports, and Path's own methods take longer.
+    seen = {str(path) for path in without}
+    folders = tuple(f"{root}/" for root in roots)
     files: dict[str, Path] = {}
-    waiting = list(entries)
+    waiting = [str(path) for path in entries]
     while waiting:
         path = waiting.pop()
         if path in seen:
             continue
-        seen[path] = None
-        root = next(root for root in roots if path.is_relative_to(root))
-        files[path.relative_to(root).as_posix()] = path
-        if path.suffix == ".py":
-            package = path.parent.relative_to(root).parts
-            for module in _imported(path, package):
-                waiting += _resolve(module, tuple(roots))
+        seen.add(path)
+        folder = next(folder for folder in folders if path.startswith(folder))
+        name = path.removeprefix(folder)
+        files[name] = Path(path)
+        if name.endswith(".py"):
+            for module in _imported(path, tuple(name.split("/")[:-1])):
+                waiting += _resolve(module, folders)
     return dict(sorted(files.items()))
 
 
@@ -107,8 +110,11 @@ class PlannedCode(Struct, frozen=True):
                 the key of other code.
         """
         files = _files(self.entries, self.roots)
-        code = Code({name: path.read_bytes() for name, path in files.items()})
-        if code.digest != self.digest:
+        try:
+            code = Code({name: path.read_bytes() for name, path in files.items()})
+        except FileNotFoundError:
+            code = None
+        if code is None or code.digest != self.digest:
             raise InternalMismatch(
                 f"the code of {', '.join(self.entries)} changed since this run was planned: "
                 "start it again"
@@ -142,11 +148,11 @@ _NEVER = ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
 @cache
-def _imported(path: Path, package: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+def _imported(path: str, package: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
     """The modules that a file imports, as parts of their names below a root; what `from x import y`
     names may be a module or not."""
     try:
-        tree = ast.parse(path.read_bytes())
+        tree = ast.parse(Path(path).read_bytes())
     except (SyntaxError, ValueError):
         return ()  # the process that imports it says what is wrong
     return tuple(_modules(tree, package))
@@ -175,17 +181,29 @@ def _modules(node: ast.AST, package: tuple[str, ...]) -> Iterator[tuple[str, ...
 
 
 @cache
-def _resolve(module: tuple[str, ...], roots: tuple[Path, ...]) -> tuple[Path, ...]:
+def _resolve(module: tuple[str, ...], folders: tuple[str, ...]) -> tuple[str, ...]:
     """The files that importing a module runs: its own and those of the packages around it."""
-    for root in roots:
-        files: list[Path] = []
-        folder = root
+    for folder in folders:
+        files = []
         for part in module:
-            for path in (folder / part / "__init__.py", folder / f"{part}.py"):
-                if path.is_file():
-                    files.append(path)
-                    break
-            folder = folder / part
+            names = _names(folder)
+            if part in names and "__init__.py" in _names(f"{folder}{part}/"):
+                files.append(f"{folder}{part}/__init__.py")
+            elif f"{part}.py" in names:
+                files.append(f"{folder}{part}.py")
+            elif part not in names:
+                break
+            folder = f"{folder}{part}/"
         if files:
             return tuple(files)
     return ()
+
+
+@cache
+def _names(folder: str) -> frozenset[str]:
+    """What a folder holds; nothing, if it is none."""
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries)
+    except OSError:
+        return frozenset()

@@ -20,8 +20,8 @@ from ..devices import open_device
 from ..envs.environments import MODELS_ENVIRONMENT, locate, lock_of
 from ..envs.native_building import MEND, missing_compiler
 from ..libraries import all_libraries, resolve
+from ..planning.device_facts import read_all_facts
 from ..planning.needs import needs_of
-from ..planning.plan import read_all_facts
 from ..wanted.configuration import Configuration, load_file
 
 NEEDED_MB = 9_000  # environments 4 GB, orchestrator 0.6 GB, results 1 GB, and room to build them

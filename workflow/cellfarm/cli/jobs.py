@@ -110,7 +110,7 @@ def _words(kind: Kind, step: Any) -> tuple[str, str]:
 
 def _warehouse(project: Project, current: str, situation: str, log: Path | None) -> None:
     """Load what is new into the warehouse."""
-    from ..snakemake.pipeline import current_stamps, warehouse_state, write_state
+    from ..snakemake.pipeline import stored_now, warehouse_state, write_state
     from ..store.results import Store
     from ..warehouse import load, surroundings
 
@@ -124,8 +124,8 @@ def _warehouse(project: Project, current: str, situation: str, log: Path | None)
             f"{len(loaded.unreadable)} damaged results were set aside: start again to measure "
             "their cells anew"
         )
-    stamps = current_stamps(project, wanted)
-    write_state(project, warehouse=warehouse_state(stamps), current=current)
+    stored = stored_now(project, wanted)
+    write_state(project, warehouse=warehouse_state(stored), current=current)
     _stamp(project, f"{situation}.warehouse", text)
     _tell(text, log)
 

@@ -21,7 +21,7 @@ from ..analysis.ranking import Row
 from ..base.errors import UserError
 from ..base.project import Project
 from ..libraries import resolve
-from ..planning.plan import look
+from ..planning.outlook import look
 from ..wanted.configuration import load_file
 from ..warehouse import connect, records
 from ..warehouse.stored_ratios import Measured, measured_launches

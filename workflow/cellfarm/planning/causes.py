@@ -12,7 +12,7 @@ from ..base.cells import Cell
 from ..base.code import PlannedCode, closure, place_of, sha256_of
 from ..base.digests import code_digest, digest, file_digest
 from ..base.project import PACKAGE, Project
-from ..conversion.steps import ArtifactStep, DeriveStep
+from ..conversion.steps import DeriveStep
 from ..devices.facts import fingerprint
 from ..envs.environments import identify_lock, library_environment, lock_of
 from ..libraries import Library, all_libraries
@@ -20,8 +20,12 @@ from ..measures import all_measures
 from ..wanted import tools
 from ..wanted.configuration import Configuration
 from ..wanted.devices import Device
-from .chains import Program
+from .chains import Chains
 from .needs import target_on
+
+#: What cells share of their causes: "artifact", model, variant, library, version; "measure", library,
+#: version, measure; "device", name; "tolerance", variant; "protocol".
+Place = tuple[str, ...]
 
 #: Where a device is, how it is selected and when it is left alone; what is measured does not depend on it.
 _OF_THE_FARM = ("address", "labels", "limits", "out_of_service")
@@ -39,70 +43,46 @@ class Causes:
         project: Project,
         configuration: Configuration,
         facts: Mapping[str, Mapping[str, Any]],
+        chains: Chains,
     ) -> None:
         self._project = project
         self._configuration = configuration
         self._facts = facts
-        self._protocol = digest(configuration.protocol.common())
-        self._devices: dict[str, str] = {}
+        self._chains = chains
         self._runtimes: dict[tuple[str, str], str] = {}
-        self._verification: dict[str, str] = {}
-        self._of_measure: dict[tuple[str, str, str], dict[str, str]] = {}
-        self._of_artifact: dict[str, str] = {}
-        self._digest_of_measure: dict[tuple[str, str, str], str] = {}
+        self._shared: dict[Place, dict[str, str]] = {}
+        #: of every place that was asked for, the digest of its causes
+        self.digests: dict[Place, str] = {}
 
-    def text(self, cell: Cell, program: Program, artifact: ArtifactStep, measure: str) -> str:
-        """All causes of a cell's result of a measure, as a text that differs where one of them does.
-
-        What cells share is digested once: this is worked out for every measure of every cell.
-        """
-        if artifact.id not in self._of_artifact:
-            self._of_artifact[artifact.id] = digest(self._artifact(program, artifact))
-        place = (cell.library, cell.library_version, measure)
-        if place not in self._digest_of_measure:
-            self._digest_of_measure[place] = digest(self._measure(cell, measure))
-        return (
-            f"{self._of_artifact[artifact.id]} {self._digest_of_measure[place]}"
-            f" {self._device(cell.device)} {self._protocol} {self._tolerance(cell.variant)}"
+    def text(self, cell: Cell, measure: str) -> str:
+        """All causes of a cell's result of a measure, as a text that differs where one of them does."""
+        digests = self.digests
+        return " ".join(
+            [digests.get(place) or self.digest_of(place) for place in _places(cell, measure)]
         )
 
-    def of(
-        self, cell: Cell, program: Program, artifact: ArtifactStep, measure: str
-    ) -> dict[str, str]:
+    def of(self, cell: Cell, measure: str) -> dict[str, str]:
         """The digests that make the key of a cell's result of a measure, by cause."""
-        return {
-            **self._artifact(program, artifact),
-            **self._measure(cell, measure),
-            "device": self._device(cell.device),
-            "protocol": self._protocol,
-            "verification": self._tolerance(cell.variant),
-        }
+        causes: dict[str, str] = {}
+        for place in _places(cell, measure):
+            causes |= self._causes(place)
+        return causes
 
-    def _measure(self, cell: Cell, measure: str) -> dict[str, str]:
-        place = (cell.library, cell.library_version, measure)
-        if place not in self._of_measure:
-            library = all_libraries()[cell.library]
-            back_end = set(back_end_code(library))
-            code = {
-                place_of(path): sha256_of(path)
-                for path in measure_code(library, measure)
-                if path not in back_end
-            }
-            read = [file_digest(library.folder / name) for name in all_measures()[measure].reads]
-            settings = self._configuration.protocol.measures[measure]
-            self._of_measure[place] = {
-                "library": self._runtime(cell.library, cell.library_version),
-                "measure": digest([code, read, settings]),
-            }
-        return self._of_measure[place]
+    def digest_of(self, place: Place) -> str:
+        """The digest of the causes at a place."""
+        if place not in self.digests:
+            self.digests[place] = digest(self._causes(place))
+        return self.digests[place]
 
-    def _tolerance(self, variant: str) -> str:
-        if variant not in self._verification:
-            tolerance = self._configuration.tolerance(variant)
-            self._verification[variant] = digest(msgspec.to_builtins(tolerance))
-        return self._verification[variant]
+    def _causes(self, place: Place) -> dict[str, str]:
+        if place not in self._shared:
+            kind, *names = place
+            work_out: Any = getattr(self, f"_{kind}")
+            self._shared[place] = work_out(*names)
+        return self._shared[place]
 
-    def _artifact(self, program: Program, artifact: ArtifactStep) -> dict[str, str]:
+    def _artifact(self, model: str, variant: str, library: str, version: str) -> dict[str, str]:
+        program, artifact = self._chains.converted(model, variant, library, version)
         step = program.step
         causes = {"model": step.parent if isinstance(step, DeriveStep) else step.id}
         if isinstance(step, DeriveStep):
@@ -110,6 +90,21 @@ class Causes:
         if program.labelled:
             causes["labelled"] = program.labelled
         return {**causes, "exporter": artifact.exporter, "converter": artifact.converter}
+
+    def _measure(self, name: str, version: str, measure: str) -> dict[str, str]:
+        library = all_libraries()[name]
+        back_end = set(back_end_code(library))
+        code = {
+            place_of(path): sha256_of(path)
+            for path in measure_code(library, measure)
+            if path not in back_end
+        }
+        read = [file_digest(library.folder / file) for file in all_measures()[measure].reads]
+        settings = self._configuration.protocol.measures[measure]
+        return {
+            "library": self._runtime(name, version),
+            "measure": digest([code, read, settings]),
+        }
 
     def _runtime(self, name: str, version: str) -> str:
         """Of a library, for all measures: its back end, its lock, its own tool, its settings."""
@@ -128,24 +123,40 @@ class Causes:
             )
         return self._runtimes[name, version]
 
-    def _device(self, name: str) -> str:
-        if name not in self._devices:
-            device, facts = self._configuration.devices[name], self._facts[name]
-            described = {
-                key: value
-                for key, value in msgspec.to_builtins(device).items()
-                if key not in _OF_THE_FARM
-            }
-            self._devices[name] = digest(
-                [
-                    described,
-                    fingerprint(facts),
-                    tools.counted_of_device(device),
-                    str(target_on(device, facts)),
-                    native_code(device),
-                ]
-            )
-        return self._devices[name]
+    def _device(self, name: str) -> dict[str, str]:
+        device, facts = self._configuration.devices[name], self._facts[name]
+        described = {
+            key: value
+            for key, value in msgspec.to_builtins(device).items()
+            if key not in _OF_THE_FARM
+        }
+        parts = [
+            described,
+            fingerprint(facts),
+            tools.counted_of_device(device),
+            str(target_on(device, facts)),
+            native_code(device),
+        ]
+        return {"device": digest(parts)}
+
+    def _tolerance(self, variant: str) -> dict[str, str]:
+        tolerance = self._configuration.tolerance(variant)
+        return {"verification": digest(msgspec.to_builtins(tolerance))}
+
+    def _protocol(self) -> dict[str, str]:
+        return {"protocol": digest(self._configuration.protocol.common())}
+
+
+def _places(cell: Cell, measure: str) -> tuple[Place, ...]:
+    """Where the causes of a cell's result of a measure are."""
+    library, version = cell.library, cell.library_version
+    return (
+        ("artifact", cell.model, cell.variant, library, version),
+        ("measure", library, version, measure),
+        ("device", cell.device),
+        ("protocol",),
+        ("tolerance", cell.variant),
+    )
 
 
 def native_code(device: Device) -> list[str]:

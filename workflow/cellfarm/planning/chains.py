@@ -89,6 +89,7 @@ class Chains:
         self._environments: dict[str, EnvironmentStep] = {}
         #: every step, by the path of its record
         self._steps: dict[str, Step] = {}
+        self._converters: dict[str, PlannedCode] = {}
         self._programs: dict[tuple[str, str], Program] = {}
         self._artifacts: dict[tuple[str, str, str, str], ArtifactStep] = {}
 
@@ -125,6 +126,14 @@ class Chains:
             step = self._convert(program, variant, all_libraries()[library], version)
             self._artifacts[place] = self._steps[step.output] = step
         return self._artifacts[place]
+
+    def converted(
+        self, model: str, variant: str, library: str, version: str
+    ) -> tuple[Program, ArtifactStep]:
+        """A model after a variant's passes, and the step that converts it for a library."""
+        chain = self._configuration.variants[variant]
+        program = self.program(model, chain)
+        return program, self.artifact(program, chain, library, version)
 
     def steps_of(self, artifact: str, needs: Iterable[str]) -> list[Step]:
         """All steps that lead to an artifact, and those of environments, the first first.
@@ -264,7 +273,9 @@ class Chains:
         own = library_environment(library.name, version, "convert")
         environment = self.environment(READ_IN.get(form or "", own))
         on_host = tools.of_library(self._configuration.config.tools, library.name)
-        code = converter_code(library)
+        if library.name not in self._converters:
+            self._converters[library.name] = converter_code(library)
+        code = self._converters[library.name]
         converter = digest(
             [
                 code.digest,

@@ -14,7 +14,8 @@ from ..base.files import read_object
 from ..base.project import Project
 from ..store.results import STATUSES, Store
 from ..wanted.configuration import load_file
-from .plan import Outlook, PlannedCell, look
+from .outlook import Outlook, look
+from .plan import PlannedCell
 
 
 def set_aside(

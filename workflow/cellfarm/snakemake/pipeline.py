@@ -7,7 +7,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +23,9 @@ from ..base.files import read_object, write_atomically
 from ..base.project import PACKAGE, Project
 from ..devices import open_device
 from ..measures import files as measure_files
-from ..planning.plan import Current, Outlook, Plan, freeze, load_current, look, save, save_current
+from ..planning.freezing import freeze
+from ..planning.outlook import Outlook, look
+from ..planning.plan import Current, Plan, has_current, load_current, save, save_current
 from ..planning.plan import load as load_plan
 from ..store.results import Store
 from ..wanted.configuration import load, load_file
@@ -80,8 +82,7 @@ class Pipeline:
             UserError: cells are stale, and none of the devices can be used.
         """
         skipped = self.outlook.skipped
-        wanted = any(planned.stale for planned in self.outlook.cells)
-        if wanted and skipped.keys() >= self.configuration.devices.keys():
+        if self.outlook.unmeasured and skipped.keys() >= self.configuration.devices.keys():
             reasons = "; ".join(f"{name}: {why}" for name, why in skipped.items())
             raise UserError(f"{self.configuration.where}: no device can be used ({reasons})")
 
@@ -150,11 +151,12 @@ class Pipeline:
 
     @cached_property
     def _warehouse_wanted(self) -> str:
-        return warehouse_state(self.outlook.stamps)
+        return warehouse_state(self.outlook.stored)
 
     def _stamp(self, more: list[Any], kind: str) -> str:
         """A file that does not exist yet in this situation, and will when `kind` is up to date."""
-        save_current(self.project, self.outlook)
+        if not has_current(self.project, self.outlook.current):
+            save_current(self.project, self.outlook.current, self.outlook.wanted())
         situation = digest([self._state, self._warehouse_wanted, *more])
         return f"results/stamps/{self.outlook.current}-{situation}.{kind}"
 
@@ -200,11 +202,14 @@ class Pipeline:
     def describe(self) -> str:
         """What will be measured and why; one line when there is nothing to do."""
         outlook = self.outlook
-        total = len(outlook.cells)
+        total = outlook.count
         skipped = [f"  {name} is left out: {why}" for name, why in outlook.skipped.items()]
         if not outlook.stale:
-            undone = any(planned.stale for planned in outlook.cells)
-            there = "every cell of the other devices has" if undone else f"all {total} cells have"
+            there = (
+                "every cell of the other devices has"
+                if outlook.unmeasured
+                else f"all {total} cells have"
+            )
             nothing = (
                 f"cellfarm: nothing to measure: {there} a result "
                 "(ranking: cellfarm summary; report: reports/index.html)."
@@ -239,23 +244,24 @@ def latest_current(project: Project) -> Current:
         return look(project, load_file(project)).wanted()
 
 
-def warehouse_state(stamps: Iterable[tuple[str, int]]) -> str:
+def warehouse_state(stored: str) -> str:
     """A digest of what the warehouse should hold of the wanted cells.
 
     Args:
-        stamps: key and time of writing of each result (see Store.stamps).
+        stored: the digest of which results are there (see Outlook.stored).
     """
-    return digest([sorted(stamps), code_digest(PACKAGE / "warehouse", *measure_files())])
+    return digest([stored, code_digest(PACKAGE / "warehouse", *measure_files())])
 
 
-def current_stamps(project: Project, current: Current) -> list[tuple[str, int]]:
-    """The stamps of all results that are wanted now."""
+def stored_now(project: Project, current: Current) -> str:
+    """The digest of which of the wanted results are stored, and since when."""
     store = Store(project.cells)
-    return [
+    stamps = [
         (measures[measure], stamp)
         for cell, _, measures in current.cells
         for measure, stamp in store.stamps(cell, measures).items()
     ]
+    return digest(sorted(stamps))
 
 
 def report_state(warehouse: str) -> str:

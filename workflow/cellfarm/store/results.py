@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,14 @@ class Store:
         return {
             measure: _written_ns(f"{folder}/{measure}-{key}.json") for measure, key in keys.items()
         }
+
+    def changed_ns(self, folders: Iterable[str]) -> dict[str, int]:
+        """When a result last came to the folder of a cell, or left it, in ns; 0 of one that is not there.
+
+        Args:
+            folders: those of cells (see Cell.folder).
+        """
+        return {folder: _written_ns(f"{self.root}/{folder}") for folder in folders}
 
     def has(self, cell: Cell, measure: str, key: str) -> bool:
         return self.path(cell, measure, key).is_file()
