@@ -17,7 +17,13 @@ _APART = ("models", "passes", "runner", "measures", "conversion", "libraries")
 
 def forget() -> None:
     """Forget the digests of code, which a process looks up once: a plan has the code as it stood."""
-    for cached in (code._closure_digest, code.sha256_of, code._imported, code._resolve):
+    for cached in (
+        code._closure_digest,
+        code.sha256_of,
+        code._imported,
+        code._resolve,
+        code._names,
+    ):
         cached.cache_clear()
 
 

@@ -34,7 +34,7 @@ from cellfarm.wanted.configuration import load
 assert PACKAGE == package / "cellfarm", PACKAGE
 
 def snapshot():
-    for cached in (code._closure_digest, code.sha256_of, code._imported, code._resolve, digests.code_digest):
+    for cached in (code._closure_digest, code.sha256_of, code._imported, code._resolve, code._names, digests.code_digest):
         cached.cache_clear()
     outlook = look(Project(project), load(Project(project), config, "test"))
     ids = {}

@@ -28,7 +28,13 @@ def fresh_digests():
 
 
 def forget() -> None:
-    for cached in (code.sha256_of, code._closure_digest, code._imported, code._resolve):
+    for cached in (
+        code.sha256_of,
+        code._closure_digest,
+        code._imported,
+        code._resolve,
+        code._names,
+    ):
         cached.cache_clear()
 
 

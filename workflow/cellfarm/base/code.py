@@ -109,8 +109,8 @@ class PlannedCode(Struct, frozen=True):
             InternalMismatch: a module changed since the plan was made: a result must never stand under
                 the key of other code.
         """
-        files = _files(self.entries, self.roots)
         try:
+            files = _files(self.entries, self.roots)
             code = Code({name: path.read_bytes() for name, path in files.items()})
         except FileNotFoundError:
             code = None
