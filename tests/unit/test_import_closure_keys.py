@@ -34,7 +34,8 @@ from cellfarm.wanted.configuration import load
 assert PACKAGE == package / "cellfarm", PACKAGE
 
 def snapshot():
-    for cached in (code._closure_digest, code.sha256_of, code._imported, code._resolve, code._names, digests.code_digest):
+    caches = (code._closure_digest, code.sha256_of, code._imported, code._resolve, code._names)
+    for cached in (*caches, digests.code_digest):
         cached.cache_clear()
     outlook = look(Project(project), load(Project(project), config, "test"))
     ids = {}
