@@ -20,6 +20,7 @@ from cellfarm.base.errors import CellfarmError
 from cellfarm.snakemake.pipeline import Pipeline
 from cellfarm.snakemake.running import (
     asks_for_report,
+    end_at_sigterm,
     fail,
     forget_interrupted,
     let_devices_work_at_once,
@@ -85,6 +86,7 @@ if workflow.is_main_process:
 
 
 onstart:
+    end_at_sigterm()
     lift_rate_limit(workflow)
     let_devices_work_at_once(workflow, len(PIPELINE.device_names))
     try:

@@ -134,16 +134,20 @@ def test_a_step_that_outlives_its_snakemake_is_gone_on_from(farm: Farm) -> None:
     assert {row["status"] for row in farm.query("FROM cells WHERE model = 'late'")} == {"ok"}
 
 
-@pytest.mark.parametrize("whole_group", [True, False], ids=["Ctrl-C", "SIGINT to snakemake"])
+@pytest.mark.parametrize(
+    ("number", "whole_group"),
+    [(signal.SIGINT, True), (signal.SIGINT, False), (signal.SIGTERM, False)],
+    ids=["Ctrl-C", "SIGINT to snakemake", "SIGTERM to snakemake"],
+)
 def test_an_interrupt_leaves_no_process_and_a_whole_store(
-    slow_farm: Farm, whole_group: bool
+    slow_farm: Farm, number: signal.Signals, whole_group: bool
 ) -> None:
     run = slow_farm.start("measured")
     slow_farm.wait_for(lambda: slow_farm.journaled() >= 3)
     if whole_group:
-        kill_group(run, signal.SIGINT)
+        kill_group(run, number)
     else:
-        os.kill(run.pid, signal.SIGINT)
+        os.kill(run.pid, number)
     assert run.wait(timeout=120) != 0
     slow_farm.assert_no_processes()
     slow_farm.assert_store_whole()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -89,6 +90,15 @@ def let_devices_work_at_once(workflow: Any, devices: int) -> None:
     if hasattr(executor, "pool"):  # a dry run has none
         executor.workers += devices
         executor.pool = ThreadPoolExecutor(executor.workers)
+
+
+def end_at_sigterm() -> None:
+    """Let SIGTERM end a run as Ctrl-C does, once Snakemake has a scheduler (`onstart`).
+
+    Snakemake's own handler (9.27) waits for the jobs that run, an experiment of hours, and takes a lock
+    that the interrupted thread may hold: then the process never ends.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 #: Keeps the pipeline's lock for as long as the process lives.
