@@ -191,10 +191,9 @@ def _shapes(graph: Any) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
         tensor = value.type.tensor_type
-        if tensor.HasField("shape") and all(
-            size.HasField("dim_value") for size in tensor.shape.dim
-        ):
-            shapes[value.name] = tuple(size.dim_value for size in tensor.shape.dim)
+        sizes = tensor.shape.dim
+        if tensor.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
+            shapes[value.name] = tuple(size.dim_value for size in sizes)
     return shapes
 
 

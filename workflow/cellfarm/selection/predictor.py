@@ -62,7 +62,7 @@ def learned(examples: Sequence[Example]) -> Choose:
     """Bayesian ridge regression of a candidate's latency on the shares of time and the device.
 
     With 15 models and some 20 features a penalty must decide how far the features are trusted. Each
-    candidate has the most probable strength (MacKay, Neural Computation 4(3), 1992; scikit-learn's
+    candidate's strength is the most probable one (MacKay, Neural Computation 4(3), 1992; scikit-learn's
     BayesianRidge), which may be so great that only the overall best remains. On synthetic latencies (15
     models, five libraries with different rates for each kind of operator, 10 % unexplained; four draws)
     the mean regret was 2.2 %, the nearest neighbour's 4.1 %, the overall best's 12.8 %
@@ -132,7 +132,7 @@ class _Points:
 
 
 class _Table:
-    """Examples as arrays: `logs` [examples, candidates] of a latency over that typical of its setting, NaN
+    """Examples as arrays: `logs` [examples, candidates] of latencies over the typical one of the setting, NaN
     where a candidate was not measured; `effects` [candidates], their means in the additive model; and
     `typical_ms` [examples]."""
 
