@@ -11,10 +11,10 @@ from cellfarm.analysis.ranking import count_flagged
 from cellfarm.selection.comparisons import (
     ANY,
     candidates,
-    comparisons,
+    compare_candidates,
     read_results,
 )
-from cellfarm.selection.evaluation import ORACLE, evaluate, in_order, outcome_of
+from cellfarm.selection.evaluation import ORACLE, evaluate, fastest_first, outcome_of
 from cellfarm.selection.features import NAMES, features
 from cellfarm.selection.graph_worker import Node, Undescribable, multiply_adds
 from cellfarm.selection.material import compared, examples_of
@@ -93,18 +93,18 @@ def test_what_is_flagged_is_not_known_and_what_fails_is_refused():
         cell("deep0", "gone", None, status="unsupported"), cell("deep0", "bad", 1, status="wrong"),
         cell("deep0", "fake", 1, emulated=True),
     ]  # fmt: skip
-    (one,) = comparisons(candidates(rows, "fp32"), [])
+    (one,) = compare_candidates(candidates(rows, "fp32"), [])
     assert one.regrets == {"light": 0.0, "heavy": 0.5}
     assert one.refused == {"gone", "bad"}
     assert count_flagged(rows) == 1
-    (one,) = comparisons(candidates(rows, "fp32"), [], flagged=True)
+    (one,) = compare_candidates(candidates(rows, "fp32"), [], flagged=True)
     assert one.regrets == {"even": 0.0, "light": 1.0, "heavy": 2.0}
 
 
 def test_without_a_variant_all_of_them_are_candidates():
     rows = [cell("deep0", "light", 10), cell("deep0", "light", 4, variant="int8"),
             cell("deep0", "heavy", 8, variant="int8")]  # fmt: skip
-    (one,) = comparisons(candidates(rows, None), [])
+    (one,) = compare_candidates(candidates(rows, None), [])
     assert one.ranking.variant == ANY
     assert one.regrets == {"light int8": 0, "heavy int8": 1, "light fp32": 1.5}
     assert [len(candidates(rows, variant)) for variant in ("fp32", "int8", "fp16")] == [1, 2, 0]
@@ -158,7 +158,7 @@ def test_a_model_without_a_known_graph_is_not_learned_from():
 def test_the_overall_best_is_that_of_least_mean_logarithm():
     scores = STRATEGIES[OVERALL_BEST](learnable())(())
     # light: sqrt(1 * 3), heavy: sqrt(2 * 1), even: 1.5
-    assert in_order(scores) == ["heavy", "even", "light"]
+    assert fastest_first(scores) == ["heavy", "even", "light"]
     assert scores["even"] - scores["heavy"] == pytest.approx(math.log(1.5 / math.sqrt(2)))
 
 
@@ -166,14 +166,14 @@ def test_what_was_measured_on_slow_models_only_is_no_worse_for_it():
     """`late` is always half of `heavy`, on two models alone."""
     rows = [*cells(), cell("wide0", "late", 3.0), cell("wide1", "late", 3.5)]
     scores = STRATEGIES[OVERALL_BEST](learnable(rows))(())
-    assert in_order(scores)[0] == "late"
+    assert fastest_first(scores)[0] == "late"
 
 
 @pytest.mark.parametrize("name", [LEARNED, NEAREST])
 def test_features_tell_what_the_overall_best_cannot(name):
     choose = STRATEGIES[name](learnable(cells((*DEPTHWISE[:3], *DENSE[:3]))))
     for model, best in (("deep3", "light"), ("wide3", "heavy")):
-        assert in_order(choose(features(graph(model), FACTS, 1)))[0] == best
+        assert fastest_first(choose(features(graph(model), FACTS, 1)))[0] == best
 
 
 def test_leaving_out_by_hand():
@@ -197,7 +197,7 @@ def test_one_device_tells_nothing_of_another():
 def test_the_first_that_runs_is_taken_and_what_does_not_is_counted():
     rows = [cell("deep0", "light", 10), cell("deep0", "heavy", 15),
             cell("deep0", "gone", None, status="unsupported")]  # fmt: skip
-    (one,) = comparisons(candidates(rows, "fp32"), [])
+    (one,) = compare_candidates(candidates(rows, "fp32"), [])
     assert outcome_of({"gone": 0.0, "heavy": 0.1, "light": 0.2}, one) == (0.5, True)
     assert outcome_of({"light": 0.0, "gone": 0.1}, one) == (0.0, False)
     # What was never tried there says nothing.

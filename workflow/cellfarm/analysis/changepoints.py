@@ -8,13 +8,15 @@ import numpy as np
 def changepoints(
     values: np.ndarray, penalty: float, shortest: int, weights: np.ndarray | None = None
 ) -> list[int]:
-    """Where segments end, the end of the series last, so that the squared deviations from the segments'
-    means, with a penalty for each segment, are least: exactly, by dynamic programming (optimal
-    partitioning: Jackson et al., "An algorithm for optimal partitioning of data on an interval", 2005).
+    """Where segments end, the end of the series last.
+
+    The squared deviations from the segments' means, plus a penalty for each segment, are least: exactly,
+    by dynamic programming (optimal partitioning: Jackson et al., "An algorithm for optimal partitioning of
+    data on an interval", 2005).
 
     Args:
-        shortest: no segment has fewer values.
-        weights: of the values in means and in deviations, such as the inverses of their variances.
+        shortest: the least number of values in a segment.
+        weights: of the values, in means and in deviations, such as the inverses of their variances.
     """
     count = len(values)
     weights = np.ones(count) if weights is None else weights

@@ -1,16 +1,18 @@
-"""What changing one thing does to latency: the library, the variant, the processor, the threads. Pure.
+"""The effect of one change on latency: of the library, variant, processor or threads. Pure.
 
-Each effect is a distribution of ratios between cells that differ in that one thing only. Of two
-libraries nobody is the first, so the slower stands over the faster; for the others the ratio is of
-what one would start from over what one would change to, so that 2 says twice as fast.
+Each effect is a distribution of ratios between cells that differ in that one thing only. Two libraries
+have no order, so the ratio is the slower over the faster. All other ratios are the start over the end of
+a change, so that 2 says twice as fast.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from .grouping import grouped
 from .ranking import COMPARISON_COLUMNS, Row, ranks
@@ -32,53 +34,35 @@ def effects(rows: Iterable[Row], flagged: bool = False) -> list[Effect]:
         rows: of the view `cells`; those that do not rank are left out.
         flagged: let flagged results rank, too.
     """
-    found = [row for row in rows if ranks(row, flagged)]
+    ranked = [row for row in rows if ranks(row, flagged)]
+    on_cpu = [row for row in ranked if row["processor"] == "cpu"]
+    threads = sorted({row["threads"] for row in on_cpu} - {1})
     return [
-        *_of_libraries(found),
-        *_of(found, "variant", "fp32", ("fp16", "int8", "int8_dynamic", "int8_weights")),
-        *_of(found, "processor", "cpu", ("gpu", "npu")),
-        *_of_threads(found),
+        *_of_libraries(ranked),
+        *_of(ranked, "variant", "fp32", ("fp16", "int8", "int8_dynamic", "int8_weights")),
+        *_of(ranked, "processor", "cpu", ("gpu", "npu")),
+        *_of(on_cpu, "threads", 1, threads),
     ]
 
 
 def _of_libraries(rows: Sequence[Row]) -> list[Effect]:
-    ratios = []
+    ratios: list[float] = []
     for group in grouped(rows, COMPARISON_COLUMNS).values():
-        for one, two in combinations(newest(group), 2):
-            times = sorted((one["latency_ms"], two["latency_ms"]))
-            ratios.append(times[1] / times[0])
+        times_ms = [row["latency_ms"] for row in newest(group)]
+        ratios += [max(pair) / min(pair) for pair in combinations(times_ms, 2)]
     return [Effect("library, the slower over the faster", ratios)] if ratios else []
 
 
-def _of(rows: Sequence[Row], axis: str, start: str, ends: Sequence[str]) -> list[Effect]:
-    # Threads mean nothing on a gpu or an npu: the fastest number of threads of the cpu is what one has.
+def _of(rows: Sequence[Row], axis: str, start: Any, ends: Sequence[Any]) -> list[Effect]:
+    # Threads mean nothing on a gpu or an npu: compare them with the cpu's fastest number of threads.
     ignored = {axis, "threads"} if axis == "processor" else {axis}
-    names = (
-        "library",
-        "library_version",
-        *(name for name in COMPARISON_COLUMNS if name not in ignored),
-    )
-    found: dict[str, list[float]] = defaultdict(list)
-    for group in grouped(rows, names).values():
-        best: dict[str, float] = {}
+    fixed = [name for name in COMPARISON_COLUMNS if name not in ignored]
+    ratios: dict[Any, list[float]] = defaultdict(list)
+    for group in grouped(rows, ("library", "library_version", *fixed)).values():
+        best_ms: dict[Any, float] = {}
         for row in group:
-            best[row[axis]] = min(row["latency_ms"], best.get(row[axis], float("inf")))
+            best_ms[row[axis]] = min(row["latency_ms"], best_ms.get(row[axis], math.inf))
         for end in ends:
-            if start in best and end in best:
-                found[end].append(best[start] / best[end])
-    return [Effect(f"{axis}, {start} to {end}", found[end]) for end in ends if end in found]
-
-
-def _of_threads(rows: Sequence[Row]) -> list[Effect]:
-    names = (
-        "library",
-        "library_version",
-        *(name for name in COMPARISON_COLUMNS if name != "threads"),
-    )
-    found: dict[int, list[float]] = defaultdict(list)
-    for group in grouped([row for row in rows if row["processor"] == "cpu"], names).values():
-        times = {row["threads"]: row["latency_ms"] for row in group}
-        for threads, ms in times.items():
-            if threads != 1 and 1 in times:
-                found[threads].append(times[1] / ms)
-    return [Effect(f"threads, 1 to {count}", found[count]) for count in sorted(found)]
+            if start in best_ms and end in best_ms:
+                ratios[end].append(best_ms[start] / best_ms[end])
+    return [Effect(f"{axis}, {start} to {end}", ratios[end]) for end in ends if end in ratios]

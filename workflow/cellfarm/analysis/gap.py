@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import median
+from statistics import geometric_mean, median
 
 from .ranking import Ranking
 
@@ -31,11 +30,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Regret:
-    """One library everywhere, against the best for each.
+    """One library everywhere, against the best of each comparison.
 
     `mean` is the geometric mean of its ratios to the fastest where it runs, less 1: 0.2 says that it
-    takes 20 % longer. `covered` of `comparisons` are those that it ranks in: elsewhere it is
-    unsupported, wrong, failed or flagged, and no number stands for that.
+    takes 20 % longer. It ranks in `covered` of `comparisons`: in the others it is unsupported, wrong,
+    failed or flagged.
     """
 
     library: str
@@ -46,11 +45,11 @@ class Regret:
 
 
 def gaps(rankings: Iterable[Ranking]) -> list[Gap]:
-    """Of every comparison with two libraries or more."""
+    """The gap of every comparison with two libraries or more."""
     return [
-        Gap(one, times[1], times[-1])
-        for one in rankings if one.is_comparison
-        for times in [sorted(one.times_best.values())]
+        Gap(ranking, times[1], times[-1])
+        for ranking in rankings if ranking.is_comparison
+        for times in [sorted(ranking.times_best.values())]
     ]  # fmt: skip
 
 
@@ -60,18 +59,14 @@ def spread(values: Sequence[float]) -> Spread | None:
 
 
 def regrets(rankings: Iterable[Ranking]) -> list[Regret]:
-    """Of every library, those that run most first, and of these the smallest regret."""
-    found = [one for one in rankings if one.is_comparison]
+    """The regret of every library, by how many comparisons it covers, and then the smallest first."""
+    comparisons = [ranking for ranking in rankings if ranking.is_comparison]
     ratios: dict[str, list[float]] = defaultdict(list)
-    for one in found:
-        for name, times in one.times_best.items():
+    for ranking in comparisons:
+        for name, times in ranking.times_best.items():
             ratios[name].append(times)
     counted = [
-        Regret(name, _geometric_mean(values) - 1, max(values) - 1, len(values), len(found))
+        Regret(name, geometric_mean(values) - 1, max(values) - 1, len(values), len(comparisons))
         for name, values in ratios.items()
     ]
-    return sorted(counted, key=lambda one: (-one.covered, one.mean, one.library))
-
-
-def _geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(sum(math.log(value) for value in values) / len(values))
+    return sorted(counted, key=lambda regret: (-regret.covered, regret.mean, regret.library))

@@ -1,4 +1,4 @@
-"""Rows by what they have in common. Pure."""
+"""Rows with the same values in some columns. Pure."""
 
 from __future__ import annotations
 

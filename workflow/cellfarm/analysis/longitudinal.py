@@ -1,8 +1,7 @@
-"""The versions of a library as a series: where its latency steps, and what takes a slowdown back. Pure.
+"""The versions of a library as a series: where its latency steps, and which version fixes a slowdown. Pure.
 
-A series holds one library, model and setting, measured under the same conditions, its versions in
-order. Steps are found as steady states are (see cellfarm.analysis.steady), by changepoints; here each point
-has an interval of its own, which weighs it.
+A series holds the versions of one library in order, of one model and setting, measured under the same
+conditions. Changepoints give the steps, as in cellfarm.analysis.steady; here each point's interval weighs it.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from .ranking import Row, ranks
 from .shifts import LEAST_STEP, Level, Z, boundaries, levels
 from .versions import order
 
-#: What a series is of.
+#: The columns that all results of a series share.
 SETTING = ("library", "model", "variant", "device", "processor", "threads", "protocol")
 #: A rerun may use another protocol.
 _RERUN = tuple(name for name in SETTING if name != "protocol")
@@ -48,22 +47,22 @@ class Point:
 
 
 class Rerun(StrEnum):
-    """What experiments in which both versions of a step were launched in the same rounds say of it.
+    """Whether other experiments that launched both versions of a step confirm it.
 
-    Of a step within one experiment, others than that; of one between two experiments, those two as well.
+    A step between two experiments counts those two as well.
     """
 
-    #: One shows it too: one version's interval lies wholly above the other's, the same way round.
+    #: An experiment shows it: the versions' intervals do not overlap, in the same direction.
     CONFIRMED = "confirmed"
-    #: None shows it, and by one the change is smaller, or none: the intervals of the two ratios do not meet.
+    #: None shows it, and in one the change is smaller or absent: the ratios' intervals do not overlap.
     CONTRADICTED = "contradicted"
-    #: There is none, or it cannot tell.
+    #: No such experiment, or none that decides.
     OPEN = "not confirmed"
 
 
 @dataclass(frozen=True)
 class Step:
-    """A new level, from the version `after` on; `before` is the last one at the old level.
+    """A new level, from the version `after` on; `before` is the last version at the old level.
 
     `ratio` is the new level over the old one (1.2: 20 % slower), `low` and `high` its 95 % interval.
     """
@@ -82,7 +81,7 @@ class Step:
 
     @property
     def crosses_experiments(self) -> bool:
-        """Whether the two versions were measured apart, so that the device may have changed."""
+        """Whether the versions were measured apart, so that the device may have changed."""
         return self.before.experiment != self.after.experiment
 
 
@@ -90,8 +89,8 @@ class Step:
 class Series:
     """The versions of a library under one setting, in order.
 
-    `levels_ms` has one value for each point: the level that it belongs to. `left_out` are versions without
-    a latency that counts (unsupported, wrong, failed, flagged, without an interval), with why.
+    `levels_ms` has the level of each point. `left_out` are versions without a latency that counts
+    (unsupported, wrong, failed, flagged, without an interval), with the reason.
     """
 
     setting: Mapping[str, Any]
@@ -103,10 +102,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Slowdown:
-    """A step up, and the step that took it back; `fixed` is None while the newest version has it.
+    """A step up, and the step that fixed it; `fixed` is None while the newest version has it.
 
-    `versions` are those measured that have it. `days` is how long the newest release had it; None
-    where a date is not known, or there is no fix.
+    `versions` are the measured versions that have it. `days` is how long the newest release had it; None
+    without a fix or its dates.
     """
 
     step: Step
@@ -120,53 +119,54 @@ def all_series(
     released: Mapping[str, Mapping[str, str]] | None = None,
     flagged: bool = False,
 ) -> list[Series]:
-    """Every series that at least two versions make up.
+    """Every series of at least two versions.
 
-    Of several results of a version the newest that was not set aside counts; all others serve to confirm.
-    Where the model, the device, the protocol or the runner changed meanwhile, the series is of the
-    conditions that most versions were measured under, of several as common ones the latest.
+    A version's newest result that is not superseded counts; all others serve to confirm. Where the model,
+    the device, the protocol or the runner changed meanwhile, the series holds the conditions of most
+    versions, and of equally common ones the latest.
 
     Args:
-        rows: of the view `history`, with `conditions`: what must agree for two to be compared.
+        rows: of the view `history`, with `conditions`: what must agree for a comparison.
         released: library -> version -> the day of its release.
         flagged: take flagged results too.
     """
     rows = sorted(rows, key=lambda row: row["measured_at"])
-    by_setting, reruns = grouped(rows, SETTING), grouped(rows, _RERUN)
-    found = []
-    for place, group in by_setting.items():
-        setting = dict(zip(SETTING, place, strict=True))
+    reruns = grouped(rows, _RERUN)
+    series = []
+    for values, group in grouped(rows, SETTING).items():
+        setting = dict(zip(SETTING, values, strict=True))
         dates = (released or {}).get(setting["library"], {})
-        chosen = _of_one_condition([row for row in group if not row["superseded"]], flagged)
-        points, left_out = _points(chosen, dates, flagged)
+        current = [row for row in group if not row["superseded"]]
+        points, left_out = _points(_under_common_conditions(current, flagged), dates, flagged)
         if len(points) > 1:
-            others = reruns[tuple(setting[name] for name in _RERUN)]
-            known = [row for row in others if ranks(row, flagged)]
-            found.append(_series(setting, points, left_out, known))
-    return sorted(found, key=lambda one: [str(one.setting[name]) for name in SETTING])
+            results = reruns[tuple(setting[name] for name in _RERUN)]
+            ranked = [row for row in results if ranks(row, flagged)]
+            series.append(_series(setting, points, left_out, ranked))
+    return sorted(series, key=lambda item: [str(item.setting[name]) for name in SETTING])
 
 
 def slowdowns(series: Series) -> list[Slowdown]:
-    """Every step up that no rerun contradicts, with what became of it.
+    """Every step up that no rerun contradicts, and its fix.
 
-    It is taken back by the first later level that is not above the one before it by more than LEAST_STEP.
+    The fix is the first later step to a level that is at most LEAST_STEP above the level before the slowdown.
     """
-    return [_slowdown(series, step) for step in _believed(series) if step.is_slowdown]
+    steps = [step for step in series.steps if step.rerun is not Rerun.CONTRADICTED]
+    return [
+        _slowdown(series, step, steps[number:])
+        for number, step in enumerate(steps, start=1)
+        if step.is_slowdown
+    ]
 
 
-def _believed(series: Series) -> list[Step]:
-    return [step for step in series.steps if step.rerun is not Rerun.CONTRADICTED]
-
-
-def _of_one_condition(rows: Sequence[Row], flagged: bool) -> list[Row]:
-    """The newest result of each version, oldest measured first."""
+def _under_common_conditions(rows: Sequence[Row], flagged: bool) -> list[Row]:
+    """The newest result of each version under the conditions of most versions."""
     groups: dict[tuple[Any, ...], dict[str, Row]] = defaultdict(dict)
     for row in rows:
         groups[tuple(row["conditions"])][row["library_version"]] = row
 
-    def versions_and_time(one: Mapping[str, Row]) -> tuple[int, int, Any]:
-        counted = sum(ranks(row, flagged) for row in one.values())
-        return counted, len(one), max(row["measured_at"] for row in one.values())
+    def versions_and_time(by_version: Mapping[str, Row]) -> tuple[int, int, Any]:
+        counted = sum(ranks(row, flagged) for row in by_version.values())
+        return counted, len(by_version), max(row["measured_at"] for row in by_version.values())
 
     return list(max(groups.values(), key=versions_and_time, default={}).values())
 
@@ -178,7 +178,7 @@ def _points(
     for row in sorted(rows, key=lambda row: order(row["library_version"])):
         version = row["library_version"]
         if not ranks(row, flagged):
-            left_out[version] = _why(row)
+            left_out[version] = _reason(row)
         elif point := _point(row, released.get(version)):
             points.append(point)
         else:
@@ -195,7 +195,7 @@ def _point(row: Row, released: str | None = None) -> Point | None:
                  row["experiment"], released)  # fmt: skip
 
 
-def _why(row: Row) -> str:
+def _reason(row: Row) -> str:
     if row["status"] != "ok":
         return str(row["status"])
     return "emulated" if row["emulated"] else ", ".join(row["flags"] or ()) or "no latency"
@@ -205,76 +205,68 @@ def _series(
     setting: Mapping[str, Any],
     points: Sequence[Point],
     left_out: Mapping[str, str],
-    known: Sequence[Row],
+    results: Sequence[Row],
 ) -> Series:
     logs = np.log([point.latency_ms for point in points])
     sigmas = np.asarray([point.sigma for point in points])
     starts = boundaries(logs, sigmas)
-    found = levels(logs, sigmas, starts)
+    all_levels = levels(logs, sigmas, starts)
     steps = [
-        _step(points, start, one, two, known)
-        for start, (one, two) in zip(starts, itertools.pairwise(found), strict=True)
+        _step(points, start, old, new, results)
+        for start, (old, new) in zip(starts, itertools.pairwise(all_levels), strict=True)
     ]
-    flat = [math.exp(one.mean) for one in found for _ in range(one.count)]
-    return Series(setting, tuple(points), tuple(flat), tuple(steps), left_out)
+    levels_ms = [math.exp(level.mean) for level in all_levels for _ in range(level.count)]
+    return Series(setting, tuple(points), tuple(levels_ms), tuple(steps), left_out)
 
 
 def _step(
-    points: Sequence[Point], start: int, one: Level, two: Level, known: Sequence[Row]
+    points: Sequence[Point], start: int, old: Level, new: Level, results: Sequence[Row]
 ) -> Step:
     before, after = points[start - 1], points[start]
-    ratio = _ratio(two.mean - one.mean, math.hypot(one.error, two.error))
-    return Step(start, before, after, *ratio, _rerun(before, after, ratio, known))
+    ratio = _ratio(new.mean - old.mean, math.hypot(old.error, new.error))
+    return Step(start, before, after, *ratio, _rerun(before, after, ratio, results))
 
 
 def _ratio(change: float, error: float) -> tuple[float, float, float]:
-    """A ratio with its 95 % interval, from its logarithm and that one's standard error."""
+    """A ratio with its 95 % interval, from its logarithm and the logarithm's standard error."""
     half = Z * error
     return math.exp(change), math.exp(change - half), math.exp(change + half)
 
 
 def _rerun(
-    before: Point, after: Point, step: tuple[float, float, float], known: Sequence[Row]
+    before: Point, after: Point, step: tuple[float, float, float], results: Sequence[Row]
 ) -> Rerun:
     """Judge a step (its ratio with the interval) by the experiments that have both versions."""
-    pairs = _pairs(before, after, known)
+    pairs = _pairs(before, after, results)
     ratio, low, high = step
     slower = ratio > 1
-    if any(two.low_ms > one.high_ms if slower else one.low_ms > two.high_ms for one, two in pairs):
+    if any(new.low_ms > old.high_ms if slower else old.low_ms > new.high_ms for old, new in pairs):
         return Rerun.CONFIRMED
-    for one, two in pairs:
-        change = math.log(two.latency_ms / one.latency_ms)
-        _, bottom, top = _ratio(change, math.hypot(one.sigma, two.sigma))
+    for old, new in pairs:
+        change = math.log(new.latency_ms / old.latency_ms)
+        _, bottom, top = _ratio(change, math.hypot(old.sigma, new.sigma))
         if top < low if slower else bottom > high:
             return Rerun.CONTRADICTED
     return Rerun.OPEN
 
 
-def _pairs(before: Point, after: Point, known: Sequence[Row]) -> list[tuple[Point, Point]]:
-    """The two versions as each experiment shows them, but that in which both of these points were found."""
+def _pairs(before: Point, after: Point, results: Sequence[Row]) -> list[tuple[Point, Point]]:
+    """The two versions in each experiment that has both, but the experiment that both points are of."""
     used = {None, before.experiment} if before.experiment == after.experiment else {None}
-    shared: dict[str, dict[str, Point]] = defaultdict(dict)
-    for row in known:
+    by_experiment: dict[str, dict[str, Point]] = defaultdict(dict)
+    for row in results:
         if row["experiment"] not in used and (point := _point(row)):
-            shared[row["experiment"]][point.version] = point
+            by_experiment[row["experiment"]][point.version] = point
     return [
-        (one, two)
-        for points in shared.values()
-        if (one := points.get(before.version)) and (two := points.get(after.version))
+        (old, new)
+        for points in by_experiment.values()
+        if (old := points.get(before.version)) and (new := points.get(after.version))
     ]
 
 
-def _slowdown(series: Series, step: Step) -> Slowdown:
-    was_ms = series.levels_ms[step.position - 1]
-    fixed = next(
-        (
-            other
-            for other in _believed(series)
-            if other.position > step.position
-            and series.levels_ms[other.position] <= was_ms * (1 + LEAST_STEP)
-        ),
-        None,
-    )
+def _slowdown(series: Series, step: Step, later: Sequence[Step]) -> Slowdown:
+    highest_ms = series.levels_ms[step.position - 1] * (1 + LEAST_STEP)
+    fixed = next((other for other in later if series.levels_ms[other.position] <= highest_ms), None)
     end = fixed.position if fixed else len(series.points)
     versions = tuple(point.version for point in series.points[step.position : end])
     return Slowdown(step, fixed, versions, _days(step.after, fixed.after) if fixed else None)
@@ -283,5 +275,5 @@ def _slowdown(series: Series, step: Step) -> Slowdown:
 def _days(first: Point, last: Point) -> int | None:
     if first.released is None or last.released is None:
         return None
-    days = datetime.date.fromisoformat(last.released) - datetime.date.fromisoformat(first.released)
-    return days.days
+    start, end = map(datetime.date.fromisoformat, (first.released, last.released))
+    return (end - start).days

@@ -1,4 +1,4 @@
-"""Which cells nothing beats in everything: the front of latency, size, memory and error. Pure."""
+"""The Pareto front of latency, size, memory and error: the cells that no other beats in all. Pure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 from .ranking import ranks
 
-#: Of the view `cells`: all are better when they are smaller, but the cosine.
+#: All are better when smaller. Columns of the view `cells`, but the error.
 OBJECTIVES = ("latency_ms", "artifact_bytes", "peak_rss_mb", "error")
 
 
 def front(rows: Sequence[Mapping[str, Any]], flagged: bool = False) -> list[Mapping[str, Any]]:
     """The rows of one model on one device that no other equals or beats in every objective.
 
-    A row that lacks one of them is no candidate: unknown is not good. The error is 1 less the cosine
-    on held-out inputs, or, without those, on the one input of each launch.
+    A row that lacks one of them is no candidate. The error is 1 less the cosine on held-out inputs, or,
+    without those, on the one input of each launch.
 
     Args:
         flagged: let flagged results rank, too.
@@ -43,5 +43,5 @@ def _point(row: Mapping[str, Any]) -> tuple[float, ...] | None:
     return tuple(float(value) for value in values if value is not None)
 
 
-def _beats(one: Sequence[float], two: Sequence[float]) -> bool:
-    return all(a <= b for a, b in zip(one, two, strict=True)) and tuple(one) != tuple(two)
+def _beats(first: tuple[float, ...], second: tuple[float, ...]) -> bool:
+    return all(a <= b for a, b in zip(first, second, strict=True)) and first != second

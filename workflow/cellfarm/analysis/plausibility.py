@@ -1,4 +1,4 @@
-"""What no processor can do: results that must be wrong, whatever their output looks like. Pure."""
+"""Latencies that no processor can reach: results that must be wrong, whatever their output is. Pure."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _NARROWER = {"fp32": 1, "fp16": 2, "int8": 8}
 #: F(6x6, 3x3) saves a factor of 5.06 (Lavin & Gray, "Fast Algorithms for Convolutional Neural
 #: Networks", CVPR 2016).
 _FAST_ALGORITHM = 5.1
-#: From so many identical samples on, it is the clock or the library that does not work.
-_SAME = 10
+#: Least identical samples that show a broken clock or library.
+_LEAST_IDENTICAL = 10
 
 
 def fastest_possible_ms(
     flops: float | None, facts: Mapping[str, Any], threads: int, variant: str, processor: str
 ) -> float | None:
-    """A bound that no inference on a CPU can be below, in ms; None where there is none to give.
+    """A lower bound of an inference on a CPU, in ms; None without known operations or on another processor.
 
-    Generous on purpose: the widest instruction set, the highest clock and the cheapest algorithm,
-    so that only what was not computed falls below it.
+    Generous on purpose: with the widest instruction set, the highest clock and the cheapest algorithm
+    only what was not computed falls below it.
 
     Args:
         flops: the operations of one inference by the model's definition.
@@ -59,7 +59,7 @@ def implausible(
             f"implausible: {latency_ms:.4g} ms is less than the {fastest_ms:.4g} ms that the "
             "model's operations need at the processor's peak"
         )
-    everything = [value for samples in launches for value in samples]
-    if len(everything) >= _SAME and min(everything) == max(everything):
-        return f"implausible: all {len(everything)} samples are the same to the last digit"
+    pooled = [value for samples in launches for value in samples]
+    if len(pooled) >= _LEAST_IDENTICAL and min(pooled) == max(pooled):
+        return f"implausible: all {len(pooled)} samples are the same to the last digit"
     return None

@@ -15,7 +15,7 @@ from .grouping import grouped
 
 Row = Mapping[str, Any]
 
-#: What each flag says of a cell, in few words. A flagged cell keeps its numbers and does not rank.
+#: What each flag means. A flagged cell keeps its numbers and does not rank.
 FLAG_MEANINGS = {
     "contended": "other programs used the processor before or during a launch",
     "drifted": "the calibration load took longer or shorter than this device's baseline",
@@ -29,7 +29,7 @@ FLAG_MEANINGS = {
     "unpinned": "a launch did not run on the processors that it was to run on",
     "unsteady": "most launches slowed down or reached no steady state",
 }
-#: Flags that doubt something else than the latency: a cell with one of them ranks all the same.
+#: Flags that do not doubt the latency: a cell with one of them still ranks.
 INFORMATIONAL_FLAGS = frozenset({"cold_disturbed", "operators_gap", "unsteady"})
 
 #: Columns whose values must agree for two results to be comparable. The protocol is one of them:
@@ -43,9 +43,9 @@ class Entry:
 
     Latencies in milliseconds; `low_ms` and `high_ms` bound the 95 % interval, None when unknown.
     `ratio_to_best` is 1.0 for the fastest and 2.0 for one that takes twice as long; `ratio_low`
-    and `ratio_high` bound its own 95 % interval, None when unknown and for the fastest itself.
-    `crosses_experiments` is True where it was measured in another experiment than the fastest.
-    `flags` are those for which it would not rank unasked.
+    and `ratio_high` bound its 95 % interval, None when unknown and for the fastest itself.
+    `crosses_experiments`: it was measured in another experiment than the fastest.
+    `flags` are those for which it does not rank by default.
     """
 
     library: str
@@ -72,12 +72,11 @@ class Entry:
 class Ranking:
     """The libraries that ran one model in one setting, fastest first.
 
-    `winners` holds the fastest library and all those that are not known to be slower (see
-    `is_slower`); more than one is a tie. `margin` is how much longer the second takes than the
-    first, as a fraction (0.25 = 25 %), None with a single entry. `decided` is False where nothing
-    bounds how the second compares with the first, or a result that does not rank only because of a
-    flag has a lower latency (`faster_flagged`, by library): then there is a fastest number, but no
-    claim.
+    `winners` holds the fastest library and all that are not slower beyond doubt (see `is_slower`);
+    more than one is a tie. `margin` is how much longer the second takes than the first, as a
+    fraction (0.25 = 25 %), None with a single entry. `decided` is False where no interval bounds
+    the second against the first, or a flagged result has a lower latency (`faster_flagged`, by
+    library): then there is a fastest number, but no claim.
     """
 
     model: str
@@ -102,14 +101,14 @@ class Ranking:
 
     @property
     def is_comparison(self) -> bool:
-        """Whether there is anybody to win against."""
+        """Whether there are at least two libraries."""
         return len(self.entries) > 1
 
     @property
     def times_best(self) -> dict[str, float]:
         """Library -> how many times as long it takes as the best, 1 or more.
 
-        The best has the least ratio to the first entry: in a tie that is not always the first itself.
+        The best has the least ratio to the first entry: in a tie it is not always the first.
         """
         least = min(entry.ratio_to_best for entry in self.entries)
         return {entry.library: entry.ratio_to_best / least for entry in self.entries}
@@ -160,9 +159,9 @@ def library_labels(rows: Iterable[Row]) -> dict[tuple[str, str | None], str]:
     for row in rows:
         versions[str(row["library"])].add(row.get("library_version"))
     return {
-        (library, version): library if len(found) == 1 else f"{library} {version or '?'}"
-        for library, found in versions.items()
-        for version in found
+        (library, version): library if len(known) == 1 else f"{library} {version or '?'}"
+        for library, known in versions.items()
+        for version in known
     }
 
 
@@ -170,8 +169,8 @@ def rank(rows: Iterable[Row], ratios: Iterable[Row] = (), flagged: bool = False)
     """Rank the libraries of every comparison that has at least one result that ranks.
 
     Rows that do not rank (see `ranks`) are left out. Sorted by the comparison's columns. The
-    fastest has the lowest latency, unless a ratio says beyond doubt that another is faster, as it
-    may across experiments; the others follow by their ratio to it.
+    fastest has the lowest latency, unless a ratio says beyond doubt that another is faster, as
+    happens across experiments; the others follow by their ratio to it.
 
     Args:
         rows: of the view `cells`.
@@ -182,22 +181,21 @@ def rank(rows: Iterable[Row], ratios: Iterable[Row] = (), flagged: bool = False)
     """
     rows = list(rows)
     labels = library_labels(rows)
-    known = {(row["key"], row["other_key"]): row for row in ratios}
+    by_pair = {(row["key"], row["other_key"]): row for row in ratios}
     groups = grouped((row for row in rows if ranks(row, flagged=True)), COMPARISON_COLUMNS)
-    found = []
-    for group, correct in sorted(groups.items(), key=lambda item: _sortable(item[0])):
+    rankings = []
+    for values, correct in sorted(groups.items(), key=lambda item: _sortable(item[0])):
         ranked = [row for row in correct if ranks(row, flagged)]
         doubted = [row for row in correct if not ranks(row, flagged)]
         if ranked:
-            found.append(_rank_group(group, ranked, doubted, labels, known))
-    return found
+            rankings.append(_rank_group(values, ranked, doubted, labels, by_pair))
+    return rankings
 
 
 def is_slower(best: Entry, entry: Entry) -> bool | None:
-    """Whether an entry takes longer than the fastest beyond doubt, None where nothing tells.
+    """Whether an entry takes longer than the fastest beyond doubt, None without intervals.
 
-    By the interval of their ratio, which must be above 1; without one by their own intervals,
-    which must not overlap.
+    The interval of their ratio must be above 1; without a ratio their intervals must not overlap.
     """
     if entry.ratio_low is not None and entry.has_ratio_interval:
         return entry.ratio_low > 1.0
@@ -210,7 +208,7 @@ _Ratios = Mapping[tuple[Any, Any], Row]
 
 
 def _rank_group(
-    group: tuple[Any, ...],
+    values: tuple[Any, ...],
     rows: list[Row],
     doubted: list[Row],
     labels: Mapping[tuple[str, str | None], str],
@@ -218,7 +216,7 @@ def _rank_group(
 ) -> Ranking:
     best_row = _fastest(rows, ratios)
     others = [_entry(row, best_row, labels, ratios) for row in rows if row is not best_row]
-    # The name breaks the order of equal latencies, so that the same table ranks the same twice.
+    # The name orders equal latencies, so that the same table always ranks the same.
     others.sort(key=lambda entry: (entry.ratio_to_best, entry.library))
     best = _entry(best_row, best_row, labels, ratios)
     tied = (entry.library for entry in others if is_slower(best, entry) is False)
@@ -228,9 +226,9 @@ def _rank_group(
         if row["latency_ms"] < best.latency_ms
     )
     bounded = is_slower(best, others[0]) is not None if others else best.has_interval
-    place: dict[str, Any] = dict(zip(COMPARISON_COLUMNS, group, strict=True))
+    setting: dict[str, Any] = dict(zip(COMPARISON_COLUMNS, values, strict=True))
     return Ranking(
-        **place,
+        **setting,
         entries=(best, *others),
         winners=(best.library, *tied),
         margin=others[0].ratio_to_best - 1.0 if others else None,

@@ -1,12 +1,12 @@
-"""How many times as long one cell takes as another, with an interval of its own.
+"""How many times as long one cell takes as another, with the ratio's own interval.
 
-Two intervals that overlap do not mean that two cells are alike: what hits both in the same round
+Overlapping intervals do not mean that two cells are alike: what hits both in the same round
 (clock, temperature, a neighbour) widens each interval and leaves their ratio alone. So cells of one
 experiment are compared round by round (Kalibera & Jones, "Rigorous benchmarking in reasonable
 time", ISMM 2013, on intervals of ratios; Abedi & Brecht, "Conducting repeatable experiments in
 highly variable cloud computing environments", ICPE 2017, on interleaved rounds).
 
-Everything is worked out exactly, nothing is resampled: the same samples give the same interval.
+The intervals are exact, not resampled: the same samples give the same interval.
 """
 
 from __future__ import annotations
@@ -20,15 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from .quantiles import student_quantile
+from .quantiles import CONFIDENCE, half_width
 
-CONFIDENCE = 0.95
-#: From this many rounds on ranks alone give an interval; with 5, the widest one covers 93.8 %.
+#: Least rounds for an interval by ranks alone; with 5, the widest covers 93.8 %.
 RANKS_FROM = 6
-#: What tells rounds apart.
+#: The key of a round.
 Round = Any
-#: Largest half-width on the logarithmic scale: keeps the bounds of absurd data finite.
-_WIDEST = 50.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Ratio:
 
 
 def different(ratio: Ratio) -> bool | None:
-    """Whether two cells differ at the 5 % level: their ratio's interval excludes 1. None: not known."""
+    """Whether two cells differ at the 5 % level: the interval excludes 1. None without an interval."""
     if ratio.low is None or ratio.high is None:
         return None
     return not ratio.low <= 1.0 <= ratio.high
@@ -56,11 +53,11 @@ def paired_ratio(a: Mapping[Round, Sequence[float]], b: Mapping[Round, Sequence[
     """b over a from the rounds of one experiment that both took part in.
 
     Each round gives the logarithm of the ratio of the two launches' medians. The estimate is the
-    median of all averages of two of those, each with itself included (Hodges & Lehmann, Annals of
-    Mathematical Statistics 34(2), 1963). The interval:
+    median of the averages of all pairs of those, each with itself included (Hodges & Lehmann, Annals
+    of Mathematical Statistics 34(2), 1963). The interval:
 
-    - from 6 rounds on the one that belongs to Wilcoxon's signed-rank test: two of those sorted
-      averages (Hollander, Wolfe & Chicken, "Nonparametric Statistical Methods", 2014, section 3.3).
+    - from 6 rounds on that of Wilcoxon's signed-rank test: two of the sorted averages
+      (Hollander, Wolfe & Chicken, "Nonparametric Statistical Methods", 2014, section 3.3).
       Ranks allow a few levels only, so the bound lies between the two averages whose levels
       enclose 5 %, in proportion (as Hettmansperger & Sheather do for the sign test, Statistics &
       Probability Letters 4(2), 1986). It needs no normality: if both cells are launched in random
@@ -80,7 +77,7 @@ def paired_ratio(a: Mapping[Round, Sequence[float]], b: Mapping[Round, Sequence[
     rounds = sorted(a.keys() & b.keys())
     if not rounds:
         return Ratio(None, None, None, 0)
-    logarithms = _log_medians([b[n] for n in rounds]) - _log_medians([a[n] for n in rounds])
+    logarithms = _log_medians([b[key] for key in rounds]) - _log_medians([a[key] for key in rounds])
     first, second = _pairs(len(rounds))
     averages = np.sort((logarithms[first] + logarithms[second]) / 2)
     middle = len(averages) // 2
@@ -88,7 +85,8 @@ def paired_ratio(a: Mapping[Round, Sequence[float]], b: Mapping[Round, Sequence[
     if len(rounds) < 2:
         return Ratio(math.exp(estimate), None, None, len(rounds))
     if len(rounds) < RANKS_FROM:
-        mean, half = float(np.mean(logarithms)), _student_half(logarithms)
+        mean, error = float(np.mean(logarithms)), float(np.std(logarithms, ddof=1))
+        half = half_width(error / math.sqrt(len(rounds)), len(rounds) - 1)
         low, high = mean - half, mean + half
     else:
         index, share = _rank_of_bound(len(rounds))
@@ -143,7 +141,7 @@ def unpaired_ratio(
         parts = zip(variances, groups, strict=True)
         # As shares of the total: squares of tiny variances would vanish.
         freedom = 1 / sum((part / total) ** 2 / (len(values) - 1) for part, (_, values) in parts)
-        half = min(math.sqrt(total) * student_quantile(freedom, (1 + CONFIDENCE) / 2), _WIDEST)
+        half = half_width(math.sqrt(total), freedom)
     return Ratio(math.exp(estimate), math.exp(estimate - half), math.exp(estimate + half), 0)
 
 
@@ -156,29 +154,20 @@ def _log_medians(launches: Sequence[Sequence[float]]) -> np.ndarray:
     return np.asarray(np.log(medians))
 
 
-def _student_half(values: np.ndarray) -> float:
-    error = float(np.std(values, ddof=1)) / math.sqrt(len(values))
-    return min(error * student_quantile(len(values) - 1, (1 + CONFIDENCE) / 2), _WIDEST)
-
-
 def _between(outer: float, inner: float, share: float) -> float:
     return float(outer + share * (inner - outer))
 
 
-@cache
-def _pairs(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs of `count` positions, each with itself included."""
-    first, second = np.triu_indices(count)
-    return first, second
+#: All pairs of this many positions, each with itself included.
+_pairs = cache(np.triu_indices)
 
 
 @cache
 def _rank_of_bound(pairs: int) -> tuple[int, float]:
     """Where a bound lies among the sorted averages: after this index, by this share to the next.
 
-    An interval that leaves out `index` averages on each side misses in 2 P(W <= index) of cases,
-    W being Wilcoxon's signed-rank statistic: the sum of those of the ranks 1 to `pairs` whose sign
-    is positive.
+    An interval that leaves out `index` averages on each side misses in 2 P(W <= index) of cases.
+    W is Wilcoxon's signed-rank statistic: the sum of the ranks, of 1 to `pairs`, with a positive sign.
     """
     ways = np.ones(1)  # ways[w]: number of sets of ranks with the sum w
     for rank in range(1, pairs + 1):

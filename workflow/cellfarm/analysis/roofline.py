@@ -16,25 +16,25 @@ from statistics import median
 
 from .ranking import Row, ranks
 
-#: Fewer models than this have no correlation worth telling.
+#: Least models for a correlation.
 LEAST_MODELS = 4
 
 
 @dataclass(frozen=True)
 class Roof:
-    """What was measured of a device with some number of threads."""
+    """What a device reaches with some number of threads."""
 
     gflops: float  # 10^9 additions and multiplications in single precision per second
     gb_s: float  # 10^9 bytes read and written per second
 
     def attainable_gflops(self, intensity: float) -> float:
-        """At so many operations per byte."""
+        """The upper bound at this many operations per byte."""
         return min(self.gflops, intensity * self.gb_s)
 
 
 @dataclass(frozen=True)
 class Size:
-    """What a model is by its definition; None is not known."""
+    """A model's size by its definition; None is not known."""
 
     parameters: int | None
     flops: int | None
@@ -42,11 +42,11 @@ class Size:
 
 @dataclass(frozen=True)
 class Spot:
-    """One cell. `intensity` is in operations per byte of its artifact, each byte being read once: an upper
-    bound, as activations move too; None where the artifact's size is not known.
+    """One cell. `intensity` is in operations per byte of its artifact, each byte read once: an upper bound,
+    as activations move too; None where the artifact's size is not known.
 
-    `share` is what of the attainable is reached; None without a roof or an intensity, or in other than
-    single precision, of which the roof says nothing. It may be above 1.
+    `share` is the reached share of the attainable; None without a roof or an intensity, or in other than
+    single precision, which the roof does not bound. It may be above 1.
     """
 
     cell: Row
@@ -58,7 +58,7 @@ class Spot:
 
 @dataclass(frozen=True)
 class Scaling:
-    """How latency goes with size over the models of one library in one setting.
+    """How latency grows with size over the models of one library in one setting.
 
     `by_flops` and `by_parameters` are rank correlations (Spearman, American Journal of Psychology 15(1),
     1904): 1 says that more always takes longer; None for too few models. `gflops` is the median.
@@ -85,7 +85,7 @@ def spots(
         sizes: by a model's id.
         roofs: by device and number of threads.
     """
-    found = []
+    results = []
     for cell in cells:
         size = sizes.get(cell["model_id"])
         if ranks(cell) and cell["processor"] == "cpu" and size and size.flops:
@@ -96,28 +96,28 @@ def spots(
             share = None
             if roof and intensity and cell["variant"] == "fp32":
                 share = gflops / roof.attainable_gflops(intensity)
-            found.append(Spot(cell, size, gflops, intensity, share))
-    return found
+            results.append(Spot(cell, size, gflops, intensity, share))
+    return results
 
 
-def scalings(found: Iterable[Spot]) -> list[Scaling]:
-    """One for each library (at its version), device, variant, protocol and number of threads."""
+def scalings(all_spots: Iterable[Spot]) -> list[Scaling]:
+    """A scaling for each library (at its version), device, variant, protocol and number of threads."""
     groups: dict[tuple[str, tuple[str, str, str, int]], list[Spot]] = defaultdict(list)
-    for one in found:
-        cell = one.cell
+    for spot in all_spots:
+        cell = spot.cell
         setting = (cell["device"], cell["variant"], cell["protocol"], cell["threads"])
-        groups[f"{cell['library']} {cell['library_version']}", setting].append(one)
+        groups[f"{cell['library']} {cell['library_version']}", setting].append(spot)
     return [
         Scaling(
             library=library,
             setting=setting,
             models=len(group),
-            by_flops=_correlation([(one.size.flops, one.cell["latency_ms"]) for one in group]),
+            by_flops=_correlation([(spot.size.flops, spot.cell["latency_ms"]) for spot in group]),
             by_parameters=_correlation(
-                [(one.size.parameters, one.cell["latency_ms"]) for one in group]
+                [(spot.size.parameters, spot.cell["latency_ms"]) for spot in group]
             ),
-            gflops=median(one.gflops for one in group),
-            best_share=max((one.share for one in group if one.share is not None), default=None),
+            gflops=median(spot.gflops for spot in group),
+            best_share=max((spot.share for spot in group if spot.share is not None), default=None),
         )
         for (library, setting), group in sorted(groups.items())
     ]
@@ -126,7 +126,7 @@ def scalings(found: Iterable[Spot]) -> list[Scaling]:
 def _correlation(pairs: Sequence[tuple[int | None, float]]) -> float | None:
     sizes = [size for size, _ in pairs if size is not None]
     times_ms = [ms for size, ms in pairs if size is not None]
-    # What does not vary goes with nothing.
+    # A constant correlates with nothing.
     if len(sizes) < LEAST_MODELS or 1 in (len(set(sizes)), len(set(times_ms))):
         return None
     from scipy.stats import spearmanr  # takes a second: not for the start of every command

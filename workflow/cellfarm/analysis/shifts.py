@@ -1,4 +1,4 @@
-"""Where a series of a few points with intervals of their own changes its level. Pure."""
+"""Where the level of a short series changes, each point having an interval. Pure."""
 
 from __future__ import annotations
 
@@ -11,20 +11,19 @@ import numpy as np
 
 from .changepoints import changepoints
 
-#: A step that is smaller, as a share, is none: nobody would look for its cause.
+#: The least step, as a share of the level.
 LEAST_STEP = 0.02
-#: Builds of the same code differ by about so much, through the layout of code and data alone, whatever the
-#: interval of each says (Mytkowicz, Diwan, Hauswirth & Sweeney, "Producing wrong data without doing
-#: anything obviously wrong!", ASPLOS 2009).
+#: Builds of the same code differ by about this much, through the layout of code and data alone (Mytkowicz,
+#: Diwan, Hauswirth & Sweeney, "Producing wrong data without doing anything obviously wrong!", ASPLOS 2009).
 LEAST_NOISE = 0.01
-#: A changepoint costs PENALTY log n variances, as in cellfarm.analysis.sustained; BIC asks 2 for a level and
-#: its place.
+#: A changepoint costs PENALTY log n variances, as in cellfarm.analysis.sustained. BIC asks 2 for a level and
+#: its position.
 PENALTY = 3.0
-#: Differences of fewer points have no median that their steps leave alone.
+#: With fewer points, steps move the median of the differences.
 MEDIAN_FROM = 4
 #: The median of the absolute value of a standard normal variable.
 _MEDIAN_OF_NORMAL = 0.6744898
-#: 95 % of a normal distribution lie within so many standard deviations.
+#: 95 % of a normal distribution lie within this many standard deviations.
 Z = 1.959964
 
 
@@ -40,27 +39,27 @@ class Level:
 def boundaries(logs: np.ndarray, sigmas: np.ndarray) -> list[int]:
     """The positions at which a new level begins; none in a flat series.
 
-    Changepoints of squared deviations, each divided by its point's variance. A level may be one point long:
-    a release may be alone with a mistake. Then the steps whose interval includes none, or that are smaller
-    than LEAST_STEP, are taken out, the least one first, and the levels beside it joined.
+    Changepoints of squared deviations, each divided by its point's variance. A level may be one point long,
+    as a mistake may be in one release only. Then unclear steps (see `_is_clear`) are removed, the smallest
+    first, and the levels beside them joined.
 
     Args:
         logs: logarithms of the latencies, in the order of versions, shape (points,).
         sigmas: their standard deviations, shape (points,); LEAST_NOISE is the least that counts.
     """
     penalty = PENALTY * math.log(len(logs))
-    found = changepoints(logs, penalty, shortest=1, weights=_noise(logs, sigmas) ** -2)[:-1]
-    while found:
-        changes = list(itertools.pairwise(levels(logs, sigmas, found)))
-        weak = [
-            (abs(two.mean - one.mean), start)
-            for start, (one, two) in zip(found, changes, strict=True)
-            if not _is_clear(one, two)
+    starts = changepoints(logs, penalty, shortest=1, weights=_noise(logs, sigmas) ** -2)[:-1]
+    while starts:
+        steps = itertools.pairwise(levels(logs, sigmas, starts))
+        unclear = [
+            (abs(after.mean - before.mean), start)
+            for start, (before, after) in zip(starts, steps, strict=True)
+            if not _is_clear(before, after)
         ]
-        if not weak:
+        if not unclear:
             break
-        found.remove(min(weak)[1])
-    return found
+        starts.remove(min(unclear)[1])
+    return starts
 
 
 def levels(logs: np.ndarray, sigmas: np.ndarray, starts: Sequence[int]) -> list[Level]:
@@ -86,17 +85,18 @@ def _level(logs: np.ndarray, sigmas: np.ndarray) -> Level:
     return Level(mean, error, len(logs))
 
 
-def _is_clear(one: Level, two: Level) -> bool:
-    change = abs(two.mean - one.mean)
-    return change > math.log1p(LEAST_STEP) and change > Z * math.hypot(one.error, two.error)
+def _is_clear(before: Level, after: Level) -> bool:
+    """Whether the step is at least LEAST_STEP and its interval excludes no change."""
+    change = abs(after.mean - before.mean)
+    return change > math.log1p(LEAST_STEP) and change > Z * math.hypot(before.error, after.error)
 
 
 def _noise(logs: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
     """The points' standard deviations, all widened where neighbours differ by more than these say.
 
-    By how much they do in the median, on which a few steps have no influence (as the median of first
-    differences estimates noise: Donoho & Johnstone, Biometrika 81, 1994). Else what differs between runs
-    would be found as steps. Fewer than MEDIAN_FROM points have no median without their steps.
+    The factor is the median difference, on which a few steps have no influence (as the median of first
+    differences estimates noise: Donoho & Johnstone, Biometrika 81, 1994). Otherwise differences between
+    runs would become steps.
     """
     least = np.maximum(sigmas, LEAST_NOISE)
     if len(logs) < MEDIAN_FROM:

@@ -16,24 +16,20 @@ from statistics import NormalDist
 
 import numpy as np
 
-from .quantiles import student_quantile
+from .quantiles import half_width, student_quantile
 
 RESAMPLES = 3000
 RESAMPLES_PER_LAUNCH = 200
-CONFIDENCE = 0.95
-#: From this many launches on, percentiles are used. Below, they would be bounded by the extremes of
-#: the launches, which hold the true median in 1 - 2^(1 - n) of cases only: 75 % for 3, 96.9 % for 6.
+#: Least launches for percentiles. With fewer, the launches' extremes bound them, and these enclose the true
+#: median in 1 - 2^(1 - n) of cases only: 75 % for 3, 96.9 % for 6.
 PERCENTILES_FROM = 6
-#: Largest half-width on the logarithmic scale: keeps the bounds of absurd data finite.
-_WIDEST = 50.0
 
 
 @dataclass(frozen=True)
 class Estimate:
     """A median with its 95 % interval, all in the samples' unit.
 
-    The interval is None when it is not known: for one launch, and where a launch's median is not
-    positive.
+    The interval is None for one launch, and where a launch's median is not positive.
     """
 
     median: float
@@ -67,9 +63,9 @@ def hierarchical_median(launches: Sequence[Sequence[float]], seed: str = "") -> 
     Simulated (tests/unit/test_coverage.py) it covers in 0.94 to 1.00 of cases for normal,
     heavy-tailed, skewed, drifting and bimodal launches, also when launches are added until it is
     narrow. Where iterations scatter as much as launches it is too wide: the launches' medians
-    already hold their iterations' scatter, and resampling iterations adds it once more. What no
-    interval can know is a mode that no launch has shown yet: with two equally likely modes, 3
-    launches are all in one of them in 25 % of cases, 5 in 6 %.
+    already hold their iterations' scatter, and resampling iterations adds it again. No interval
+    knows a mode that no launch has shown yet: with two equally likely modes, 3 launches are all in
+    one of them in 25 % of cases, 5 in 6 %.
 
     Args:
         launches: the warm samples of every launch, each non-empty.
@@ -101,7 +97,7 @@ def hierarchical_median(launches: Sequence[Sequence[float]], seed: str = "") -> 
     medians = _resampled_medians(pool, count, RESAMPLES, generator)
     if count < PERCENTILES_FROM:
         error = float(np.std(np.log(medians / median), ddof=1)) * math.sqrt(count / (count - 1))
-        half = min(error * student_quantile(count - 1, (1 + CONFIDENCE) / 2), _WIDEST)
+        half = half_width(error, count - 1)
         return Estimate(median, median * math.exp(-half), median * math.exp(half))
     tail = _expanded_tail(count)
     low, high = np.quantile(medians, [tail, 1 - tail])
@@ -110,9 +106,9 @@ def hierarchical_median(launches: Sequence[Sequence[float]], seed: str = "") -> 
 
 @cache
 def _expanded_tail(launches: int) -> float:
-    """The share left out on each side: as if a t interval's width were asked for in normal units."""
-    quantile = student_quantile(launches - 1, (1 + CONFIDENCE) / 2)
-    return NormalDist().cdf(-quantile * math.sqrt(launches / (launches - 1)))
+    """The share left out on each side: that of a normal interval as wide as a t interval."""
+    width = student_quantile(launches - 1) * math.sqrt(launches / (launches - 1))
+    return NormalDist().cdf(-width)
 
 
 def _resampled_medians(
@@ -130,7 +126,7 @@ def _resampled_medians(
         middle = _positions(generator.beta(half + 1, half + 1, count), len(ordered))
         return np.asarray(ordered[middle])
     upper = generator.beta(half + 1, half, count)
-    # Given the one above it, the largest of `half` uniform numbers below.
+    # The largest of the `half` uniform numbers below `upper`.
     lower = upper * generator.random(count) ** (1 / half)
     at_lower, at_upper = _positions(lower, len(ordered)), _positions(upper, len(ordered))
     return np.asarray((ordered[at_lower] + ordered[at_upper]) / 2)

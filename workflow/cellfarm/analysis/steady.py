@@ -2,8 +2,8 @@
 
 After Barrett, Bolz-Tereick, Killick, Mount & Tratt, "Virtual machine warmup blows hot and cold",
 OOPSLA 2017: changepoints cut the series into segments, segments at about the same level are taken
-for equal, and the levels give the class. What differs, because a launch here has tens to hundreds
-of iterations, not 2000, is said where it is done.
+for equal, and the levels give the class. A launch here has tens to hundreds of iterations, not 2000;
+comments say where the method differs for that reason.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -30,9 +30,9 @@ STEADY_SHARE = 0.25
 PENALTY = 15.0
 #: A noise below this share of the median is not believed: timers have steps.
 LEAST_NOISE = 0.005
-#: Longer series are cut into blocks first, of which the medians are searched.
+#: Of longer series, medians of blocks are searched.
 MOST_POINTS = 2000
-#: Iterations on each side with which one is compared before the search.
+#: Iterations on each side of one in the search for outliers.
 NEIGHBOURS = 25
 #: Tukey's far fences: this many interquartile ranges beyond the quartiles.
 FENCES = 3.0
@@ -51,10 +51,10 @@ class Segment:
 
 @dataclass(frozen=True)
 class Steady:
-    """How the iterations of a launch went.
+    """The class of a launch's iterations.
 
-    `kind` is None for a series too short to tell. `warm_from` is the first iteration to be used:
-    it and all after it. `segments` cover the whole series, without gaps.
+    `kind` is None for a series too short to tell. `warm_from` is the first iteration to use.
+    `segments` cover the whole series, without gaps.
     """
 
     kind: Kind | None
@@ -71,18 +71,18 @@ def classify(samples_ms: Sequence[float]) -> Steady:
       last level starts, or later: its beginning is searched for the tail of the warm-up.
     - ``slowdown``: the levels rise to the last one (after a clear warm-up, see below), which is
       kept for at least a quarter of the series.
-    - ``no steady state``: all else: the last level is too short, or levels rise and fall, as when
+    - ``no steady state``: otherwise: the last level is too short, or levels rise and fall, as when
       a neighbour takes the processor for a while. The paper looks at the last level alone and so
       calls some of these warm-ups or slowdowns; in a launch of half a second they are episodes.
 
-    In the last two classes nothing is thrown away but a clear warm-up: leading segments of falling
-    levels, together less than half of the series, that are slower than most of it. `warm_from` is
-    where they end, or 0.
+    In the last two classes only a clear warm-up is dropped: leading segments of falling levels,
+    together less than half of the series, that are slower than most of it. `warm_from` is where
+    they end, or 0.
 
-    Outliers are neither dropped nor moved: for the search alone, departures of fewer than
-    SHORTEST_SEGMENT iterations beyond the far fences of their neighbourhood are drawn back to its
-    median. The scale of the search is the noise from one iteration to the next, so a unit does not
-    matter. Levels are equal when they differ by less than TOLERANCE or the noise around the levels.
+    Outliers stay as they are. For the search alone, departures of fewer than SHORTEST_SEGMENT
+    iterations beyond the far fences of their neighbourhood are moved to its median. The search is
+    scaled by the noise from one iteration to the next, so a unit does not matter. Levels are equal
+    when they differ by less than TOLERANCE or the noise around the levels.
 
     Args:
         samples_ms: durations; any number, best 20 or more.
@@ -112,17 +112,17 @@ def classify(samples_ms: Sequence[float]) -> Steady:
     return Steady(
         kind,
         warm_from,
-        tuple(Segment(s.start, s.stop, s.median_ms * median) for s in segments),
+        tuple(replace(segment, median_ms=segment.median_ms * median) for segment in segments),
     )
 
 
 def outliers(samples_ms: Sequence[float], warm_from: int = 0) -> list[bool]:
-    """Which samples lie beyond Tukey's far fences of the launch's own steady part.
+    """Which samples lie beyond Tukey's far fences of the launch's steady part.
 
     Tukey, "Exploratory Data Analysis", 1977: more than 3 interquartile ranges outside of the
-    quartiles, here those of the samples from `warm_from` on. A label only: an outlier counts in
-    every statistic. An interquartile range below LEAST_NOISE of the median is not believed.
-    Samples before `warm_from` are labelled against the same fences.
+    quartiles of the samples from `warm_from` on. A label only: an outlier counts in every
+    statistic. The interquartile range counts as at least LEAST_NOISE of the median. Samples
+    before `warm_from` are labelled against the same fences.
 
     Returns:
         One bool per sample.
@@ -138,7 +138,7 @@ def outliers(samples_ms: Sequence[float], warm_from: int = 0) -> list[bool]:
 
 
 def _segments(relative: np.ndarray) -> list[Segment]:
-    """Segments of one level; a long series is looked at in blocks."""
+    """Segments of one level; a long series is searched in blocks."""
     block = math.ceil(len(relative) / MOST_POINTS)
     points = relative
     if block > 1:
@@ -148,7 +148,7 @@ def _segments(relative: np.ndarray) -> list[Segment]:
     scaled = points / _noise(points)
     ends = changepoints(scaled, PENALTY * math.log(len(points)), SHORTEST_SEGMENT)
     stops = [end * block for end in ends]
-    stops[-1] = len(relative)  # the last block takes what is left over
+    stops[-1] = len(relative)  # the last block takes the remainder
     return [
         Segment(start, stop, float(np.median(relative[start:stop])))
         for start, stop in itertools.pairwise([0, *stops])
@@ -207,14 +207,14 @@ def _noise(points: np.ndarray) -> float:
 
 
 def _without_spikes(points: np.ndarray) -> np.ndarray:
-    """Short departures drawn back to the median of their neighbourhood.
+    """Short departures moved to the median of their neighbourhood.
 
-    The paper looks at the 200 iterations before and leaves the first 200 alone. Here the window is
+    The paper uses the 200 iterations before and leaves the first 200 alone. Here the window is
     centred, and what lasts for SHORTEST_SEGMENT iterations or more stays: it is an episode.
     """
     width = min(2 * NEIGHBOURS + 1, len(points))
     windows = np.lib.stride_tricks.sliding_window_view(points, width)
-    # At both ends the window does not move on.
+    # At both ends the window stays inside the series.
     nearest = np.clip(np.arange(len(points)) - width // 2, 0, len(windows) - 1)
     ordered = np.sort(windows, axis=1)
     low, middle, high = (ordered[:, round(share * (width - 1))] for share in (0.25, 0.5, 0.75))
@@ -234,7 +234,7 @@ def _runs(labels: np.ndarray) -> list[tuple[int, int]]:
 
 
 def _leading_slow(relative: np.ndarray) -> int:
-    """How many iterations at the start are beyond the upper far fence, one after the other."""
+    """How many iterations at the start in a row are beyond the upper far fence."""
     _, high = _fences(relative)
     slow = relative > high
     return 0 if slow.all() else int(np.argmin(slow))
@@ -263,7 +263,7 @@ def _fences(values: np.ndarray) -> tuple[float, float]:
 
 
 def _quartiles(values: np.ndarray) -> tuple[float, float, float]:
-    """What np.quantile gives. Of a launch's few samples that takes longer than all else of loading it."""
+    """As np.quantile, which would take longer on a launch's few samples than the rest of loading it."""
     ordered = np.sort(values)
 
     def at(share: float) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .changepoints import changepoints
 
-#: Fewer windows tell no level.
+#: Least windows for a level.
 LEAST_WINDOWS = 4
 
 
@@ -35,7 +35,7 @@ def throughput(samples_ms: Sequence[float], window_s: float) -> np.ndarray:
         return np.empty(0)
     windows = int(ends_s[-1] / window_s + 1e-9)
     edges = np.arange(windows + 1) * window_s
-    # Fractions of an inference count: with a few inferences in a window whole ones would jump.
+    # Fractions of an inference count: with few inferences in a window, whole ones would jump.
     done = np.interp(edges, np.concatenate([[0.0], ends_s]), np.arange(len(ends_s) + 1))
     return np.asarray(np.diff(done) / window_s)
 
@@ -53,7 +53,7 @@ def settle(samples_ms: Sequence[float], window_s: float) -> Sustained | None:
     if len(rates) < LEAST_WINDOWS:
         return None
     noise = float(np.median(np.abs(np.diff(rates)))) / 0.6745 / np.sqrt(2)
-    # Shifts below half a percent are nobody's concern.
+    # Shifts below half a percent do not count.
     scaled = rates / max(noise, 0.005 * float(np.median(rates)))
     ends = changepoints(scaled, 3 * float(np.log(len(rates))), shortest=2)
     start = ends[-2] if len(ends) > 1 else 0

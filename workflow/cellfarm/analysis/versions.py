@@ -11,7 +11,7 @@ from packaging.version import InvalidVersion, Version
 
 @cache
 def order(version: str | None) -> tuple[bool, Version | str]:
-    """What versions sort by: 1.9 before 1.31; what is no version by its text, before all others."""
+    """A sort key of versions: 1.9 before 1.31; what is no version sorts by its text, before all others."""
     try:
         return True, Version(version or "")
     except InvalidVersion:
@@ -19,7 +19,7 @@ def order(version: str | None) -> tuple[bool, Version | str]:
 
 
 def newest(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Of each library's rows the one with the newest version; sorted by library."""
+    """The row of each library's newest version; sorted by library."""
     by_version = sorted(rows, key=lambda row: order(row["library_version"]))
-    found = {row["library"]: row for row in by_version}
-    return [found[library] for library in sorted(found)]
+    by_library = {row["library"]: row for row in by_version}
+    return [by_library[library] for library in sorted(by_library)]

@@ -16,9 +16,9 @@ from ..comparison.writing import (
     as_markdown,
     interval,
     label,
+    missing_sentences,
     sorted_verdicts,
     summary,
-    told_missing,
 )
 from ..warehouse import connect
 from .tables import wide_console
@@ -100,7 +100,7 @@ def _print_table(found: Comparison) -> None:
     for side, rows in ((found.first, found.only_first), (found.second, found.only_second)):
         if rows:
             console.print(escape(f"Only in {side}: {len(rows)} cells."))
-    for text in told_missing(found):
+    for text in missing_sentences(found):
         console.print(escape(text))
     console.print(escape(f"{found.second} against {found.first}: {summary(found)}"))
 

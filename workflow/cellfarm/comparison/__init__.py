@@ -1,6 +1,6 @@
-"""Two sides of the same cells against each other: did it get slower?
+"""The same cells on two sides: did anything get slower?
 
-sides.py      what a name on the command line stands for: a version, a run, a warehouse, a config
+sides.py      the results of a side: of a version, a run, a warehouse or a config
 verdicts.py   faster, slower, same or not comparable; pure
 writing.py    as a table, Markdown or JSON
 """

@@ -36,9 +36,9 @@ _COLUMNS = (
 
 @dataclass(frozen=True)
 class Side:
-    """The results of one side; `launches` are their samples by key, for those that have a latency.
+    """The results of one side; `launches` are the samples, by key, of those with a latency.
 
-    `missing` is how many cells were asked for that have no result.
+    `missing` counts the requested cells without a result.
     """
 
     name: str
@@ -49,10 +49,10 @@ class Side:
 
 
 def open_side(project: Project, name: str) -> Side:
-    """Find out what a name stands for, and read its results.
+    """Read the results that a name stands for.
 
     Raises:
-        UserError: it stands for nothing, or there are no results.
+        UserError: the name stands for nothing, or there are no results.
     """
     path = Path(name)
     if path.suffix == ".duckdb":
@@ -83,7 +83,7 @@ def open_side(project: Project, name: str) -> Side:
 
 _HISTORY = "SELECT {columns} FROM every_cell() WHERE is_timed AND NOT superseded"
 _OF_RESULTS = "SELECT key FROM history WHERE NOT superseded AND list_contains(?, result)"
-#: Of several results of a cell, as it was measured again after a change, the last one.
+#: The newest of several results of a cell, which was measured again after a change.
 _NEWEST = (
     "QUALIFY row_number() OVER (PARTITION BY model, variant, device, processor, threads, protocol "
     "ORDER BY measured_at DESC) = 1"
@@ -93,10 +93,10 @@ _NEWEST = (
 def _read(name: str, warehouse: Path, select: str, values: list[Any]) -> Side:
     with connect(warehouse) as connection:
         try:
-            found = records(connection.execute(select.format(columns=", ".join(_COLUMNS)), values))
+            rows = records(connection.execute(select.format(columns=", ".join(_COLUMNS)), values))
         except duckdb.Error as error:
             raise UserError(f"{warehouse} is no warehouse of cellfarm's: {error}") from error
-        rows = [{**row, "causes": json.loads(row["causes"] or "{}")} for row in found]
+        rows = [{**row, "causes": json.loads(row["causes"] or "{}")} for row in rows]
         if not rows:
             raise UserError(f"{name}: no results in {warehouse}")
         keys = sorted(row["key"] for row in rows if row["latency_ms"] is not None)

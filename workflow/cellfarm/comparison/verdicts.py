@@ -1,7 +1,7 @@
 """Verdicts on pairs of cells. Pure.
 
-A pair is compared as cells of one experiment are, round by round, where both were measured together;
-otherwise through the calibration load of either experiment (see cellfarm.analysis.ratios).
+Cells that were measured together are compared round by round, others through the calibration load of their
+experiments (see cellfarm.analysis.ratios).
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from .sides import Side
 FASTER, SLOWER, SAME, NOT_COMPARABLE = "faster", "slower", "same", "not comparable"
 #: It ran on the first side and does not on the second.
 BROKEN = "broken"
+#: The worst first.
+VERDICTS = (BROKEN, SLOWER, FASTER, SAME, NOT_COMPARABLE)
 _BROKEN = ("unsupported", "failed", "wrong", "timeout")
-#: What makes two results answers to different questions when it differs, with what to call it.
+#: What two comparable results must share, and what to say where they do not.
 _MUST_AGREE = ("model", "device", "protocol", "runner", "measure")
 _WORDS = CAUSES | {
-    "runner": "the runner's code changed",  # of results of the time before measures were keyed apart
+    "runner": "the runner's code changed",  # in results older than the keys of measures
     "measure": "the measure (its code or its settings) changed",
 }
 _SETTING = ("model", "variant", "device", "processor", "threads", "protocol")
@@ -34,10 +36,9 @@ _SETTING = ("model", "variant", "device", "processor", "threads", "protocol")
 class Verdict:
     """One cell on both sides; `ratio` is the second's latency over the first's.
 
-    `verdict` is of the second side: broken where the first has an output that is right and the second has
-    none, slower where the whole 95 % interval lies above 1, faster where
-    it lies below, same where it lies within the threshold of 1, and otherwise not comparable, with
-    the reason.
+    `verdict` is of the second side: broken where only the first has a correct output, slower where the
+    whole 95 % interval lies above 1, faster where it lies below, same where it lies within the threshold
+    of 1, and otherwise not comparable, with the reason.
     """
 
     cell: Mapping[str, Any]
@@ -59,9 +60,9 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All pairs of two sides, and the cells that only one of them has.
+    """All pairs of two sides, and the cells that only one side has.
 
-    `missing` says, of each side, how many cells were asked for that have no result.
+    `missing` counts, for each side, the requested cells without a result.
     """
 
     first: str
@@ -74,12 +75,12 @@ class Comparison:
 
     @property
     def regressions(self) -> list[Verdict]:
-        return [one for one in self.verdicts if one.is_regression(self.threshold)]
+        return [verdict for verdict in self.verdicts if verdict.is_regression(self.threshold)]
 
     @property
     def counts(self) -> dict[str, int]:
-        found = Counter(one.verdict for one in self.verdicts)
-        return {name: found[name] for name in (BROKEN, SLOWER, FASTER, SAME, NOT_COMPARABLE)}
+        counts = Counter(verdict.verdict for verdict in self.verdicts)
+        return {name: counts[name] for name in VERDICTS}
 
 
 def compare_sides(first: Side, second: Side, threshold: float, flagged: bool = False) -> Comparison:
@@ -89,14 +90,14 @@ def compare_sides(first: Side, second: Side, threshold: float, flagged: bool = F
         threshold: of the ratio's distance from 1, such as 0.05.
         flagged: take flagged cells too. Wrong and emulated ones are never compared.
     """
-    by_version = _settings(first.rows) | _settings(second.rows)
-    ones, twos = (_by_identity(side.rows, by_version) for side in (first, second))
+    by_version = _of_several_versions(first.rows) | _of_several_versions(second.rows)
+    before, after = (_by_identity(side.rows, by_version) for side in (first, second))
     verdicts = [
-        _judge(ones[identity], twos[identity], first, second, threshold, flagged)
-        for identity in sorted(ones.keys() & twos.keys(), key=str)
+        _judge(before[identity], after[identity], first, second, threshold, flagged)
+        for identity in sorted(before.keys() & after.keys(), key=str)
     ]
-    only_first = [row for identity, row in ones.items() if identity not in twos]
-    only_second = [row for identity, row in twos.items() if identity not in ones]
+    only_first = [row for identity, row in before.items() if identity not in after]
+    only_second = [row for identity, row in after.items() if identity not in before]
     missing = {side.name: side.missing for side in (first, second) if side.missing}
     return Comparison(
         first.name, second.name, threshold, verdicts, only_first, only_second, missing
@@ -106,12 +107,12 @@ def compare_sides(first: Side, second: Side, threshold: float, flagged: bool = F
 Identity = tuple[Any, ...]
 
 
-def _settings(rows: Iterable[Row]) -> set[Identity]:
-    """The cells, without a version, of which this side has several versions."""
+def _of_several_versions(rows: Iterable[Row]) -> set[Identity]:
+    """The cells, without a version, of which a side has several versions."""
     versions: dict[Identity, set[str]] = defaultdict(set)
     for row in rows:
         versions[_identity(row, set())].add(row["library_version"])
-    return {identity for identity, found in versions.items() if len(found) > 1}
+    return {identity for identity, known in versions.items() if len(known) > 1}
 
 
 def _identity(row: Row, by_version: set[Identity]) -> Identity:
@@ -125,31 +126,32 @@ def _by_identity(rows: Sequence[Row], by_version: set[Identity]) -> dict[Identit
 
 
 def _judge(
-    one: Row, two: Row, first: Side, second: Side, threshold: float, flagged: bool
+    before: Row, after: Row, first: Side, second: Side, threshold: float, flagged: bool
 ) -> Verdict:
-    reason = _obstacle(one, flagged, first.name) or _obstacle(two, flagged, second.name)
+    reason = _obstacle(before, flagged, first.name) or _obstacle(after, flagged, second.name)
     same_store = first.warehouse == second.warehouse
-    # A copy of a warehouse holds the same results; another measurement of the same cell is of another time.
-    same_time = same_store or one["measured_at"] == two["measured_at"]
-    if same_time and one["key"] == two["key"]:
+    # A copy of a warehouse holds the same results; measured again, a cell has another time.
+    same_time = same_store or before["measured_at"] == after["measured_at"]
+    if same_time and before["key"] == after["key"]:
         reason = reason or "the same result on both sides"
-    reason = reason or _changed(one, two)
+    changed = _changed(before, after)
+    reason = reason or changed
     ratio, paired = Ratio(None, None, None, 0), None
-    is_broken = one["status"] == "ok" and two["status"] in _BROKEN and not _changed(one, two)
+    is_broken = before["status"] == "ok" and after["status"] in _BROKEN and not changed
     if reason is None:
-        measured = first.launches.get(one["key"]), second.launches.get(two["key"])
-        if measured[0] is None or measured[1] is None:
+        launches = first.launches.get(before["key"]), second.launches.get(after["key"])
+        if launches[0] is None or launches[1] is None:
             reason = "the samples of one of them are gone"
         else:
-            ratio, paired = ratio_of(measured[0], measured[1], same_store)
+            ratio, paired = ratio_of(launches[0], launches[1], same_store)
             reason = _undecided(ratio, threshold)
     return Verdict(
-        cell={"library": one["library"], **{name: one[name] for name in _SETTING},
-              "versions": [one["library_version"], two["library_version"]]},
+        cell={"library": before["library"], **{name: before[name] for name in _SETTING},
+              "versions": [before["library_version"], after["library_version"]]},
         verdict=BROKEN if is_broken else _verdict(ratio) if reason is None else NOT_COMPARABLE,
         reason=reason,
-        first_ms=one["latency_ms"],
-        second_ms=two["latency_ms"],
+        first_ms=before["latency_ms"],
+        second_ms=after["latency_ms"],
         ratio=ratio.ratio,
         low=ratio.low,
         high=ratio.high,
@@ -170,11 +172,9 @@ def _obstacle(row: Row, flagged: bool, side: str) -> str | None:
     return None
 
 
-def _changed(one: Row, two: Row) -> str | None:
-    changed = [
-        _WORDS[name] for name in _MUST_AGREE if one["causes"].get(name) != two["causes"].get(name)
-    ]
-    return "; ".join(changed) or None
+def _changed(before: Row, after: Row) -> str | None:
+    old, new = before["causes"], after["causes"]
+    return "; ".join(_WORDS[name] for name in _MUST_AGREE if old.get(name) != new.get(name)) or None
 
 
 def _undecided(ratio: Ratio, threshold: float) -> str | None:

@@ -6,10 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .verdicts import BROKEN, FASTER, NOT_COMPARABLE, SAME, SLOWER, Comparison, Verdict
+from .verdicts import BROKEN, VERDICTS, Comparison, Verdict
 
 SCHEMA = 1
-_ORDER = (BROKEN, SLOWER, FASTER, SAME, NOT_COMPARABLE)
 
 
 def as_json(comparison: Comparison) -> str:
@@ -22,18 +21,18 @@ def as_json(comparison: Comparison) -> str:
         "regressions": len(comparison.regressions),
         "cells": [
             {
-                **one.cell,
-                "verdict": one.verdict,
-                "reason": one.reason,
-                "is_regression": one.is_regression(comparison.threshold),
-                "first_ms": one.first_ms,
-                "second_ms": one.second_ms,
-                "ratio": one.ratio,
-                "ratio_ci_low": one.low,
-                "ratio_ci_high": one.high,
-                "same_experiment": one.is_paired,
+                **verdict.cell,
+                "verdict": verdict.verdict,
+                "reason": verdict.reason,
+                "is_regression": verdict.is_regression(comparison.threshold),
+                "first_ms": verdict.first_ms,
+                "second_ms": verdict.second_ms,
+                "ratio": verdict.ratio,
+                "ratio_ci_low": verdict.low,
+                "ratio_ci_high": verdict.high,
+                "same_experiment": verdict.is_paired,
             }
-            for one in comparison.verdicts
+            for verdict in comparison.verdicts
         ],
         "missing": dict(comparison.missing),
         "only_first": [_named(row) for row in comparison.only_first],
@@ -49,17 +48,18 @@ def as_markdown(comparison: Comparison) -> str:
         "| cell | first, ms | second, ms | ratio | 95 % interval | verdict |",
         "|---|---:|---:|---:|---|---|",
     ]
-    for one in sorted_verdicts(comparison):
-        verdict = f"**{one.verdict}**" if one.is_regression(comparison.threshold) else one.verdict
-        reason = f": {one.reason}" if one.reason else ""
-        cells = (label(one.cell), _ms(one.first_ms), _ms(one.second_ms), _times(one.ratio),
-                 interval(one), f"{verdict}{reason}")  # fmt: skip
-        lines.append(f"| {' | '.join(_escaped(cell, '**' in cell) for cell in cells)} |")
+    for verdict in sorted_verdicts(comparison):
+        mark = "**" if verdict.is_regression(comparison.threshold) else ""
+        reason = f": {verdict.reason}" if verdict.reason else ""
+        fields = (label(verdict.cell), _number(verdict.first_ms, ".4g"),
+                  _number(verdict.second_ms, ".4g"), _number(verdict.ratio, ".3f"),
+                  interval(verdict), f"{mark}{verdict.verdict}{mark}{reason}")  # fmt: skip
+        lines.append(f"| {' | '.join(_escaped(field, '**' in field) for field in fields)} |")
     for side, rows in ((comparison.first, comparison.only_first),
                        (comparison.second, comparison.only_second)):  # fmt: skip
         if rows:
             lines += ["", f"Only in {_escaped(side)}: {len(rows)} cells."]
-    lines += [line for text in told_missing(comparison) for line in ("", _escaped(text))]
+    lines += [line for text in missing_sentences(comparison) for line in ("", _escaped(text))]
     lines += ["", _METHOD]
     return "\n".join(lines) + "\n"
 
@@ -81,8 +81,8 @@ def summary(comparison: Comparison) -> str:
     return f"{counts or 'no cell in both'}; {regressions} {which}"
 
 
-def told_missing(comparison: Comparison) -> list[str]:
-    """A sentence for each side of which something was never measured."""
+def missing_sentences(comparison: Comparison) -> list[str]:
+    """A sentence for each side with cells that were never measured."""
     return [
         f"{name}: {count} of its cells ha{'s' if count == 1 else 've'} no result."
         for name, count in comparison.missing.items()
@@ -92,7 +92,8 @@ def told_missing(comparison: Comparison) -> list[str]:
 def sorted_verdicts(comparison: Comparison) -> list[Verdict]:
     """Broken ones first, then the slower ones, the slowest at the top."""
     return sorted(
-        comparison.verdicts, key=lambda one: (_ORDER.index(one.verdict), -(one.ratio or 0))
+        comparison.verdicts,
+        key=lambda verdict: (VERDICTS.index(verdict.verdict), -(verdict.ratio or 0)),
     )
 
 
@@ -103,11 +104,11 @@ def label(cell: Mapping[str, Any]) -> str:
     return f"{cell['model']} · {cell['library']} {version} · {setting}"
 
 
-def interval(one: Verdict) -> str:
-    if one.low is None or one.high is None:
+def interval(verdict: Verdict) -> str:
+    if verdict.low is None or verdict.high is None:
         return "n/a"
-    across = "" if one.is_paired else " ⇄"
-    return f"{one.low:.3f} to {one.high:.3f}{across}"
+    across = "" if verdict.is_paired else " ⇄"
+    return f"{verdict.low:.3f} to {verdict.high:.3f}{across}"
 
 
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,16 +117,12 @@ def _named(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in names}
 
 
-def _ms(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4g}"
-
-
-def _times(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.3f}"
+def _number(value: float | None, form: str) -> str:
+    return "n/a" if value is None else format(value, form)
 
 
 def _escaped(text: str, is_bold: bool = False) -> str:
-    """Text that stays one cell of a table, and brings no markup of its own."""
+    """Text without markup that stays in its cell of a table."""
     plain = " ".join(text.split())
     for character in "\\|<`[" if is_bold else "\\|<`[*_":
         plain = plain.replace(character, f"\\{character}")

@@ -1,4 +1,4 @@
-"""What the warehouse knows of choices: for each model in each setting, how the candidates compare."""
+"""How the candidates compare, for each model in each setting of the warehouse."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _COLUMNS = (
     "protocol", "status", "reason", "latency_ms", "latency_ci_low_ms", "latency_ci_high_ms",
     "emulated", "flags", "artifact_bytes", "cosine", "heldout_cosine",
 )  # fmt: skip
-#: What a measurement says no to: the candidate is no choice for that model.
+#: Statuses with which a candidate is no choice for a model.
 REFUSED = ("unsupported", "failed", "wrong", "timeout")
-#: Stands in the place of the variant where variants are among what is chosen from.
+#: Replaces the variant where candidates differ in their variants.
 ANY = "any"
 
 
@@ -28,8 +28,8 @@ ANY = "any"
 class Results:
     """The newest result of every cell ever measured, the ratios between them, and the devices' facts.
 
-    Of a model that changed only the results of its newest build are here, and of those that are compared
-    with each other only those under the newest conditions (device, protocol, measure).
+    A model that changed has only the results of its newest build, and each comparison only those under its
+    newest conditions (device, protocol, measure).
     """
 
     rows: Sequence[Row]
@@ -43,10 +43,10 @@ class Results:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One model in one setting: the candidates that rank, best first, and those that it refused.
+    """One model in one setting: the candidates that rank, best first, and those that do not run it.
 
-    A candidate is a library, or a library with a variant (`ncnn int8`). What was not measured, or does
-    not rank because of a flag, is in neither: nothing is known of it.
+    A candidate is a library, or a library with a variant (`ncnn int8`). Candidates that were not measured,
+    or do not rank because of a flag, are in neither.
     """
 
     ranking: Ranking
@@ -59,9 +59,9 @@ class Comparison:
 
 
 def read_results(connection: duckdb.DuckDBPyConnection) -> Results:
-    """Everything that a choice may rest on."""
+    """The results that a choice is based on."""
     cell = ", ".join((*COMPARISON_COLUMNS, "library", "library_version"))
-    # Variants are compared with each other, too.
+    # Variants are compared with each other too.
     setting = ", ".join(name for name in COMPARISON_COLUMNS if name != "variant")
     rows = records(connection.execute(f"""
         WITH newest AS (
@@ -86,9 +86,9 @@ def read_results(connection: duckdb.DuckDBPyConnection) -> Results:
 
 
 def candidates(rows: Iterable[Row], variant: str | None) -> list[Row]:
-    """The rows of a variant; of None those of every variant, each with its name at the library's.
+    """The rows of a variant; with None those of all variants, whose names join the library's.
 
-    `own_library` and `own_variant` keep what a row had.
+    `own_library` and `own_variant` keep the row's values.
     """
     return [
         {
@@ -103,14 +103,14 @@ def candidates(rows: Iterable[Row], variant: str | None) -> list[Row]:
     ]
 
 
-def comparisons(
+def compare_candidates(
     rows: Sequence[Row], ratios: Iterable[Row], flagged: bool = False
 ) -> list[Comparison]:
     """Every setting in which at least one candidate ranks.
 
     Args:
-        rows: as `candidates` gives them.
-        flagged: let flagged results rank, too.
+        rows: those of `candidates`.
+        flagged: let flagged results rank too.
     """
     labels = library_labels(rows)
     refused: dict[tuple[Any, ...], set[str]] = defaultdict(set)
@@ -119,19 +119,20 @@ def comparisons(
             label = labels[str(row["library"]), row["library_version"]]
             refused[_place(row)].add(label)
     return [
-        Comparison(one, frozenset(refused[_place_of(one)])) for one in rank(rows, ratios, flagged)
+        Comparison(ranking, frozenset(refused[_place_of(ranking)]))
+        for ranking in rank(rows, ratios, flagged)
     ]
 
 
 def by_label(rows: Sequence[Row]) -> dict[str, Row]:
-    """A row of each candidate, by the name that it has in comparisons of these rows."""
+    """A row of each candidate, by the candidate's name in comparisons of these rows."""
     labels = library_labels(rows)
     return {labels[str(row["library"]), row["library_version"]]: row for row in rows}
 
 
-def of_comparison(rows: Iterable[Row], one: Comparison) -> list[Row]:
-    """The rows that a comparison is made from, those that do not rank with them."""
-    place = _place_of(one.ranking)
+def rows_of_comparison(rows: Iterable[Row], comparison: Comparison) -> list[Row]:
+    """The rows of a comparison's setting, also those that do not rank."""
+    place = _place_of(comparison.ranking)
     return [row for row in rows if _place(row) == place]
 
 
@@ -144,14 +145,12 @@ def _place_of(ranking: Ranking) -> tuple[Any, ...]:
 
 
 def _facts(rows: Iterable[Row]) -> dict[str, Mapping[str, Any]]:
-    """Of each device those of its newest result."""
-    newest = {
-        row["device"]: row["device_facts"]
-        for row in sorted(rows, key=lambda row: row["measured_at"] or 0)
-    }
-    return {device: _object(text) for device, text in newest.items()}
+    """Each device's facts in its newest result."""
+    newest_last = sorted(rows, key=lambda row: row["measured_at"] or 0)
+    texts = {row["device"]: row["device_facts"] for row in newest_last}
+    return {device: _object(text) for device, text in texts.items()}
 
 
 def _object(text: str | None) -> Mapping[str, Any]:
-    found = json.loads(text) if text else None
-    return found if isinstance(found, dict) else {}
+    document = json.loads(text) if text else None
+    return document if isinstance(document, dict) else {}

@@ -1,8 +1,8 @@
 """How good choices are: each model, or each device, is left out in turn and chosen for. Pure.
 
 The regret of a choice is how much longer it takes than the best that was measured there. Choosing never
-sees what was left out; only the library that turns out not to run the model is passed over for the next,
-as a person would do, and counted.
+sees what was left out. Where the first choice does not run the model, the next one is taken, as a person
+would do, and the refusal is counted.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ ORACLE = "oracle"
 
 @dataclass(frozen=True)
 class Score:
-    """What a way of choosing costs, found by leaving out one of `axis` (models or devices) at a time.
+    """What a strategy costs, found by leaving out one of `axis` (models or devices) at a time.
 
     `mean` and `worst` regret are fractions of the best latency (0.1: it takes 10 % longer); None where
-    nothing could be left out. `comparisons` are settings chosen for, of `left_out` models or devices;
-    in `refused` of them the first choice does not run the model, or not rightly.
+    nothing could be left out. `comparisons` counts the settings chosen for, of `left_out` models or devices;
+    in `refused` of them the first choice does not run the model, or not correctly.
     """
 
     strategy: str
@@ -37,61 +37,60 @@ class Score:
 
 
 def evaluate(examples: Sequence[Example], axis: Axis) -> list[Score]:
-    """Every way of choosing, and the oracle, which knows the answer.
-
-    All have nothing to tell (None) where there are fewer than two models or devices.
-    """
+    """Every strategy, and the oracle, which knows the answer; None with fewer than two models or devices."""
     return [
-        *(evaluate_one(name, examples, axis) for name in STRATEGIES),
+        *(evaluate_strategy(name, examples, axis) for name in STRATEGIES),
         _score(ORACLE, axis, [(0.0, False)] * len(examples), _places(examples, axis)),
     ]
 
 
-def evaluate_one(name: str, examples: Sequence[Example], axis: Axis) -> Score:
-    """One of the strategies of cellfarm.selection.predictor, by its name there."""
+def evaluate_strategy(name: str, examples: Sequence[Example], axis: Axis) -> Score:
+    """A strategy of cellfarm.selection.predictor, by its name there."""
     places = _places(examples, axis)
     outcomes: list[tuple[float, bool]] = []
     for place in places if len(places) > 1 else ():
-        choose = STRATEGIES[name]([one for one in examples if _place(one, axis) != place])
-        for one in examples:
-            if _place(one, axis) == place:
-                outcome = outcome_of(choose(one.features), one.comparison)
+        choose = STRATEGIES[name]([other for other in examples if _place(other, axis) != place])
+        for example in examples:
+            if _place(example, axis) == place:
+                outcome = outcome_of(choose(example.features), example.comparison)
                 outcomes += [outcome] if outcome else []
     return _score(name, axis, outcomes, places)
 
 
 def outcome_of(scores: Scores, comparison: Comparison) -> tuple[float, bool] | None:
-    """The regret of the best-scored candidate that ranks there, and whether the best-scored of those
-    that were tried is refused; None if none of the scored ranks."""
+    """The regret of the best-scored candidate that ranks there, and whether a better-scored one is refused;
+    None if no scored candidate ranks."""
     regrets = comparison.regrets
-    order = [name for name in in_order(scores) if name in regrets or name in comparison.refused]
-    chosen = next((name for name in order if name in regrets), None)
-    return None if chosen is None else (regrets[chosen], order[0] != chosen)
+    tried = [
+        name for name in fastest_first(scores) if name in regrets or name in comparison.refused
+    ]
+    chosen = next((name for name in tried if name in regrets), None)
+    return None if chosen is None else (regrets[chosen], tried[0] != chosen)
 
 
-def in_order(scores: Scores) -> list[str]:
-    """The candidates, the fastest first; the name breaks ties, so that the same data choose the same."""
+def fastest_first(scores: Scores) -> list[str]:
+    """The candidates by score; the name breaks ties, so that the same data always choose the same."""
     return sorted(scores, key=lambda name: (scores[name], name))
 
 
 def _score(
     name: str, axis: Axis, outcomes: Sequence[tuple[float, bool]], places: Sequence[str]
 ) -> Score:
-    told = len(places) > 1 and bool(outcomes)
+    is_known = len(places) > 1 and bool(outcomes)
     regrets = [regret for regret, _ in outcomes]
     return Score(
         strategy=name,
         axis=axis,
-        mean=sum(regrets) / len(regrets) if told else None,
-        worst=max(regrets) if told else None,
-        comparisons=len(outcomes) if told else 0,
+        mean=sum(regrets) / len(regrets) if is_known else None,
+        worst=max(regrets) if is_known else None,
+        comparisons=len(outcomes) if is_known else 0,
         left_out=len(places),
-        refused=sum(refused for _, refused in outcomes) if told else 0,
+        refused=sum(refused for _, refused in outcomes) if is_known else 0,
     )
 
 
 def _places(examples: Sequence[Example], axis: Axis) -> list[str]:
-    return sorted({_place(one, axis) for one in examples})
+    return sorted({_place(example, axis) for example in examples})
 
 
 def _place(example: Example, axis: Axis) -> str:

@@ -1,4 +1,4 @@
-"""What a choice is made from: numbers of a model's graph, a device and a number of threads. Pure."""
+"""The features of a choice: of a model's graph, a device and a number of threads. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-#: Of the multiply-adds (see cellfarm.selection.graph_worker): each is another kernel in every library.
+#: Kinds of multiply-adds (see cellfarm.selection.graph_worker): libraries have a kernel for each.
 _KINDS = ("pointwise", "depthwise", "grouped", "convolution", "linear", "attention")
-#: What a processor can do that changes which kernels a library picks -> the ISA extensions that say so.
+#: Abilities of a processor that change which kernels a library picks -> the ISA extensions that give them.
 _ABILITIES = {
     "wide": ("avx512f", "sve", "sve2"),
     "half": ("fphp", "asimdhp", "avx512_bf16", "bf16"),
@@ -17,8 +17,7 @@ _ABILITIES = {
 }
 _UNKNOWN = math.nan
 
-#: Amounts of work, each of which takes time of its own: what is multiplied, what goes through memory, and
-#: what every operator costs however small it is.
+#: Amounts of work that take time: multiply-adds, memory traffic, and the fixed cost of every operator.
 WORK = (*(f"{name} multiply-adds" for name in _KINDS), "activations", "parameters", "operators")
 SETTING = (
     "log2 cores", "log2 GHz", "log2 memory", "arm", *_ABILITIES, "log2 threads",
@@ -33,7 +32,7 @@ def features(
 
     Args:
         graph: as cellfarm.selection.graph_worker describes it.
-        facts: of the device (see cellfarm.devices.facts); None if nothing is known of it.
+        facts: of the device (see cellfarm.devices.facts); None if unknown.
     """
     return [*_of_graph(graph), *_of_device(facts or {}), math.log2(threads)]
 
@@ -52,7 +51,7 @@ def _of_device(facts: Mapping[str, Any]) -> list[float]:
         _log2(fastest_khz / 1e6),
         _log2(facts.get("memory_gb")),
         _UNKNOWN if architecture is None else float(architecture.startswith(("aarch", "arm"))),
-        *(_UNKNOWN if not isa else float(any(one in isa for one in names))
+        *(_UNKNOWN if not isa else float(any(name in isa for name in names))
           for names in _ABILITIES.values()),
     ]  # fmt: skip
 

@@ -1,9 +1,9 @@
-"""What an ONNX graph is made of: run by the Python of the ``models`` environment, which has onnx.
+"""Describe an ONNX graph. The Python of the ``models`` environment, which has onnx, runs this file.
 
     python graph_worker.py REQUEST.json     {"file": "<an ONNX file>", "out": "<empty folder>"}
 
 It writes ``graph.json`` (see `describe`). The last line on stdout is
-``{"status": "ok" | "failed", "reason": str | null}``; it imports nothing of the rest of cellfarm.
+``{"status": "ok" | "failed", "reason": str | null}``. It imports nothing else of cellfarm.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-#: Operators that multiply and add -> the place of the weights, or of the second factor.
+#: Operators that multiply and add -> the position of the weights, or of the second factor, among the inputs.
 CONVOLUTIONS = {"Conv": 1, "ConvInteger": 1, "QLinearConv": 3, "ConvTranspose": 1}
 PRODUCTS = {"MatMul": 1, "Gemm": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
-#: Weights of more elements than this are dropped before shapes are inferred, which needs none of them.
+#: Weights of more elements than this are dropped before shape inference, which does not need them.
 _SHAPE_ELEMENTS = 1024
-#: Operators that functions may unfold to, and elements or multiply-adds: far more than any model has.
+#: Most operators that functions may unfold to, and most elements or multiply-adds: no model has as many.
 _UNFOLDED = 1_000_000
 _MOST = 2**63
 
@@ -30,14 +30,14 @@ Shape = tuple[int, ...]
 
 
 class Undescribable(Exception):
-    """The file holds no operators, or does not tell a size that is needed; the message says which."""
+    """The file holds no operators, or lacks a size; the message says which."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One operator, with the shapes of its inputs and outputs in order; None is not known.
+    """One operator, with the shapes of its inputs and outputs in order; None is unknown.
 
-    `weights` tells of each input whether it holds weights, so that no inference changes it.
+    `weights` says for each input whether it holds weights.
     """
 
     op: str
@@ -48,11 +48,11 @@ class Node:
 
 
 def multiply_adds(node: Node) -> tuple[str, int] | None:
-    """The kind of a convolution or a matrix product, and its multiply-adds; None for all else.
+    """The kind of a convolution or a matrix product, and its multiply-adds; None for other operators.
 
     Kinds: ``pointwise`` (1 x 1), ``depthwise``, ``grouped`` and other ``convolution``; ``linear`` is a
-    product with weights, ``attention`` one of two activations. A convolution makes each element of its
-    output, a transposed one uses each of its input, with as many products as one filter has elements.
+    product with weights, ``attention`` one of two activations. A convolution takes as many products as one
+    filter has elements for each element of its output, a transposed one for each of its input.
 
     Raises:
         Undescribable: a shape is not known.
@@ -83,14 +83,14 @@ def _known(node: Node, shape: Shape | None) -> Shape:
 
 
 def describe(file: Path) -> dict[str, Any]:
-    """What choosing a library looks at.
+    """The graph's numbers, for the choice of a library.
 
     {"parameters", "nodes" (operators), "activations" (elements of all outputs of operators),
-    "macs_by_kind" (see `multiply_adds`)}. What is made of weights alone is no operator: a library does
-    it once.
+    "macs_by_kind" (see `multiply_adds`)}. A node of weights alone is no operator: a library computes it
+    once.
 
     Raises:
-        Undescribable: it holds no operators, or a size other than the batch is left free.
+        Undescribable: it holds no operators, or a size other than the batch is free.
     """
     graph = _load(file).graph
     shapes = _shapes(graph)
@@ -101,13 +101,15 @@ def describe(file: Path) -> dict[str, Any]:
     for node in graph.node:
         if all(name in weights for name in node.input if name):
             weights.update(node.output)
-            parameters += sum(prod(one.t.dims) for one in node.attribute if one.name == "value")
+            values = [attribute.t for attribute in node.attribute if attribute.name == "value"]
+            parameters += sum(prod(tensor.dims) for tensor in values)
             continue
         nodes += 1
         activations += sum(prod(shapes[name]) for name in node.output if name in shapes)
-        found = multiply_adds(_node(node, shapes, weights))
-        if found:
-            macs[found[0]] += found[1]
+        work = multiply_adds(_node(node, shapes, weights))
+        if work:
+            kind, count = work
+            macs[kind] += count
     if not nodes:
         raise Undescribable("it holds no operators")
     if max(parameters, activations, *macs.values()) > _MOST:
@@ -121,7 +123,7 @@ def describe(file: Path) -> dict[str, Any]:
 
 
 def _load(file: Path) -> Any:
-    """The model with its shapes inferred: a free batch is 1, and large weights are dropped."""
+    """The model with inferred shapes: a free batch is 1, and large weights are dropped."""
     import onnx
     from onnx import inliner, shape_inference
 
@@ -135,16 +137,16 @@ def _load(file: Path) -> Any:
         if prod(tensor.dims) > _SHAPE_ELEMENTS:
             for field in ("raw_data", "float_data", "int32_data", "int64_data", "double_data"):
                 tensor.ClearField(field)
-    known = {tensor.name for tensor in model.graph.initializer}
-    was_free = [_settle(value) for value in model.graph.input if value.name not in known]
+    weights = {tensor.name for tensor in model.graph.initializer}
+    was_free = [_settle(value) for value in model.graph.input if value.name not in weights]
     if any(was_free):
-        del model.graph.value_info[:]  # they name the sizes that were free
+        del model.graph.value_info[:]  # it names the sizes that were free
     return shape_inference.infer_shapes(model, data_prop=True)
 
 
 def _check_functions(model: Any) -> None:
     """Raise Undescribable where functions call themselves, or unfold to more operators than a model has."""
-    bodies = {(one.domain, one.name): one.node for one in model.functions}
+    bodies = {(function.domain, function.name): function.node for function in model.functions}
     unfolded: dict[tuple[str, str], int] = {}
     open_calls: set[tuple[str, str]] = set()
 
@@ -169,7 +171,7 @@ def _check_functions(model: Any) -> None:
 
 
 def _settle(value: Any) -> bool:
-    """Make a free first size of an input a batch of 1; whether it was free.
+    """Set a free first size of an input to a batch of 1, and return whether it was free.
 
     Raises:
         Undescribable: another size is free.
@@ -188,9 +190,10 @@ def _settle(value: Any) -> bool:
 def _shapes(graph: Any) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     for value in (*graph.input, *graph.value_info, *graph.output):
-        told = value.type.tensor_type
-        if told.HasField("shape") and all(size.HasField("dim_value") for size in told.shape.dim):
-            shapes[value.name] = tuple(size.dim_value for size in told.shape.dim)
+        tensor = value.type.tensor_type
+        sizes = tensor.shape.dim
+        if tensor.HasField("shape") and all(size.HasField("dim_value") for size in sizes):
+            shapes[value.name] = tuple(size.dim_value for size in sizes)
     return shapes
 
 
@@ -200,7 +203,7 @@ def _node(node: Any, shapes: Mapping[str, Shape], weights: set[str]) -> Node:
         inputs=[shapes.get(name) for name in node.input],
         outputs=[shapes.get(name) for name in node.output],
         weights=[name in weights for name in node.input],
-        attributes={one.name: one.i for one in node.attribute},
+        attributes={attribute.name: attribute.i for attribute in node.attribute},
     )
 
 

@@ -1,14 +1,14 @@
-"""What the graphs of models are made of, read from ONNX files once and kept beside the exports.
+"""Descriptions of models' graphs, read from ONNX files once and kept beside the exports.
 
-No build writes it: that would change the digest of how models are built, and with it every key.
+Builds do not write them: that would change the digest of how models are built, and with it every key.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def _worker() -> PlannedCode:
 
 
 def how_to_export(models: Sequence[str]) -> str:
-    """The command after which the graphs of models are known."""
+    """The command that makes the graphs of models known."""
     return (
         "this does it, and measures nothing: "
         f"snakemake converted --config models={','.join(models)} libraries=onnxruntime"
@@ -38,43 +38,39 @@ def how_to_export(models: Sequence[str]) -> str:
 
 
 class Graphs:
-    """The graphs of a project's models. The environment that reads them is installed when it is needed."""
+    """The graphs of a project's models. The environment that reads them is installed when needed."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._environment: Environment | None = None
 
     def of_models(self, models: Iterable[str]) -> dict[str, Graph]:
-        """Of those that have been exported to ONNX and whose sizes it tells."""
-        found = {model: self._of_model(model) for model in models}
-        return {model: graph for model, graph in found.items() if isinstance(graph, dict)}
+        """The graphs of those models that are exported to ONNX with all sizes."""
+        graphs = {model: self._of_model(model) for model in models}
+        return {model: graph for model, graph in graphs.items() if isinstance(graph, dict)}
 
     def of_model(self, model: str) -> Graph:
         """
         Raises:
             UserError: it has not been exported to ONNX, or cannot be read.
         """
-        found = self._of_model(model)
-        if isinstance(found, str):
-            raise UserError(f"{model}: {found}")
-        return found
+        graph = self._of_model(model)
+        if isinstance(graph, str):
+            raise UserError(f"{model}: {graph}")
+        return graph
 
     def of_file(self, file: Path) -> Graph:
-        """Of a file that is no model of the project; nothing is kept.
+        """The graph of a file that is no model of the project; nothing is kept.
 
         Raises:
             UserError: there is none, or it cannot be read.
         """
         if not file.is_file():
             raise UserError(f"there is no file {file}")
-        scratch = Path(tempfile.mkdtemp(prefix="cellfarm-"))
-        try:
-            found = self._described(file, scratch / "graph")
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-        if isinstance(found, str):
-            raise UserError(f"{file}: {found}")
-        return found
+        with tempfile.TemporaryDirectory(prefix="cellfarm-", ignore_cleanup_errors=True) as folder:
+            graph = self._described(file, Path(folder) / "graph")
+        if isinstance(graph, str):
+            raise UserError(f"{file}: {graph}")
+        return graph
 
     def _of_model(self, model: str) -> dict[str, Any] | str:
         """A model's graph, or why it is not known."""
@@ -88,37 +84,36 @@ class Graphs:
         return self._described(source / STORED / FILES["onnx"], folder)
 
     def _newest_export(self, model: str) -> Path | None:
-        """The folder of a model's newest ONNX: an export, or what the user gave."""
+        """The folder of a model's newest ONNX file: an export, or the user's file."""
         results = self._project.results
         records = [
             *(results / "exports" / model / "onnx").glob(f"*/{RECORD}"),
             *(results / "models" / model).glob(f"*/{RECORD}"),
         ]
-        filled = [path for path in records if (path.parent / STORED / FILES["onnx"]).is_file()]
-        newest = max(filled, key=lambda path: path.stat().st_mtime_ns, default=None)
+        complete = [path for path in records if (path.parent / STORED / FILES["onnx"]).is_file()]
+        newest = max(complete, key=lambda path: path.stat().st_mtime_ns, default=None)
         return newest.parent if newest else None
 
     def _described(self, file: Path, folder: Path) -> dict[str, Any] | str:
-        """What stands in a folder, put there first where it does not; or why it cannot be."""
+        """The description in a folder, which is written first if missing; or why there is none."""
         record = read_record(folder)
         if record is None or record.status != "ok":
             request = {"file": str(file.absolute())}
-            record = fill(self._project, folder, self._reader(), _worker(), request)
+            record = fill(self._project, folder, self._reader, _worker(), request)
         if record.status != "ok":
             return str(record.reason)
         return read_object(folder / STORED / "graph.json") or "its description is damaged"
 
+    @cached_property
     def _reader(self) -> Environment:
         """
         Raises:
             CellfarmError: it cannot be installed.
         """
-        if self._environment is None:
-            wanted = locate(self._project, MODELS_ENVIRONMENT)
-            if wanted.state() is None:
-                print("Installing the environment that reads models ...", file=sys.stderr)
-            state = build(wanted)
-            if state.status != "ok":
-                raise CellfarmError(str(state.reason))
-            self._environment = wanted
-        return self._environment
+        environment = locate(self._project, MODELS_ENVIRONMENT)
+        if environment.state() is None:
+            print("Installing the environment that reads models ...", file=sys.stderr)
+        state = build(environment)
+        if state.status != "ok":
+            raise CellfarmError(str(state.reason))
+        return environment

@@ -1,4 +1,4 @@
-"""What a question can be answered from: the comparisons that bear on it, and whether they suffice. Pure."""
+"""The comparisons that answer a question, and whether they suffice to learn from. Pure."""
 
 from __future__ import annotations
 
@@ -6,48 +6,51 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..analysis.ranking import Row, count_flagged
-from .comparisons import Comparison, Results, candidates, comparisons
+from .comparisons import Comparison, Results, candidates, compare_candidates
 from .evaluation import Axis
 from .features import features
 from .predictor import Example
 from .questions import Question
 
-#: Fewer models than this that two candidates rank on teach nothing that carries over to another.
+#: Least models with two candidates that rank, to learn from.
 LEAST_MODELS = 5
 
-#: As cellfarm.selection.graph_worker describes one.
+#: A description by cellfarm.selection.graph_worker.
 Graph = Mapping[str, Any]
 
 
 def rows_of(results: Results, question: Question) -> list[Row]:
-    """The results of its processor and variant, as candidates."""
+    """The results of the question's processor and variant, as candidates."""
     rows = [row for row in results.rows if row["processor"] == question.processor]
     return candidates(rows, question.variant)
 
 
 def compared(results: Results, question: Question) -> list[Comparison]:
     """The comparisons of two candidates or more, of the question's processor and variant."""
-    found = comparisons(rows_of(results, question), results.ratios, question.flagged)
-    return [one for one in found if one.ranking.is_comparison]
+    rows = rows_of(results, question)
+    comparisons = compare_candidates(rows, results.ratios, question.flagged)
+    return [comparison for comparison in comparisons if comparison.ranking.is_comparison]
 
 
 def examples_of(
-    results: Results, known: Iterable[Comparison], graphs: Mapping[str, Graph]
+    results: Results, comparisons: Iterable[Comparison], graphs: Mapping[str, Graph]
 ) -> list[Example]:
     """The comparisons that can be learned from: those of models whose graph is known."""
-    return [
-        Example(one, features(graphs[at.model], results.devices.get(at.device), at.threads))
-        for one in known
-        if (at := one.ranking).model in graphs
-    ]
+    examples = []
+    for comparison in comparisons:
+        model, device = comparison.ranking.model, comparison.ranking.device
+        if model in graphs:
+            facts, threads = results.devices.get(device), comparison.ranking.threads
+            examples.append(Example(comparison, features(graphs[model], facts, threads)))
+    return examples
 
 
-def too_few(known: Sequence[Comparison], graphs: int) -> str:
+def too_few(comparisons: Sequence[Comparison], graphs: int) -> str:
     """Why nothing is learned from these comparisons; `graphs` of their models have a known graph."""
-    number = len({one.ranking.model for one in known})
+    number = len({comparison.ranking.model for comparison in comparisons})
     exported = f", {graphs} of them exported to ONNX" if number >= LEAST_MODELS else ""
     return (
-        f"too few data to learn from: {count(known, 'model')} with two candidates that rank{exported}; "
+        f"too few data to learn from: {count(comparisons, 'model')} with two candidates that rank{exported}; "
         f"{LEAST_MODELS} needed"
     )
 
@@ -59,7 +62,7 @@ def nothing_ranks(results: Results, question: Question) -> str:
     return f"nothing to choose by: no model was measured with two candidates that rank{hint}"
 
 
-def count(known: Iterable[Comparison], axis: Axis) -> str:
+def count(comparisons: Iterable[Comparison], axis: Axis) -> str:
     """`15 models`, `1 device`."""
-    number = len({getattr(one.ranking, axis) for one in known})
+    number = len({getattr(comparison.ranking, axis) for comparison in comparisons})
     return f"{number} {axis}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What is asked, and what an answer holds."""
+"""Questions and their answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ..analysis.ranking import Row
 from .evaluation import Score
 
-#: Where an answer comes from.
+#: The sources of an answer.
 MEASURED, PREDICTED, OVERALL = "measured", "predicted", "overall best"
 
 
@@ -16,11 +16,11 @@ class Question:
     """Which candidate to take for a model on a device.
 
     Args:
-        variant: None chooses among all of them.
-        threads: None is the most that were measured.
+        variant: None chooses among all variants.
+        threads: None takes the largest measured number.
         size_limit_mb: of the artifact, in MB of 10^6 bytes.
         error_limit: of 1 less the cosine with FP32, on held-out inputs where there are any.
-        flagged: take flagged results for what they say.
+        flagged: use flagged results too.
     """
 
     model: str
@@ -33,17 +33,17 @@ class Question:
     flagged: bool = False
 
     def allows(self, size_mb: float | None, error: float | None) -> bool | None:
-        """Whether a size and an error are within the limits; None where one that counts is not known."""
+        """Whether a size and an error are within the limits; None where a limited one is unknown."""
         limits = ((size_mb, self.size_limit_mb), (error, self.error_limit))
-        asked = [(value, limit) for value, limit in limits if limit is not None]
-        if any(value is not None and value > limit for value, limit in asked):
+        limited = [(value, limit) for value, limit in limits if limit is not None]
+        if any(value is not None and value > limit for value, limit in limited):
             return False
-        return None if any(value is None for value, _ in asked) else True
+        return None if any(value is None for value, _ in limited) else True
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A candidate; what is not known is None.
+    """A candidate; None is unknown.
 
     `times_best` is its latency over that of the first choice, measured (`low` and `high` bound its 95 %
     interval) or predicted. `ran` and `tried` count models of the warehouse, for a prediction.
@@ -65,10 +65,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The answer: the choices, the best first, and where it comes from.
+    """The answer: the choices, the best first, and their source.
 
-    `ties` are the candidates that the measurement cannot tell from the first. `regret` is what such a
-    prediction costs, found by leaving out; None for a measurement. `notes` say what else to know.
+    `ties` are the candidates that the measurement cannot distinguish from the first. `regret` is the cost of
+    such predictions, found by leaving out; None for a measurement.
     """
 
     question: Question

@@ -1,4 +1,4 @@
-"""Which library to take: as it was measured, or, without that, as predicted. Pure."""
+"""Which library to take: as measured, or otherwise as predicted. Pure."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from ..analysis.pareto import error
 from ..analysis.ranking import Row, count_flagged
 from ..base.errors import UserError
-from .comparisons import REFUSED, Comparison, Results, by_label, comparisons, of_comparison
-from .evaluation import Axis, Score, evaluate_one, in_order
+from .comparisons import (
+    REFUSED,
+    Comparison,
+    Results,
+    by_label,
+    compare_candidates,
+    rows_of_comparison,
+)
+from .evaluation import Axis, Score, evaluate_strategy, fastest_first
 from .features import features
 from .material import (
     LEAST_MODELS,
@@ -32,47 +39,48 @@ def recommend(
     graphs: Callable[[Sequence[str]], Mapping[str, Graph]],
     graph: Callable[[], Graph],
 ) -> Recommendation:
-    """Answer from the measurement where two candidates or more rank, else from the predictor, else, with
+    """Answer from the measurement where two candidates or more rank, otherwise from the predictor, or, with
     too few models to learn from, with what is best overall.
 
     Args:
-        graphs: the graphs of models, as far as they are known; graph: that of the question's model.
-            They are asked for only where one predicts.
+        graphs: the known graphs of models; graph: that of the question's model. Only predictions call them.
 
     Raises:
         UserError: nothing in the warehouse ranks, or nothing is within the limits.
     """
-    known = compared(results, question)
-    here = [one for one in known if _is_asked(one, question)]
-    if here:
-        return _measured(results, question, here)
-    if not known:
+    comparisons = compared(results, question)
+    asked = [comparison for comparison in comparisons if _is_asked(comparison, question)]
+    if asked:
+        return _measured(results, question, asked)
+    if not comparisons:
         raise UserError(nothing_ranks(results, question))
-    models = sorted({one.ranking.model for one in known})
-    found = graphs(models) if len(models) >= LEAST_MODELS else {}
-    if len(found) < LEAST_MODELS:
-        return _overall_best(results, question, known, len(found))
-    return _predicted(results, question, examples_of(results, known, found), graph())
+    models = sorted({comparison.ranking.model for comparison in comparisons})
+    known_graphs = graphs(models) if len(models) >= LEAST_MODELS else {}
+    if len(known_graphs) < LEAST_MODELS:
+        return _overall_best(results, question, comparisons, len(known_graphs))
+    examples = examples_of(results, comparisons, known_graphs)
+    return _predicted(results, question, examples, graph())
 
 
-def _is_asked(one: Comparison, question: Question) -> bool:
-    at = one.ranking
-    same = at.model == question.model and at.device == question.device
-    return same and question.threads in (None, at.threads)
+def _is_asked(comparison: Comparison, question: Question) -> bool:
+    ranking = comparison.ranking
+    is_same = (ranking.model, ranking.device) == (question.model, question.device)
+    return is_same and question.threads in (None, ranking.threads)
 
 
-def _measured(results: Results, question: Question, here: Sequence[Comparison]) -> Recommendation:
-    """Of several numbers of threads the most, of several protocols the newest."""
+def _measured(results: Results, question: Question, asked: Sequence[Comparison]) -> Recommendation:
+    """From the comparison with the most threads, and of several protocols the newest."""
     rows = rows_of(results, question)
 
-    def newest(one: Comparison) -> tuple[int, int]:
-        return one.ranking.threads, max(row["measured_at"] or 0 for row in of_comparison(rows, one))
+    def threads_and_time(comparison: Comparison) -> tuple[int, int]:
+        times = (row["measured_at"] or 0 for row in rows_of_comparison(rows, comparison))
+        return comparison.ranking.threads, max(times)
 
-    asked = max(here, key=newest)
+    chosen = max(asked, key=threads_and_time)
     within = [
-        row for row in of_comparison(rows, asked) if question.allows(size_mb(row), error(row))
+        row for row in rows_of_comparison(rows, chosen) if question.allows(size_mb(row), error(row))
     ]
-    ranked = comparisons(within, results.ratios, question.flagged)
+    ranked = compare_candidates(within, results.ratios, question.flagged)
     if not ranked:
         raise UserError(
             f"{question.model} on {question.device}: nothing measured is within the limits"
@@ -88,11 +96,9 @@ def _measured(results: Results, question: Question, here: Sequence[Comparison]) 
     notes = [f"protocol {ranking.protocol}"]
     if ranking.faster_flagged:
         notes.append(f"flagged, with a lower latency: {', '.join(ranking.faster_flagged)}")
-    left_out = len(asked.ranking.entries) - len(choices)
-    if left_out:
-        notes.append(
-            f"{left_out} of {len(asked.ranking.entries)} measured are not within the limits"
-        )
+    measured = len(chosen.ranking.entries)
+    if measured > len(choices):
+        notes.append(f"{measured - len(choices)} of {measured} measured are not within the limits")
     return Recommendation(
         question, MEASURED, ranking.threads, tuple(choices), ranking.winners[1:], None, tuple(notes)
     )
@@ -101,42 +107,42 @@ def _measured(results: Results, question: Question, here: Sequence[Comparison]) 
 def _predicted(
     results: Results, question: Question, examples: Sequence[Example], graph: Graph
 ) -> Recommendation:
-    known = [one.comparison for one in examples]
-    facts, threads = results.devices.get(question.device), _threads(question, known)
-    regret, plain = (_regret(name, question, examples) for name in (LEARNED, OVERALL_BEST))
-    notes = [f"learned from {count(known, 'model')} on {count(known, 'device')}"]
+    comparisons = [example.comparison for example in examples]
+    facts, threads = results.devices.get(question.device), _threads(question, comparisons)
+    regret, overall = (_regret(name, question, examples) for name in (LEARNED, OVERALL_BEST))
+    notes = [f"learned from {count(comparisons, 'model')} on {count(comparisons, 'device')}"]
     name, source = LEARNED, PREDICTED
-    if regret.mean is not None and plain.mean is not None and plain.mean < regret.mean:
+    if regret.mean is not None and overall.mean is not None and overall.mean < regret.mean:
         notes.append(f"the overall best, as the predictor's regret is {100 * regret.mean:.1f} %")
-        name, source, regret = OVERALL_BEST, OVERALL, plain
+        name, source, regret = OVERALL_BEST, OVERALL, overall
     scores = STRATEGIES[name](examples)(features(graph, facts, threads))
     if not facts:
         notes.append(f"nothing is known of {question.device}: taken for an average one of those")
-    return _scored(results, question, source, threads, scores, known, regret, notes)
+    return _scored(results, question, source, threads, scores, comparisons, regret, notes)
 
 
 def _regret(name: str, question: Question, examples: Sequence[Example]) -> Score:
-    """What the strategy costs where, as in the question, the model or the device was not seen.
+    """What the strategy costs where the model or the device was not seen, as in the question.
 
-    Of both the larger; unknown if one of them is.
+    If both are new, the larger cost; None if one is unknown.
     """
-    seen = [one.comparison.ranking for one in examples]
+    seen = [example.comparison.ranking for example in examples]
     is_new: dict[Axis, bool] = {
-        "model": question.model not in {one.model for one in seen},
-        "device": question.device not in {one.device for one in seen},
+        "model": question.model not in {ranking.model for ranking in seen},
+        "device": question.device not in {ranking.device for ranking in seen},
     }
     axes: list[Axis] = [axis for axis, new in is_new.items() if new] or ["model"]
-    scores = [evaluate_one(name, examples, axis) for axis in axes]
-    return max(scores, key=lambda one: math.inf if one.mean is None else one.mean)
+    scores = [evaluate_strategy(name, examples, axis) for axis in axes]
+    return max(scores, key=lambda score: math.inf if score.mean is None else score.mean)
 
 
 def _overall_best(
-    results: Results, question: Question, known: Sequence[Comparison], graphs: int
+    results: Results, question: Question, comparisons: Sequence[Comparison], graphs: int
 ) -> Recommendation:
-    scores = STRATEGIES[OVERALL_BEST]([Example(one, ()) for one in known])(())
-    note = too_few(known, graphs)
-    threads = _threads(question, known)
-    return _scored(results, question, OVERALL, threads, scores, known, None, [note])
+    examples = [Example(comparison, ()) for comparison in comparisons]
+    scores = STRATEGIES[OVERALL_BEST](examples)(())
+    notes, threads = [too_few(comparisons, graphs)], _threads(question, comparisons)
+    return _scored(results, question, OVERALL, threads, scores, comparisons, None, notes)
 
 
 def _scored(
@@ -145,7 +151,7 @@ def _scored(
     source: str,
     threads: int,
     scores: Scores,
-    known: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
     regret: Score | None,
     notes: list[str],
 ) -> Recommendation:
@@ -156,12 +162,12 @@ def _scored(
         notes.append(
             f"{flagged} results of it on {question.device} are flagged: --flagged takes them"
         )
-    measured = sorted({one.ranking.threads for one in known})
+    measured = sorted({comparison.ranking.threads for comparison in comparisons})
     if threads not in measured:
         notes.append(
             f"extrapolated: threads measured are {', '.join(map(str, measured))}, not {threads}"
         )
-    choices = _choices(rows, question, scores, known)
+    choices = _choices(rows, question, scores, comparisons)
     if not choices:
         raise UserError(f"{question.model}: nothing that runs it is within the limits")
     if question.allows(choices[0].size_mb, choices[0].error) is None:
@@ -170,20 +176,23 @@ def _scored(
 
 
 def _choices(
-    rows: Sequence[Row], question: Question, scores: Scores, known: Sequence[Comparison]
+    rows: Sequence[Row], question: Question, scores: Scores, comparisons: Sequence[Comparison]
 ) -> list[Choice]:
-    """The candidates by their scores, less those that the model refused elsewhere, that the device
-    refused with every other model, or that are known from there to be beyond the limits."""
-    mine = [row for row in rows if row["model"] == question.model]
-    seen = {_identity(row): row for row in mine if row["status"] == "ok"}
-    refused = {_identity(row) for row in mine if row["status"] in REFUSED} - seen.keys()
-    ran, tried = _coverage(known)
-    ran_here, tried_here = _coverage(one for one in known if one.ranking.device == question.device)
+    """The candidates by their scores, without those that fail with the model, that fail with every model
+    tried on the device, or whose known size or error is beyond the limits."""
+    of_model = [row for row in rows if row["model"] == question.model]
+    ok = {_identity(row): row for row in of_model if row["status"] == "ok"}
+    refused = {_identity(row) for row in of_model if row["status"] in REFUSED} - ok.keys()
+    ran, tried = _coverage(comparisons)
+    ran_here, tried_here = _coverage(
+        comparison for comparison in comparisons if comparison.ranking.device == question.device
+    )
     named = by_label(rows)
     choices: list[Choice] = []
-    for name in in_order(scores):
+    for name in fastest_first(scores):
         identity = _identity(named[name])
-        size, loss = size_mb(seen.get(identity, {})), error(seen.get(identity, {}))
+        row = ok.get(identity, {})
+        size, loss = size_mb(row), error(row)
         never_ran_here = name in tried_here and name not in ran_here
         if identity in refused or never_ran_here or question.allows(size, loss) is False:
             continue
@@ -199,20 +208,22 @@ def _identity(row: Row) -> tuple[str, str | None, str]:
     return row["own_library"], row["library_version"], row["own_variant"]
 
 
-def _threads(question: Question, known: Sequence[Comparison]) -> int:
-    """Those that were asked for, or the most that the device was measured with, or any other."""
-    found = [one.ranking for one in known]
-    mine = [one.threads for one in found if one.device == question.device]
-    return question.threads or max(mine or [one.threads for one in found])
+def _threads(question: Question, comparisons: Sequence[Comparison]) -> int:
+    """The question's, or the most measured on the device, or the most measured anywhere."""
+    rankings = [comparison.ranking for comparison in comparisons]
+    on_device = [ranking.threads for ranking in rankings if ranking.device == question.device]
+    return question.threads or max(on_device or [ranking.threads for ranking in rankings])
 
 
-def _coverage(known: Iterable[Comparison]) -> tuple[Mapping[str, set[str]], Mapping[str, set[str]]]:
+def _coverage(
+    comparisons: Iterable[Comparison],
+) -> tuple[Mapping[str, set[str]], Mapping[str, set[str]]]:
     """Candidate -> the models that it ran, and those that it was tried on."""
     ran: dict[str, set[str]] = defaultdict(set)
     tried: dict[str, set[str]] = defaultdict(set)
-    for one in known:
-        for name in one.regrets:
-            ran[name].add(one.ranking.model)
-        for name in (*one.regrets, *one.refused):
-            tried[name].add(one.ranking.model)
+    for comparison in comparisons:
+        for name in comparison.regrets:
+            ran[name].add(comparison.ranking.model)
+        for name in (*comparison.regrets, *comparison.refused):
+            tried[name].add(comparison.ranking.model)
     return ran, tried
