@@ -170,7 +170,7 @@ def test_onnxruntime_s_names_lead_back_to_the_file(module, tmp_path, name):
     arguments = {"op_name": "QLinearConv", "input_type_shape": [{"uint8": [1, 8, 8, 32]}]}
     event = {"cat": "Node", "name": f"{name}_kernel_time", "dur": 500, "args": arguments}
     trace = [event, {"cat": "Session", "name": "model_run", "dur": 800, "args": {}}]
-    ((found,),) = profiler._by_run(trace, profiler._source_nodes(path), profiler._groups(path))
+    ((found,),) = profiler._by_run(trace, *profiler._read_nodes(path))
     assert found == {"name": name, "type": "QLinearConv, depthwise", "node": "conv_1", "ms": 0.5}
 
 
