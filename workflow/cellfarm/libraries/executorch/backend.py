@@ -46,13 +46,12 @@ class Session:
             raise RuntimeError(f"executorch: no processor {processor!r}")
         path = Path(artifact)
         self._library = portable_lib
-        # Before the program is loaded: XNNPACK's delegate takes the pool as it is then.
+        # XNNPACK's delegate takes the pool as it is when the program loads.
         portable_lib._unsafe_reset_threadpool(threads)
         self._program = portable_lib._load_program(
             str(path / "model.pte" if path.is_dir() else path)
         )
-        # Loading the method prepares the delegates' weights; it belongs to loading, not to the
-        # first run.
+        # This prepares the delegates' weights, which is part of loading, not of the first run.
         self._method = self._program.load_method(_METHOD)
         self._outputs = outputs
         self._tensors: list[Any] = []
