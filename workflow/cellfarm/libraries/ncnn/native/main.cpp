@@ -1,4 +1,4 @@
-// The native runner: one launch of one cell on ncnn, as the runner in Python does it, without Python.
+// The native runner: a launch of a cell on ncnn, like that of the runner in Python, but without Python.
 
 #include "events.hpp"
 #include "modes.hpp"
@@ -29,6 +29,6 @@ int main()
     } catch (const std::exception& error) {
         Event("error").put("kind", "RuntimeError").put("message", error.what()).send();
     }
-    // As the runner in Python ends: nothing is taken down that could still fail.
+    // Like the runner in Python: no destructor runs that could still fail.
     _exit(code);
 }
