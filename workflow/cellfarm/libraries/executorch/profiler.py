@@ -37,18 +37,17 @@ def profile(
         RuntimeError: as `backend.Session`, or the trace does not hold `runs` runs.
     """
     session = backend.Session(artifact, **settings)
-    path = Path(artifact)
     session._method = session._program = None
     session._program = session._library._load_program(
-        str(path / "model.pte" if path.is_dir() else path), enable_etdump=True
+        str(Path(artifact) / "model.pte"), enable_etdump=True
     )
     session._method = session._program.load_method(backend._METHOD)
     session.set_inputs(arrays)
     total_ms = []
     for _ in range(runs):
-        began = time.monotonic_ns()
+        start_ns = time.monotonic_ns()
         session.invoke()
-        total_ms.append((time.monotonic_ns() - began) / 1e6)
+        total_ms.append((time.monotonic_ns() - start_ns) / 1e6)
     trace = Path(scratch) / "trace.etdp"
     session._program.write_etdump_result_to_file(str(trace))
     operators = [_operators(events) for events in _runs(trace.read_bytes())]

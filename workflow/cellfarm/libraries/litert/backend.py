@@ -23,12 +23,10 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.tflite`` file. The GPU computes a file
-            ``*.fp16.tflite`` in half precision.
+        artifact: the artifact's folder. The GPU computes ``*.fp16.tflite`` in half precision.
         processor: ``cpu`` or ``gpu``.
         threads: XNNPACK's threads.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, or a model of another signature.
@@ -134,15 +132,12 @@ class Session:
 
 
 def model_file(artifact: str) -> Path:
-    """The ``.tflite`` file in an artifact's folder, or `artifact` if it is a file.
+    """The ``.tflite`` file in an artifact's folder.
 
     Raises:
         RuntimeError: the folder has no such file, or several.
     """
-    path = Path(artifact)
-    if not path.is_dir():
-        return path
-    files = list(path.glob("*.tflite"))
+    files = list(Path(artifact).glob("*.tflite"))
     if len(files) != 1:
         raise RuntimeError(f"litert: {len(files)} .tflite files in the artifact; expected 1")
     return files[0]

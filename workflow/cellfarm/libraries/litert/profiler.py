@@ -120,9 +120,9 @@ class _Model:
         """Events and wall time in ms of one inference."""
         self._call("ResetProfiler", self._profiler)
         self._call("StartProfiler", self._profiler)
-        began = time.monotonic_ns()
+        start_ns = time.monotonic_ns()
         self._call("RunCompiledModel", *self._arguments)
-        ms = (time.monotonic_ns() - began) / 1e6
+        ms = (time.monotonic_ns() - start_ns) / 1e6
         self._call("StopProfiler", self._profiler)
         count = ctypes.c_int()
         self._call("GetNumProfilerEvents", self._profiler, ctypes.byref(count))

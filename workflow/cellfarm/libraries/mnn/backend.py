@@ -30,8 +30,7 @@ class Session:
         artifact: the artifact's folder, with ``model.mnn`` or ``model.<variant>.mnn``.
         processor: ``cpu`` or ``gpu``.
         threads: threads of MNN's pool.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, or a model that does not load.

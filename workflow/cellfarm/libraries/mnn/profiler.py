@@ -44,39 +44,39 @@ def profile(
     clock = time.monotonic_ns
     times: list[tuple[str, str, int, int]] = []
     name = kind = ""
-    began = 0
+    start_ns = 0
 
     def before(tensors: list[Any], info: Any) -> bool:
-        nonlocal name, kind, began
+        nonlocal name, kind, start_ns
         name, kind = info.getName(), info.getType()
-        began = clock()
+        start_ns = clock()
         return True
 
     def after(tensors: list[Any], info: Any) -> bool:
-        times.append((name, kind, began, clock()))
+        times.append((name, kind, start_ns, clock()))
         return True
 
     operators, total_ms = [], []
     for _ in range(runs):
         times = []
-        started = clock()
+        run_start_ns = clock()
         for target, tensor in zip(session._targets, session._tensors, strict=True):
             if not target.copyFrom(tensor):
                 raise RuntimeError("mnn: an input does not fit")
         status = session._interpreter.runSessionWithCallBackInfo(session._session, before, after)
-        total_ms.append((clock() - started) / 1e6)
+        total_ms.append((clock() - run_start_ns) / 1e6)
         if status != 0:
             raise RuntimeError(f"mnn: runSessionWithCallBackInfo failed with {status}")
         operators.append([_operator(*values) for values in times])
     return {"runs": operators, "total_ms": total_ms, "method": "MNN runSessionWithCallBackInfo"}
 
 
-def _operator(name: str, kind: str, began: int, ended: int) -> dict[str, Any]:
+def _operator(name: str, kind: str, start_ns: int, end_ns: int) -> dict[str, Any]:
     source = _ADDED.sub("", name)
     return {
         "name": name,
         "type": _PRECISION.sub("", kind),
         # The converter names an operator after its node's tensor.
         "node": None if _MADE.match(source) else source,
-        "ms": (ended - began) / 1e6,
+        "ms": (end_ns - start_ns) / 1e6,
     }

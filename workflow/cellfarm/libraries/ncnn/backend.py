@@ -35,8 +35,7 @@ class Session:
         artifact: the artifact's folder, with ``model.ncnn.*`` or ``model.<variant>.ncnn.*``.
         processor: ``cpu``, or ``gpu`` for Vulkan's best device.
         threads: OpenMP threads.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input; the first size of a shape is 1.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, a batch that is not 1, or files that do not load.

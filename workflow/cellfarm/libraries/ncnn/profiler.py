@@ -46,21 +46,21 @@ def profile(
     operators, total_ms = [], []
     for _ in range(runs):
         times = []
-        started = clock()
+        run_start_ns = clock()
         extractor = session._net.create_extractor()
         extractor.set_blob_allocator(blobs)
         extractor.set_workspace_allocator(workspace)
         for blob, mat in zip(session._input_blobs, session._mats, strict=True):
             extractor.input(blob, mat)
         for name, kind, results in layers:
-            began = clock()
+            start_ns = clock()
             for blob, layout in results:
                 status, mat = extractor.extract(blob, layout)
                 del mat
-            times.append((name, kind, clock() - began))
+            times.append((name, kind, clock() - start_ns))
             if status != 0:
                 raise RuntimeError(f"ncnn: the layer {name} failed with {status}")
-        total_ms.append((clock() - started) / 1e6)
+        total_ms.append((clock() - run_start_ns) / 1e6)
         del extractor  # it holds memory of the pools
         operators.append(
             [{"name": name, "type": kind, "node": None, "ms": ns / 1e6} for name, kind, ns in times]

@@ -20,11 +20,10 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.onnx`` file.
+        artifact: the artifact's folder.
         processor: ``cpu``.
         threads: threads inside an operator; operators run one after the other.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, or the library fell back to another provider.
@@ -43,13 +42,12 @@ class Session:
 
         if processor != "cpu":
             raise RuntimeError(f"onnxruntime: no processor {processor!r}")
-        path = Path(artifact)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         self._session = onnxruntime.InferenceSession(
-            str(path / "model.onnx" if path.is_dir() else path), options, providers=[_PROVIDER]
+            str(Path(artifact) / "model.onnx"), options, providers=[_PROVIDER]
         )
         # The library falls back to the CPU without an error; here that would be a false result.
         if self._session.get_providers()[0] != _PROVIDER:

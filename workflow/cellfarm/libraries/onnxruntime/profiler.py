@@ -41,8 +41,7 @@ def profile(
     options = session._session.get_session_options()
     options.enable_profiling = True
     options.profile_file_prefix = str(Path(scratch) / "trace")
-    path = Path(artifact)
-    path = path / "model.onnx" if path.is_dir() else path
+    path = Path(artifact) / "model.onnx"
     profiled = onnxruntime.InferenceSession(
         str(path), options, providers=session._session.get_providers()
     )
@@ -53,9 +52,9 @@ def profile(
     session.set_inputs(arrays)
     total_ms = []
     for _ in range(runs):
-        began = time.monotonic_ns()
+        start_ns = time.monotonic_ns()
         session.invoke()
-        total_ms.append((time.monotonic_ns() - began) / 1e6)
+        total_ms.append((time.monotonic_ns() - start_ns) / 1e6)
     trace = json.loads(Path(profiled.end_profiling()).read_text(encoding="utf-8"))
     operators = list(_by_run(trace, *_read_nodes(path)))
     if len(operators) != runs:

@@ -25,11 +25,10 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.onnx`` file.
+        artifact: the artifact's folder.
         processor: ``gpu``.
         threads: threads for the CPU's share of the work.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor.
@@ -68,7 +67,10 @@ class Session:
         try:
             # enable_fallback=0: else the Python interface runs the whole model on the CPU.
             self._session = onnxruntime.InferenceSession(
-                str(model_file(artifact)), options, providers=[PROVIDER], enable_fallback=0
+                str(Path(artifact) / "model.onnx"),
+                options,
+                providers=[PROVIDER],
+                enable_fallback=0,
             )
         except Exception as error:
             # An assertion's text begins with its place in the library's source.
@@ -115,9 +117,3 @@ class Session:
             "provider": self._session.get_providers()[0],
             **vulkan.used_device(),
         }
-
-
-def model_file(artifact: str) -> Path:
-    """``model.onnx`` in an artifact's folder, or `artifact` if it is a file."""
-    path = Path(artifact)
-    return path / "model.onnx" if path.is_dir() else path

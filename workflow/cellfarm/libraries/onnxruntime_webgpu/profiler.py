@@ -43,11 +43,11 @@ def profile(
     session.set_inputs(arrays)
     total_ms = []
     for _ in range(runs):
-        began = time.monotonic_ns()
+        start_ns = time.monotonic_ns()
         session.invoke()
-        total_ms.append((time.monotonic_ns() - began) / 1e6)
+        total_ms.append((time.monotonic_ns() - start_ns) / 1e6)
     trace = json.loads(Path(session._session.end_profiling()).read_text(encoding="utf-8"))
-    operators = programs(trace, backend.model_file(artifact).read_bytes())
+    operators = programs(trace, (Path(artifact) / "model.onnx").read_bytes())
     if not operators or len(operators) % runs:
         raise RuntimeError(
             f"onnxruntime_webgpu: {len(operators)} programs in the trace of {runs} runs"

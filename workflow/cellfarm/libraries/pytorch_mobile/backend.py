@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_MODEL = "model.ptl"
 #: The kernels of quantised operators that mobile builds have; signed ones are computed by XNNPACK.
 _ENGINE = "qnnpack"
 
@@ -21,11 +20,10 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.ptl`` file.
+        artifact: the artifact's folder.
         processor: ``cpu``.
         threads: threads of PyTorch's OpenMP and of XNNPACK's pool.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, a model that does not load, or a PyTorch without XNNPACK.
@@ -50,9 +48,8 @@ class Session:
         torch.set_num_threads(threads)
         # Weights are packed for the engine as they are loaded.
         torch.backends.quantized.engine = _ENGINE
-        path = Path(artifact)
         self._torch = torch
-        self._module = _load_for_lite_interpreter(str(path / _MODEL if path.is_dir() else path))
+        self._module = _load_for_lite_interpreter(str(Path(artifact) / "model.ptl"))
         self._provider = _provider(_export_operator_list(self._module))
         self._outputs = outputs
         self._tensors: list[Any] = []

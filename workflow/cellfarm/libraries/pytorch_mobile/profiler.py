@@ -42,9 +42,9 @@ def profile(
     with profiler_legacy.profile(record_shapes=True) as profiled:
         for _ in range(runs):
             with torch.autograd.profiler.record_function(_RUN):
-                began = time.monotonic_ns()
+                start_ns = time.monotonic_ns()
                 session.invoke()
-                total_ms.append((time.monotonic_ns() - began) / 1e6)
+                total_ms.append((time.monotonic_ns() - start_ns) / 1e6)
     operators = _by_run(profiled.function_events)
     if len(operators) != runs:
         raise RuntimeError(f"pytorch_mobile: {len(operators)} runs in the profile of {runs}")

@@ -25,8 +25,7 @@ class Session:
         artifact: the artifact's folder.
         processor: ``npu``.
         threads: ignored on the HTP.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
         options: further options of the provider, for the profiler.
 
     Raises:

@@ -23,8 +23,7 @@ class Session:
         artifact: the artifact's folder, with ``model.tflite``.
         processor: ``cpu``.
         threads: of the interpreter and XNNPACK.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, or a model of another signature.

@@ -10,7 +10,7 @@
 
 int main()
 {
-    const int64_t started = clock_ns();
+    const int64_t start_ns = clock_ns();
     open_events();
     int code = 1;
     try {
@@ -18,7 +18,7 @@ int main()
         const Request request(std::cin);
         if (spawned)
             Event("start")
-                .put("ms", (started - std::stoll(spawned)) / 1e6)
+                .put("ms", (start_ns - std::stoll(spawned)) / 1e6)
                 .put("pid", double(getpid()))
                 .send();
         run(request);

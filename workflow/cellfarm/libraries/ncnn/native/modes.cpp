@@ -20,9 +20,9 @@ static void phase(const std::string& name)
     Event("phase").put("name", name).send();
 }
 
-static double since_ms(int64_t began)
+static double since_ms(int64_t start_ns)
 {
-    return (clock_ns() - began) / 1e6;
+    return (clock_ns() - start_ns) / 1e6;
 }
 
 static std::string read_file(const std::string& path)
@@ -55,21 +55,21 @@ static std::string read_samples(const Request& request, const Session& session)
 static std::unique_ptr<Session> load(const Request& request)
 {
     phase("import");
-    int64_t began = clock_ns();
+    int64_t start_ns = clock_ns();
     ncnn::get_cpu_count();
     Event("done")
         .put("name", "import")
-        .put("ms", since_ms(began))
+        .put("ms", since_ms(start_ns))
         .put("library_version", LIBRARY_VERSION)
         .send();
     phase("read");
     Event("done").put("name", "read").put("ms", read_all(request.text("artifact"))).send();
     phase("load");
-    began = clock_ns();
+    start_ns = clock_ns();
     auto session = std::make_unique<Session>(request);
     Event("done")
         .put("name", "load")
-        .put("ms", since_ms(began))
+        .put("ms", since_ms(start_ns))
         .put_json("actual", session->actual())
         .send();
     return session;
@@ -128,9 +128,9 @@ static std::vector<double> series(Session& session, const Request& request)
             due += interval;
             sleep_until(due);
         }
-        const int64_t began = clock_ns();
+        const int64_t start_ns = clock_ns();
         session.invoke();
-        latencies_ms.push_back(since_ms(began));
+        latencies_ms.push_back(since_ms(start_ns));
     }
     return latencies_ms;
 }
@@ -154,9 +154,9 @@ static void measure(const Request& request)
         .put("peak_was_reset", double(reset_peak()))
         .send();
     phase("first");
-    const int64_t began = clock_ns();
+    const int64_t start_ns = clock_ns();
     session->invoke();
-    Event("done").put("name", "first").put("ms", since_ms(began)).send();
+    Event("done").put("name", "first").put("ms", since_ms(start_ns)).send();
     write_file(request.text("outputs"), session->outputs());
     if (mode == "measure") {
         phase("series");

@@ -192,25 +192,25 @@ void Session::profile(int unrecorded, int recorded) const
     std::vector<std::vector<double>> ms(steps.size());
     std::vector<double> total_ms;
     for (int run = 0; run < unrecorded + recorded; run++) {
-        const int64_t started = clock_ns();
+        const int64_t run_start_ns = clock_ns();
         ncnn::Extractor extractor = net_.create_extractor();
         extractor.set_blob_allocator(&blobs);
         extractor.set_workspace_allocator(&workspace);
         feed(extractor, inputs_);
         std::vector<int64_t> times_ns;
         for (const Step& step : steps) {
-            const int64_t began = clock_ns();
+            const int64_t start_ns = clock_ns();
             for (const auto& [blob, layout] : step.results) {
                 ncnn::Mat mat; // freed at once: the next layer may reuse or overwrite it
                 if (extractor.extract(blob, mat, layout) != 0)
                     throw std::runtime_error("ncnn: the layer " + step.layer->name + " failed");
             }
-            times_ns.push_back(clock_ns() - began);
+            times_ns.push_back(clock_ns() - start_ns);
         }
-        const int64_t ended = clock_ns();
+        const int64_t run_end_ns = clock_ns();
         if (run < unrecorded)
             continue;
-        total_ms.push_back((ended - started) / 1e6);
+        total_ms.push_back((run_end_ns - run_start_ns) / 1e6);
         for (size_t i = 0; i < steps.size(); i++)
             ms[i].push_back(times_ns[i] / 1e6);
     }

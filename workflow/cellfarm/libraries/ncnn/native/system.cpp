@@ -82,7 +82,7 @@ void evict(const std::string& folder)
 double read_all(const std::string& folder)
 {
     const std::unique_ptr<char[]> buffer(new char[1 << 20]);
-    const int64_t began = clock_ns();
+    const int64_t start_ns = clock_ns();
     for (const fs::path& path : files_in(folder)) {
         const Opened file(path);
         ssize_t count;
@@ -91,7 +91,7 @@ double read_all(const std::string& folder)
         if (count < 0)
             throw std::runtime_error("cannot read " + path.string());
     }
-    return (clock_ns() - began) / 1e6;
+    return (clock_ns() - start_ns) / 1e6;
 }
 
 // Add the resident pages and all pages of a file. False if the system would not tell the truth, which it
