@@ -216,15 +216,6 @@ def test_a_library_that_no_route_leads_to_is_unsupported(nothing, tmp_path, monk
     assert record.reason == "LiteRT reads TFLite; from ONNX there is no faithful route to that"
 
 
-def test_helpers_of_a_conversion_stay_here_and_count(tmp_path):
-    for name in ("convert.py", "backend.py", "conversion/b.py", "conversion/a.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    library = structs.replace(all_libraries()["litert"], folder=tmp_path)
-    assert [path.name for path in library.conversion_modules] == ["a.py", "b.py"]
-    assert [path.name for path in library.shipped] == ["backend.py"]
-
-
 def test_a_recipe_may_leave_everything_to_the_file(project):
     recipe = {"name": "mine", "source": "file", "file": "mine/signed.tflite"}
     plan = plan_of(project, recipe, ["litert"])

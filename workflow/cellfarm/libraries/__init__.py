@@ -112,11 +112,6 @@ class Library(Description, frozen=True, kw_only=True):
         return self.folder / "convert.py"
 
     @property
-    def conversion_modules(self) -> list[Path]:
-        """The modules that convert.py imports from `conversion`; they stay on this machine."""
-        return sorted((self.folder / "conversion").rglob("*.py"))
-
-    @property
     def has_backend(self) -> bool:
         """Whether the runner can run it; if not, only the vendor's own tool can."""
         return (self.folder / "backend.py").is_file()
@@ -139,11 +134,6 @@ class Library(Description, frozen=True, kw_only=True):
         """The sources of its native runner, if any (see cellfarm.envs.native_building)."""
         folder = self.folder / "native"
         return sorted(folder.glob("*")) if (folder / "CMakeLists.txt").is_file() else []
-
-    @property
-    def shipped(self) -> list[Path]:
-        """The modules that go to the device with the runner: all but the converter and the tool."""
-        return sorted(set(self.folder.glob("*.py")) - {self.converter, self.tool})
 
     @property
     def vocabulary(self) -> Path:

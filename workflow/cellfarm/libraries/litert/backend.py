@@ -56,10 +56,10 @@ class Session:
         self._input_names = in_order(list(self._input_details), inputs)
         self._output_names = in_order(list(self._output_details), outputs)
         self._key = key
-        self._in = {
+        self._input_buffers = {
             name: model.create_input_buffer_by_name(key, name) for name in self._input_names
         }
-        self._out = {
+        self._output_buffers = {
             name: model.create_output_buffer_by_name(key, name) for name in self._output_names
         }
         self._results: list[Any] = []
@@ -89,7 +89,9 @@ class Session:
             hardware_accelerators=HardwareAccelerator.GPU,
             gpu_options=GpuOptions(enforce_f32=variant != "fp16"),
         )
-        model, log = gpu.watched(lambda: CompiledModel.from_file(str(path), options=options))
+        model, log = gpu.capture_standard_error(
+            lambda: CompiledModel.from_file(str(path), options=options)
+        )
         if not model.is_fully_accelerated():
             raise refusal.Unsupported(
                 "litert: the GPU does not take the whole model: it ran on the CPU"
@@ -103,11 +105,11 @@ class Session:
 
         for name, array in zip(self._input_names, arrays, strict=True):
             dtype = self._input_details[name]["dtype"]
-            self._in[name].write(np.ascontiguousarray(array, dtype=np.dtype(dtype)))
+            self._input_buffers[name].write(np.ascontiguousarray(array, dtype=np.dtype(dtype)))
 
     def invoke(self) -> None:
         """Run the model once."""
-        self._model.run_by_name(self._key, self._in, self._out)
+        self._model.run_by_name(self._key, self._input_buffers, self._output_buffers)
         if self._on_gpu:
             # The call returns at once; reading waits for the GPU.
             self._results = self._read()
@@ -123,7 +125,7 @@ class Session:
         for name, spec in zip(self._output_names, self._outputs, strict=True):
             dtype = np.dtype(self._output_details[name]["dtype"])
             count = int(np.prod(spec["shape"]))
-            arrays.append(self._out[name].read(count, dtype).reshape(spec["shape"]))
+            arrays.append(self._output_buffers[name].read(count, dtype).reshape(spec["shape"]))
         return arrays
 
     def actual(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ _LACKS = re.compile(r"not supported by GPU delegate:\n(?P<lines>.*?)\n\d+ operat
 _FAILED = re.compile(r"Failed to initialize WebGPU environment: (?P<why>.+)")
 
 
-def watched(load: Callable[[], Any]) -> tuple[Any, str]:
+def capture_standard_error(load: Callable[[], Any]) -> tuple[Any, str]:
     """What `load` returns, and what the process writes to standard error meanwhile (passed on).
 
     Raises:

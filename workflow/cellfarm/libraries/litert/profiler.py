@@ -92,12 +92,12 @@ class _Model:
         self._profiler = self._new("CompiledModelGetProfiler", self._compiled)
         self._signature = self._new("GetModelSignature", model, _SIGNATURE)
         self._subgraph = self._new("GetSignatureSubgraph", self._signature)
-        self._in = self._buffers("Input")
-        self._out = self._buffers("Output")
+        self._inputs = self._buffers("Input")
+        self._outputs = self._buffers("Output")
         self._arguments = (
             self._compiled, _SIGNATURE,
-            ctypes.c_size_t(len(self._in)), _array([tensor["buffer"] for tensor in self._in]),
-            ctypes.c_size_t(len(self._out)), _array([tensor["buffer"] for tensor in self._out]),
+            ctypes.c_size_t(len(self._inputs)), _array([tensor["buffer"] for tensor in self._inputs]),
+            ctypes.c_size_t(len(self._outputs)), _array([tensor["buffer"] for tensor in self._outputs]),
         )  # fmt: skip
         self._nodes: dict[int, str | None] = {}
 
@@ -105,7 +105,7 @@ class _Model:
         """Write the inputs, cast to the file's types."""
         import numpy as np
 
-        tensors = {tensor["name"]: tensor for tensor in self._in}
+        tensors = {tensor["name"]: tensor for tensor in self._inputs}
         for name, array in zip(backend.in_order(list(tensors), inputs), arrays, strict=True):
             tensor = tensors[name]
             data = np.ascontiguousarray(array, dtype=_DTYPES[tensor["element"]])
