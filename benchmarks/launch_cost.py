@@ -41,13 +41,14 @@ from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.payload import pack
 from cellfarm.experiments.running_cell import Running
-from cellfarm.libraries import Library, all_libraries
+from cellfarm.libraries import all_libraries
 from cellfarm.measures.tolerances import Tolerance
 from cellfarm.planning.causes import payload_code
 from cellfarm.planning.needs import Needs
 from cellfarm.planning.plan import ExperimentStep, Plan, PlannedCell
 from cellfarm.wanted.devices import LocalDevice
 from cellfarm.wanted.protocols import Protocol
+from msgspec import structs
 
 from .figures import REPOSITORY, Baseline, Figure, NotMeasurable, Options, shown
 from .lab import LATENCY_ONLY, changed_protocol
@@ -139,7 +140,7 @@ def _experiment(project: Project, protocol: Protocol) -> Experiment:
 def _deploy(root: Path, transport: Transport) -> Deployed:
     (root / "trivial").mkdir()
     shutil.copyfile(BACKEND, root / "trivial" / "backend.py")  # as the runner calls it
-    library = Library(root / "trivial", all_libraries()["onnxruntime"].description)
+    library = structs.replace(all_libraries()["onnxruntime"], folder=root / "trivial")
     payload = pack(payload_code(library, LATENCY_ONLY), root / "payloads")
     given = {"input": np.zeros(INPUT["shape"], dtype="float32")}
     np.savez(root / "inputs.npz", input=given["input"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cellfarm.envs.environments import library_environment, locate, lock_of
 from cellfarm.envs.locks import PURPOSES
-from cellfarm.libraries import Library, all_libraries
+from cellfarm.libraries import all_libraries
 from msgspec import structs
 
 from .lab import Lab
@@ -33,7 +33,7 @@ def add_copy(lab: Lab, original: str, name: str, slowdown: float | None = None) 
         (folder / "backend.py").rename(folder / "unslowed_backend.py")
         shutil.copyfile(SLOWED, folder / "backend.py")
         (folder / "slowdown.py").write_text(f"SHARE = {slowdown!r}\n", encoding="utf-8")
-    libraries[name] = Library(folder, structs.replace(source.description, name=name))
+    libraries[name] = structs.replace(source, folder=folder, name=name)
     version = source.default_version
     for purpose in PURPOSES:
         old, new = (library_environment(each, version, purpose) for each in (original, name))

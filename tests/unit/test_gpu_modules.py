@@ -80,7 +80,7 @@ def test_litert_s_reason_is_found_in_what_it_writes(module):
 
 def test_standard_error_is_read_and_passed_on(module, capfd):
     gpu = module("litert", "gpu")
-    result, said = gpu.watched(lambda: os.write(2, b"from the library\n"))
+    result, said = gpu.capture_standard_error(lambda: os.write(2, b"from the library\n"))
     assert (result, said) == (17, "from the library\n")
 
     def fail() -> None:
@@ -88,9 +88,9 @@ def test_standard_error_is_read_and_passed_on(module, capfd):
         raise ValueError("opaque")
 
     with pytest.raises(RuntimeError, match="litert: the GPU: INTERNAL: No adapters found"):
-        gpu.watched(fail)
+        gpu.capture_standard_error(fail)
     with pytest.raises(RuntimeError, match="litert: the GPU: nothing said"):
-        gpu.watched(lambda: (_ for _ in ()).throw(ValueError("nothing said")))
+        gpu.capture_standard_error(lambda: (_ for _ in ()).throw(ValueError("nothing said")))
     assert capfd.readouterr().err == "from the library\n" + NO_GPU
 
 
@@ -170,7 +170,7 @@ def test_onnxruntime_s_names_lead_back_to_the_file(module, tmp_path, name):
     arguments = {"op_name": "QLinearConv", "input_type_shape": [{"uint8": [1, 8, 8, 32]}]}
     event = {"cat": "Node", "name": f"{name}_kernel_time", "dur": 500, "args": arguments}
     trace = [event, {"cat": "Session", "name": "model_run", "dur": 800, "args": {}}]
-    ((found,),) = profiler._by_run(trace, profiler._source_nodes(path), profiler._groups(path))
+    ((found,),) = profiler._by_run(trace, *profiler._read_nodes(path))
     assert found == {"name": name, "type": "QLinearConv, depthwise", "node": "conv_1", "ms": 0.5}
 
 

@@ -185,7 +185,7 @@ def test_committed_locks_are_those_of_the_libraries(
 ) -> None:
     name, version = library.name, library.default_version
     text = lock_of(PROJECT, library_environment(name, version, purpose)).read_text(encoding="utf-8")
-    lines, exclude = locks.environment_requirements(library.description, purpose, version)
+    lines, exclude = locks.environment_requirements(library, purpose, version)
     # The comment at the top says what was asked for: a lock that was not renewed differs.
     assert text.startswith(locks._comment(lines, exclude))
 

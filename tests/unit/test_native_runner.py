@@ -36,6 +36,7 @@ from cellfarm.wanted.devices import parse_device
 from cellfarm.wanted.variants import Variant
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.support.projects import CONFIG, REPOSITORY, make_project, write_yaml
 from tests.support.protocols import SMALLEST, asked, protocol_of
@@ -376,6 +377,6 @@ def test_a_change_of_its_sources_is_another_environment(project, tmp_path, monke
     copied = tmp_path / "ncnn"
     shutil.copytree(NCNN.folder, copied)
     (copied / "native/main.cpp").write_text("int main() {}")
-    changed = {**all_libraries(), "ncnn": type(NCNN)(copied, NCNN.description)}
+    changed = {**all_libraries(), "ncnn": structs.replace(NCNN, folder=copied)}
     monkeypatch.setattr("cellfarm.envs.environments.all_libraries", lambda: changed)
     assert locate(project, name).folder != before.folder

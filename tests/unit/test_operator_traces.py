@@ -44,7 +44,7 @@ def test_onnxruntime_kernels_are_grouped_by_run_and_find_their_node(profiler):
         kernel("unfinished", "Add", 1),
     ]
     nodes = {"relu": "node_relu", "node_MatMul_1": "node_MatMul_1"}
-    first, second = profiler("onnxruntime")._by_run(trace, nodes)
+    first, second = profiler("onnxruntime")._by_run(trace, nodes, {})
     assert first == [
         {"name": "relu_nchwc", "type": "Conv, depthwise", "node": "node_relu", "ms": 0.5},
         {"name": "node_MatMul_1/MatMulAddFusion", "type": "Gemm", "node": "node_MatMul_1", "ms": 0.25},
@@ -67,8 +67,8 @@ def test_onnxruntime_reads_node_names_from_the_file(profiler, tmp_path):
     graph = field(1, node) + weights + field(1, nameless)
     path = tmp_path / "model.onnx"
     path.write_bytes(b"\x08\x0a" + field(2, b"pytorch") + field(7, graph) + b"\x28\xac\x02")
-    found = profiler("onnxruntime")._source_nodes(path)
-    assert found == {"relu": "node_relu", "node_relu": "node_relu"}
+    nodes, _ = profiler("onnxruntime")._read_nodes(path)
+    assert nodes == {"relu": "node_relu", "node_relu": "node_relu"}
 
 
 def traced(name: str, ms: float, instruction: int = 0, delegated: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from cellfarm.base.project import Project
 from cellfarm.base.records import RECORD
 from cellfarm.conversion.routes import route
 from cellfarm.envs.environments import Environment, locate
-from cellfarm.libraries import Library, all_libraries
+from cellfarm.libraries import all_libraries
 from cellfarm.planning.freezing import freeze
 from cellfarm.planning.outlook import Outlook, look
 from cellfarm.planning.plan import Plan
@@ -211,20 +211,11 @@ def test_weights_that_were_deleted_are_fetched_again(nothing, tmp_path):
 
 def test_a_library_that_no_route_leads_to_is_unsupported(nothing, tmp_path, monkeypatch):
     library, folder = all_libraries()["litert"], tmp_path / "artifact"
-    reads_tflite = structs.replace(library.description, sources=("tflite",))
-    monkeypatch.setitem(all_libraries(), "litert", Library(library.folder, reads_tflite))
+    reads_tflite = structs.replace(library, sources=("tflite",))
+    monkeypatch.setitem(all_libraries(), "litert", reads_tflite)
     record = convert(library, "fp32", tmp_path, tmp_path, None, folder, native="onnx")
     assert record.status == "unsupported"
     assert record.reason == "LiteRT reads TFLite; from ONNX there is no faithful route to that"
-
-
-def test_helpers_of_a_conversion_stay_here_and_count(tmp_path):
-    for name in ("convert.py", "backend.py", "conversion/b.py", "conversion/a.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("")
-    library = Library(tmp_path, all_libraries()["litert"].description)
-    assert [path.name for path in library.conversion_modules] == ["a.py", "b.py"]
-    assert [path.name for path in library.shipped] == ["backend.py"]
 
 
 def test_a_recipe_may_leave_everything_to_the_file(project):

@@ -160,8 +160,7 @@ def make_locks(project: Project, references: list[str]) -> list[Path]:
 def _make_lock(project: Project, library: str, version: str, purpose: locks.Purpose) -> Path:
     path = lock_of(project, library_environment(library, version, purpose))
     print(f"Locking {path.stem} (once; keep {project.relative(path)})", file=sys.stderr)
-    description = all_libraries()[library].description
-    wanted, exclude = locks.environment_requirements(description, purpose, version)
+    wanted, exclude = locks.environment_requirements(all_libraries()[library], purpose, version)
     _compile(f"{library}@{version}", wanted, path, exclude)
     return path
 

@@ -129,7 +129,7 @@ class _Launch:
             inputs=request["model"]["inputs"],
             outputs=request["model"]["outputs"],
             artifact=request["artifact"],
-            given=self.transport.resolve(given.get(mode, tool.given)),
+            input_folder=self.transport.resolve(given.get(mode, tool.given)),
             samples=samples.get(mode, 1),
             runs=runs[mode]() if mode in runs else 1,
             scratch=self.transport.resolve(self.scratch),
@@ -181,7 +181,7 @@ class _Launch:
                 argv = ["taskset", f"{sum(1 << core for core in cores):x}", *argv]
             launched, text = self._run(self.transport, argv, self.tool_variables)
         if not launched.code and not launched.timed_out:
-            for name in command.gives:
+            for name in command.text_files:
                 data = _read_here(here, name) if command.on_host else self._read(name)
                 files[name] = data.decode(errors="replace")
         return Finished(command, launched.code, text, launched.log, files), launched

@@ -1,4 +1,4 @@
-"""The libraries: every folder here with a library.yaml is one, and nothing else names it.
+"""The libraries: every folder here with a library.yaml is one, and nothing else lists them.
 
 A folder holds
     library.yaml  what the library can do, its default version, its two environments
@@ -7,19 +7,18 @@ A folder holds
     backend.py    import_library() and Session: runs it; shipped to the device inside the runner
     profiler.py   profile(): the time of each operator; shipped beside it
     tool.py       optional: commands() and parse() of the vendor's own tool; stays on this machine
-    native/       optional: modules that only tool.py imports; or, with a CMakeLists.txt, the sources of
-                  a native runner, a program that takes the place of the runner and of backend.py
+    vendor/       optional: modules that only tool.py imports
+    native/       optional: the sources of a native runner, a program that replaces the runner and backend.py
     operators.yaml  its names of operators in the common vocabulary
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from ..base import documents
 from ..base.cells import NAME
@@ -30,28 +29,28 @@ HERE = Path(__file__).resolve().parent
 
 
 class Environments(Struct, frozen=True, forbid_unknown_fields=True):
-    """Requirement lines of the environments that run a library and that convert for it."""
+    """Requirements of the environments that run a library and that convert models for it."""
 
     run: Annotated[tuple[str, ...], Meta(min_length=1)]
     convert: Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
 class Exclude(Struct, frozen=True, forbid_unknown_fields=True):
-    """Packages that are declared and not needed."""
+    """Packages that the library declares but does not need."""
 
     run: tuple[str, ...] = ()
     convert: tuple[str, ...] = ()
 
 
 class Older(Struct, frozen=True, forbid_unknown_fields=True):
-    """What versions below one need in place of the packages of the environments."""
+    """What versions below `below` need in place of packages of the environments."""
 
     below: Annotated[str, Meta(pattern="^[0-9]+([.][0-9]+)*$", description="a version, in quotes")]
     packages: Annotated[tuple[str, ...], Meta(min_length=1)]
 
 
 class VendorTools(Struct, frozen=True, forbid_unknown_fields=True):
-    """Names under `tools:` in a config or a device's file."""
+    """Names of a vendor's own tools, under `tools:` in a config or a device's file."""
 
     convert: tuple[str, ...] = ()
     run: tuple[str, ...] = ()
@@ -103,66 +102,18 @@ class Description(Struct, frozen=True, forbid_unknown_fields=True):
     homepage: str | None = None
 
 
-@dataclass(frozen=True)
-class Library:
-    """One library at its default version; `description` is its parsed library.yaml."""
+class Library(Description, frozen=True, kw_only=True):
+    """A library.yaml with its folder: one library at its default version."""
 
     folder: Path
-    description: Description
-
-    @property
-    def name(self) -> str:
-        return self.description.name
-
-    @property
-    def title(self) -> str:
-        return self.description.title
-
-    @property
-    def default_version(self) -> str:
-        return self.description.default_version
-
-    @property
-    def sources(self) -> tuple[Format, ...]:
-        """The formats that its converter reads, best first (see cellfarm.conversion.routes)."""
-        return self.description.sources
-
-    @property
-    def precisions(self) -> tuple[Precision, ...]:
-        """What its converter can make of a model."""
-        return self.description.precisions
-
-    @property
-    def processors(self) -> tuple[Processor, ...]:
-        return self.description.processors
-
-    @property
-    def tools(self) -> VendorTools:
-        """The vendor's own tools that a user names (see cellfarm.wanted.tools)."""
-        return self.description.tools
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """Environment variables for its converter and its launches."""
-        return self.description.variables
-
-    @property
-    def released(self) -> dict[str, str]:
-        """Version -> the day of its release, ISO 8601, for those that are measured as a series."""
-        return self.description.released
 
     @property
     def converter(self) -> Path:
         return self.folder / "convert.py"
 
     @property
-    def conversion_modules(self) -> list[Path]:
-        """What convert.py imports as `from conversion.x import y`; it stays on this machine."""
-        return sorted((self.folder / "conversion").rglob("*.py"))
-
-    @property
     def has_backend(self) -> bool:
-        """Whether the runner can run it; if not, only its native tool can."""
+        """Whether the runner can run it; if not, only the vendor's own tool can."""
         return (self.folder / "backend.py").is_file()
 
     @property
@@ -172,7 +123,7 @@ class Library:
 
     @property
     def tool_modules(self) -> list[Path]:
-        """The tool's module and those that only it imports; they stay on this machine."""
+        """tool.py and the modules that only it imports; they stay on this machine."""
         return [
             *([self.tool] if self.tool.is_file() else []),
             *sorted((self.folder / "vendor").rglob("*.py")),
@@ -180,15 +131,9 @@ class Library:
 
     @property
     def native_sources(self) -> list[Path]:
-        """The sources of its native runner; none if it has none (see cellfarm.envs.native_building)."""
+        """The sources of its native runner, if any (see cellfarm.envs.native_building)."""
         folder = self.folder / "native"
         return sorted(folder.glob("*")) if (folder / "CMakeLists.txt").is_file() else []
-
-    @property
-    def shipped(self) -> list[Path]:
-        """The modules that go to the device with the runner: all but the converter and the tool."""
-        kept = (self.converter, self.tool)
-        return sorted(path for path in self.folder.glob("*.py") if path not in kept)
 
     @property
     def vocabulary(self) -> Path:
@@ -200,7 +145,7 @@ def all_libraries() -> dict[str, Library]:
     """Every library by name.
 
     Raises:
-        UserError: a library.yaml that is not what its schema asks for.
+        UserError: a library.yaml does not follow its schema.
     """
     libraries = {}
     for path in sorted(HERE.glob("*/library.yaml")):
@@ -210,12 +155,12 @@ def all_libraries() -> dict[str, Library]:
                 f"{path}: key 'name': expected '{path.parent.name}', as the folder is called; "
                 f"found '{description.name}'"
             )
-        libraries[path.parent.name] = Library(path.parent, description)
+        libraries[description.name] = Library(folder=path.parent, **structs.asdict(description))
     return libraries
 
 
 def released() -> dict[str, dict[str, str]]:
-    """Library -> version -> the day of its release, as far as library.yaml says."""
+    """Library -> version -> the day of its release, where library.yaml gives it."""
     return {name: library.released for name, library in all_libraries().items()}
 
 

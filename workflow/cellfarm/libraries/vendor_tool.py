@@ -1,18 +1,18 @@
-"""What a library's own tool is asked for and tells, where it runs instead of the runner.
+"""A vendor's own tool that runs instead of the runner: its task and its outcome.
 
-The folder of such a library has a module `tool`, which stays on this machine:
+The library's folder has a module `tool`, which stays on this machine:
 
-    usable(tools)                     whether these tools can do it
+    usable(all_tools, device_tools)   whether the host's and device's tools, and the device's, suffice
     variables(tools)                  environment variables for its commands
     input_files(folder, samples, inputs)   what the tool reads, as {name in `folder`: bytes}
     scratch_files(task)               further files for one launch, in its scratch folder
     commands(task)                    what to run, one after the other
     output_files(task)                for each sample the files with the outputs, raw float32
-    parse(task, finished)             -> Outcome; ValueError for what cannot be believed
+    parse(task, finished)             -> Outcome; ValueError for output that cannot be believed
     failure(finished)                 why a command failed, or None
 
-Nothing of what a tool prints is a number until `parse` has seen all of it: a command that failed or was
-killed is never parsed.
+`parse` gets the whole output of commands that ended well; it never sees a command that failed or was
+killed.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-#: A file of an artifact that tells the type of each node of the source graph, by name.
+#: A file of an artifact: the type of each node of the source graph, by name.
 NODES = "nodes.json"
-#: In the arguments of a command on this machine: the folder with what it needs and gives.
+#: In the arguments of a command on this machine: the folder of the files that it reads and writes.
 HERE = "{here}"
 
 
 class Refusal(Exception):
-    """The tool cannot do what is asked, or did something else; the message is the cell's reason."""
+    """The tool cannot do the task, or did another; the message is the cell's reason."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One launch, as a tool's module sees it. Paths are the device's.
+    """One launch, as a tool's module sees it. Paths are on the device.
 
     Args:
         mode: see cellfarm.measures.launches.
         inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
         artifact: the artifact's folder.
-        given: the folder with what `input_files` made.
-        samples: of how many samples outputs are wanted: 1, but for held-out inputs.
+        input_folder: the folder with the files of `input_files`.
+        samples: how many samples to run: 1, except for held-out inputs.
         runs: inferences to time.
         scratch: a folder that the tool may write to.
         architecture: the device's, such as aarch64.
@@ -52,7 +52,7 @@ class Task:
     inputs: Sequence[Mapping[str, Any]]
     outputs: Sequence[Mapping[str, Any]]
     artifact: str
-    given: str
+    input_folder: str
     samples: int
     runs: int
     scratch: str
@@ -67,14 +67,14 @@ class Command:
     """A command of a tool.
 
     Args:
-        on_host: run here, with `needs` fetched from the scratch folder to where HERE points.
-        gives: text files that `parse` wants: in the scratch folder, or HERE.
+        on_host: run here; `needs` are files to fetch from the scratch folder to HERE.
+        text_files: what `parse` reads, in the scratch folder or HERE.
     """
 
     argv: Sequence[str]
     on_host: bool = False
     needs: Sequence[str] = ()
-    gives: Sequence[str] = ()
+    text_files: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ class Finished:
 
 @dataclass
 class Outcome:
-    """What a tool's output says. Unknown is left out.
+    """What a tool's output says; unknown values are left out.
 
     Args:
-        samples_ms: warm latencies in order; `sample_is` says what one of them is.
+        samples_ms: warm latencies in order; `sample_is` says what a sample is.
         phases_ms: of `load` and `first`.
-        actual: settings that were read back; `emulated` as for a back end.
+        actual: settings that the tool reports; `emulated` as for a back end.
         profile: an event `operators` (see cellfarm.measures.operators.profile.read_profile).
     """
 

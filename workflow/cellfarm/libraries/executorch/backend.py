@@ -21,11 +21,10 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.pte`` file.
+        artifact: the artifact's folder.
         processor: ``cpu``.
         threads: the size of ExecuTorch's thread pool.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, or a program that does not load.
@@ -44,15 +43,11 @@ class Session:
 
         if processor != "cpu":
             raise RuntimeError(f"executorch: no processor {processor!r}")
-        path = Path(artifact)
         self._library = portable_lib
-        # Before the program is loaded: XNNPACK's delegate takes the pool as it is then.
+        # XNNPACK's delegate takes the pool as it is when the program loads.
         portable_lib._unsafe_reset_threadpool(threads)
-        self._program = portable_lib._load_program(
-            str(path / "model.pte" if path.is_dir() else path)
-        )
-        # Loading the method prepares the delegates' weights; it belongs to loading, not to the
-        # first run.
+        self._program = portable_lib._load_program(str(Path(artifact) / "model.pte"))
+        # This prepares the delegates' weights, which is part of loading, not of the first run.
         self._method = self._program.load_method(_METHOD)
         self._outputs = outputs
         self._tensors: list[Any] = []

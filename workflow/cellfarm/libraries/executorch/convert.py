@@ -13,7 +13,7 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
 
     Raises:
         Unsupported: an operator is not in ExecuTorch's core set or has no kernel, XNNPACK cannot
-            quantise what the variant asks for, or the runtime refuses what was written.
+            quantise the model, or the runtime refuses the artifact.
     """
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -41,10 +41,10 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
 
 
 def _quantise(program: Any, variant: str, model: dict[str, Any]) -> Any:
-    """The program in 8 bits by XNNPACK's own quantiser: symmetric, weights per channel.
+    """The program in 8 bits by XNNPACK's own quantiser: symmetric, with per-channel weights.
 
-    `int8` observes the ranges of activations over the calibration set, `int8_dynamic` leaves them
-    to the run. Look-up tables stay floats: the quantiser does not touch them.
+    `int8` observes the ranges of activations over the calibration set; `int8_dynamic` finds them at run
+    time. Look-up tables stay floats.
     """
     import numpy as np
     import torch
@@ -81,8 +81,8 @@ def _quantise(program: Any, variant: str, model: dict[str, Any]) -> Any:
 def _sharing_pads(quantiser: type) -> Any:
     """XNNPACK's quantiser, with the scale of a pad's input for its output.
 
-    It leaves pads out. Where what follows has no scale either (a slice), a pad then has 8 bits at its
-    input and floats at its output, and XNNPACK refuses to load the artifact.
+    It does not annotate pads. If the next operator has no scale either (a slice), the pad has an 8-bit
+    input and a float output, and XNNPACK refuses to load the artifact.
     """
     import torch
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer_utils import propagate_annotation
@@ -112,7 +112,7 @@ def _sharing_pads(quantiser: type) -> Any:
 
 
 def _check(file: Path) -> None:
-    """Let the library itself say whether it takes the file."""
+    """Raise if ExecuTorch does not load the file."""
     from executorch.runtime import Runtime
 
     try:
@@ -122,5 +122,5 @@ def _check(file: Path) -> None:
 
 
 def _headline(error: Exception) -> str:
-    """The first line that says something: the rest is advice."""
+    """The first line with text; the rest is advice."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

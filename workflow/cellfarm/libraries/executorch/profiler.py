@@ -1,4 +1,4 @@
-"""Time per operator in ExecuTorch, from its event tracer (ETDump), inside XNNPACK too."""
+"""Time per operator in ExecuTorch, XNNPACK's included, from its event tracer (ETDump)."""
 
 from __future__ import annotations
 
@@ -23,37 +23,31 @@ _NAME, _CHAIN, _INSTRUCTION, _DELEGATED, _START_NS, _END_NS = 0, 1, 2, 4, 6, 7
 def profile(
     artifact: str,
     *,
-    processor: str,
-    threads: int,
-    inputs: list[dict[str, Any]],
-    outputs: list[dict[str, Any]],
     arrays: list[Any],
     runs: int,
     scratch: str,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Operators of `runs` inferences; see `profiling` for what is taken and returned.
+    """Operators of `runs` inferences (see cellfarm.measures.operators.device).
 
-    The program is loaded as it is measured, with its event tracer on. What a delegate reports of its
-    own operators is taken instead of the call of the delegate; XNNPACK's clock has microseconds.
+    The program is loaded as for a measurement, with its event tracer on. A delegate's own operators
+    replace the call of the delegate; XNNPACK's clock has microseconds.
 
     Raises:
-        RuntimeError: as `backend.Session`, or a trace without one block per run.
+        RuntimeError: as `backend.Session`, or the trace does not hold `runs` runs.
     """
-    session = backend.Session(
-        artifact, processor=processor, threads=threads, inputs=inputs, outputs=outputs
-    )
-    path = Path(artifact)
+    session = backend.Session(artifact, **settings)
     session._method = session._program = None
     session._program = session._library._load_program(
-        str(path / "model.pte" if path.is_dir() else path), enable_etdump=True
+        str(Path(artifact) / "model.pte"), enable_etdump=True
     )
     session._method = session._program.load_method(backend._METHOD)
     session.set_inputs(arrays)
     total_ms = []
     for _ in range(runs):
-        began = time.monotonic_ns()
+        start_ns = time.monotonic_ns()
         session.invoke()
-        total_ms.append((time.monotonic_ns() - began) / 1e6)
+        total_ms.append((time.monotonic_ns() - start_ns) / 1e6)
     trace = Path(scratch) / "trace.etdp"
     session._program.write_etdump_result_to_file(str(trace))
     operators = [_operators(events) for events in _runs(trace.read_bytes())]
@@ -64,7 +58,7 @@ def profile(
 
 def _operators(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The operators of one run, from its events in the order in which they ended."""
-    found: list[dict[str, Any]] = []
+    operators: list[dict[str, Any]] = []
     native = ""  # the kernel within the operator call that ends next
     delegated: set[tuple[int, int]] = set()
     for event in events:
@@ -73,27 +67,27 @@ def _operators(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if event["delegated"]:
             delegated.add(place)
             full = event["delegated"]
-            found.append(_operator(full, full.partition(" #")[0].partition(" (")[0], ms))
+            operators.append(_operator(full, full.partition(" #")[0].partition(" (")[0], ms))
         elif name.startswith(_NATIVE):
             native = name.removeprefix(_NATIVE)
         elif name == _CALL:
-            found.append(_operator(native or _CALL, (native or _CALL).partition(".")[0], ms))
+            operators.append(_operator(native or _CALL, (native or _CALL).partition(".")[0], ms))
             native = ""
         elif name == _DELEGATE and place not in delegated:
-            found.append(_operator(_DELEGATE, _DELEGATE, ms))
-    return found
+            operators.append(_operator(_DELEGATE, _DELEGATE, ms))
+    return operators
 
 
 def _operator(name: str, kind: str, ms: float) -> dict[str, Any]:
-    # Which nodes went into an operator stands in the record of the export, not in the program.
+    # The program does not say which nodes an operator is made of; only the export's record does.
     return {"name": name, "type": kind, "node": None, "ms": ms}
 
 
 def _runs(data: bytes) -> Iterator[list[dict[str, Any]]]:
     """The profiling events of each inference.
 
-    Read with the flatbuffers package alone: ExecuTorch's own reader starts a compiler and imports
-    packages that a device does not have.
+    The flatbuffers package reads them: ExecuTorch's own reader starts a compiler and imports packages that
+    a device does not have.
     """
     from flatbuffers import encode, packer
     from flatbuffers.table import Table
@@ -104,15 +98,15 @@ def _runs(data: bytes) -> Iterator[list[dict[str, Any]]]:
             continue  # loading
         events = []
         for event in _tables(run, _RUN_EVENTS):
-            for one in _table(event, _EVENT_PROFILE):
+            for table in _table(event, _EVENT_PROFILE):
                 events.append(
                     {
-                        "name": _text(one, _NAME),
-                        "chain": _number(one, _CHAIN, "Int32Flags", 0),
-                        "instruction": _number(one, _INSTRUCTION, "Int32Flags", -1),
-                        "delegated": _text(one, _DELEGATED),
-                        "start_ns": _number(one, _START_NS, "Uint64Flags", 0),
-                        "end_ns": _number(one, _END_NS, "Uint64Flags", 0),
+                        "name": _text(table, _NAME),
+                        "chain": _number(table, _CHAIN, "Int32Flags", 0),
+                        "instruction": _number(table, _INSTRUCTION, "Int32Flags", -1),
+                        "delegated": _text(table, _DELEGATED),
+                        "start_ns": _number(table, _START_NS, "Uint64Flags", 0),
+                        "end_ns": _number(table, _END_NS, "Uint64Flags", 0),
                     }
                 )
         yield events
@@ -125,29 +119,29 @@ def _offset(table: Any, field: int) -> int:
 def _number(table: Any, field: int, kind: str, default: int) -> int:
     from flatbuffers import number_types
 
-    at = _offset(table, field)
-    return int(table.Get(getattr(number_types, kind), table.Pos + at)) if at else default
+    offset = _offset(table, field)
+    return int(table.Get(getattr(number_types, kind), table.Pos + offset)) if offset else default
 
 
 def _text(table: Any, field: int) -> str:
-    at = _offset(table, field)
-    return table.String(table.Pos + at).decode() if at else ""
+    offset = _offset(table, field)
+    return table.String(table.Pos + offset).decode() if offset else ""
 
 
 def _table(table: Any, field: int) -> Iterator[Any]:
     """The table in a field, if there is one."""
     from flatbuffers.table import Table
 
-    at = _offset(table, field)
-    if at:
-        yield Table(table.Bytes, table.Indirect(table.Pos + at))
+    offset = _offset(table, field)
+    if offset:
+        yield Table(table.Bytes, table.Indirect(table.Pos + offset))
 
 
 def _tables(table: Any, field: int) -> Iterator[Any]:
     from flatbuffers.table import Table
 
-    at = _offset(table, field)
-    if at:
-        start = table.Vector(at)
-        for position in range(table.VectorLen(at)):
+    offset = _offset(table, field)
+    if offset:
+        start = table.Vector(offset)
+        for position in range(table.VectorLen(offset)):
             yield Table(table.Bytes, table.Indirect(start + 4 * position))

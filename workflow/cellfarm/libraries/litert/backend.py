@@ -1,4 +1,4 @@
-"""LiteRT by the compiled-model interface that its own benchmark uses: XNNPACK or WebGPU."""
+"""LiteRT by the compiled-model interface, as in its own benchmark: XNNPACK or WebGPU."""
 
 from __future__ import annotations
 
@@ -23,16 +23,14 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.tflite`` file. The GPU computes in half precision
-            if its name ends with ``.fp16.tflite``.
+        artifact: the artifact's folder. The GPU computes ``*.fp16.tflite`` in half precision.
         processor: ``cpu`` or ``gpu``.
         threads: XNNPACK's threads.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, or a model of another signature.
-        Unsupported: a model that the GPU does not run as a whole and as it is.
+        Unsupported: the GPU does not run the whole model as it is.
     """
 
     def __init__(
@@ -47,7 +45,7 @@ class Session:
         if processor not in ("cpu", "gpu"):
             raise RuntimeError(f"litert: no processor {processor!r}")
         self._on_gpu = processor == "gpu"
-        self._actual: dict[str, Any] = {"threads": None}  # LiteRT does not tell its threads
+        self._actual: dict[str, Any] = {"threads": None}  # LiteRT does not report its threads
         path = model_file(artifact)
         model = self._on_the_gpu(path) if self._on_gpu else self._on_the_cpu(path, threads)
         self._model = model
@@ -58,10 +56,10 @@ class Session:
         self._input_names = in_order(list(self._input_details), inputs)
         self._output_names = in_order(list(self._output_details), outputs)
         self._key = key
-        self._in = {
+        self._input_buffers = {
             name: model.create_input_buffer_by_name(key, name) for name in self._input_names
         }
-        self._out = {
+        self._output_buffers = {
             name: model.create_output_buffer_by_name(key, name) for name in self._output_names
         }
         self._results: list[Any] = []
@@ -86,32 +84,34 @@ class Session:
         variant = path.suffixes[0].strip(".") if len(path.suffixes) > 1 else ""
         if variant.startswith("int8"):
             raise refusal.Unsupported("litert: the GPU accelerator widens 8-bit models to floats")
-        # Without the CPU among the accelerators, a model that does not fit as a whole is refused.
+        # If the CPU is no accelerator, LiteRT refuses a model that the GPU does not run as a whole.
         options = Options(
             hardware_accelerators=HardwareAccelerator.GPU,
             gpu_options=GpuOptions(enforce_f32=variant != "fp16"),
         )
-        model, said = gpu.watched(lambda: CompiledModel.from_file(str(path), options=options))
+        model, log = gpu.capture_standard_error(
+            lambda: CompiledModel.from_file(str(path), options=options)
+        )
         if not model.is_fully_accelerated():
             raise refusal.Unsupported(
                 "litert: the GPU does not take the whole model: it ran on the CPU"
             )
-        self._actual |= {"provider": "webgpu", **gpu.adapter(said)}
+        self._actual |= {"provider": "webgpu", **gpu.adapter(log)}
         return model
 
     def set_inputs(self, arrays: list[Any]) -> None:
-        """Write the inputs, cast to the model's own types (int64 indices are int32 here)."""
+        """Write the inputs, cast to the file's types (it has int32 for int64 indices)."""
         import numpy as np
 
         for name, array in zip(self._input_names, arrays, strict=True):
             dtype = self._input_details[name]["dtype"]
-            self._in[name].write(np.ascontiguousarray(array, dtype=np.dtype(dtype)))
+            self._input_buffers[name].write(np.ascontiguousarray(array, dtype=np.dtype(dtype)))
 
     def invoke(self) -> None:
         """Run the model once."""
-        self._model.run_by_name(self._key, self._in, self._out)
+        self._model.run_by_name(self._key, self._input_buffers, self._output_buffers)
         if self._on_gpu:
-            # The call returns at once; only reading waits for the GPU.
+            # The call returns at once; reading waits for the GPU.
             self._results = self._read()
 
     def get_outputs(self) -> list[Any]:
@@ -125,43 +125,40 @@ class Session:
         for name, spec in zip(self._output_names, self._outputs, strict=True):
             dtype = np.dtype(self._output_details[name]["dtype"])
             count = int(np.prod(spec["shape"]))
-            arrays.append(self._out[name].read(count, dtype).reshape(spec["shape"]))
+            arrays.append(self._output_buffers[name].read(count, dtype).reshape(spec["shape"]))
         return arrays
 
     def actual(self) -> dict[str, Any]:
-        """What can be read back: the provider, and the GPU's name."""
+        """The provider, and the GPU's name."""
         return dict(self._actual)
 
 
 def model_file(artifact: str) -> Path:
-    """The model in an artifact's folder, or the file that was given.
+    """The ``.tflite`` file in an artifact's folder.
 
     Raises:
-        RuntimeError: no ``.tflite`` file there, or several.
+        RuntimeError: the folder has no such file, or several.
     """
-    path = Path(artifact)
-    if not path.is_dir():
-        return path
-    found = sorted(path.glob("*.tflite"))
-    if len(found) != 1:
-        raise RuntimeError(f"litert: {len(found)} .tflite files in the artifact; expected 1")
-    return found[0]
+    files = list(Path(artifact).glob("*.tflite"))
+    if len(files) != 1:
+        raise RuntimeError(f"litert: {len(files)} .tflite files in the artifact; expected 1")
+    return files[0]
 
 
 def in_order(names: list[str], specs: list[dict[str, Any]]) -> list[str]:
     """A signature's names in the model's order.
 
-    A converted program calls them ``args_0``, ``args_1``, ...: by number; others by their name.
+    A converted program's names are ``args_0``, ``args_1``, ...; other files have the model's names.
 
     Raises:
-        RuntimeError: another number of them, or names that say no order.
+        RuntimeError: there is another number of names, or they have no order.
     """
     if len(names) != len(specs):
         raise RuntimeError(f"litert: {len(names)} tensors in the file, {len(specs)} in the model")
-    wanted = [str(spec["name"]) for spec in specs]
-    if set(names) == set(wanted):
-        return wanted
-    numbers = {name: re.search(r"(\d+)$", name) for name in names}
+    model_names = [str(spec["name"]) for spec in specs]
+    if set(names) == set(model_names):
+        return model_names
+    numbers = {name: re.search(r"\d+$", name) for name in names}
     if len(names) > 1 and not all(numbers.values()):
         raise RuntimeError(f"litert: no order in {', '.join(names)}")
-    return sorted(names, key=lambda name: int(found[1]) if (found := numbers[name]) else 0)
+    return sorted(names, key=lambda name: int(match[0]) if (match := numbers[name]) else 0)

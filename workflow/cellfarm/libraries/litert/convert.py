@@ -1,5 +1,5 @@
-"""To LiteRT (TFLite): a PyTorch program by litert-torch, quantised by Google's AI Edge Quantizer; a
-model of Keras' by TensorFlow's own converter, in an environment of TensorFlow's."""
+"""To LiteRT (TFLite): a PyTorch program by litert-torch and Google's AI Edge Quantizer, a Keras model by
+TensorFlow's converter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REFUSALS = (
 )
 _OPERATOR = re.compile(r"'tf\S*' op .*")
 _NUMBER = re.compile(r"\d+$")
-#: Weights are stored as half floats, and widened once when the model is loaded.
+#: Weights are stored as half floats; loading the model widens them.
 _HALF = [
     {
         "regex": ".*",
@@ -30,7 +30,7 @@ _HALF = [
         },
     }
 ]
-#: The model's own inputs and outputs stay float: the file quantises and dequantises them itself.
+#: The model's inputs and outputs stay float: the file quantises and dequantises them.
 _FLOAT_ENDS = [
     {"regex": ".*", "operation": end, "algorithm_key": "no_quantize", "op_config": {}}
     for end in ("INPUT", "OUTPUT")
@@ -38,14 +38,14 @@ _FLOAT_ENDS = [
 
 
 def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> None:
-    """Write ``model.tflite``, or ``model.<variant>.tflite``: the back end knows it by its name.
+    """Write ``model.tflite`` or ``model.<variant>.tflite``, which tells the back end the variant.
 
     Inputs keep PyTorch's layout, and int64 ones become int32. Inputs and outputs have 32 bits at
     every variant.
 
     Raises:
-        Unsupported: the converter has no lowering for an operator, TensorFlow's cannot quantise one,
-            or a file of the user's is not one that can be quantised.
+        Unsupported: the converter has no lowering for an operator, TensorFlow cannot quantise one, or
+            the user's file cannot be quantised.
     """
     if source.suffix == ".keras":
         name = "model.tflite" if variant == "fp32" else f"model.{variant}.tflite"
@@ -70,13 +70,13 @@ def _convert_keras(source: Path, target: Path, variant: str, model: dict[str, An
         convert_keras(source, target, variant, model)
     except Unsupported:
         raise
-    except Exception as error:  # the converter's own, and RuntimeError
+    except Exception as error:  # the converter's errors have no common class
         reason = refusal(error)
         if reason is None:
             raise
-        # The operator's name stands behind the whole stack of where it came from.
-        named = _OPERATOR.search(reason)
-        raise Unsupported(named[0] if named else reason) from error
+        # The operator's name stands after the stack trace.
+        operator = _OPERATOR.search(reason)
+        raise Unsupported(operator[0] if operator else reason) from error
 
 
 def _lower(source: Path, target: Path, model: dict[str, Any]) -> None:
@@ -98,42 +98,36 @@ def _lower(source: Path, target: Path, model: dict[str, Any]) -> None:
 
 
 def refusal(error: BaseException | None) -> str | None:
-    """The converter's own words where an error, or one of its causes, says that it lacks something.
-
-    Returns:
-        None where the error is of another kind.
-    """
+    """The message of an error or of its cause, if it says that the converter lacks something."""
     while error is not None:
-        text = str(error)
-        low = text.lower()
-        if any(words in low for words in _REFUSALS):
-            return text
+        if any(words in str(error).lower() for words in _REFUSALS):
+            return str(error)
         error = error.__cause__ or error.__context__
     return None
 
 
 def _quantise(floats: Path, target: Path, variant: str, model: dict[str, Any]) -> None:
-    """By the quantiser's own recipes: weights of 8 bits are per channel and symmetric."""
+    """Quantise by the quantiser's own recipes: 8-bit weights are per-channel and symmetric."""
     from ai_edge_quantizer import quantizer, recipe
 
     tool = quantizer.Quantizer(str(floats))
-    observed = None
+    ranges = None
     if variant == "fp16":
         tool.load_quantization_recipe(_HALF)
     elif variant == "int8_dynamic":
         tool.load_quantization_recipe(recipe.dynamic_wi8_afp32())
     else:
-        # A table that is looked up has no activations to observe: only its weights are quantised.
+        # A look-up table has no activations to observe: only its weights are quantised.
         tables = recipe.dynamic_wi8c_afp32(operation_name="EMBEDDING_LOOKUP")
         tool.load_quantization_recipe([*recipe.static_wi8_ai8(), *tables, *_FLOAT_ENDS])
-        # One thread: sums in another order could be other ranges.
-        observed = tool.calibrate(_samples(floats, model), num_threads=1)
-    result = tool.quantize(observed, enable_progress_bar=False, enable_progress_report=False)
+        # One thread: sums in another order could give other ranges.
+        ranges = tool.calibrate(_samples(floats, model), num_threads=1)
+    result = tool.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     result.export_model(str(target))
 
 
 def _samples(path: Path, model: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The calibration set by signature, under the file's own names and types."""
+    """The calibration set by signature, with the file's names and types."""
     import numpy as np
     from ai_edge_litert.interpreter import Interpreter
 
@@ -143,14 +137,15 @@ def _samples(path: Path, model: dict[str, Any]) -> dict[str, list[dict[str, Any]
         raise Unsupported(f"the file has {len(signatures)} signatures; to quantise it takes one")
     ((signature, names),) = signatures.items()
     details = interpreter.get_signature_runner(signature).get_input_details()
-    wanted = [spec["name"] for spec in model["inputs"]]
-    ordered = wanted
-    if set(wanted) != set(names["inputs"]):
+    model_names = [spec["name"] for spec in model["inputs"]]
+    file_names = model_names
+    if set(model_names) != set(names["inputs"]):
         # litert-torch calls them args_0, args_1, ...
-        ordered = sorted(names["inputs"], key=lambda name: int(_NUMBER.findall(name)[0]))
+        file_names = sorted(names["inputs"], key=lambda name: int(_NUMBER.findall(name)[0]))
     with np.load(model["calibration"]) as arrays:
         columns = [
-            arrays[own].astype(details[name]["dtype"])
-            for own, name in zip(wanted, ordered, strict=True)
+            arrays[model_name].astype(details[file_name]["dtype"])
+            for model_name, file_name in zip(model_names, file_names, strict=True)
         ]
-    return {signature: [dict(zip(ordered, row, strict=True)) for row in zip(*columns, strict=True)]}
+    samples = zip(*columns, strict=True)
+    return {signature: [dict(zip(file_names, sample, strict=True)) for sample in samples]}

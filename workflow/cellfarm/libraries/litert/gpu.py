@@ -1,4 +1,4 @@
-"""What LiteRT's GPU accelerator says of itself: it says it on standard error alone."""
+"""What LiteRT's GPU accelerator reports, which it does on standard error only."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _LACKS = re.compile(r"not supported by GPU delegate:\n(?P<lines>.*?)\n\d+ operat
 _FAILED = re.compile(r"Failed to initialize WebGPU environment: (?P<why>.+)")
 
 
-def watched(load: Callable[[], Any]) -> tuple[Any, str]:
-    """What `load` returns, and what was written to standard error meanwhile (and passed on).
+def capture_standard_error(load: Callable[[], Any]) -> tuple[Any, str]:
+    """What `load` returns, and what the process writes to standard error meanwhile (passed on).
 
     Raises:
-        Unsupported: `load` failed, with the accelerator's own reason where it gives one.
+        Unsupported: `load` failed; the message is the accelerator's reason, if it gives one.
     """
     sys.stderr.flush()
-    # A file, not a pipe: nobody could read a pipe while the library holds the interpreter's lock.
+    # A file, because no thread can read a pipe while the library holds the interpreter's lock.
     with tempfile.TemporaryFile() as file:
         standard_error = os.dup(2)
         os.dup2(file.fileno(), 2)
@@ -46,28 +46,28 @@ def watched(load: Callable[[], Any]) -> tuple[Any, str]:
 
 
 def reason(text: str) -> str | None:
-    """Why the accelerator refused, from what it wrote; None if it does not say."""
+    """Why the accelerator refused the model, if its text says so."""
     lacks = _LACKS.search(text)
     if lacks:
-        # A line a node: its operator, why, and its name.
-        each = dict.fromkeys(line.partition(". ")[0] for line in lacks["lines"].splitlines())
-        return "not supported: " + "; ".join(one.strip(". ") for one in each)
+        # There is a line for each node: its operator and the reason, then its name.
+        reasons = dict.fromkeys(line.partition(". ")[0] for line in lacks["lines"].splitlines())
+        return "not supported: " + "; ".join(reason.strip(". ") for reason in reasons)
     failed = _FAILED.search(text)
     return failed["why"].strip() if failed else None
 
 
 def adapter(text: str) -> dict[str, Any]:
-    """The device that was taken, from what was written.
+    """The device that the accelerator chose, from its text.
 
     Returns:
-        ``device``, its name, and ``emulated``: whether it is a processor's software.
+        ``device``, its name, and ``emulated``, whether it is software on the CPU.
 
     Raises:
-        Unsupported: no device is named: nothing shows then that there was a GPU.
+        Unsupported: the text names no device, so nothing shows that there was a GPU.
     """
-    found = _ADAPTER.search(text)
-    if not found:
+    match = _ADAPTER.search(text)
+    if not match:
         raise refusal.Unsupported(
             "litert: the GPU accelerator names no device; it may have been the CPU"
         )
-    return {"device": found["name"].strip(), "emulated": "CPU" in found["kind"]}
+    return {"device": match["name"].strip(), "emulated": "CPU" in match["kind"]}

@@ -1,7 +1,7 @@
-"""Time per operator in LiteRT, inside XNNPACK too, by the profiler of its C interface.
+"""Time per operator in LiteRT, XNNPACK's included, by the profiler of its C interface.
 
-The Python interface has no profiler. The calls and structures here are those of litert/c/ in LiteRT
-2.3; what another version might have changed is checked before it is read.
+The Python interface has no profiler. The calls and structures are those of litert/c/ in LiteRT 2.3; the
+size of events is checked, because another version might change it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import backend  # type: ignore[import-not-found]
 _SIGNATURE = ctypes.c_size_t(0)
 _CPU = 1  # kLiteRtHwAcceleratorCpu
 _WRITE = 1  # kLiteRtTensorBufferLockModeWrite
-_TYPE_BYTES = 256  # more than a LiteRtRankedTensorType has; it begins with the element's type
+_TYPE_BYTES = 256  # more than a LiteRtRankedTensorType has, which begins with the element's type
 _DTYPES = {1: "float32", 2: "int32", 3: "uint8", 4: "int64", 7: "int16", 9: "int8", 10: "float16"}
-_BUILTIN, _DELEGATED = 2, 8  # kinds of events: an operator of LiteRT's own, one of XNNPACK's
-_MAX_EVENTS = 2048  # the profiler has room for these, and drops what comes after
+_BUILTIN, _DELEGATED = 2, 8  # kinds of events: an operator of LiteRT, an operator of XNNPACK
+_MAX_EVENTS = 2048  # the profiler drops further ones
 _FILLER = 0xA5
 
 
 class _Event(ctypes.Structure):
-    """ProfiledEventData; the memory figures are three words before and after."""
+    """ProfiledEventData; the memory figures are three words before and three after."""
 
     _fields_ = (
         ("tag", ctypes.c_char_p),
@@ -49,14 +49,13 @@ def profile(
     runs: int,
     scratch: str,
 ) -> dict[str, Any]:
-    """Operators of `runs` inferences; see `profiling` for what is taken and returned.
+    """Operators of `runs` inferences (see cellfarm.measures.operators.device).
 
     The model is compiled with the options that the Python interface passes on, and profiling.
     Times are in whole microseconds.
 
     Raises:
-        RuntimeError: another processor than the CPU, a call that fails, or a version whose events look
-            different from those that are known here.
+        RuntimeError: another processor than the CPU, a call that fails, or a version with other events.
     """
     if processor != "cpu":
         raise RuntimeError("litert: its profiler sees the CPU alone")
@@ -67,13 +66,13 @@ def profile(
         events, ms = model.run()
         total_ms.append(ms)
         operators.append(
-            [model.operator(one) for one in events if one.kind in (_BUILTIN, _DELEGATED)]
+            [model.operator(event) for event in events if event.kind in (_BUILTIN, _DELEGATED)]
         )
     return {"runs": operators, "total_ms": total_ms, "method": "LiteRT C API profiler"}
 
 
 class _Model:
-    """A compiled model with its profiler; lives as long as the process, so nothing is destroyed."""
+    """A compiled model with its profiler. It lives as long as the process, so nothing is destroyed."""
 
     def __init__(self, path: str, threads: int) -> None:
         import ai_edge_litert
@@ -84,61 +83,63 @@ class _Model:
         model = self._new("CreateModelFromFile", self._environment, path.encode())
         options = self._new("CreateOptions")
         self._call("SetOptionsHardwareAccelerators", options, _CPU)
-        # LiteRT frees what it is given by this; Python's own memory is kept alive instead.
+        # LiteRT calls this to free the options' memory, which Python keeps alive instead.
         self._free = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda memory: None)
-        self._kept: list[Any] = []
+        self._option_texts: list[Any] = []
         self._add(options, "xnnpack", f"num_threads = {threads}\n")
         self._add(options, "runtime_options_string", "enable_profiling = true\n")
         self._compiled = self._new("CreateCompiledModel", self._environment, model, options)
         self._profiler = self._new("CompiledModelGetProfiler", self._compiled)
         self._signature = self._new("GetModelSignature", model, _SIGNATURE)
         self._subgraph = self._new("GetSignatureSubgraph", self._signature)
-        self._in = self._buffers("Input")
-        self._out = self._buffers("Output")
+        self._inputs = self._buffers("Input")
+        self._outputs = self._buffers("Output")
         self._arguments = (
             self._compiled, _SIGNATURE,
-            ctypes.c_size_t(len(self._in)), _array([one["buffer"] for one in self._in]),
-            ctypes.c_size_t(len(self._out)), _array([one["buffer"] for one in self._out]),
+            ctypes.c_size_t(len(self._inputs)), _array([tensor["buffer"] for tensor in self._inputs]),
+            ctypes.c_size_t(len(self._outputs)), _array([tensor["buffer"] for tensor in self._outputs]),
         )  # fmt: skip
         self._nodes: dict[int, str | None] = {}
 
     def fill(self, inputs: list[dict[str, Any]], arrays: list[Any]) -> None:
-        """Write the inputs, cast to the model's own types."""
+        """Write the inputs, cast to the file's types."""
         import numpy as np
 
-        order = backend.in_order([one["name"] for one in self._in], inputs)
-        buffers = {one["name"]: one for one in self._in}
-        for name, array in zip(order, arrays, strict=True):
-            one = buffers[name]
-            data = np.ascontiguousarray(array, dtype=_DTYPES[one["element"]])
-            if data.nbytes != one["bytes"]:
+        tensors = {tensor["name"]: tensor for tensor in self._inputs}
+        for name, array in zip(backend.in_order(list(tensors), inputs), arrays, strict=True):
+            tensor = tensors[name]
+            data = np.ascontiguousarray(array, dtype=_DTYPES[tensor["element"]])
+            if data.nbytes != tensor["bytes"]:
                 raise RuntimeError(f"litert: input {name!r} has another size than the model's")
             memory = ctypes.c_void_p()
-            self._call("LockTensorBuffer", one["buffer"], ctypes.byref(memory), _WRITE)
+            self._call("LockTensorBuffer", tensor["buffer"], ctypes.byref(memory), _WRITE)
             ctypes.memmove(memory, data.ctypes.data, data.nbytes)
-            self._call("UnlockTensorBuffer", one["buffer"])
+            self._call("UnlockTensorBuffer", tensor["buffer"])
 
     def run(self) -> tuple[Any, float]:
         """Events and wall time in ms of one inference."""
         self._call("ResetProfiler", self._profiler)
         self._call("StartProfiler", self._profiler)
-        began = time.monotonic_ns()
+        start_ns = time.monotonic_ns()
         self._call("RunCompiledModel", *self._arguments)
-        ms = (time.monotonic_ns() - began) / 1e6
+        ms = (time.monotonic_ns() - start_ns) / 1e6
         self._call("StopProfiler", self._profiler)
         count = ctypes.c_int()
         self._call("GetNumProfilerEvents", self._profiler, ctypes.byref(count))
         if count.value >= _MAX_EVENTS:
             raise RuntimeError(f"litert: more events than its profiler's {_MAX_EVENTS}")
-        # Twice the room, filled: how much LiteRT writes shows whether its events have this size.
-        size, one = count.value * ctypes.sizeof(_Event), ctypes.sizeof(_Event)
+        # Memory for twice the events is filled, to see whether LiteRT writes events of this size.
+        event_size = ctypes.sizeof(_Event)
+        size = count.value * event_size
         memory = ctypes.create_string_buffer(2 * size)
         ctypes.memset(memory, _FILLER, 2 * size)
         self._call("GetProfilerEvents", self._profiler, count, memory)
-        unused = bytes([_FILLER])
-        if memory.raw[size:] != unused * size or memory.raw[size - one : size] == unused * one:
+        filler = bytes([_FILLER])
+        is_beyond_unused = memory.raw[size:] == filler * size
+        is_last_unused = memory.raw[size - event_size : size] == filler * event_size
+        if not is_beyond_unused or is_last_unused:
             raise RuntimeError("litert: the profiler's events have another size than in 2.3")
-        return (_Event * count.value).from_buffer(memory), ms  # which keeps the memory
+        return (_Event * count.value).from_buffer(memory), ms  # the array keeps the memory alive
 
     def operator(self, event: _Event) -> dict[str, Any]:
         name = (event.tag or b"").decode(errors="replace")
@@ -151,20 +152,21 @@ class _Model:
     def _result(self, position: int) -> str | None:
         """The name of the first tensor that an operator of the file computes."""
         operator, tensor, name = ctypes.c_void_p(), ctypes.c_void_p(), ctypes.c_char_p()
-        get = self._library
-        known = (
-            get.LiteRtGetSubgraphOp(
+        library = self._library
+        succeeded = (
+            library.LiteRtGetSubgraphOp(
                 self._subgraph, ctypes.c_size_t(position), ctypes.byref(operator)
             ) == 0
-            and get.LiteRtGetOpOutput(operator, ctypes.c_size_t(0), ctypes.byref(tensor)) == 0
-            and get.LiteRtGetTensorName(tensor, ctypes.byref(name)) == 0
+            and library.LiteRtGetOpOutput(operator, ctypes.c_size_t(0), ctypes.byref(tensor)) == 0
+            and library.LiteRtGetTensorName(tensor, ctypes.byref(name)) == 0
         )  # fmt: skip
-        return (name.value or b"").decode(errors="replace") or None if known else None
+        return (name.value or b"").decode(errors="replace") or None if succeeded else None
 
     def _buffers(self, side: str) -> list[dict[str, Any]]:
+        """The tensors of a side, Input or Output, each with a new buffer."""
         count = ctypes.c_size_t()
         self._call(f"GetNumSignature{side}s", self._signature, ctypes.byref(count))
-        found = []
+        tensors = []
         for number in range(count.value):
             position = ctypes.c_size_t(number)
             name, size = ctypes.c_char_p(), ctypes.c_size_t()
@@ -179,7 +181,7 @@ class _Model:
                 "CreateManagedTensorBufferFromRequirements", self._environment, kind, needs
             )
             self._call("GetTensorBufferPackedSize", buffer, ctypes.byref(size))
-            found.append(
+            tensors.append(
                 {
                     "name": (name.value or b"").decode(),
                     "buffer": buffer,
@@ -187,13 +189,13 @@ class _Model:
                     "element": ctypes.c_int.from_buffer(kind).value,
                 }
             )
-        return found
+        return tensors
 
     def _add(self, options: Any, name: str, text: str) -> None:
         memory = ctypes.create_string_buffer(text.encode())
-        self._kept.append(memory)
-        one = self._new("CreateOpaqueOptions", name.encode(), memory, self._free)
-        self._call("AddOpaqueOptions", options, one)
+        self._option_texts.append(memory)
+        option = self._new("CreateOpaqueOptions", name.encode(), memory, self._free)
+        self._call("AddOpaqueOptions", options, option)
 
     def _call(self, name: str, *arguments: Any) -> None:
         status = getattr(self._library, f"LiteRt{name}")(*arguments)
@@ -201,7 +203,7 @@ class _Model:
             raise RuntimeError(f"litert: LiteRt{name} failed with {status}")
 
     def _new(self, name: str, *arguments: Any) -> Any:
-        """The handle that a call writes to its last argument."""
+        """The handle that a call returns through its last argument."""
         handle = ctypes.c_void_p()
         self._call(name, *arguments, ctypes.byref(handle))
         return handle

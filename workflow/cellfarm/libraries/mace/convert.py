@@ -1,4 +1,4 @@
-"""TorchScript to MACE, by the converter in a source tree of the user's."""
+"""TorchScript to MACE, by the converter in the user's source tree of MACE."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from cellfarm_convert import Unsupported
 
-#: PyYAML 6 has no yaml.load(text), which MACE's config_parser calls; a patched tree is as well off.
+#: MACE's config_parser calls yaml.load(text), which PyYAML 6 does not have. A patched tree runs, too.
 _RUN = """\
 import functools, runpy, sys, yaml
 plain = yaml.load
@@ -32,8 +32,7 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
     """Write ``model.pb`` and ``model.data``.
 
     Raises:
-        Unsupported: the source tree is not given, MACE lacks an operator, or an input is none that
-            mace_run reads.
+        Unsupported: there is no source tree, MACE lacks an operator, or mace_run cannot read an input.
     """
     tree = model.get("tools", {}).get("source")
     if not tree:
@@ -51,12 +50,12 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
     with tempfile.TemporaryDirectory() as scratch:
         graph = Path(scratch) / "model.onnx"
         _export(source, graph, model)
-        described = Path(scratch) / "model.yml"
-        described.write_text(describe(graph, variant, model), encoding="utf-8")
-        built = Path(scratch) / "out"
-        command = [sys.executable, "-c", _RUN, str(script), f"--config={described}"]
-        done = subprocess.run(
-            [*command, f"--output={built}"],
+        config = Path(scratch) / "model.yml"
+        config.write_text(describe(graph, variant, model), encoding="utf-8")
+        output = Path(scratch) / "out"
+        command = [sys.executable, "-c", _RUN, str(script), f"--config={config}"]
+        result = subprocess.run(
+            [*command, f"--output={output}"],
             cwd=tree,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -64,10 +63,10 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
             errors="replace",
             check=False,
         )
-        print(done.stdout, flush=True)
-        _check(done.returncode, done.stdout)
+        print(result.stdout, flush=True)
+        _check(result.returncode, result.stdout)
         for name in (f"{_NAME}.pb", f"{_NAME}.data"):
-            path = built / _NAME / "model" / name
+            path = output / _NAME / "model" / name
             if not path.is_file() or not path.stat().st_size:
                 raise RuntimeError(f"MACE's converter ended with code 0, and without {name}")
             shutil.copyfile(path, out / name)
@@ -117,7 +116,7 @@ def _layout(spec: dict[str, Any]) -> str:
 
 
 def _export(source: Path, graph: Path, model: dict[str, Any]) -> None:
-    """ONNX of opset 13: MACE takes none that the newer exporter of PyTorch writes."""
+    """Export ONNX of opset 13; MACE reads no file of PyTorch's newer exporter."""
     import numpy as np
     import torch
 
@@ -139,14 +138,15 @@ def _export(source: Path, graph: Path, model: dict[str, Any]) -> None:
 
 
 def _check(code: int, log: str) -> None:
-    """Read the converter's log: its exit code says that it failed, only the log says why.
+    """Check the converter's exit code and its log, which alone says why it failed.
 
     Raises:
-        Unsupported: MACE lacks an operator; RuntimeError: it failed otherwise.
+        Unsupported: MACE lacks an operator.
+        RuntimeError: the converter failed for another reason.
     """
-    refused = _REFUSED.search(log)
-    if refused:
-        raise Unsupported(f"MACE does not support the ONNX operator {refused[1]}")
+    refusal = _REFUSED.search(log)
+    if refusal:
+        raise Unsupported(f"MACE does not support the ONNX operator {refusal[1]}")
     if code:
         lines = [line.strip() for line in log.splitlines() if line.strip()]
         raise RuntimeError(

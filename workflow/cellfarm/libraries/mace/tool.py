@@ -1,7 +1,7 @@
-"""mace_run: its command, and what it prints. It stays on this machine.
+"""mace_run: its command, and what it prints.
 
-Everything comes on standard output, logs and results mixed, and the exit status is no proof of anything:
-what counts is the row `time` with what it says, and output files of the right size.
+It mixes logs and results on standard output, and its exit status proves nothing. What counts is the row
+`time`, and output files of the right size.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _VERSION = re.compile(r"\] mace version: (\S+)$", re.MULTILINE)
 _ONE_THREAD = "CPU core is empty"
 
 
-def usable(given: Mapping[str, str], tools: Mapping[str, str]) -> bool:
+def usable(all_tools: Mapping[str, str], device_tools: Mapping[str, str]) -> bool:
     """Whether there is a mace_run on the device."""
-    return _program(tools) is not None
+    return _program(device_tools) is not None
 
 
 def variables(tools: Mapping[str, str]) -> dict[str, str]:
@@ -36,17 +36,17 @@ def variables(tools: Mapping[str, str]) -> dict[str, str]:
 def input_files(
     folder: str, samples: Sequence[Sequence[np.ndarray]], inputs: Sequence[Mapping[str, Any]]
 ) -> dict[str, bytes]:
-    """`<sample>_<input>`: mace_run adds the input's name to a prefix. Raw float32.
+    """Raw float32, named `<sample>_<input>`, because mace_run adds the input's name to a prefix.
 
     Raises:
-        Refusal: an input that is not of float32.
+        Refusal: an input is not of float32.
     """
     files = {}
     for number, arrays in enumerate(samples):
         for spec, array in zip(inputs, arrays, strict=True):
             if array.dtype != np.float32:
                 raise Refusal(f"mace_run reads float32 inputs; '{spec['name']}' is {array.dtype}")
-            # A short file runs with an uninitialised tail, another shape runs too.
+            # mace_run accepts a file of another size, and fills a short one with uninitialised memory.
             if list(array.shape) != list(spec["shape"]):
                 raise ValueError(f"the input '{spec['name']}' has the shape {array.shape}")
             files[f"{number}_{_file_name(spec['name'])}"] = array.astype("<f4").tobytes()
@@ -58,7 +58,7 @@ def scratch_files(task: Task) -> dict[str, bytes]:
 
 
 def commands(task: Task) -> list[Command]:
-    """One command, or one for each sample of held-out inputs."""
+    """A command for each sample; there are several samples of held-out inputs only."""
     return [_command(task, sample) for sample in range(task.samples)]
 
 
@@ -76,14 +76,14 @@ def failure(finished: Finished) -> str | None:
 
 
 def parse(task: Task, finished: Sequence[Finished]) -> Outcome:
-    """What mace_run printed, checked against what it was asked for.
+    """Read what mace_run printed, and check it against the task.
 
     Raises:
-        Refusal: it used another number of threads or another processor.
-        ValueError: it did not run, or printed half of what it prints.
+        Refusal: mace_run used another number of threads or another processor.
+        ValueError: it did not run, or its output is incomplete.
     """
-    found = [_parse(task, one.text) for one in finished]
-    outcome, average_ms = found[0]
+    outcomes = [_parse(task, command.text) for command in finished]
+    outcome, average_ms = outcomes[0]
     if task.mode == PROFILE:
         outcome.profile = {
             "operators": tables.operators(finished[0].text, task.runs),
@@ -94,18 +94,18 @@ def parse(task: Task, finished: Sequence[Finished]) -> Outcome:
 
 
 def _parse(task: Task, text: str) -> tuple[Outcome, float]:
-    """Of one command, with the mean latency in ms."""
+    """The outcome of one command, and its mean latency in ms."""
     fatal = _FATAL.search(text)
     if fatal:
         raise ValueError(fatal[1])
-    # It echoes the number that it was asked for, and takes one.
+    # It echoes the requested number of threads, and uses one.
     if _ONE_THREAD in text and task.threads != 1:
         raise Refusal(
             "MACE uses 1 thread here, whatever it is asked for: the system tells no frequencies of "
             "its processors (cpufreq)"
         )
     lines = text.splitlines()
-    heads = [found[1] for line in lines if (found := _HEADER.match(line))]
+    heads = [match[1] for line in lines if (match := _HEADER.match(line))]
     rows = _TIME.findall(text)
     if len(heads) != 1 or len(rows) != 1:
         raise ValueError(
@@ -113,19 +113,17 @@ def _parse(task: Task, text: str) -> tuple[Outcome, float]:
         )
     if f"runtimes: [{task.processor.upper()}]" not in text:
         raise Refusal(f"mace_run does not say that it ran on the {task.processor.upper()}")
-    for asked in (f"num_threads: {task.threads}", f"round: {_rounds(task)}"):
-        if not any(line.endswith(f"] {asked}") for line in lines):
-            raise ValueError(f"mace_run does not say '{asked}'")
+    for setting in (f"num_threads: {task.threads}", f"round: {_rounds(task)}"):
+        if not any(line.endswith(f"] {setting}") for line in lines):
+            raise ValueError(f"mace_run does not say '{setting}'")
     for spec in task.outputs:
         size = int(np.prod(spec["shape"], dtype=np.int64))
-        written = (
-            rf"Write output file \S*_{re.escape(_file_name(spec['name']))} with size {size} done"
-        )
-        if not re.search(written, text):
+        name = re.escape(_file_name(spec["name"]))
+        if not re.search(rf"Write output file \S*_{name} with size {size} done", text):
             raise ValueError(f"mace_run wrote no output '{spec['name']}' of {size} values")
     _, init_ms, warmup_ms, average_ms = (float(value) for value in rows[0])
     averages = _AVERAGE.findall(text)
-    # -1 stands for no inference at all.
+    # It prints -1 if it ran no inference.
     if average_ms <= 0 or len(averages) != 1 or abs(float(averages[0]) - average_ms) > 0.01:
         raise ValueError(f"mace_run prints {average_ms:g} ms as its average: no latency")
     version = _VERSION.search(text)
@@ -147,12 +145,12 @@ def _command(task: Task, sample: int) -> Command:
         "model_name": "model",
         "model_file": f"{task.artifact}/model.pb",
         "model_data_file": f"{task.artifact}/model.data",
-        # Lists in full: with several inputs the defaults end in a segmentation fault.
+        # All lists are given: with several inputs, their defaults end in a segmentation fault.
         "input_node": ",".join(spec["name"] for spec in inputs),
         "input_shape": ":".join(_shape(spec) for spec in inputs),
         "input_data_type": ",".join("float32" for _ in inputs),
         "input_data_format": ",".join(_layout(spec) for spec in inputs),
-        "input_file": f"{task.given}/{sample}",
+        "input_file": f"{task.input_folder}/{sample}",
         "output_node": ",".join(spec["name"] for spec in outputs),
         "output_shape": ":".join(_shape(spec) for spec in outputs),
         "output_data_type": ",".join("float32" for _ in outputs),
@@ -160,7 +158,7 @@ def _command(task: Task, sample: int) -> Command:
         "output_file": f"{task.scratch}/{sample}",
         "round": str(_rounds(task)),
         "num_threads": str(task.threads),
-        # Processors are chosen as for every library, from outside.
+        # cellfarm pins the process to cores, as for every library.
         "cpu_affinity_policy": "0",
     }
     if task.mode == PROFILE:

@@ -1,4 +1,4 @@
-"""MNN through the session interface that its own benchmark uses."""
+"""MNN by its session interface, as in its own benchmark."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import refusal  # type: ignore[import-not-found]
 
 _THREADS_INFO = 4  # Interpreter::THREAD_NUMBER
 _BACKENDS_INFO = 2  # Interpreter::BACKENDS
-#: Names of back ends, and what a session on them says: MNNForwardType. The first that a build has is taken.
+#: Names of back ends, and the MNNForwardType of a session on them. The first that a build has is used.
 _BACKENDS = {
     "cpu": [("CPU", {0, 13})],  # 13: the CPU's build for wide vectors
     "gpu": [("OPENCL", {3}), ("METAL", {1}), ("VULKAN", {7})],
@@ -30,12 +30,11 @@ class Session:
         artifact: the artifact's folder, with ``model.mnn`` or ``model.<variant>.mnn``.
         processor: ``cpu`` or ``gpu``.
         threads: threads of MNN's pool.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, or a model that does not load.
-        Unsupported: the session runs on another processor than was asked for.
+        Unsupported: the session runs on another processor.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Session:
         (path,) = Path(artifact).glob("model*.mnn")
         self._mnn = MNN
         self._interpreter = MNN.Interpreter(str(path))
-        # "high" is full precision everywhere; with "normal" MNN decides what a half model is computed in.
+        # "high" is full precision everywhere; with "normal" MNN chooses the precision of an fp16 model.
         precision = "normal" if path.name == "model.fp16.mnn" else "high"
         self._session, self._provider = self._create(processor, threads, precision)
         self._outputs = outputs
@@ -81,8 +80,8 @@ class Session:
     def invoke(self) -> None:
         """Fill the inputs and run the model once.
 
-        MNN gives an input's memory to later tensors, so it must be filled for every run: 0.03 ms
-        for a picture of 224 x 224, and inside the time that MNN's own benchmark takes as well.
+        MNN gives an input's memory to later tensors, so every run must fill it: 0.03 ms for a picture of
+        224 x 224. MNN's own benchmark includes that time, too.
         """
         for target, tensor in zip(self._targets, self._tensors, strict=True):
             if not target.copyFrom(tensor):
@@ -105,7 +104,7 @@ class Session:
                 shape,
                 result.getDataType(),
                 np.zeros(shape, dtype),
-                # MNN keeps pictures with four channels side by side; this asks for plain NCHW.
+                # Plain NCHW; MNN itself keeps four channels of a picture side by side.
                 mnn.Tensor_DimensionType_Caffe,
             )
             result.copyToHostTensor(host)
@@ -116,7 +115,7 @@ class Session:
         """The settings as the session reports them."""
         import numpy as np
 
-        # The binding hands an integer over as the float of the same bits.
+        # The binding returns an integer as the float of the same bits.
         raw = self._interpreter.getSessionInfo(self._session, _THREADS_INFO)
         threads = int(np.float32(raw).view(np.int32))
         return {"threads": threads, "provider": self._provider}
@@ -124,7 +123,7 @@ class Session:
     def _create(self, processor: str, threads: int, precision: str) -> tuple[Any, str]:
         """A session on the processor, and what it runs on.
 
-        A build without a back end takes the CPU instead, and says so on stdout only.
+        MNN uses the CPU if a build lacks the back end, and says so on stdout only.
         """
         for name, numbers in _BACKENDS[processor]:
             session = self._interpreter.createSession(

@@ -10,7 +10,7 @@ import refusal  # type: ignore[import-not-found]
 # ncnn's tensors have no batch dimension: its three (or four) are channels, height and width.
 _BATCH = 1
 _SOFTWARE = 3  # VkPhysicalDeviceType: the device is the CPU
-#: The options that let ncnn compute in half precision, which fp32 and int8 must not.
+#: The options for half precision, which fp32 and int8 must not use.
 _HALF = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic")
 #: Layers that compute nothing, and run wherever their neighbours do.
 _NO_WORK = frozenset({"Input", "MemoryData", "Split", "Noop"})
@@ -32,16 +32,15 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder, with ``model.ncnn.param`` and ``.bin``, or ``model.<variant>.ncnn``.
-        processor: ``cpu``, or ``gpu``: the best device of Vulkan.
+        artifact: the artifact's folder, with ``model.ncnn.*`` or ``model.<variant>.ncnn.*``.
+        processor: ``cpu``, or ``gpu`` for Vulkan's best device.
         threads: OpenMP threads.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input; the first size of a shape is 1.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, a batch that is not 1, or files that do not load.
-        Unsupported: for the GPU: Vulkan finds no device, ncnn would run layers on the CPU, or the
-            device has no half precision.
+        Unsupported: Vulkan finds no device, ncnn would run layers on the CPU, or the GPU has no half
+            precision.
     """
 
     def __init__(
@@ -68,12 +67,12 @@ class Session:
         options = net.opt
         options.num_threads = threads
         for option in _HALF:
-            # Where a processor has it, ncnn computes in half precision unless it is told not to.
+            # By default ncnn computes in half precision on processors that can.
             setattr(options, option, half)
         options.use_bf16_storage = False
         options.use_vulkan_compute = processor == "gpu"
         self._device = _device(ncnn, net) if processor == "gpu" else None
-        # Options must stand before load_param: layers pick their implementation there.
+        # Options must be set before load_param, where layers choose their implementation.
         if net.load_param(str(param)) != 0:
             raise RuntimeError("ncnn: the .param file does not load")
         if net.load_model(str(param.with_suffix(".bin"))) != 0:
@@ -86,7 +85,7 @@ class Session:
         self._results: list[Any] = []
 
     def set_inputs(self, arrays: list[Any]) -> None:
-        """Copy the inputs into ncnn's own memory; layers do not write to what is still referred to."""
+        """Copy the inputs to ncnn's memory; layers do not write to memory that is referred to."""
         import numpy as np
 
         self._mats = []
@@ -96,9 +95,9 @@ class Session:
             self._mats.append(self._ncnn.Mat(np.ascontiguousarray(array[0], dtype=dtype)).clone())
 
     def invoke(self) -> None:
-        """Run the model once: an extractor computes each blob only once, so each run needs one.
+        """Run the model once. An extractor computes a blob only once, so each run needs a new one.
 
-        On the GPU this holds the upload of the inputs, and ends with the outputs in the CPU's memory.
+        On the GPU this includes the copies of the inputs and outputs.
         """
         extractor = self._net.create_extractor()
         for blob, mat in zip(self._input_blobs, self._mats, strict=True):
@@ -121,21 +120,21 @@ class Session:
         ]
 
     def actual(self) -> dict[str, Any]:
-        """The settings as the net holds them; on the GPU, its device, and whether that is software."""
+        """The net's settings; on the GPU also the device, and whether it is software."""
         options = self._net.opt
-        found = {
+        actual = {
             "threads": options.num_threads,
             "provider": "vulkan" if options.use_vulkan_compute else "cpu",
             "half": {name: bool(getattr(options, name)) for name in _HALF},
         }
         if self._device is not None:
-            found["device"] = self._device.device_name()
-            found["emulated"] = self._device.type() == _SOFTWARE
-        return found
+            actual["device"] = self._device.device_name()
+            actual["emulated"] = self._device.type() == _SOFTWARE
+        return actual
 
 
 def _device(ncnn: Any, net: Any) -> Any:
-    """Give the net the best device of Vulkan; returns what is known of it."""
+    """Give the net Vulkan's best device; return ncnn's description of the device."""
     if not hasattr(ncnn, "get_gpu_count"):
         raise refusal.Unsupported("ncnn: this build has no Vulkan")
     if ncnn.get_gpu_count() < 1:
@@ -146,12 +145,14 @@ def _device(ncnn: Any, net: Any) -> Any:
 
 
 def _check_gpu(net: Any, half: bool) -> None:
-    """Raise if anything of the net would not run on the GPU as it was asked to."""
+    """Raise if a part of the net would not run on the GPU, or not in the precision of the variant."""
     if not net.opt.use_vulkan_compute:
         raise refusal.Unsupported("ncnn: the net runs on the CPU")
-    # A layer without an implementation for Vulkan runs on the CPU, and nothing is said.
+    # Layers without an implementation for Vulkan run on the CPU without a word.
     lacking = {
-        one.type for one in net.layers() if not one.support_vulkan and one.type not in _NO_WORK
+        layer.type
+        for layer in net.layers()
+        if not layer.support_vulkan and layer.type not in _NO_WORK
     }
     if lacking:
         raise refusal.Unsupported(

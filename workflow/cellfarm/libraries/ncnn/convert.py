@@ -1,4 +1,4 @@
-"""TorchScript (or ONNX) to ncnn by pnnx, and from there to 8 bit."""
+"""TorchScript (or ONNX) to ncnn by pnnx, and ncnn to 8 bits."""
 
 from __future__ import annotations
 
@@ -20,26 +20,25 @@ _PARAM_HEADER_LINES = 2  # the magic number, and the numbers of layers and blobs
 def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> None:
     """Write ``model.ncnn.param`` and ``.bin``, or ``model.<variant>.ncnn.param`` and ``.bin``.
 
-    The back end knows a variant by these names.
+    The names tell the back end the variant.
 
     Raises:
-        Unsupported: the graph holds layers that ncnn does not have, which are named, or, at int8, none that
-            ncnn runs in 8 bit.
+        Unsupported: ncnn lacks layers of the graph, or at int8 runs none of them in 8 bits.
         RuntimeError: pnnx failed.
     """
     with tempfile.TemporaryDirectory(prefix="pnnx-") as folder:
-        made = Path(folder)
-        _run_pnnx(source, made, variant == "fp16", model)
+        converted = Path(folder)
+        _run_pnnx(source, converted, variant == "fp16", model)
         if variant == "int8":
-            # Here: what only int8 needs must not keep the other variants from being made.
+            # Imported here, because the other variants must not fail for what only int8 needs.
             from conversion.int8 import make_int8  # type: ignore[import-not-found]
 
-            made = Path(folder, "int8")
-            made.mkdir()
-            make_int8(Path(folder), made, Path(model["calibration"]), model["inputs"])
+            converted = Path(folder, "int8")
+            converted.mkdir()
+            make_int8(Path(folder), converted, Path(model["calibration"]), model["inputs"])
         for ending in ("param", "bin"):
             name = "model" if variant == "fp32" else f"model.{variant}"
-            shutil.copyfile(made / f"model.ncnn.{ending}", out / f"{name}.ncnn.{ending}")
+            shutil.copyfile(converted / f"model.ncnn.{ending}", out / f"{name}.ncnn.{ending}")
 
 
 def _run_pnnx(source: Path, folder: Path, half: bool, model: dict[str, Any]) -> None:
@@ -48,7 +47,7 @@ def _run_pnnx(source: Path, folder: Path, half: bool, model: dict[str, Any]) -> 
     copy = folder / f"model{source.suffix}"
     shutil.copyfile(source, copy)
     shapes = ",".join(_shape(spec) for spec in model["inputs"])
-    done = subprocess.run(
+    result = subprocess.run(
         [_pnnx(), str(copy), f"inputshape={shapes}", f"fp16={int(half)}"],
         cwd=folder,
         stdin=subprocess.DEVNULL,
@@ -59,12 +58,12 @@ def _run_pnnx(source: Path, folder: Path, half: bool, model: dict[str, Any]) -> 
         timeout=PNNX_TIMEOUT_S,
         check=False,
     )
-    print(done.stdout)
+    print(result.stdout)
     param, weights = folder / "model.ncnn.param", folder / "model.ncnn.bin"
-    if done.returncode != 0 or not param.is_file() or not weights.is_file():
-        tail = " | ".join(done.stdout.strip().splitlines()[-3:])
-        raise RuntimeError(f"pnnx ended with status {done.returncode}: {tail}")
-    # pnnx leaves what it cannot lower in the graph, and ends with status 0.
+    if result.returncode != 0 or not param.is_file() or not weights.is_file():
+        tail = " | ".join(result.stdout.strip().splitlines()[-3:])
+        raise RuntimeError(f"pnnx ended with status {result.returncode}: {tail}")
+    # pnnx leaves operators that it cannot lower in the graph, and ends with status 0.
     unknown = unknown_layers(param.read_text(encoding="utf-8"))
     if unknown:
         raise Unsupported(f"ncnn has no layer {', '.join(unknown)}")

@@ -1,4 +1,4 @@
-"""Time per layer in ncnn: layers are extracted one by one, each computing what it adds."""
+"""Time per layer in ncnn: results are extracted layer by layer."""
 
 from __future__ import annotations
 
@@ -15,23 +15,21 @@ def profile(
     artifact: str,
     *,
     processor: str,
-    threads: int,
-    inputs: list[dict[str, Any]],
-    outputs: list[dict[str, Any]],
     arrays: list[Any],
     runs: int,
     scratch: str,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Layers of `runs` inferences; see `profiling` for what is taken and returned.
+    """Layers of `runs` inferences (see cellfarm.measures.operators.device).
 
-    ncnn as it is distributed has no profiler. An extractor computes what a blob needs and is not
-    there yet, so extracting the result of each layer in turn times that layer. Two things keep it
-    like a plain inference: memory comes from pools, as between the layers of one extraction, and a
-    result is let go before the next layer runs, which may then reuse or overwrite it.
+    ncnn's packages have no profiler. An extractor computes only what a blob still needs, so extracting the
+    result of each layer in turn times that layer. Two things make this equal to a plain inference: memory
+    comes from pools, as between the layers of one extraction, and a result is freed before the next layer
+    runs, which may then reuse or overwrite it.
 
     Raises:
         Unsupported: on the GPU, where each extraction would wait for it and copy the result back.
-        RuntimeError: as `backend.Session`, or a layer that fails.
+        RuntimeError: as `backend.Session`, or a layer fails.
     """
     import ncnn
 
@@ -39,36 +37,33 @@ def profile(
         from refusal import Unsupported  # type: ignore[import-not-found]
 
         raise Unsupported(f"ncnn has no times of its layers on the {processor}")
-
-    session = backend.Session(
-        artifact, processor=processor, threads=threads, inputs=inputs, outputs=outputs
-    )
+    session = backend.Session(artifact, processor=processor, **settings)
     session.set_inputs(arrays)
     layers = _executed(session)
-    # Blobs are only taken by the thread that extracts; workspace by all of them.
+    # Only the thread that extracts allocates blobs; all threads allocate workspace.
     blobs, workspace = ncnn.UnlockedPoolAllocator(), ncnn.PoolAllocator()
     clock = time.monotonic_ns
     operators, total_ms = [], []
     for _ in range(runs):
-        seen = []
-        started = clock()
+        times = []
+        run_start_ns = clock()
         extractor = session._net.create_extractor()
         extractor.set_blob_allocator(blobs)
         extractor.set_workspace_allocator(workspace)
         for blob, mat in zip(session._input_blobs, session._mats, strict=True):
             extractor.input(blob, mat)
         for name, kind, results in layers:
-            began = clock()
+            start_ns = clock()
             for blob, layout in results:
                 status, mat = extractor.extract(blob, layout)
                 del mat
-            seen.append((name, kind, clock() - began))
+            times.append((name, kind, clock() - start_ns))
             if status != 0:
                 raise RuntimeError(f"ncnn: the layer {name} failed with {status}")
-        total_ms.append((clock() - started) / 1e6)
+        total_ms.append((clock() - run_start_ns) / 1e6)
         del extractor  # it holds memory of the pools
         operators.append(
-            [{"name": name, "type": kind, "node": None, "ms": ns / 1e6} for name, kind, ns in seen]
+            [{"name": name, "type": kind, "node": None, "ms": ns / 1e6} for name, kind, ns in times]
         )
     return {
         "runs": operators,
@@ -78,11 +73,11 @@ def profile(
 
 
 def _executed(session: Any) -> list[tuple[str, str, list[tuple[str, int]]]]:
-    """The layers that an inference runs, in the file's order, which is one of execution.
+    """The layers that an inference runs, in the file's order, which is an order of execution.
 
-    Each with its name, its type, and the blobs that it makes with the layout to extract them in. Layers that
-    no output needs are not run by an inference. Inputs are no work, and a Split hands on what it
-    is given: neither is an operator.
+    Each has its name, its type, and the blobs that it computes, with the layout to extract them in. An
+    inference does not run layers that no output needs. Input and Split compute nothing, so they are no
+    operators.
     """
     layers, blobs = session._net.layers(), session._net.blobs()
     needed, open_blobs = set(), {blob.name for blob in blobs} & set(session._output_blobs)
@@ -92,11 +87,13 @@ def _executed(session: Any) -> list[tuple[str, str, list[tuple[str, int]]]]:
         if producer not in needed:
             needed.add(producer)
             open_blobs |= {blobs[bottom].name for bottom in layers[producer].bottoms}
-    found = []
+    executed = []
     for position in sorted(needed):
         layer = layers[position]
         if layer.type not in ("Input", "Split"):
             names = [blobs[top].name for top in layer.tops]
-            results = [(n, _PLAIN if n in session._output_blobs else _AS_IS) for n in names]
-            found.append((layer.name, layer.type, results))
-    return found
+            results = [
+                (name, _PLAIN if name in session._output_blobs else _AS_IS) for name in names
+            ]
+            executed.append((layer.name, layer.type, results))
+    return executed

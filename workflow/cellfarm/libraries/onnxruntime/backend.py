@@ -1,11 +1,11 @@
-"""ONNX Runtime on the CPU, inputs and outputs bound once as its own benchmark does."""
+"""ONNX Runtime on the CPU; inputs and outputs are bound once, as in its own benchmark."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-PROVIDERS = {"cpu": "CPUExecutionProvider"}
+_PROVIDER = "CPUExecutionProvider"
 _DTYPES = {"tensor(int64)": "int64", "tensor(int32)": "int32", "tensor(float)": "float32"}
 
 
@@ -20,11 +20,10 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.onnx`` file.
+        artifact: the artifact's folder.
         processor: ``cpu``.
         threads: threads inside an operator; operators run one after the other.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, or the library fell back to another provider.
@@ -41,23 +40,20 @@ class Session:
     ) -> None:
         import onnxruntime
 
-        if processor not in PROVIDERS:
+        if processor != "cpu":
             raise RuntimeError(f"onnxruntime: no processor {processor!r}")
-        provider = PROVIDERS[processor]
-        path = Path(artifact)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         self._session = onnxruntime.InferenceSession(
-            str(path / "model.onnx" if path.is_dir() else path), options, providers=[provider]
+            str(Path(artifact) / "model.onnx"), options, providers=[_PROVIDER]
         )
         # The library falls back to the CPU without an error; here that would be a false result.
-        if self._session.get_providers()[0] != provider:
-            raise RuntimeError(f"onnxruntime: {provider} refused the model")
+        if self._session.get_providers()[0] != _PROVIDER:
+            raise RuntimeError(f"onnxruntime: {_PROVIDER} refused the model")
         self._types = {node.name: _DTYPES.get(node.type) for node in self._session.get_inputs()}
         self._inputs = inputs
-        self._outputs = outputs
         self._binding = self._session.io_binding()
         for spec in outputs:
             self._binding.bind_output(spec["name"], "cpu")

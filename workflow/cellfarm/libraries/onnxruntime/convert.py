@@ -1,4 +1,4 @@
-"""ONNX to ONNX Runtime: the exported file as it is, or what the library's own tools make of it."""
+"""ONNX to ONNX Runtime: the exported file as it is, or changed by the library's own tools."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from cellfarm_convert import Unsupported
 _LOWERED = "lowered.onnx"
 #: Operator sets to try for a version that is too old for the export's, the newest first.
 _OLDER_SETS = (21, 20, 19, 18, 17, 16, 15)
+#: What ONNX Runtime says of a file that is too new for it.
 _TOO_NEW = ("ir version", "opset")
 
 
@@ -24,14 +25,14 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
         Unsupported: ONNX Runtime has no implementation of an operator, or refuses the graph.
     """
     target = out / "model.onnx"
-    source = _understood(source, out)
+    source = _supported(source, out)
     makers = {"fp32": _copy, "fp16": _half, "int8": _static, "int8_dynamic": _dynamic}
     makers[variant](source, target, model)
     (out / _LOWERED).unlink(missing_ok=True)
     _check(target)
 
 
-def _understood(source: Path, out: Path) -> Path:
+def _supported(source: Path, out: Path) -> Path:
     """The graph in an operator set that this version of ONNX Runtime has: as it is, or lowered."""
     refusal = _refusal(source)
     if refusal is None or not any(words in str(refusal).lower() for words in _TOO_NEW):
@@ -44,11 +45,11 @@ def _understood(source: Path, out: Path) -> Path:
     for version in _OLDER_SETS:
         try:
             older = version_converter.convert_version(graph, version)
-        except Exception as error:  # the converter's own have no common class
+        except Exception as error:  # the converter's errors have no common class
             raise Unsupported(f"ONNX of operator set {version} cannot be made: {error}") from error
         older.ir_version = onnx.helper.find_min_ir_version_for(older.opset_import)
         onnx.save(older, lowered)
-        # A set that it has begun to support may still lack operators.
+        # ONNX Runtime may lack operators of a set that it already accepts.
         if _refusal(lowered) is None:
             break
     return lowered
@@ -69,7 +70,7 @@ def _half(source: Path, target: Path, model: dict[str, Any]) -> None:
 
 
 def _static(source: Path, target: Path, model: dict[str, Any]) -> None:
-    """8 bits for weights (per channel, signed) and activations, whose ranges were observed."""
+    """8-bit weights (per-channel, signed) and activations with observed ranges."""
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     prepared = _prepared(source, target)
@@ -92,16 +93,16 @@ def _dynamic(source: Path, target: Path, model: dict[str, Any]) -> None:
     prepared = _prepared(source, target)
     graph = onnx.load(prepared)
     prepared.unlink()
-    # The quantiser transposes the weights of a Gemm, but not their recorded shape, and trips over
-    # it; it infers all shapes anew.
+    # The quantiser transposes a Gemm's weights but not their recorded shape, and then fails on it.
+    # Without recorded shapes it infers all of them.
     del graph.graph.value_info[:]
     quantize_dynamic(graph, target, per_channel=True, weight_type=QuantType.QInt8)
 
 
 def _prepared(source: Path, target: Path) -> Path:
-    """The graph with its shapes, simplified and fused: what the quantisers expect.
+    """The graph with shapes, simplified and fused, as the quantisers expect it.
 
-    Every shape is fixed, so the shape inference of ONNX itself is enough.
+    Every shape is fixed, so ONNX's own shape inference is enough.
     """
     _restore_mapping()
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -112,7 +113,7 @@ def _prepared(source: Path, target: Path) -> Path:
 
 
 def _restore_mapping() -> None:
-    """Give ``onnx`` the tables that it had until 1.18: quantisers before 1.19 look types up there."""
+    """Give ``onnx`` the tables that it had until 1.18; quantisers before 1.19 read them."""
     import onnx
     from onnx import helper
 
@@ -130,35 +131,35 @@ class _Samples:
     def __init__(self, model: dict[str, Any]) -> None:
         import numpy as np
 
+        names = [spec["name"] for spec in model["inputs"]]
         with np.load(model["calibration"]) as arrays:
-            inputs = {spec["name"]: arrays[spec["name"]] for spec in model["inputs"]}
-        count = min(len(array) for array in inputs.values())
-        self._left = iter([{name: a[n] for name, a in inputs.items()} for n in range(count)])
+            samples = zip(*(arrays[name] for name in names), strict=False)
+        self._samples = (dict(zip(names, sample, strict=True)) for sample in samples)
 
     def get_next(self) -> dict[str, Any] | None:
-        return next(self._left, None)
+        return next(self._samples, None)
 
 
 def _check(path: Path) -> None:
-    """Let the library itself say whether it takes the file."""
+    """Raise if ONNX Runtime does not take the file."""
     import onnxruntime
 
-    kinds = onnxruntime.capi.onnxruntime_pybind11_state
+    errors = onnxruntime.capi.onnxruntime_pybind11_state
     error = _refusal(path)
-    if isinstance(error, (kinds.NotImplemented, kinds.InvalidGraph)):
+    if isinstance(error, (errors.NotImplemented, errors.InvalidGraph)):
         raise Unsupported(str(error)) from error
     if error is not None:
         raise error
 
 
 def _refusal(path: Path) -> Exception | None:
-    """What ONNX Runtime says against a file; None if it takes it."""
+    """ONNX Runtime's error when it loads a file; None if it takes the file."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
         onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its own have no common class
+    except Exception as error:  # its own errors have no common class
         return error
     return None

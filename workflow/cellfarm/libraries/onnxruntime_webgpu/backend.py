@@ -1,4 +1,4 @@
-"""ONNX Runtime on the GPU, through WebGPU; whatever would run on the CPU is an error."""
+"""ONNX Runtime on the GPU, through WebGPU; a model that needs the CPU is an error."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import refusal  # type: ignore[import-not-found]
 import vulkan  # type: ignore[import-not-found]
 
 PROVIDER = "WebGpuExecutionProvider"
-# Taking the last session down crashes with some drivers: sessions live as long as the process.
-_kept: list[Any] = []
+# Some drivers crash when the last session ends, so sessions live as long as the process.
+_sessions: list[Any] = []
 _DTYPES = {"tensor(int64)": "int64", "tensor(int32)": "int32", "tensor(float)": "float32"}
 
 
@@ -25,11 +25,10 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.onnx`` file.
+        artifact: the artifact's folder.
         processor: ``gpu``.
-        threads: threads of the CPU's share of the work.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        threads: threads for the CPU's share of the work.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor.
@@ -52,7 +51,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        # Without it, operators that the GPU lacks run on the CPU without a word.
+        # Else operators that the GPU lacks run on the CPU without a word.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         self._start(artifact, options, inputs, outputs)
 
@@ -66,23 +65,25 @@ class Session:
         import onnxruntime
 
         try:
-            # enable_fallback: of the Python interface, to the CPU for the whole model.
+            # enable_fallback=0: else the Python interface runs the whole model on the CPU.
             self._session = onnxruntime.InferenceSession(
-                str(model_file(artifact)), options, providers=[PROVIDER], enable_fallback=0
+                str(Path(artifact) / "model.onnx"),
+                options,
+                providers=[PROVIDER],
+                enable_fallback=0,
             )
         except Exception as error:
-            # An assertion's text begins with where it stands in the library's source.
+            # An assertion's text begins with its place in the library's source.
             raise refusal.Unsupported(
                 f"onnxruntime_webgpu: {str(error).rpartition(' was false. ')[2].strip()}"
             ) from error
-        _kept.append(self._session)
+        _sessions.append(self._session)
         if self._session.get_providers()[0] != PROVIDER:
             raise refusal.Unsupported(
                 "onnxruntime_webgpu: WebGPU refused the model: it ran on the CPU"
             )
         self._types = {node.name: _DTYPES.get(node.type) for node in self._session.get_inputs()}
         self._inputs = inputs
-        self._outputs = outputs
         self._binding = self._session.io_binding()
         for spec in outputs:
             self._binding.bind_output(spec["name"], "cpu")
@@ -102,7 +103,7 @@ class Session:
             self._binding.bind_ortvalue_input(spec["name"], value)
 
     def invoke(self) -> None:
-        """Run the model once, the copies to the GPU and back included: they are what ends it."""
+        """Run the model once, with the copies to the GPU and back, which end the inference."""
         self._session.run_with_iobinding(self._binding)
 
     def get_outputs(self) -> list[Any]:
@@ -110,15 +111,9 @@ class Session:
         return [value.copy() for value in self._binding.copy_outputs_to_cpu()]
 
     def actual(self) -> dict[str, Any]:
-        """The settings as the session reports them, and the device as Vulkan does."""
+        """The settings as the session reports them, and the device as Vulkan reports it."""
         return {
             "threads": self._session.get_session_options().intra_op_num_threads,
             "provider": self._session.get_providers()[0],
-            **vulkan.used(),
+            **vulkan.used_device(),
         }
-
-
-def model_file(artifact: str) -> Path:
-    """The model in an artifact's folder, or the file that was given."""
-    path = Path(artifact)
-    return path / "model.onnx" if path.is_dir() else path

@@ -10,7 +10,7 @@ from typing import Any
 def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> None:
     """Write ``model.onnx``; inputs and outputs keep the model's types.
 
-    Whether a GPU takes it shows only where there is one.
+    Only a device with a GPU shows whether the GPU takes it.
     """
     target = out / "model.onnx"
     if variant == "fp32":

@@ -1,11 +1,11 @@
-"""Which Vulkan devices there are, by the loader: ONNX Runtime does not name the one that it uses."""
+"""The Vulkan devices, because ONNX Runtime does not name the device that it uses."""
 
 from __future__ import annotations
 
 import ctypes
 from typing import Any
 
-# Of vulkan_core.h: VkStructureType, VkPhysicalDeviceType and the layout of the structures.
+# From vulkan_core.h: VkStructureType, VkPhysicalDeviceType and the layout of the structures.
 _INSTANCE_CREATE_INFO = 1
 _CPU = 4
 _PREFERRED = (2, 1, 3)  # discrete, integrated, virtual: Dawn's order for high performance
@@ -39,27 +39,27 @@ class _Properties(ctypes.Structure):
     )
 
 
-def used() -> dict[str, Any]:
-    """The device that Dawn, which ONNX Runtime's WebGPU is made of, takes.
+def used_device() -> dict[str, Any]:
+    """The device that Dawn, on which ONNX Runtime's WebGPU is built, uses.
 
     Returns:
-        ``device``: its name, None if several are alike. ``emulated``: whether it is a processor's
-        software. Empty where there is no Vulkan: another interface is used then.
+        ``device``: its name, or None if several are alike. ``emulated``: whether it is software on the
+        CPU. Empty without Vulkan, because Dawn uses another interface then.
     """
     return choose(devices())
 
 
-def choose(found: list[tuple[int, str]]) -> dict[str, Any]:
-    """The device that Dawn prefers of those that are there, by kind and name."""
-    for kind in (*_PREFERRED, *{kind for kind, _ in found if kind not in _PREFERRED}):
-        names = [name for other, name in found if other == kind]
+def choose(candidates: list[tuple[int, str]]) -> dict[str, Any]:
+    """The device that Dawn prefers among devices of a kind and name."""
+    for kind in (*_PREFERRED, *{kind for kind, _ in candidates if kind not in _PREFERRED}):
+        names = [name for other, name in candidates if other == kind]
         if names:
             return {"device": names[0] if len(names) == 1 else None, "emulated": kind == _CPU}
     return {}
 
 
 def devices() -> list[tuple[int, str]]:
-    """Kind and name of each Vulkan device; none where there is no loader or no driver."""
+    """Kind and name of each Vulkan device; none without a loader or a driver."""
     try:
         loader = ctypes.CDLL("libvulkan.so.1")
     except OSError:
@@ -73,11 +73,12 @@ def devices() -> list[tuple[int, str]]:
         handles = (ctypes.c_void_p * _MAX_DEVICES)()
         if loader.vkEnumeratePhysicalDevices(instance, ctypes.byref(count), handles) < 0:
             return []
-        found = []
+        kinds_and_names = []
         for handle in handles[: count.value]:
             properties = _Properties()
             loader.vkGetPhysicalDeviceProperties(ctypes.c_void_p(handle), ctypes.byref(properties))
-            found.append((properties.kind, properties.name.decode(errors="replace")))
-        return found
+            name = properties.name.decode(errors="replace")
+            kinds_and_names.append((properties.kind, name))
+        return kinds_and_names
     finally:
         loader.vkDestroyInstance(instance, None)

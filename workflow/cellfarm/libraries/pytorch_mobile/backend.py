@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-_MODEL = "model.ptl"
 #: The kernels of quantised operators that mobile builds have; signed ones are computed by XNNPACK.
 _ENGINE = "qnnpack"
 
 
 def import_library() -> str:
-    """Import PyTorch; return the version that it tells (Debian's 1.13.1 says 1.13.0a0)."""
+    """Import PyTorch; return the version that it reports (Debian's 1.13.1 says 1.13.0a0)."""
     import torch.jit.mobile
 
     return str(torch.__version__)
@@ -21,14 +20,13 @@ class Session:
     """One loaded model.
 
     Args:
-        artifact: the artifact's folder or the ``.ptl`` file.
+        artifact: the artifact's folder.
         processor: ``cpu``.
         threads: threads of PyTorch's OpenMP and of XNNPACK's pool.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
-        RuntimeError: an unknown processor, a model that does not load, or a PyTorch without the engines.
+        RuntimeError: an unknown processor, a model that does not load, or a PyTorch without XNNPACK.
     """
 
     def __init__(
@@ -50,11 +48,9 @@ class Session:
         torch.set_num_threads(threads)
         # Weights are packed for the engine as they are loaded.
         torch.backends.quantized.engine = _ENGINE
-        path = Path(artifact)
         self._torch = torch
-        self._module = _load_for_lite_interpreter(str(path / _MODEL if path.is_dir() else path))
-        operators = _export_operator_list(self._module)
-        self._provider = _provider(operators)
+        self._module = _load_for_lite_interpreter(str(Path(artifact) / "model.ptl"))
+        self._provider = _provider(_export_operator_list(self._module))
         self._outputs = outputs
         self._tensors: list[Any] = []
         self._results: Any = None
@@ -62,13 +58,14 @@ class Session:
     def set_inputs(self, arrays: list[Any]) -> None:
         """Keep copies of the inputs as tensors, images with their channels last.
 
-        That is how XNNPACK computes, and what PyTorch's mobile guide tells applications to feed; otherwise
-        each convolution copies its input and its output.
+        XNNPACK computes in this layout, and PyTorch's mobile guide recommends it; with another layout each
+        convolution copies its input and its output.
         """
         tensors = [self._torch.from_numpy(array.copy()) for array in arrays]
         last = self._torch.channels_last
         self._tensors = [
-            one.contiguous(memory_format=last) if one.dim() == 4 else one for one in tensors
+            tensor.contiguous(memory_format=last) if tensor.dim() == 4 else tensor
+            for tensor in tensors
         ]
 
     def invoke(self) -> None:
@@ -87,15 +84,15 @@ class Session:
         ]
 
     def actual(self) -> dict[str, Any]:
-        """The number of threads as PyTorch reports it, and whose kernels the artifact asks for."""
+        """PyTorch's number of threads, and the kernels that the artifact uses."""
         return {"threads": self._torch.get_num_threads(), "provider": self._provider}
 
 
 def _provider(operators: set[str]) -> str:
     """`xnnpack` if anything was packed for it, `qnnpack` if quantised, else PyTorch's own, `aten`."""
-    found = [
+    providers = [
         name
         for name, prefix in (("xnnpack", "prepacked::"), (_ENGINE, "quantized::"))
         if any(operator.startswith(prefix) for operator in operators)
     ]
-    return "+".join(found) or "aten"
+    return "+".join(providers) or "aten"

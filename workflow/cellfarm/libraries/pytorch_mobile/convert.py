@@ -17,19 +17,19 @@ from torch.utils.mobile_optimizer import MobileOptimizerType, optimize_for_mobil
 ENGINE = "qnnpack"
 MODEL = "model.ptl"
 
-#: With a module that is frozen already, this pass computes wrong results; freezing has done its work.
+#: This pass makes wrong results of a frozen module, and freezing has already done its work.
 _BLOCKED = {MobileOptimizerType.CONV_BN_FUSION}
-#: What is said of an operator that came after this version, or that has no kernel for a type.
+#: Errors for an operator that is newer than this version, or has no kernel for a type.
 _UNKNOWN = ("Unknown builtin op", "could not be found", "cannot be found", "not implemented for")
 
 
 def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> None:
     """Write ``model.ptl``; see `conversion.quantising` for ``int8`` and ``int8_dynamic``.
 
-    Operators that came after this version are taken apart where `conversion.newer` knows how.
+    Operators that are newer than this version are replaced if `conversion.newer` knows them.
 
     Raises:
-        Unsupported: an operator that this version lacks, or nothing that it can quantise.
+        Unsupported: this version lacks an operator, or can quantise nothing of the model.
     """
     torch.set_grad_enabled(False)
     torch.backends.quantized.engine = ENGINE
@@ -44,7 +44,7 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
             module = quantise(module, inputs, variant == "int8_dynamic", samples)
         optimised = optimize_for_mobile(module, optimization_blocklist=_BLOCKED)
         optimised._save_for_lite_interpreter(str(out / MODEL))
-        # Operators are looked up as it loads, and their arguments are checked as it runs.
+        # Loading looks up the operators, and running checks their arguments.
         _load_for_lite_interpreter(str(out / MODEL))(*inputs)
     except RuntimeError as error:
         reason = _reason(str(error))
@@ -54,14 +54,15 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
 
 
 def _calibration(model: dict[str, Any]) -> list[list[Tensor]]:
-    """The samples of the calibration set, each with one tensor for each input."""
+    """The samples of the calibration set, each with a tensor for each input."""
     with np.load(model["calibration"]) as arrays:
         stacks = [torch.from_numpy(arrays[spec["name"]]) for spec in model["inputs"]]
     return [list(sample) for sample in zip(*stacks, strict=True)]
 
 
 def _reason(text: str) -> str | None:
-    """The line that names an operator which this version cannot do; None if it says something else."""
-    return next(
-        (line.strip() for line in text.splitlines() if any(one in line for one in _UNKNOWN)), None
-    )
+    """The line that names an operator which this version cannot run; None for another error."""
+    for line in text.splitlines():
+        if any(words in line for words in _UNKNOWN):
+            return line.strip()
+    return None

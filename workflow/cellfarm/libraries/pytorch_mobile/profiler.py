@@ -1,4 +1,4 @@
-"""Time per operator in PyTorch Mobile, by the profiler of its autograd."""
+"""Time per operator in PyTorch Mobile, by autograd's profiler."""
 
 from __future__ import annotations
 
@@ -10,57 +10,52 @@ from typing import Any
 import backend  # type: ignore[import-not-found]
 
 _RUN = "cellfarm run"
-#: What marking a run does itself.
-_OWN = ("aten::zeros", "aten::empty", "aten::zero_", "profiler::_record_function_enter")
+#: Operators that marking a run adds.
+_MARKING = ("aten::zeros", "aten::empty", "aten::zero_", "profiler::_record_function_enter")
 
 
 def profile(
     artifact: str,
     *,
-    processor: str,
-    threads: int,
-    inputs: list[dict[str, Any]],
-    outputs: list[dict[str, Any]],
     arrays: list[Any],
     runs: int,
     scratch: str,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Operators of `runs` inferences; see `profiling` for what is taken and returned.
+    """Operators of `runs` inferences (see cellfarm.measures.operators.device).
 
-    What the interpreter calls counts; what such an operator calls in turn is part of it. The lite
+    An operator that the interpreter calls includes the operators that it calls in turn. The lite
     interpreter keeps no names of modules, so an operator is named by its inputs' shapes.
 
     Raises:
-        RuntimeError: as `backend.Session`, or a profile without one set of operators per run.
+        RuntimeError: as `backend.Session`, or the profile does not hold `runs` runs.
     """
     import torch
     from torch.autograd import profiler_legacy
 
-    session = backend.Session(
-        artifact, processor=processor, threads=threads, inputs=inputs, outputs=outputs
-    )
+    session = backend.Session(artifact, **settings)
     session.set_inputs(arrays)
-    session.invoke()  # what is prepared on first use would be in the first run's operators
+    session.invoke()  # else the first run has operators that prepare
     total_ms = []
-    # The newer torch.profiler has microseconds, in which an operator and one that it calls may begin
-    # and end together: then it takes them for two.
+    # The newer torch.profiler counts microseconds: an operator and one that it calls may begin and end
+    # in the same ones, and then it does not know that one calls the other.
     with profiler_legacy.profile(record_shapes=True) as profiled:
         for _ in range(runs):
             with torch.autograd.profiler.record_function(_RUN):
-                began = time.monotonic_ns()
+                start_ns = time.monotonic_ns()
                 session.invoke()
-                total_ms.append((time.monotonic_ns() - began) / 1e6)
-    found = _by_run(profiled.function_events)
-    if len(found) != runs:
-        raise RuntimeError(f"pytorch_mobile: {len(found)} runs in the profile of {runs}")
-    return {"runs": found, "total_ms": total_ms, "method": "torch.autograd.profiler_legacy"}
+                total_ms.append((time.monotonic_ns() - start_ns) / 1e6)
+    operators = _by_run(profiled.function_events)
+    if len(operators) != runs:
+        raise RuntimeError(f"pytorch_mobile: {len(operators)} runs in the profile of {runs}")
+    return {"runs": operators, "total_ms": total_ms, "method": "torch.autograd.profiler_legacy"}
 
 
 def _by_run(events: Any) -> list[list[dict[str, Any]]]:
     """The operators directly below each run, in their order."""
     runs = [event for event in sorted(events, key=_start) if event.name == _RUN]
     return [
-        [_operator(event) for event in dropwhile(_is_own, sorted(run.cpu_children, key=_start))]
+        [_operator(event) for event in dropwhile(_is_marking, sorted(run.cpu_children, key=_start))]
         for run in runs
     ]
 
@@ -69,14 +64,14 @@ def _start(event: Any) -> float:
     return float(event.time_range.start)
 
 
-def _is_own(event: Any) -> bool:
-    return event.name in _OWN
+def _is_marking(event: Any) -> bool:
+    return event.name in _MARKING
 
 
 def _operator(event: Any) -> dict[str, Any]:
-    # The interpreter passes its whole stack: what waits there for a later operator comes first.
-    mine = event.input_shapes[-_arity(event.name) :]
-    shapes = ["x".join(map(str, shape)) for shape in mine if shape]
+    # The interpreter passes its whole stack; the operator's arguments are its last elements.
+    arguments = event.input_shapes[-_arity(event.name) :]
+    shapes = ["x".join(map(str, shape)) for shape in arguments if shape]
     return {
         "name": " ".join([event.name, *shapes]),
         "type": event.name.partition("::")[2] or event.name,
@@ -87,9 +82,9 @@ def _operator(event: Any) -> dict[str, Any]:
 
 @cache
 def _arity(name: str) -> int:
-    """How many arguments an operator takes, the longest form counting; 0 (all) if it is not known."""
+    """How many arguments the longest form of an operator takes; 0 (all) if it is unknown."""
     import torch
 
     schemas = torch._C._jit_get_schemas_for_operator(name)
-    counts = [len(one.arguments) for one in schemas if "out" not in one.overload_name]
+    counts = [len(schema.arguments) for schema in schemas if "out" not in schema.overload_name]
     return max(counts, default=0)

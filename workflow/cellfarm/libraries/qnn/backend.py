@@ -1,4 +1,4 @@
-"""Qualcomm's HTP through ONNX Runtime's plugin: on x86-64 it is the simulator, never a speed."""
+"""Qualcomm's HTP through ONNX Runtime's plugin. On x86-64 it is a simulator, whose times mean nothing."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ class Session:
     Args:
         artifact: the artifact's folder.
         processor: ``npu``.
-        threads: means nothing on the HTP.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        threads: ignored on the HTP.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
         options: further options of the provider, for the profiler.
 
     Raises:
-        RuntimeError: an unknown processor, or something was given to another provider.
+        RuntimeError: an unknown processor, or another provider got a part of the graph.
     """
 
     def __init__(
@@ -49,12 +48,14 @@ class Session:
         if processor != "npu":
             raise RuntimeError(f"qnn: no processor {processor!r}")
         self.provider = qnn.get_ep_name()
-        if not any(one.ep_name == self.provider for one in onnxruntime.get_ep_devices()):
+        if not any(device.ep_name == self.provider for device in onnxruntime.get_ep_devices()):
             onnxruntime.register_execution_provider_library(self.provider, qnn.get_library_path())
-        devices = [one for one in onnxruntime.get_ep_devices() if one.ep_name == self.provider]
+        devices = [
+            device for device in onnxruntime.get_ep_devices() if device.ep_name == self.provider
+        ]
         npu = onnxruntime.OrtHardwareDeviceType.NPU
-        # On x86-64 the provider stands in the list with the processor that simulates.
-        devices.sort(key=lambda one: one.device.type != npu)
+        # On x86-64 the provider's device is the CPU, which simulates the HTP.
+        devices.sort(key=lambda device: device.device.type != npu)
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         settings.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
@@ -64,7 +65,7 @@ class Session:
             {"backend_path": qnn.get_qnn_htp_path(), "htp_performance_mode": "burst"}
             | (options or {}),
         )
-        # Without `enable_fallback=0` it says that the provider failed, and takes the CPU.
+        # Without `enable_fallback=0` a provider that fails is replaced by the CPU.
         self._session = onnxruntime.InferenceSession(
             str(Path(artifact) / "context.onnx"), settings, enable_fallback=0
         )
@@ -100,12 +101,12 @@ class Session:
         return [value.copy() for value in self._binding.copy_outputs_to_cpu()]
 
     def close(self) -> None:
-        """Let the provider write its profile: it does when the session goes."""
+        """End the session; the provider writes its profile then."""
         del self._binding, self._session
 
     def actual(self) -> dict[str, Any]:
         """Where every node ran; `emulated` on machines without an HTP."""
-        found: dict[str, Any] = {"threads": None, "provider": self.provider}
+        actual: dict[str, Any] = {"threads": None, "provider": self.provider}
         if platform.machine() in _SIMULATED_ON:
-            found |= {"emulated": True, "device": "HTP simulator"}
-        return found
+            actual |= {"emulated": True, "device": "HTP simulator"}
+        return actual

@@ -15,21 +15,21 @@ from typing import Any
 
 from cellfarm_convert import Unsupported
 
-#: A context binary is made for one chip. Snapdragon 8 Gen 2 (SM8550, Hexagon v73) unless the config
+#: A context binary is made for one chip: Snapdragon 8 Gen 2 (SM8550, Hexagon v73), unless the config
 #: names another under `tools: {qnn: {soc_model: ..., htp_arch: ...}}`.
 DEFAULT_CHIP = {"soc_model": "43", "htp_arch": "73"}
 _FALLBACK = "assigned to the default CPU EP"
 _REFUSED = re.compile(r"Unsupported nodes in QNN EP: (.*)")
 _NODE = re.compile(r"\{ name: (.*?), type: (.*?) \}")
-#: What QNN says when it takes every node, and yet not the graph that they make.
+#: What QNN says when it takes every node but not the whole graph.
 _GRAPH_REFUSED = re.compile(r"(?i)failed to (finalize|add|compose|validate)|QNN_GRAPH_ERROR")
 
 
 def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> None:
     """Write ``context.onnx`` with ``context_qnn.bin``, ``model.dlc`` and ``nodes.json``.
 
-    At ``fp16`` the float graph goes to the back end, which computes in half precision; at ``int8``
-    ONNX Runtime's quantiser adds its nodes with the settings that it has for QNN.
+    At ``fp16`` the back end computes the float graph in half precision. At ``int8`` ONNX Runtime's
+    quantiser adds QDQ nodes, with its settings for QNN.
 
     Raises:
         Unsupported: the HTP does not take the whole graph; the message names the operators.
@@ -43,24 +43,24 @@ def convert(source: Path, out: Path, variant: str, model: dict[str, Any]) -> Non
             graph = _quantised(source, Path(scratch), model)
         _write_nodes(source, graph, out / "nodes.json")
         options = chip | {
-            # Inputs and outputs are FP32 in every artifact: what turns them into 8 bits is the HTP's.
+            # Inputs and outputs are FP32 in every artifact; the HTP quantises and dequantises them.
             "offload_graph_io_quantization": "0",
             "htp_graph_finalization_optimization_mode": "3",
         }
         if variant == "fp16":
             options["enable_htp_fp16_precision"] = "1"
         _compile(graph, options, context=out / "context.onnx")
-        dumped = Path(scratch) / "dlc"
-        dumped.mkdir()
-        _compile(graph, options | {"dump_qnn_ir_dlc": "1", "dump_qnn_ir_dlc_dir": str(dumped)})
-        files = sorted(dumped.glob("*.dlc"))
+        dlcs = Path(scratch) / "dlc"
+        dlcs.mkdir()
+        _compile(graph, options | {"dump_qnn_ir_dlc": "1", "dump_qnn_ir_dlc_dir": str(dlcs)})
+        files = sorted(dlcs.glob("*.dlc"))
         if len(files) != 1:
             raise RuntimeError(f"one DLC was expected; the back end wrote {len(files)}")
         shutil.copyfile(files[0], out / "model.dlc")
 
 
 def _quantised(source: Path, scratch: Path, model: dict[str, Any]) -> Path:
-    """The graph with 8-bit weights (per channel, signed) and activations, by the calibration set."""
+    """The graph with 8-bit weights (per-channel, signed) and activations (by the calibration set)."""
     import onnx
     from onnxruntime.quantization import QuantType, quantize
     from onnxruntime.quantization.execution_providers.qnn import (
@@ -95,26 +95,26 @@ class _Samples:
     def __init__(self, model: dict[str, Any]) -> None:
         import numpy as np
 
+        names = [spec["name"] for spec in model["inputs"]]
         with np.load(model["calibration"]) as arrays:
-            inputs = {spec["name"]: arrays[spec["name"]] for spec in model["inputs"]}
-        count = min(len(array) for array in inputs.values())
-        self._left = iter([{name: a[n] for name, a in inputs.items()} for n in range(count)])
+            samples = zip(*(arrays[name] for name in names), strict=False)
+        self._samples = (dict(zip(names, sample, strict=True)) for sample in samples)
 
     def get_next(self) -> dict[str, Any] | None:
-        return next(self._left, None)
+        return next(self._samples, None)
 
 
 def _write_nodes(source: Path, graph: Path, path: Path) -> None:
-    """Each node's type: QNN's profile has names only."""
+    """Write the type of each node, because QNN's profile has names only."""
     import onnx
 
     types = {node.name: node.op_type for node in onnx.load(graph).graph.node}
     exported = onnx.load(source).graph
     shapes = {weights.name: list(weights.dims) for weights in exported.initializer}
     for node in exported.node:
-        groups = next((one.i for one in node.attribute if one.name == "group"), 1)
+        groups = next((field.i for field in node.attribute if field.name == "group"), 1)
         weights = shapes.get(node.input[1], []) if len(node.input) > 1 else []
-        # Each filter sees one of several channels: weights are (outputs, 1, ...).
+        # In a depthwise convolution a filter reads one channel: weights are (outputs, 1, ...).
         if node.op_type == "Conv" and groups > 1 and weights[1:2] == [1] and node.name in types:
             types[node.name] = "Conv, depthwise"
     path.write_text(json.dumps(types), encoding="utf-8")
@@ -127,7 +127,7 @@ def _compile(graph: Path, options: dict[str, str], context: Path | None = None) 
         context: where to write the context; None writes none.
 
     Raises:
-        Unsupported: a part of it would be left to the CPU, or QNN refuses the graph.
+        Unsupported: the CPU would run a part of the graph, or QNN refuses it.
     """
     import onnxruntime
     import onnxruntime_qnn as qnn
@@ -144,27 +144,27 @@ def _compile(graph: Path, options: dict[str, str], context: Path | None = None) 
         settings.add_session_config_entry("ep.context_file_path", str(context))
     options = {"backend_path": qnn.get_qnn_htp_path()} | options
     settings.add_provider_for_devices(devices[:1], options)
-    said: list[str] = []
+    logs: list[str] = []
     try:
-        with _listening(said):
-            # Without `enable_fallback=0` it says that the provider failed, and takes the CPU.
+        with _standard_error(logs):
+            # Without `enable_fallback=0` a provider that fails is replaced by the CPU.
             onnxruntime.InferenceSession(str(graph), settings, enable_fallback=0)
     except Exception as error:
-        reason = refusal(said[0] if said else "", str(error))
+        reason = refusal(logs[0] if logs else "", str(error))
         if reason is None:
             raise
         raise Unsupported(reason) from error
 
 
 def refusal(log: str, error: str) -> str | None:
-    """Why the HTP does not take a graph, from what QNN wrote; None if it is another failure.
+    """Why the HTP does not take a graph; None for another failure.
 
     Args:
         log: the back end's standard error while it compiled.
         error: the message of the exception.
     """
-    found = _REFUSED.findall(log)
-    nodes = _NODE.findall(found[-1]) if found else []
+    lists = _REFUSED.findall(log)
+    nodes = _NODE.findall(lists[-1]) if lists else []
     if nodes and _FALLBACK in error:
         kinds = Counter(kind for _, kind in nodes)
         named = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
@@ -175,17 +175,17 @@ def refusal(log: str, error: str) -> str | None:
 
 
 @contextlib.contextmanager
-def _listening(said: list[str]) -> Iterator[None]:
-    """Keep what C++ writes to standard error: only there does QNN name the nodes that it refuses."""
-    kept = os.dup(2)
+def _standard_error(logs: list[str]) -> Iterator[None]:
+    """Record what C++ writes to standard error; only there QNN names the nodes that it refuses."""
+    standard_error = os.dup(2)
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:
             yield
         finally:
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(standard_error, 2)
+            os.close(standard_error)
             file.seek(0)
             data = file.read()
-            said.append(data.decode(errors="replace"))
+            logs.append(data.decode(errors="replace"))
             os.write(2, data)  # for the job's log

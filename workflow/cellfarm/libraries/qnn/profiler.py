@@ -1,4 +1,4 @@
-"""Operators on the HTP, from the detailed profile that the plugin writes when its session goes."""
+"""Operators on the HTP, from the detailed profile that the plugin writes at the end of a session."""
 
 from __future__ import annotations
 
@@ -13,38 +13,30 @@ import qnn_profile  # type: ignore[import-not-found]
 def profile(
     artifact: str,
     *,
-    processor: str,
-    threads: int,
-    inputs: list[dict[str, Any]],
-    outputs: list[dict[str, Any]],
     arrays: list[Any],
     runs: int,
     scratch: str,
+    **settings: Any,
 ) -> dict[str, Any]:
-    """Operators of `runs` inferences; see `profiling` for what is taken and returned.
+    """Operators of `runs` inferences (see cellfarm.measures.operators.device).
 
     Raises:
-        RuntimeError: as `backend.Session`; ValueError: the profile is not whole.
+        RuntimeError: as `backend.Session`, or the profile does not hold `runs` runs.
+        ValueError: the profile is incomplete.
     """
     path = Path(scratch) / "profile.csv"
-    session = backend.Session(
-        artifact,
-        processor=processor,
-        threads=threads,
-        inputs=inputs,
-        outputs=outputs,
-        options={"profiling_level": "detailed", "profiling_file_path": str(path)},
-    )
+    options = {"profiling_level": "detailed", "profiling_file_path": str(path)}
+    session = backend.Session(artifact, options=options, **settings)
     session.set_inputs(arrays)
     for _ in range(runs):
         session.invoke()
     session.close()
-    found = qnn_profile.read_runs(path.read_text(encoding="utf-8"))
-    if len(found) != runs:
-        raise RuntimeError(f"qnn: {len(found)} executions in the profile of {runs}")
+    executions = qnn_profile.read_runs(path.read_text(encoding="utf-8"))
+    if len(executions) != runs:
+        raise RuntimeError(f"qnn: {len(executions)} executions in the profile of {runs}")
     nodes = json.loads((Path(artifact) / "nodes.json").read_text(encoding="utf-8"))
     return {
-        "runs": [qnn_profile.operators_of(run, nodes) for run in found],
-        "total_ms": [run["accelerator_us"] / 1e3 for run in found],
+        "runs": [qnn_profile.operators_of(run, nodes) for run in executions],
+        "total_ms": [run["accelerator_us"] / 1e3 for run in executions],
         "method": qnn_profile.METHOD,
     }

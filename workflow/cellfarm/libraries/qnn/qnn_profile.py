@@ -1,8 +1,8 @@
-"""QNN's profile as CSV: the plugin writes it, and so does `qnn-profile-viewer --output`.
+"""QNN's profile as CSV, as the plugin and `qnn-profile-viewer --output` write it.
 
-The HTP reports cycles per operator. Operators overlap, so cycles are no times; their shares of the
-accelerator's own time are what is made of them here, and `METHOD` says so. A profile that is cut off, or
-that is no such profile, is a ValueError: never a number.
+The HTP reports cycles per operator. Operators overlap, so cycles are not times: each operator gets its
+share of the accelerator's time, and `METHOD` says so. A profile that is cut off or of another form is a
+ValueError.
 """
 
 import csv
@@ -28,7 +28,7 @@ def read_runs(text: str) -> list[dict[str, Any]]:
         "operators": [(name, value, unit)]} with unit CYCLES or US.
 
     Raises:
-        ValueError: the text is no whole profile.
+        ValueError: the text is no complete profile.
     """
     rows = list(csv.reader(io.StringIO(text)))
     if not rows or rows[0] != HEADER:
@@ -77,18 +77,18 @@ def operators_of(run: dict[str, Any], nodes: dict[str, str]) -> list[dict[str, A
     Raises:
         ValueError: no operators, or cycles without the accelerator's time.
     """
-    found = run["operators"]
-    units = {unit for _, _, unit in found}
-    if not found or units not in ({"CYCLES"}, {"US"}):
+    rows = run["operators"]
+    units = {unit for _, _, unit in rows}
+    if units not in ({"CYCLES"}, {"US"}):
         raise ValueError("QNN's profile has no operators in cycles or in microseconds")
     scale_ms = 1e-3
     if units == {"CYCLES"}:
-        total = sum(value for _, value, _ in found)
+        total = sum(value for _, value, _ in rows)
         if not total or not run["accelerator_us"]:
             raise ValueError("QNN's profile has cycles, and no accelerator's time to share out")
         scale_ms = run["accelerator_us"] / total / 1e3
     operators = []
-    for identifier, value, _ in found:
+    for identifier, value, _ in rows:
         name, node, kind = describe(identifier, nodes)
         operators.append({"name": name, "type": kind, "node": node, "ms": value * scale_ms})
     return operators
@@ -97,11 +97,11 @@ def operators_of(run: dict[str, Any], nodes: dict[str, str]) -> list[dict[str, A
 def describe(identifier: str, nodes: dict[str, str]) -> tuple[str, str | None, str]:
     """Name, source node and type of an operator from QNN's identifier.
 
-    `node_conv2d_4_token_31:OpId_73 (cycles)` is node_conv2d_4; what QNN added itself has no node, and
-    is of the type that its name says.
+    `node_conv2d_4_token_31:OpId_73 (cycles)` is node_conv2d_4. An operator that QNN added has no node;
+    its name says its type.
     """
-    matched = _OPERATOR.fullmatch(identifier)
-    name = (matched["name"] if matched else identifier).strip()
+    match = _OPERATOR.fullmatch(identifier)
+    name = (match["name"] if match else identifier).strip()
     plain = re.sub(r"_token_\d+$", "", name)
     for node in (name, plain, re.sub(r"_\d+$", "", plain)):
         if node in nodes:
@@ -113,20 +113,20 @@ def describe(identifier: str, nodes: dict[str, str]) -> tuple[str, str | None, s
 
 
 def load_us(text: str) -> int | None:
-    """How long loading the context took, if the profile says."""
+    """The time of loading the context, if the profile has it."""
     rows = [row for row in csv.reader(io.StringIO(text)) if row[1:2] == ["INIT"]]
     times = [int(row[2]) for row in rows if row[3] == "US" and row[2].isdigit()]
     return max(times, default=None)
 
 
 def side_by_side(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One entry for each operator with its times in all runs.
+    """The operators, with their times in all runs.
 
     Raises:
         ValueError: the operators differ from run to run.
     """
-    names = [[one["name"] for one in run] for run in runs]
-    if not runs or any(one != names[0] for one in names):
+    names = [[operator["name"] for operator in run] for run in runs]
+    if not runs or any(others != names[0] for others in names):
         raise ValueError("QNN's operators differ from run to run")
     return [
         first | {"ms": [run[position]["ms"] for run in runs]}

@@ -1,7 +1,7 @@
-"""qnn-net-run or snpe-net-run on a Snapdragon device, by the paths in the device's file.
+"""qnn-net-run or snpe-net-run on a Snapdragon device; the device's file has their paths.
 
-Neither was run for this: their options and formats are from Qualcomm's documentation and from logs that
-others published. What does not read exactly like those is refused.
+This was written without running either tool, from Qualcomm's documentation and published logs. Output of
+any other form is refused.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _QNN_LOG, _SNPE_LOG = "out/qnn-profiling-data_0.log", "out/SNPEDiag_0.log"
 _LIST = "inputs.txt"
 
 
-def usable(given: Mapping[str, str], tools: Mapping[str, str]) -> bool:
-    """Whether the device has one of the tools, and either side its viewer."""
-    return _choose(given, tools) is not None
+def usable(all_tools: Mapping[str, str], device_tools: Mapping[str, str]) -> bool:
+    """Whether the device has one of the tools, and the device or the host its viewer."""
+    return _choose(all_tools, device_tools) is not None
 
 
 def variables(tools: Mapping[str, str]) -> dict[str, str]:
-    """Where the tool finds its libraries: those of the processor, and those for the DSP."""
+    """Where the tool finds its libraries, for the CPU and for the DSP."""
     names = {"libraries": "LD_LIBRARY_PATH", "dsp-libraries": "ADSP_LIBRARY_PATH"}
     return {variable: tools[name] for name, variable in names.items() if name in tools}
 
@@ -44,11 +44,11 @@ def input_files(
 
 
 def scratch_files(task: Task) -> dict[str, bytes]:
-    """The list of inputs: a line is an inference."""
+    """The list of inputs, with a line for each inference."""
     numbers = range(task.samples) if task.mode == QUALITY else [0] * _inferences(task)
     lines = (
         " ".join(
-            f"{spec['name']}:={task.given}/{number}/{position}.raw"
+            f"{spec['name']}:={task.input_folder}/{number}/{position}.raw"
             for position, spec in enumerate(task.inputs)
         )
         for number in numbers
@@ -58,7 +58,7 @@ def scratch_files(task: Task) -> dict[str, bytes]:
 
 def commands(task: Task) -> list[Command]:
     """The tool, then the viewer of its profile, on the device or here."""
-    tool = _choose({**task.host_tools, **task.tools}, task.tools)
+    tool = _tool(task)
     assert tool is not None
     level = "detailed" if task.mode == PROFILE else "basic"
     common = [
@@ -70,11 +70,11 @@ def commands(task: Task) -> list[Command]:
     if tool == "qnn-net-run":
         backend = task.tools.get("qnn-backend", "libQnnHtp.so")
         run = [f"--retrieve_context={task.artifact}/context_qnn.bin", f"--backend={backend}"]
-        viewed = _viewer(task, "qnn-profile-viewer", _QNN_LOG, "profile.csv")
+        viewer = _viewer(task, "qnn-profile-viewer", _QNN_LOG, "profile.csv")
     else:
         run = [f"--container={task.artifact}/model.dlc", "--use_dsp"]
-        viewed = _viewer(task, "snpe-diagview", _SNPE_LOG, None)
-    return [Command([task.tools[tool], *run, *common]), viewed]
+        viewer = _viewer(task, "snpe-diagview", _SNPE_LOG, None)
+    return [Command([task.tools[tool], *run, *common]), viewer]
 
 
 def output_files(task: Task) -> list[list[str]]:
@@ -91,17 +91,17 @@ def failure(finished: Finished) -> str | None:
 
 
 def parse(task: Task, finished: Sequence[Finished]) -> Outcome:
-    """What the viewer printed of the tool's profile.
+    """Read what the viewer printed of the tool's profile.
 
     Raises:
-        Refusal: it did not run on the DSP.
-        ValueError: the profile is not whole.
+        Refusal: the tool did not run on the DSP.
+        ValueError: the profile is incomplete.
     """
-    viewed = finished[-1]
-    if _choose({**task.host_tools, **task.tools}, task.tools) == "qnn-net-run":
-        outcome = _parse_qnn(task, next(iter(viewed.files.values())))
+    viewer = finished[-1]
+    if _tool(task) == "qnn-net-run":
+        outcome = _parse_qnn(task, next(iter(viewer.files.values())))
     else:
-        outcome = _parse_snpe(task, viewed.text)
+        outcome = _parse_snpe(task, viewer.text)
     outcome.actual |= {"threads": None}
     if task.architecture in _SIMULATED_ON:
         outcome.actual |= {"emulated": True, "device": "HTP simulator"}
@@ -110,9 +110,9 @@ def parse(task: Task, finished: Sequence[Finished]) -> Outcome:
 
 def _parse_qnn(task: Task, text: str) -> Outcome:
     runs = qnn_profile.read_runs(text)
-    wanted = task.samples if task.mode == QUALITY else _inferences(task)
-    if len(runs) != wanted:
-        raise ValueError(f"{wanted} inferences were asked for; the profile holds {len(runs)}")
+    expected = task.samples if task.mode == QUALITY else _inferences(task)
+    if len(runs) != expected:
+        raise ValueError(f"{expected} inferences were asked for; the profile holds {len(runs)}")
     if not all(run["accelerator_us"] for run in runs):
         raise Refusal("QNN's profile has no time of the accelerator: it ran elsewhere")
     times_ms = [(run["netrun_us"] or run["execute_us"]) / 1e3 for run in runs]
@@ -123,9 +123,9 @@ def _parse_qnn(task: Task, text: str) -> Outcome:
         actual={"provider": "HTP"},
     )
     if task.mode == PROFILE:
-        found = [qnn_profile.operators_of(run, dict(task.nodes)) for run in runs[1:]]
+        operators = [qnn_profile.operators_of(run, dict(task.nodes)) for run in runs[1:]]
         outcome.profile = {
-            "operators": qnn_profile.side_by_side(found),
+            "operators": qnn_profile.side_by_side(operators),
             "total_ms": [run["accelerator_us"] / 1e3 for run in runs[1:]],
             "method": f"qnn-net-run: {qnn_profile.METHOD}",
         }
@@ -133,34 +133,33 @@ def _parse_qnn(task: Task, text: str) -> Outcome:
 
 
 def _parse_snpe(task: Task, text: str) -> Outcome:
-    found = diagview.read(text)
-    if not found.accelerator_us:
+    diagnosis = diagview.read(text)
+    if not diagnosis.accelerator_us:
         raise Refusal("SNPE reports no time of the accelerator: it did not run on the DSP")
-    total_ms = found.total_us / 1e3
+    total_ms = diagnosis.total_us / 1e3
     count = _inferences(task)
     outcome = Outcome(
         samples_ms=[total_ms] if task.mode == MEASURE else [],
         sample_is=f"the mean of {count} inferences, the first among them",
-        # Of one inference the mean is the first.
-        phases_ms={"load": found.init_us / 1e3} | ({"first": total_ms} if count == 1 else {}),
-        library_version=found.version,
+        # The mean of a single inference is the first.
+        phases_ms={"load": diagnosis.init_us / 1e3} | ({"first": total_ms} if count == 1 else {}),
+        library_version=diagnosis.version,
         actual={"provider": "DSP"},
     )
     if task.mode == PROFILE:
         outcome.profile = {
-            "operators": diagview.operators(found, dict(task.nodes)),
-            "total_ms": [found.accelerator_us / 1e3],
+            "operators": diagview.operators(diagnosis, dict(task.nodes)),
+            "total_ms": [diagnosis.accelerator_us / 1e3],
             "method": f"snpe-net-run: {qnn_profile.METHOD}",
         }
     return outcome
 
 
 def _inferences(task: Task) -> int:
-    """Those to time, and for QNN, which reports each of them, one before."""
+    """How many to run. QNN reports each inference, so a first one is added that does not count."""
     if task.mode not in (MEASURE, PROFILE):
         return 1
-    is_qnn = _choose({**task.host_tools, **task.tools}, task.tools) == "qnn-net-run"
-    return task.runs + 1 if is_qnn else task.runs
+    return task.runs + 1 if _tool(task) == "qnn-net-run" else task.runs
 
 
 def _viewer(task: Task, viewer: str, log: str, csv: str | None) -> Command:
@@ -173,8 +172,12 @@ def _viewer(task: Task, viewer: str, log: str, csv: str | None) -> Command:
     return Command(argv, not on_device, needs, (csv,) if csv else ())
 
 
-def _choose(given: Mapping[str, str], tools: Mapping[str, str]) -> str | None:
+def _tool(task: Task) -> str | None:
+    return _choose({**task.host_tools, **task.tools}, task.tools)
+
+
+def _choose(all_tools: Mapping[str, str], device_tools: Mapping[str, str]) -> str | None:
     for tool, viewer in (("qnn-net-run", "qnn-profile-viewer"), ("snpe-net-run", "snpe-diagview")):
-        if tool in tools and viewer in given:
+        if tool in device_tools and viewer in all_tools:
             return tool
     return None

@@ -22,9 +22,8 @@ class Session:
     Args:
         artifact: the artifact's folder, with ``model.tflite``.
         processor: ``cpu``.
-        threads: of the interpreter, XNNPACK's too.
-        inputs: ``name``, ``shape`` and ``dtype`` of each input.
-        outputs: the same of each output.
+        threads: of the interpreter and XNNPACK.
+        inputs, outputs: ``name``, ``shape`` and ``dtype`` of each, in the model's order.
 
     Raises:
         RuntimeError: an unknown processor, or a model of another signature.
@@ -53,7 +52,7 @@ class Session:
         self._shapes = [spec["shape"] for spec in outputs]
 
     def set_inputs(self, arrays: list[Any]) -> None:
-        """Copy the inputs, cast to the model's own types; an inference leaves them as they are."""
+        """Copy the inputs, cast to the file's types; inferences do not change them."""
         import numpy as np
 
         for tensor, array in zip(self._inputs, arrays, strict=True):
@@ -72,22 +71,22 @@ class Session:
         ]
 
     def actual(self) -> dict[str, Any]:
-        """The interpreter tells neither its threads nor whether XNNPACK took the model."""
+        """The interpreter reports neither its threads nor whether XNNPACK took the model."""
         return {"threads": None, "provider": "cpu"}
 
 
 def _in_order(details: dict[str, Any], specs: list[dict[str, Any]]) -> list[Any]:
     """A signature's tensors in the model's order.
 
-    A converted program calls them ``args_0``, ``args_1``, ...: by number; others by their name.
+    A converted program's names are ``args_0``, ``args_1``, ...; other files have the model's names.
     """
     if len(details) != len(specs):
         raise RuntimeError(f"tflite: {len(details)} tensors in the file, {len(specs)} in the model")
-    wanted = [str(spec["name"]) for spec in specs]
-    if set(details) == set(wanted):
-        return [details[name] for name in wanted]
-    numbers = {name: re.search(r"(\d+)$", name) for name in details}
+    model_names = [str(spec["name"]) for spec in specs]
+    if set(details) == set(model_names):
+        return [details[name] for name in model_names]
+    numbers = {name: re.search(r"\d+$", name) for name in details}
     if len(details) > 1 and not all(numbers.values()):
         raise RuntimeError(f"tflite: no order in {', '.join(details)}")
-    names = sorted(details, key=lambda name: int(found[1]) if (found := numbers[name]) else 0)
+    names = sorted(details, key=lambda name: int(match[0]) if (match := numbers[name]) else 0)
     return [details[name] for name in names]

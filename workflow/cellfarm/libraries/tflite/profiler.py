@@ -1,4 +1,4 @@
-"""TensorFlow Lite's interpreter has a profiler in C++ alone."""
+"""TensorFlow Lite's interpreter has a profiler in C++ only."""
 
 from __future__ import annotations
 

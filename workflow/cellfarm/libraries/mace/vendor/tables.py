@@ -8,24 +8,24 @@ from typing import Any
 
 _LINE = re.compile(r"^I \S*statistics\.cc:\d+\] ?(.*)$")
 _COUNT = re.compile(r"^(\d+) ops total\.$")
-#: The sum of rounded means against the rounded mean of sums, in ms for each operator.
+#: How far the sum of rounded means may be from the rounded mean of sums, in ms for each operator.
 _ROUNDING_MS = 0.001
 
 
 def operators(text: str, runs: int) -> list[dict[str, Any]]:
     """The operators in the order of execution: {"name", "type", "node", "ms": [the mean]}.
 
-    An operator is called after the last node that was fused into it.
+    An operator has the name of the last node that was fused into it.
 
     Raises:
-        ValueError: the tables are not there, not whole, or do not agree with one another.
+        ValueError: a table is missing or incomplete, or the tables contradict each other.
     """
     lines = _lines(text)
     rows = _table(lines, "Sort by Run Order")
     counts = [int(count[1]) for line in lines if (count := _COUNT.match(line.strip()))]
     if counts != [len(rows)]:
         raise ValueError(f"{len(rows)} operators were printed; mace_run counts {counts or 'none'}")
-    found: list[dict[str, Any]] = [
+    operators: list[dict[str, Any]] = [
         {
             "name": row["name"],
             "type": row["Op Type"],
@@ -34,41 +34,33 @@ def operators(text: str, runs: int) -> list[dict[str, Any]]:
         }
         for row in rows
     ]
-    total = summary(text)
-    if total["round"] != runs:
-        raise ValueError(f"{runs} inferences were asked for; mace_run counts {total['round']:g}")
-    added_ms = math.fsum(one["ms"][0] for one in found)
-    if abs(added_ms - total["avg_ms"]) > _ROUNDING_MS * (len(rows) + 1):
-        raise ValueError(
-            f"the operators add up to {added_ms:g} ms; mace_run says {total['avg_ms']:g} ms"
-        )
-    return found
+    rounds, average_ms = _summary(lines)
+    if rounds != runs:
+        raise ValueError(f"{runs} inferences were asked for; mace_run counts {rounds:g}")
+    sum_ms = math.fsum(operator["ms"][0] for operator in operators)
+    if abs(sum_ms - average_ms) > _ROUNDING_MS * (len(rows) + 1):
+        raise ValueError(f"the operators add up to {sum_ms:g} ms; mace_run says {average_ms:g} ms")
+    return operators
 
 
-def summary(text: str) -> dict[str, float]:
-    """The sum over the operators: `round`, and `first_ms`, `min_ms`, `max_ms`, `avg_ms`, `std_ms`.
-
-    Raises:
-        ValueError: no such table.
-    """
-    lines = _lines(text)
+def _summary(lines: list[str]) -> tuple[float, float]:
+    """The number of inferences, and the mean over them of the sum of all operators in ms."""
     (row,) = _table(lines, "Summary of Ops' Stat") or [{}]
     if not row:
         raise ValueError("mace_run printed no summary of its operators")
-    return {
-        "round": _number(row["round"]),
-        **{f"{name}_ms": _number(row[f"{name}(ms)"]) for name in ("first", "min", "max", "avg")},
-        # The one column in microseconds, without saying so.
-        "std_ms": _number(row["std"]) / 1e3,
-    }
+    return _number(row["round"]), _number(row["avg(ms)"])
 
 
 def _lines(text: str) -> list[str]:
-    return [found[1] for line in text.splitlines() if (found := _LINE.match(line))]
+    return [match[1] for line in text.splitlines() if (match := _LINE.match(line))]
 
 
 def _table(lines: list[str], title: str) -> list[dict[str, str]]:
-    """The rows of a table by the names in its head; it must be closed."""
+    """The rows of a table by the names in its head.
+
+    Raises:
+        ValueError: there is not exactly one such table, or it is not complete.
+    """
     starts = [number for number, line in enumerate(lines) if line.strip() == title]
     if len(starts) != 1:
         raise ValueError(f"mace_run printed {len(starts)} tables '{title}'; 1 is expected")

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .graph import PARAM, WEIGHTS
+from .quantisation import LEVELS
 
-LEVELS = 127  # ncnn's int8 runs from -127 to 127
 BINS = 2048
-#: Thresholds that are tried, as shares of the largest magnitude.
+#: Thresholds to try, as shares of the largest magnitude.
 SHARES = np.linspace(0.1, 1.0, 91)
 
 Sample = Sequence[NDArray[Any]]
 
 
 def read_samples(path: Path, inputs: Sequence[Mapping[str, Any]]) -> list[Sample]:
-    """The calibration set: of each sample its inputs in the model's order, each with its batch axis."""
+    """The inputs of each calibration sample, in the model's order and with their batch axis."""
     with np.load(path) as arrays:
         columns = [arrays[spec["name"]] for spec in inputs]
     return [list(sample) for sample in zip(*columns, strict=True)]
@@ -33,9 +33,9 @@ def input_scales(folder: Path, blobs: Sequence[str], samples: Sequence[Sample]) 
         folder: the model in full precision.
         blobs: names of blobs.
 
-    What lies above the threshold is clipped, what lies below gets steps as fine as it is low. The
-    one with the least squared error over all samples is taken. ncnn's own program takes the one that keeps
-    the histogram's shape (Kullback-Leibler): with normally distributed values that clips far too much.
+    Values above the threshold are clipped; the lower it is, the finer are the steps below. The threshold
+    with the least squared error over all samples is chosen. ncnn's own program keeps the histogram's shape
+    (Kullback-Leibler), which clips far too much of normally distributed values.
     """
     largest = dict.fromkeys(blobs, 0.0)
     for name, values in _magnitudes(folder, blobs, samples):
@@ -50,9 +50,9 @@ def input_scales(folder: Path, blobs: Sequence[str], samples: Sequence[Sample]) 
 
 
 def scale_of(histogram: NDArray[np.int64], largest: float) -> float:
-    """The scale for magnitudes with this histogram, whose bins end at the largest of them."""
+    """The scale for magnitudes with this histogram, whose bins end at `largest`."""
     if largest == 0:
-        return 1.0  # nothing but zeros: any scale is right
+        return 1.0  # only zeros: any scale is right
     centres = (np.arange(len(histogram)) + 0.5) * (largest / len(histogram))
     errors = []
     for share in SHARES:
@@ -65,18 +65,18 @@ def scale_of(histogram: NDArray[np.int64], largest: float) -> float:
 def _magnitudes(
     folder: Path, blobs: Sequence[str], samples: Sequence[Sample]
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """The magnitudes of every blob for every sample, one at a time, flat."""
+    """The magnitudes of every blob for every sample, as flat arrays."""
     import ncnn
 
     net = ncnn.Net()
-    net.opt.num_threads = 1  # beside other conversions, OpenMP's threads would wait for each other
+    net.opt.num_threads = 1  # OpenMP's threads would wait for those of other conversions
     net.opt.use_vulkan_compute = False
     net.opt.use_fp16_packed = net.opt.use_fp16_storage = net.opt.use_fp16_arithmetic = False
     if net.load_param(str(folder / PARAM)) or net.load_model(str(folder / WEIGHTS)):
         raise RuntimeError("ncnn does not load the model that is to be calibrated")
     for sample in samples:
         extractor = net.create_extractor()
-        extractor.set_light_mode(False)  # blobs must stay until they are asked for
+        extractor.set_light_mode(False)  # blobs must stay until they are extracted
         for position, array in enumerate(sample):
             dtype = np.int32 if array.dtype.kind in "iu" else np.float32
             mat = ncnn.Mat(np.ascontiguousarray(array[0], dtype=dtype)).clone()

@@ -1,4 +1,4 @@
-"""ncnn's two files as a list of layers, each with its parameters and its own bytes of weights."""
+"""ncnn's two files as a list of layers, each with its parameters and the bytes of its weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _address.argtypes = [ctypes.py_object, ctypes.c_char_p]
 class Layer:
     """One line of a ``.param`` file, with its part of the ``.bin`` file.
 
-    `params` are the numbered parameters as text; an array's number is -23300 - its own.
+    `params` are the numbered parameters as text; array n has the number -23300 - n.
     """
 
     kind: str
@@ -39,7 +39,7 @@ class Layer:
 def read(folder: Path) -> list[Layer]:
     """The layers in ``folder``, in their order.
 
-    How many bytes belong to which layer is asked of ncnn: each layer loads its own weights.
+    ncnn knows how many bytes belong to a layer: each layer loads its own weights.
 
     Raises:
         RuntimeError: the installed ncnn does not load the files.

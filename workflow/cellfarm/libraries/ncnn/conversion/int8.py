@@ -1,4 +1,4 @@
-"""A model of ncnn in full precision, made into its 8-bit form."""
+"""From an ncnn model in full precision to its 8-bit form."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ def make_int8(
         inputs: ``name`` of each input, in the model's order.
 
     Raises:
-        Unsupported: there is nothing in the model that this version of ncnn runs in 8 bit.
+        Unsupported: this version of ncnn runs no layer of the model in 8 bits.
     """
     layers = graph.read(folder)
     installed = int(version("ncnn").rsplit(".", 1)[1])
     chosen = [layer for layer in layers if quantisable(layer, installed)]
     if not chosen:
-        later = sorted({one.kind for one in layers if SINCE.get(one.kind, 0) > installed})
+        later = sorted({layer.kind for layer in layers if SINCE.get(layer.kind, 0) > installed})
         reason = f"; {', '.join(later)} only since 1.0.{SINCE[later[0]]}" if later else ""
         raise Unsupported(f"ncnn {version('ncnn')} runs no layer of it in 8 bit{reason}")
-    # All tops of a Split hold what it is given.
+    # All tops of a Split are copies of its bottom.
     original = {
         top: layer.bottoms[0] for layer in layers if layer.kind == "Split" for top in layer.tops
     }
-    read = {layer.bottoms[0] for layer in chosen if needs_scale(layer)}
-    blobs = list(dict.fromkeys(original.get(blob, blob) for blob in sorted(read)))
+    input_blobs = {layer.bottoms[0] for layer in chosen if needs_scale(layer)}
+    blobs = list(dict.fromkeys(original.get(blob, blob) for blob in sorted(input_blobs)))
     scales: dict[str, float] = {}
     if blobs:
         samples = calibration.read_samples(samples_file, inputs)
-        found = calibration.input_scales(folder, blobs, samples)
-        scales = {blob: found[original.get(blob, blob)] for blob in read}
+        original_scales = calibration.input_scales(folder, blobs, samples)
+        scales = {blob: original_scales[original.get(blob, blob)] for blob in input_blobs}
     for layer in chosen:
         quantise(layer, scales.get(layer.bottoms[0]))
     fuse_requantisation(layers, scales)
     graph.write(layers, out)
     kinds = sorted({layer.kind for layer in chosen})
-    left = sorted({layer.kind for layer in layers if layer.data} - set(kinds))
-    print(f"8 bit: {', '.join(kinds)}; full precision: {', '.join(left) or 'no weights'}")
+    others = sorted({layer.kind for layer in layers if layer.data} - set(kinds))
+    print(f"8 bit: {', '.join(kinds)}; full precision: {', '.join(others) or 'no weights'}")

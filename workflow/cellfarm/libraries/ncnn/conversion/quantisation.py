@@ -1,8 +1,8 @@
-"""Layers in ncnn's 8 bit: weights as int8, and the scales that turn numbers into them and back.
+"""Layers in ncnn's 8-bit form: weights as int8, and the scales of weights and inputs.
 
-ncnn's own programs for this, ncnn2table and ncnn2int8, are in none of its packages. Their format is
-kept: symmetric, -127 to 127, a scale for every output channel of a convolution or an inner product.
-The inputs of Gemm and MultiHeadAttention have no scale in the file: ncnn quantises them when it runs.
+None of ncnn's packages has its programs for this, ncnn2table and ncnn2int8. The format is theirs:
+symmetric, -127 to 127, with a scale for every output channel of a convolution or an inner product. The
+file has no scales for the inputs of Gemm and MultiHeadAttention: ncnn quantises them at run time.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from .graph import Layer
 
-LEVELS = 127
-#: ncnn runs 3 x 3 convolutions by Winograd's F(4, 3), which sums 576 times the result in 32 bits. With
-#: inputs up to 127, no sum of a channel's weights up to this can overflow, whatever the input.
+LEVELS = 127  # ncnn's int8 runs from -127 to 127
+#: ncnn runs 3 x 3 convolutions by Winograd's F(4, 3), which sums 576 times the result in 32 bits. If the
+#: magnitudes of a channel's weights sum to at most this, no input up to 127 can overflow it.
 WINOGRAD_SUM = (2**31 - 1) // (576 * LEVELS)
-#: The first version of ncnn that reads the 8-bit form; the others are older than any that is installed.
+#: The first version of ncnn that reads the 8-bit form; every supported version reads that of other layers.
 SINCE = {"Gemm": 20241226, "MultiHeadAttention": 20241226, "Embed": 20241226}
 _FULL = 0  # the tag of weights in full precision
 _INT8 = 0x000D4B38
@@ -35,7 +35,7 @@ class Cursor:
         self._data, self._position = data, 0
 
     def plain(self, count: int) -> bytes:
-        """Numbers without a tag, as they stand."""
+        """The bytes of numbers without a tag."""
         begin = self._position
         self._position += 4 * count
         return self._data[begin : self._position]
@@ -52,24 +52,24 @@ class Cursor:
         return np.frombuffer(self.plain(count), "<f4").astype(np.float32)
 
     def rest(self) -> bytes:
-        """What is left, as it stands."""
+        """The bytes that are left."""
         return self.plain(self.left // 4)
 
     @property
     def left(self) -> int:
-        """The number of bytes that were not read."""
+        """The number of bytes that are left."""
         return len(self._data) - self._position
 
 
 def needs_scale(layer: Layer) -> bool:
-    """Whether the layer's 8-bit form quantises its input with a scale of the calibration.
+    """Whether the layer's 8-bit form quantises its input with a scale from the calibration.
 
-    Depthwise convolutions have one as well, and it is not used: with so few products a sum
-    the error is larger (MobileNetV2: cosine 0.974 instead of 0.978), they hold a percent of the weights,
-    and on most processors ncnn runs them slower than in full precision.
+    The 8-bit form of depthwise convolutions is not used: with so few products in a sum the error is larger
+    (MobileNetV2: cosine 0.974 instead of 0.978), they hold a percent of the weights, and on most
+    processors ncnn runs them slower than in full precision.
     """
     if layer.kind == "Convolution":
-        return not layer.integer(19)  # weights that are computed
+        return not layer.integer(19)  # computed weights
     return layer.kind == "InnerProduct"
 
 
@@ -87,10 +87,10 @@ def quantisable(layer: Layer, version: int) -> bool:
 
 
 def quantise(layer: Layer, input_scale: float | None) -> None:
-    """Turn a layer into its 8-bit form; `input_scale` is there if it `needs_scale`.
+    """Turn a layer into its 8-bit form, with `input_scale` if it `needs_scale`.
 
     Raises:
-        ValueError: its weights are not laid out as its parameters say.
+        ValueError: its weights do not have the layout of its parameters.
     """
     cursor = Cursor(layer.data)
     if needs_scale(layer):
@@ -103,9 +103,9 @@ def quantise(layer: Layer, input_scale: float | None) -> None:
 
 
 def fuse_requantisation(layers: Sequence[Layer], scales: dict[str, float]) -> None:
-    """Let a convolution that only 8-bit convolutions read hand on its output in 8 bit.
+    """Let a convolution write its output in 8 bits if only 8-bit convolutions read it.
 
-    They would round it the same way: it saves them the time.
+    The result is the same; the readers need not quantise it.
 
     Args:
         layers: after `quantise`.
@@ -124,13 +124,15 @@ def fuse_requantisation(layers: Sequence[Layer], scales: dict[str, float]) -> No
         if len(direct) != 1 or direct[0].kind != "Split":
             return direct
         branches = [reading(top) for top in direct[0].tops]
-        return [one for branch in branches for one in branch] if all(branches) else []
+        return [reader for branch in branches for reader in branch] if all(branches) else []
 
     for layer in layers:
         if layer.kind != "Convolution" or not layer.integer(8):
             continue
         following = reading(layer.tops[0])
-        if following and all(one.kind == "Convolution" and one.integer(8) for one in following):
+        if following and all(
+            reader.kind == "Convolution" and reader.integer(8) for reader in following
+        ):
             layer.params[8] = str(layer.integer(8) + _REQUANTISED)
             layer.data += _plain([scales[following[0].bottoms[0]]])
 
@@ -151,7 +153,7 @@ def row_scales(weights: Array) -> Array:
 
 
 def winograd_scales(weights: Array) -> Array:
-    """The scales of rows whose sums must fit: `row_scales`, less where a sum could overflow."""
+    """`row_scales`, reduced for rows whose sums could overflow."""
     scales = row_scales(weights)
     while True:
         sums = np.abs(to_int8(weights, scales).astype(np.int64)).sum(axis=1)
@@ -176,7 +178,7 @@ def _with_input_scale(layer: Layer, cursor: Cursor, input_scale: float) -> bytes
 
 
 def _by_winograd(layer: Layer) -> bool:
-    """Whether it is 3 x 3 with a stride and a dilation of 1."""
+    """Whether it is a 3 x 3 convolution with a stride and a dilation of 1."""
     horizontal = [layer.integer(1), layer.integer(3, 1), layer.integer(2, 1)]
     vertical = [
         layer.integer(n + 10, value) for n, value in zip((1, 3, 2), horizontal, strict=True)

@@ -19,10 +19,10 @@ Request::Request(std::istream& lines)
 
 const std::string& Request::text(const std::string& name) const
 {
-    const auto found = values_.find(name);
-    if (found == values_.end())
+    const auto entry = values_.find(name);
+    if (entry == values_.end())
         throw std::runtime_error("the request has no " + name);
-    return found->second;
+    return entry->second;
 }
 
 double Request::number(const std::string& name) const
@@ -32,17 +32,17 @@ double Request::number(const std::string& name) const
 
 std::vector<int> Request::whole_numbers(const std::string& name) const
 {
-    std::vector<int> found;
+    std::vector<int> numbers;
     std::istringstream parts(text(name));
     std::string part;
     while (std::getline(parts, part, ','))
-        found.push_back(std::stoi(part));
-    return found;
+        numbers.push_back(std::stoi(part));
+    return numbers;
 }
 
 void open_events()
 {
-    // Whatever the library prints is not among them.
+    // What the library prints goes to standard error.
     events = fdopen(dup(STDOUT_FILENO), "w");
     dup2(STDERR_FILENO, STDOUT_FILENO);
 }
@@ -78,14 +78,14 @@ void Event::send()
 
 std::string as_json(const std::string& text)
 {
-    std::string found = "\"";
-    for (const char one : text) {
-        if (one == '"' || one == '\\')
-            found += '\\';
+    std::string json = "\"";
+    for (const char character : text) {
+        if (character == '"' || character == '\\')
+            json += '\\';
         // Control characters mean nothing in a name or a message.
-        found += static_cast<unsigned char>(one) < 0x20 ? ' ' : one;
+        json += static_cast<unsigned char>(character) < 0x20 ? ' ' : character;
     }
-    return found + "\"";
+    return json + "\"";
 }
 
 std::string as_json(double value)
@@ -99,8 +99,8 @@ std::string as_json(double value)
 
 std::string as_json(const std::vector<double>& values)
 {
-    std::string found = "[";
+    std::string json = "[";
     for (size_t i = 0; i < values.size(); i++)
-        found += (i ? ", " : "") + as_json(values[i]);
-    return found + "]";
+        json += (i ? ", " : "") + as_json(values[i]);
+    return json + "]";
 }

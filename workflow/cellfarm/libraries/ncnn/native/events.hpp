@@ -1,4 +1,4 @@
-// What the runner is asked, and what it tells: see workflow/cellfarm/runner for the meaning of both.
+// The runner's request and its events, which have the meaning that workflow/cellfarm/runner gives them.
 #pragma once
 
 #include <istream>
@@ -8,19 +8,19 @@
 #include <string>
 #include <vector>
 
-// What ncnn cannot do is a result and no fault; the message is the cell's reason.
+// ncnn cannot do the task, which is a result and no fault; the message is the cell's reason.
 struct Unsupported : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// A request: lines `name=value`, with dots in the names of what is nested and commas between the values of
-// a list. What is not known has no line.
+// A request: lines `name=value`, with dots in nested names and commas between the values of a list. Unknown
+// values have no line.
 class Request {
 public:
     explicit Request(std::istream& lines);
 
     bool has(const std::string& name) const { return values_.count(name) != 0; }
-    // These throw std::runtime_error for a name that the request does not have.
+    // These throw std::runtime_error if the request does not have the name.
     const std::string& text(const std::string& name) const;
     double number(const std::string& name) const;
     std::vector<int> whole_numbers(const std::string& name) const;
@@ -29,10 +29,10 @@ private:
     std::map<std::string, std::string> values_;
 };
 
-// From here on events go to what was standard output, and standard output is standard error.
+// Send events to standard output, and what is printed from now on to standard error.
 void open_events();
 
-// An event, put together and sent as one line of JSON. What is not known is null.
+// An event, sent as a line of JSON. Unknown values are null.
 class Event {
 public:
     explicit Event(const std::string& name);
@@ -40,7 +40,7 @@ public:
     Event& put(const std::string& key, std::optional<double> value);
     Event& put(const std::string& key, const std::string& value);
     Event& put(const std::string& key, const std::vector<double>& values);
-    // A value that is JSON already.
+    // The value is JSON already.
     Event& put_json(const std::string& key, const std::string& json);
     void send();
 

@@ -1,4 +1,4 @@
-// The native runner: one launch of one cell on ncnn, as the runner in Python does it, without Python.
+// The native runner: a launch of a cell on ncnn, like that of the runner in Python, but without Python.
 
 #include "events.hpp"
 #include "modes.hpp"
@@ -10,7 +10,7 @@
 
 int main()
 {
-    const int64_t started = clock_ns();
+    const int64_t start_ns = clock_ns();
     open_events();
     int code = 1;
     try {
@@ -18,7 +18,7 @@ int main()
         const Request request(std::cin);
         if (spawned)
             Event("start")
-                .put("ms", (started - std::stoll(spawned)) / 1e6)
+                .put("ms", (start_ns - std::stoll(spawned)) / 1e6)
                 .put("pid", double(getpid()))
                 .send();
         run(request);
@@ -29,6 +29,6 @@ int main()
     } catch (const std::exception& error) {
         Event("error").put("kind", "RuntimeError").put("message", error.what()).send();
     }
-    // As the runner in Python ends: nothing is taken down that could still fail.
+    // Like the runner in Python: no destructor runs that could still fail.
     _exit(code);
 }

@@ -20,9 +20,9 @@ static void phase(const std::string& name)
     Event("phase").put("name", name).send();
 }
 
-static double since_ms(int64_t began)
+static double since_ms(int64_t start_ns)
 {
-    return (clock_ns() - began) / 1e6;
+    return (clock_ns() - start_ns) / 1e6;
 }
 
 static std::string read_file(const std::string& path)
@@ -41,7 +41,7 @@ static void write_file(const std::string& path, const std::string& content)
     Event("outputs").send();
 }
 
-// The raw samples of a file, checked to be whole ones.
+// The raw samples of a file, which must be complete.
 static std::string read_samples(const Request& request, const Session& session)
 {
     std::string samples = read_file(request.text("inputs"));
@@ -50,26 +50,26 @@ static std::string read_samples(const Request& request, const Session& session)
     return samples;
 }
 
-// The phases `import`, `read` and `load`. Nothing is imported: what there is of the library before a model
-// is its look at the processor.
+// The phases `import`, `read` and `load`. Nothing is imported: without a model, the library only looks at
+// the processor.
 static std::unique_ptr<Session> load(const Request& request)
 {
     phase("import");
-    int64_t began = clock_ns();
+    int64_t start_ns = clock_ns();
     ncnn::get_cpu_count();
     Event("done")
         .put("name", "import")
-        .put("ms", since_ms(began))
+        .put("ms", since_ms(start_ns))
         .put("library_version", LIBRARY_VERSION)
         .send();
     phase("read");
     Event("done").put("name", "read").put("ms", read_all(request.text("artifact"))).send();
     phase("load");
-    began = clock_ns();
+    start_ns = clock_ns();
     auto session = std::make_unique<Session>(request);
     Event("done")
         .put("name", "load")
-        .put("ms", since_ms(began))
+        .put("ms", since_ms(start_ns))
         .put_json("actual", session->actual())
         .send();
     return session;
@@ -82,24 +82,25 @@ static double median(std::vector<double> values)
     return values.size() % 2 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-// Whether blocks of a series have about the same median: all but the highest and the lowest.
-static bool settled(const std::vector<double>& taken, double tolerance)
+// Whether the blocks of a series have about the same median, apart from the highest and the lowest.
+static bool is_settled(const std::vector<double>& latencies_ms, double tolerance)
 {
-    const size_t size = taken.size() / BLOCKS;
+    const size_t size = latencies_ms.size() / BLOCKS;
     if (size == 0)
         return false;
     std::vector<double> medians;
     for (size_t block = 0; block < BLOCKS; block++)
-        medians.push_back(median({taken.begin() + long(block * size), taken.begin() + long((block + 1) * size)}));
+        medians.push_back(median(
+            {latencies_ms.begin() + long(block * size), latencies_ms.begin() + long((block + 1) * size)}));
     std::sort(medians.begin(), medians.end());
     const double middle = median(medians);
     return middle - medians[1] <= tolerance * middle && medians[BLOCKS - 2] - middle <= tolerance * middle;
 }
 
-static void sleep_until(int64_t when)
+static void sleep_until(int64_t time_ns)
 {
-    const timespec at{when / 1000000000, when % 1000000000};
-    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, nullptr);
+    const timespec time{time_ns / 1000000000, time_ns % 1000000000};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &time, nullptr);
 }
 
 // Latencies in ms, in order, from the second inference of the process on.
@@ -112,14 +113,14 @@ static std::vector<double> series(Session& session, const Request& request)
     const double seconds = request.number("samples.seconds");
     const double longest = request.has("samples.longest_s") ? request.number("samples.longest_s") : seconds;
     const double tolerance = request.number("target_half_width");
-    std::vector<double> taken;
+    std::vector<double> latencies_ms;
     const int64_t start = clock_ns(), last = start + int64_t(longest * 1e9);
     int64_t due = start, end = start + int64_t(seconds * 1e9);
-    while (taken.size() < maximum) {
-        if (taken.size() >= minimum && clock_ns() >= end) {
-            if (end >= last || settled(taken, tolerance))
+    while (latencies_ms.size() < maximum) {
+        if (latencies_ms.size() >= minimum && clock_ns() >= end) {
+            if (end >= last || is_settled(latencies_ms, tolerance))
                 break;
-            // Looked at again after half as much time once more.
+            // The next look is after half as much time again.
             end = std::min(last, end + std::max((end - start) / 2, int64_t(1000000)));
             continue;
         }
@@ -127,14 +128,14 @@ static std::vector<double> series(Session& session, const Request& request)
             due += interval;
             sleep_until(due);
         }
-        const int64_t began = clock_ns();
+        const int64_t start_ns = clock_ns();
         session.invoke();
-        taken.push_back(since_ms(began));
+        latencies_ms.push_back(since_ms(start_ns));
     }
-    return taken;
+    return latencies_ms;
 }
 
-// A start that ends with the first inference, or in mode `measure` goes on with a series of them.
+// A start that ends with the first inference, or in mode `measure` with a series of inferences.
 static void measure(const Request& request)
 {
     const std::string& artifact = request.text("artifact");
@@ -142,7 +143,7 @@ static void measure(const Request& request)
     if (mode == "cold")
         evict(artifact);
     else
-        read_all(artifact); // idle systems reclaim what nobody used lately
+        read_all(artifact); // an idle system reclaims pages
     Event("page_cache").put("resident_share", resident_share(artifact)).send();
     const std::unique_ptr<Session> session = load(request);
     const auto load_rss = rss_mb(), peak_load_rss = peak_rss_mb();
@@ -153,9 +154,9 @@ static void measure(const Request& request)
         .put("peak_was_reset", double(reset_peak()))
         .send();
     phase("first");
-    const int64_t began = clock_ns();
+    const int64_t start_ns = clock_ns();
     session->invoke();
-    Event("done").put("name", "first").put("ms", since_ms(began)).send();
+    Event("done").put("name", "first").put("ms", since_ms(start_ns)).send();
     write_file(request.text("outputs"), session->outputs());
     if (mode == "measure") {
         phase("series");
@@ -168,8 +169,8 @@ static void measure(const Request& request)
     Event("after").put("load_1min", load_average()).send();
 }
 
-// Held-out inputs, or labelled pictures, one after the other; nothing here is timed.
-static void answer_all(const Request& request)
+// Held-out inputs, or labelled pictures; nothing is timed.
+static void infer_all(const Request& request)
 {
     const bool heldout = request.text("mode") == "quality";
     if (!request.has("inputs"))
@@ -177,19 +178,19 @@ static void answer_all(const Request& request)
     const std::unique_ptr<Session> session = load(request);
     phase(request.text("mode"));
     const std::string samples = read_samples(request, *session);
-    size_t wanted = samples.size() / session->sample_bytes();
+    size_t count = samples.size() / session->sample_bytes();
     int64_t end = std::numeric_limits<int64_t>::max();
     if (heldout) {
-        wanted = std::min(wanted, size_t(request.number("quality.samples")));
+        count = std::min(count, size_t(request.number("quality.samples")));
         end = clock_ns() + int64_t(request.number("quality.seconds") * 1e9);
     }
-    std::string found;
-    for (size_t sample = 0; sample < wanted && (sample == 0 || clock_ns() <= end); sample++) {
+    std::string outputs;
+    for (size_t sample = 0; sample < count && (sample == 0 || clock_ns() <= end); sample++) {
         session->set_inputs(samples.data() + sample * session->sample_bytes());
         session->invoke();
-        found += session->outputs();
+        outputs += session->outputs();
     }
-    write_file(request.text("outputs"), found);
+    write_file(request.text("outputs"), outputs);
 }
 
 static void profile(const Request& request)
@@ -212,7 +213,7 @@ void run(const Request& request)
     if (mode == "measure" || mode == "start" || mode == "cold")
         measure(request);
     else if (mode == "quality" || mode == "accuracy")
-        answer_all(request);
+        infer_all(request);
     else if (mode == "profile")
         profile(request);
     else

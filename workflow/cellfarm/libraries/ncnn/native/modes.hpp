@@ -1,5 +1,4 @@
-// What a launch does, by the mode of its request, as workflow/cellfarm/runner/{measuring,quality,profiling}.py
-// do it.
+// A launch of the request's mode, like that of device.py in workflow/cellfarm/measures.
 #pragma once
 
 #include "events.hpp"

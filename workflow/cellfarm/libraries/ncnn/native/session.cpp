@@ -10,7 +10,7 @@
 
 namespace fs = std::filesystem;
 
-static const int AS_IS = 1, PLAIN = 0; // what Extractor::extract takes for the layout
+static const int AS_IS = 1, PLAIN = 0; // layouts for Extractor::extract: the next layer's, the caller's
 
 static size_t size_of(const Shape& shape)
 {
@@ -18,29 +18,29 @@ static size_t size_of(const Shape& shape)
 }
 
 // The shapes of model.inputs or model.outputs.
-static std::vector<Shape> shapes_of(const Request& request, const std::string& what)
+static std::vector<Shape> shapes_of(const Request& request, const std::string& tensors)
 {
-    std::vector<Shape> found;
-    for (int i = 0; request.has(what + "." + std::to_string(i) + ".shape"); i++)
-        found.push_back(request.whole_numbers(what + "." + std::to_string(i) + ".shape"));
-    return found;
+    std::vector<Shape> shapes;
+    for (int i = 0; request.has(tensors + "." + std::to_string(i) + ".shape"); i++)
+        shapes.push_back(request.whole_numbers(tensors + "." + std::to_string(i) + ".shape"));
+    return shapes;
 }
 
 // The only model*.ncnn.param of a folder.
 static fs::path param_file(const std::string& folder)
 {
-    fs::path found;
+    fs::path path;
     for (const auto& entry : fs::directory_iterator(folder)) {
         const std::string name = entry.path().filename().string();
         if (name.rfind("model", 0) != 0 || entry.path().extension() != ".param")
             continue;
-        if (!found.empty())
+        if (!path.empty())
             throw std::runtime_error("ncnn: there is more than one .param file");
-        found = entry.path();
+        path = entry.path();
     }
-    if (found.empty())
+    if (path.empty())
         throw std::runtime_error("ncnn: there is no .param file");
-    return found;
+    return path;
 }
 
 Session::Session(const Request& request)
@@ -54,10 +54,10 @@ Session::Session(const Request& request)
     const fs::path param = param_file(request.text("artifact"));
     const bool half = param.filename().string().rfind("model.fp16.", 0) == 0;
     net_.opt.num_threads = int(request.number("threads"));
-    // Where a processor has it, ncnn computes in half precision unless it is told not to.
+    // By default ncnn computes in half precision on processors that can.
     net_.opt.use_fp16_packed = net_.opt.use_fp16_storage = net_.opt.use_fp16_arithmetic = half;
     net_.opt.use_bf16_storage = false;
-    // Options must stand before load_param: layers pick their implementation there.
+    // Options must be set before load_param, where layers choose their implementation.
     if (net_.load_param(param.c_str()) != 0)
         throw std::runtime_error("ncnn: the .param file does not load");
     if (net_.load_model(fs::path(param).replace_extension(".bin").c_str()) != 0)
@@ -72,7 +72,7 @@ size_t Session::sample_bytes() const
     return values * 4;
 }
 
-// A tensor without its batch: ncnn's own have three sizes and channels at most.
+// A tensor without its batch: ncnn has at most three sizes and channels.
 static ncnn::Mat as_mat(const Shape& shape, const char* values)
 {
     const Shape sizes(shape.begin() + 1, shape.end());
@@ -106,7 +106,7 @@ static std::string blob_name(const char* kind, size_t position)
     return kind + std::to_string(position);
 }
 
-static void give(ncnn::Extractor& extractor, const std::vector<ncnn::Mat>& inputs)
+static void feed(ncnn::Extractor& extractor, const std::vector<ncnn::Mat>& inputs)
 {
     for (size_t i = 0; i < inputs.size(); i++)
         extractor.input(blob_name("in", i).c_str(), inputs[i]);
@@ -115,46 +115,46 @@ static void give(ncnn::Extractor& extractor, const std::vector<ncnn::Mat>& input
 void Session::invoke()
 {
     ncnn::Extractor extractor = net_.create_extractor();
-    give(extractor, inputs_);
-    std::vector<ncnn::Mat> found(output_shapes_.size());
-    for (size_t i = 0; i < found.size(); i++) {
+    feed(extractor, inputs_);
+    std::vector<ncnn::Mat> outputs(output_shapes_.size());
+    for (size_t i = 0; i < outputs.size(); i++) {
         const std::string blob = blob_name("out", i);
-        const int status = extractor.extract(blob.c_str(), found[i]);
+        const int status = extractor.extract(blob.c_str(), outputs[i]);
         if (status != 0)
             throw std::runtime_error("ncnn: extracting " + blob + " failed with " + std::to_string(status));
     }
-    outputs_.swap(found);
+    outputs_.swap(outputs);
 }
 
 std::string Session::outputs() const
 {
-    std::string found;
+    std::string content;
     for (size_t i = 0; i < outputs_.size(); i++) {
         const ncnn::Mat& mat = outputs_[i];
         const size_t bytes = size_t(mat.w) * mat.h * mat.d * 4;
         if (mat.elemsize != 4 || mat.elempack != 1 || bytes * mat.c != size_of(output_shapes_[i]) * 4)
             throw std::runtime_error("ncnn: " + blob_name("out", i) + " has not the size of the model's output");
         for (int channel = 0; channel < mat.c; channel++)
-            found.append(static_cast<const char*>(mat.data) + mat.cstep * 4 * channel, bytes);
+            content.append(static_cast<const char*>(mat.data) + mat.cstep * 4 * channel, bytes);
     }
-    return found;
+    return content;
 }
 
 std::string Session::actual() const
 {
     const auto& options = net_.opt;
-    const auto told = [](const char* name, bool value) {
+    const auto as_field = [](const char* name, bool value) {
         return as_json(std::string(name)) + (value ? ": true" : ": false");
     };
     return "{\"runner\": \"native\", \"provider\": \"cpu\", \"threads\": " + std::to_string(options.num_threads)
-        + ", \"half\": {" + told("use_fp16_packed", options.use_fp16_packed) + ", "
-        + told("use_fp16_storage", options.use_fp16_storage) + ", "
-        + told("use_fp16_arithmetic", options.use_fp16_arithmetic) + "}}";
+        + ", \"half\": {" + as_field("use_fp16_packed", options.use_fp16_packed) + ", "
+        + as_field("use_fp16_storage", options.use_fp16_storage) + ", "
+        + as_field("use_fp16_arithmetic", options.use_fp16_arithmetic) + "}}";
 }
 
-// The layers that an inference runs, in the file's order, which is one of execution. Inputs are no work, and
-// a Split hands on what it is given.
-std::vector<Session::Step> Session::steps() const
+// The layers that an inference runs, in the file's order, which is an order of execution. Input and Split
+// compute nothing.
+std::vector<Session::Step> Session::executed() const
 {
     const auto& blobs = net_.blobs();
     const auto& layers = net_.layers();
@@ -170,7 +170,7 @@ std::vector<Session::Step> Session::steps() const
         if (producer >= 0 && needed.insert(producer).second)
             open.insert(open.end(), layers[producer]->bottoms.begin(), layers[producer]->bottoms.end());
     }
-    std::vector<Step> found;
+    std::vector<Step> steps;
     for (const int position : needed) {
         const ncnn::Layer* const layer = layers[position];
         if (layer->type == "Input" || layer->type == "Split")
@@ -178,46 +178,46 @@ std::vector<Session::Step> Session::steps() const
         Step step{layer, {}};
         for (const int top : layer->tops)
             step.results.emplace_back(top, outputs.count(top) ? PLAIN : AS_IS);
-        found.push_back(step);
+        steps.push_back(step);
     }
-    return found;
+    return steps;
 }
 
 void Session::profile(int unrecorded, int recorded) const
 {
-    const std::vector<Step> all = steps();
-    // Blobs are only taken by the thread that extracts; workspace by all of them.
+    const std::vector<Step> steps = executed();
+    // Only the thread that extracts allocates blobs; all threads allocate workspace.
     ncnn::UnlockedPoolAllocator blobs;
     ncnn::PoolAllocator workspace;
-    std::vector<std::vector<double>> ms(all.size());
+    std::vector<std::vector<double>> ms(steps.size());
     std::vector<double> total_ms;
     for (int run = 0; run < unrecorded + recorded; run++) {
-        const int64_t started = clock_ns();
+        const int64_t run_start_ns = clock_ns();
         ncnn::Extractor extractor = net_.create_extractor();
         extractor.set_blob_allocator(&blobs);
         extractor.set_workspace_allocator(&workspace);
-        give(extractor, inputs_);
-        std::vector<int64_t> taken;
-        for (const Step& step : all) {
-            const int64_t began = clock_ns();
+        feed(extractor, inputs_);
+        std::vector<int64_t> times_ns;
+        for (const Step& step : steps) {
+            const int64_t start_ns = clock_ns();
             for (const auto& [blob, layout] : step.results) {
-                ncnn::Mat mat; // let go at once: the next layer may reuse or overwrite it
+                ncnn::Mat mat; // freed at once: the next layer may reuse or overwrite it
                 if (extractor.extract(blob, mat, layout) != 0)
                     throw std::runtime_error("ncnn: the layer " + step.layer->name + " failed");
             }
-            taken.push_back(clock_ns() - began);
+            times_ns.push_back(clock_ns() - start_ns);
         }
-        const int64_t ended = clock_ns();
+        const int64_t run_end_ns = clock_ns();
         if (run < unrecorded)
             continue;
-        total_ms.push_back((ended - started) / 1e6);
-        for (size_t i = 0; i < all.size(); i++)
-            ms[i].push_back(taken[i] / 1e6);
+        total_ms.push_back((run_end_ns - run_start_ns) / 1e6);
+        for (size_t i = 0; i < steps.size(); i++)
+            ms[i].push_back(times_ns[i] / 1e6);
     }
     std::string operators;
-    for (size_t i = 0; i < all.size(); i++)
-        operators += (i ? ", " : "") + ("{\"name\": " + as_json(all[i].layer->name)) + ", \"type\": "
-            + as_json(all[i].layer->type) + ", \"node\": null, \"ms\": " + as_json(ms[i]) + "}";
+    for (size_t i = 0; i < steps.size(); i++)
+        operators += (i ? ", " : "") + ("{\"name\": " + as_json(steps[i].layer->name)) + ", \"type\": "
+            + as_json(steps[i].layer->type) + ", \"node\": null, \"ms\": " + as_json(ms[i]) + "}";
     Event("operators")
         .put_json("operators", "[" + operators + "]")
         .put("total_ms", total_ms)

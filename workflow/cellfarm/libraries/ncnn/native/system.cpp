@@ -36,14 +36,14 @@ std::vector<double> pin(const std::vector<int>& cores)
     CPU_ZERO(&set);
     for (const int core : cores)
         CPU_SET(core, &set);
-    // What the system refuses is seen in what it reads back.
+    // The system may refuse; the result is what it reads back.
     sched_setaffinity(0, sizeof set, &set);
-    std::vector<double> found;
+    std::vector<double> pinned;
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         for (int core = 0; core < CPU_SETSIZE; core++)
             if (CPU_ISSET(core, &set))
-                found.push_back(core);
-    return found;
+                pinned.push_back(core);
+    return pinned;
 }
 
 // A file's descriptor, closed at the end.
@@ -61,12 +61,12 @@ public:
 
 static std::vector<fs::path> files_in(const std::string& folder)
 {
-    std::vector<fs::path> found;
+    std::vector<fs::path> paths;
     for (const auto& entry : fs::recursive_directory_iterator(folder))
         if (entry.is_regular_file())
-            found.push_back(entry.path());
-    std::sort(found.begin(), found.end());
-    return found;
+            paths.push_back(entry.path());
+    std::sort(paths.begin(), paths.end());
+    return paths;
 }
 
 void evict(const std::string& folder)
@@ -82,7 +82,7 @@ void evict(const std::string& folder)
 double read_all(const std::string& folder)
 {
     const std::unique_ptr<char[]> buffer(new char[1 << 20]);
-    const int64_t began = clock_ns();
+    const int64_t start_ns = clock_ns();
     for (const fs::path& path : files_in(folder)) {
         const Opened file(path);
         ssize_t count;
@@ -91,11 +91,11 @@ double read_all(const std::string& folder)
         if (count < 0)
             throw std::runtime_error("cannot read " + path.string());
     }
-    return (clock_ns() - began) / 1e6;
+    return (clock_ns() - start_ns) / 1e6;
 }
 
-// (resident, all) pages of a file; false if the system would not say the truth: it does to who owns a file
-// or may write it.
+// Add the resident pages and all pages of a file. False if the system would not tell the truth, which it
+// does only to a user who owns the file or may write it.
 static bool count_pages(const fs::path& path, double& resident, double& pages)
 {
     const Opened file(path);
@@ -110,12 +110,12 @@ static bool count_pages(const fs::path& path, double& resident, double& pages)
     if (mapping == MAP_FAILED)
         return false;
     const long page = sysconf(_SC_PAGESIZE);
-    std::vector<unsigned char> seen((status.st_size + page - 1) / page);
-    const bool told = mincore(mapping, status.st_size, seen.data()) == 0;
+    std::vector<unsigned char> states((status.st_size + page - 1) / page);
+    const bool counted = mincore(mapping, status.st_size, states.data()) == 0;
     munmap(mapping, status.st_size);
-    pages += seen.size();
-    resident += std::count_if(seen.begin(), seen.end(), [](unsigned char one) { return one & 1; });
-    return told;
+    pages += states.size();
+    resident += std::count_if(states.begin(), states.end(), [](unsigned char state) { return state & 1; });
+    return counted;
 }
 
 std::optional<double> resident_share(const std::string& folder)
@@ -154,7 +154,7 @@ bool reset_peak()
     std::ofstream file("/proc/self/clear_refs");
     file << "5" << std::flush;
     const auto peak = peak_rss_mb(), now = rss_mb();
-    // A kernel may take the write and do nothing: what it says afterwards decides.
+    // A kernel may accept the write and do nothing, so its numbers decide.
     return file && peak && now && *peak <= *now + RSS_LAG_MB;
 }
 
@@ -166,41 +166,41 @@ std::optional<double> load_average()
 
 Snapshot Snapshot::take()
 {
-    Snapshot found{};
+    Snapshot snapshot{};
     rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    found.voluntary_switches = usage.ru_nvcsw;
-    found.involuntary_switches = usage.ru_nivcsw;
+    snapshot.voluntary_switches = usage.ru_nvcsw;
+    snapshot.involuntary_switches = usage.ru_nivcsw;
     std::string line;
     std::ifstream machine("/proc/stat");
     // user, nice, system, idle, iowait, irq, softirq, steal
     double ticks[8];
     machine >> line;
-    for (double& one : ticks)
-        machine >> one;
+    for (double& count : ticks)
+        machine >> count;
     if (machine && line == "cpu") {
-        found.busy_ticks = ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6];
-        found.stolen_ticks = ticks[7];
+        snapshot.busy_ticks = ticks[0] + ticks[1] + ticks[2] + ticks[5] + ticks[6];
+        snapshot.stolen_ticks = ticks[7];
     }
     std::ifstream pressure("/proc/pressure/cpu");
     const std::string total = "total=";
     if (std::getline(pressure, line) && line.rfind("some ", 0) == 0 && line.find(total) != std::string::npos)
-        found.pressure_us = std::stod(line.substr(line.find(total) + total.size()));
-    found.process_ns = read_clock(CLOCK_PROCESS_CPUTIME_ID);
-    found.wall_ns = clock_ns();
-    return found;
+        snapshot.pressure_us = std::stod(line.substr(line.find(total) + total.size()));
+    snapshot.process_ns = read_clock(CLOCK_PROCESS_CPUTIME_ID);
+    snapshot.wall_ns = clock_ns();
+    return snapshot;
 }
 
 Event resources_between(const Snapshot& before, const Snapshot& after)
 {
     const double wall_s = (after.wall_ns - before.wall_ns) / 1e9;
-    const double own = (after.process_ns - before.process_ns) / 1e9 / wall_s;
+    const double process_share = (after.process_ns - before.process_ns) / 1e9 / wall_s;
     const double ticks = sysconf(_SC_CLK_TCK) * wall_s;
     Event event("resources");
-    event.put("cpu_utilisation", own);
+    event.put("cpu_utilisation", process_share);
     if (before.busy_ticks && after.busy_ticks) {
         const double busy = (*after.busy_ticks - *before.busy_ticks) / ticks;
-        event.put("other_cpu_utilisation", std::max(0.0, busy - own));
+        event.put("other_cpu_utilisation", std::max(0.0, busy - process_share));
         event.put("steal", std::max(0.0, (*after.stolen_ticks - *before.stolen_ticks) / ticks));
     }
     if (before.pressure_us && after.pressure_us)

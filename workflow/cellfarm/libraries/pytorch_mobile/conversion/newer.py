@@ -1,7 +1,7 @@
-"""Operators that came after PyTorch 1.13, by those that it has.
+"""Operators that are newer than PyTorch 1.13, made of those that it has.
 
-Such an operator is declared, so that TorchScript with it can be loaded, and a function of the same meaning
-takes its place when the module is traced anew: the artifact knows nothing of it.
+Such an operator is declared, so that TorchScript with it loads. Then the module is traced anew with a
+function of the same meaning in its place, so the artifact does not contain it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ def scaled_dot_product_attention(
 
     Args:
         query: [..., heads, L, E]; key: [..., heads, S, E]; value: [..., heads, S, Ev].
-        attn_mask: broadcast to [..., L, S]; true is what takes part, or numbers that are added.
+        attn_mask: broadcast to [..., L, S]; true for what takes part, or numbers to add.
     """
-    length, size = (int(one) for one in query.shape[-2:])
+    length, size = (int(length) for length in query.shape[-2:])
     if enable_gqa:
         heads = int(query.shape[-3])
-        key, value = (_repeat(one, heads // int(one.shape[-3])) for one in (key, value))
+        key, value = (_repeat(tensor, heads // int(tensor.shape[-3])) for tensor in (key, value))
     if is_causal:
         attn_mask = torch.ones(length, int(key.shape[-2]), dtype=torch.bool).tril()
     factor = 1 / math.sqrt(size) if scale is None else scale
@@ -45,7 +45,7 @@ def scaled_dot_product_attention(
         shares = scores.softmax(-1)
     elif attn_mask.dtype == torch.bool:
         hidden = attn_mask.logical_not()
-        # Once more after the softmax: where all is hidden, shares are 0 and not 0/0.
+        # Masked again after the softmax: if all are hidden, the shares are 0 and not 0/0.
         shares = scores.masked_fill(hidden, -math.inf).softmax(-1).masked_fill(hidden, 0.0)
     else:
         shares = (scores + attn_mask).softmax(-1)
@@ -70,7 +70,7 @@ def _repeat(heads: Tensor, times: int) -> Tensor:
     return torch.stack([heads] * times, -3).flatten(-4, -3)
 
 
-#: schema in the version that brought it -> what it means
+#: schema in the first version that has it -> what it computes
 _OPERATORS: dict[str, Callable[..., Tensor]] = {
     "scaled_dot_product_attention(Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None,"
     " float dropout_p=0., bool is_causal=False, *, float? scale=None, bool enable_gqa=False)"
@@ -79,11 +79,11 @@ _OPERATORS: dict[str, Callable[..., Tensor]] = {
     " -> Tensor": rms_norm,
 }
 _BY_NAME = {function.__name__: function for function in _OPERATORS.values()}
-_libraries: list[Any] = []  # what they declare lives as long as they do
+_libraries: list[Any] = []  # kept, because declarations end with their library
 
 
 def declare() -> None:
-    """Make the operators known, before a file with them is loaded."""
+    """Declare the operators, so that a file with them loads."""
     fragment = torch._C._dispatch_library("FRAGMENT", "aten", "", __file__, 0)
     kernels = Library("aten", "IMPL")
     _libraries.extend((fragment, kernels))
@@ -93,10 +93,10 @@ def declare() -> None:
 
 
 def replace(module: torch.jit.ScriptModule, inputs: list[Tensor]) -> torch.jit.ScriptModule:
-    """A frozen module without these operators; itself if it has none.
+    """A frozen module without these operators; the same module if it has none.
 
     Raises:
-        Unsupported: it has one, and control flow.
+        Unsupported: it has such an operator and control flow.
     """
     kinds = {node.kind().removeprefix("aten::") for node in module.graph.nodes()}
     if not kinds & _BY_NAME.keys():

@@ -1,4 +1,4 @@
-"""INT8 by PyTorch's FX graph mode quantisation, for the kernels that its mobile builds have."""
+"""INT8 by PyTorch's FX graph mode quantisation, for the kernels of its mobile builds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch.ao.quantization.qconfig import (
 )
 from torch.ao.quantization.quantize_fx import convert_fx, prepare_fx
 
-#: Networks with one of these lose too much when all that lies between layers is quantised as well.
+#: A network with one of these loses too much if everything between its layers is quantised, too.
 _KEPT_IN_FLOAT = frozenset({"layer_norm", "softmax", "matmul", "bmm"})
 #: The smallest scale that XNNPACK takes, as in PyTorch's own configuration for it.
 _SMALLEST_SCALE = 2**-12
@@ -35,16 +35,16 @@ def quantise(
 ) -> torch.jit.ScriptModule:
     """A frozen module, quantised and frozen again.
 
-    Static: weights per channel (per tensor in linear layers: XNNPACK of that time has no other) and
-    activations, both signed and of 8 bits, which is the format that XNNPACK computes in. Dynamic: the
-    weights of linear layers, whose inputs are quantised as they come.
+    Static: signed 8-bit weights (per-channel, but per-tensor in linear layers, because XNNPACK of that
+    time has no other) and activations, as XNNPACK computes. Dynamic: the weights of linear layers, whose
+    inputs are quantised at run time.
 
     Args:
-        inputs: one for each of the module's inputs, to trace with.
-        samples: the same for each sample of the calibration set.
+        inputs: the module's inputs, to trace with.
+        samples: the inputs of each sample of the calibration set.
 
     Raises:
-        Unsupported: it has nothing that can be quantised, or control flow.
+        Unsupported: the module has nothing to quantise, or control flow.
     """
     example = tuple(inputs)
     plain, graph = as_fx(module), as_fx(module, limits=not dynamic)
@@ -58,22 +58,22 @@ def quantise(
     for sample in samples:
         prepared(*sample)
     quantised = convert_fx(prepared, **options)
-    if not any(".quantized." in type(one).__module__ for one in quantised.modules()):
-        layers = "linear layer" if dynamic else "convolution or linear layer"
-        raise Unsupported(f"there is nothing to quantise: PyTorch needs a {layers}")
+    if not any(".quantized." in type(layer).__module__ for layer in quantised.modules()):
+        kinds = "linear layer" if dynamic else "convolution or linear layer"
+        raise Unsupported(f"there is nothing to quantise: PyTorch needs a {kinds}")
     return torch.jit.freeze(torch.jit.trace(quantised, example, check_trace=False).eval())
 
 
 def _dynamic(graph: fx.GraphModule) -> QConfigMapping:
-    modules = list(graph.modules())
-    convolutions = sum(isinstance(one, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for one in modules)
+    kinds = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    convolutions = sum(isinstance(module, kinds) for module in graph.modules())
     if convolutions:
         raise Unsupported(
             "PyTorch quantises activations at run time for linear layers alone: "
             f"{convolutions} convolutions would stay in full precision"
         )
     mapping = QConfigMapping()
-    # By name: by type they would have to be the same for a ReLU that is fused with a linear layer.
+    # By name: by type, a ReLU that is fused with a linear layer would need the same settings.
     for name, module in graph.named_modules():
         if isinstance(module, nn.Linear):
             mapping.set_module_name(name, default_dynamic_qconfig)
@@ -81,7 +81,7 @@ def _dynamic(graph: fx.GraphModule) -> QConfigMapping:
 
 
 def _static(graph: fx.GraphModule) -> QConfigMapping:
-    """Everything, or in networks with attention and layer normalisation the layers with weights."""
+    """Everything, or only layers with weights if the network has attention or layer normalisation."""
     names = {str(getattr(node.target, "__name__", node.target)) for node in graph.graph.nodes}
     mapping = QConfigMapping()
     if not names & _KEPT_IN_FLOAT:
@@ -105,10 +105,10 @@ def _qconfig(weights: Any, limit: float = float("inf")) -> QConfig:
 
 
 class Limited(HistogramObserver):
-    """PyTorch's observer of histograms, of values up to a limit; what is above is passed on as the limit.
+    """PyTorch's histogram observer for values that are clipped to a limit.
 
-    ReLU6 behind a convolution becomes ReLU, which is part of the quantised convolution, and this range:
-    what exceeds the largest quantised value becomes that value, and costs nothing.
+    ReLU6 after a convolution becomes ReLU, which is part of the quantised convolution, and this range:
+    quantisation clips larger values at no cost.
     """
 
     def __init__(self, limit: float, **options: Any) -> None:

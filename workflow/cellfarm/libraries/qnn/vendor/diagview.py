@@ -1,4 +1,4 @@
-"""What snpe-diagview prints of a SNPEDiag log. Two forms are known: of SNPE 2.9 and of 2.37."""
+"""What snpe-diagview prints of a SNPEDiag log, in the forms of SNPE 2.9 and 2.37."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Diagnosis:
     """Means over the inferences of a log, in microseconds.
 
     Args:
-        layers: (name or None, value, unit, runtime) in order; empty where the level gave none.
+        layers: (name or None, value, unit, runtime) in order; empty if the log has none.
         subnet_cycles: of all DSP subnets together; None in the older form.
     """
 
@@ -36,10 +36,10 @@ class Diagnosis:
 
 
 def read(text: str) -> Diagnosis:
-    """The text that snpe-diagview printed.
+    """Read the text that snpe-diagview printed.
 
     Raises:
-        ValueError: it is not whole, or not as it is known.
+        ValueError: the text is cut off, or of another form.
     """
     parts = _EXECUTED.split(text)
     if len(parts) != 2:
@@ -62,40 +62,42 @@ def read(text: str) -> Diagnosis:
     )
 
 
-def operators(found: Diagnosis, nodes: dict[str, str]) -> list[dict[str, Any]]:
-    """{"name", "type", "node", "ms": [the mean]}: shares of the accelerator's time, as cycles say.
+def operators(diagnosis: Diagnosis, nodes: dict[str, str]) -> list[dict[str, Any]]:
+    """{"name", "type", "node", "ms": [the mean]}: the accelerator's time, shared by cycles.
 
     Raises:
         ValueError: no layers, or layers that ran elsewhere.
     """
-    if not found.layers:
+    if not diagnosis.layers:
         raise ValueError("snpe-diagview printed no layers")
-    elsewhere = sorted({runtime for *_, runtime in found.layers if runtime != "DSP"})
-    units = {unit for _, _, unit, _ in found.layers}
+    elsewhere = sorted({runtime for *_, runtime in diagnosis.layers if runtime != "DSP"})
+    units = {unit for _, _, unit, _ in diagnosis.layers}
     if elsewhere or units != {"cycles"}:
         raise ValueError(f"layers ran on {', '.join(elsewhere) or 'the DSP'}, in {units}")
-    total = sum(value for _, value, _, _ in found.layers)
+    total = sum(value for _, value, _, _ in diagnosis.layers)
     if not total:
         raise ValueError("snpe-diagview says that all layers took no cycle")
-    # Only this tells a whole list from one that is cut off; each layer's mean is a rounded one.
-    if found.subnet_cycles is None or abs(found.subnet_cycles - total) > len(found.layers):
+    # Only this shows that the list is cut off. The means of layers are rounded.
+    if diagnosis.subnet_cycles is None or abs(diagnosis.subnet_cycles - total) > len(
+        diagnosis.layers
+    ):
         raise ValueError(
-            f"the layers add up to {total} cycles; snpe-diagview says {found.subnet_cycles}"
+            f"the layers add up to {total} cycles; snpe-diagview says {diagnosis.subnet_cycles}"
         )
-    scale_ms = found.accelerator_us / total / 1e3
-    described = []
-    for number, (identifier, value, _, _) in enumerate(found.layers):
+    scale_ms = diagnosis.accelerator_us / total / 1e3
+    operators = []
+    for number, (identifier, value, _, _) in enumerate(diagnosis.layers):
         name, node, kind = describe(identifier or str(number), nodes)
-        described.append({"name": name, "type": kind, "node": node, "ms": [value * scale_ms]})
-    return described
+        operators.append({"name": name, "type": kind, "node": node, "ms": [value * scale_ms]})
+    return operators
 
 
 def _value(text: str, name: str) -> int:
-    """A time in microseconds that stands once; a bare 0 has no unit, or the unit NONE."""
-    found = re.findall(rf"^\s*{re.escape(name)}: (\d+)(?: (us|NONE))?\s*$", text, re.MULTILINE)
-    if len(found) != 1 or (found[0][1] != "us" and found[0][0] != "0"):
+    """A time in microseconds that is printed once; 0 has no unit, or the unit NONE."""
+    values = re.findall(rf"^\s*{re.escape(name)}: (\d+)(?: (us|NONE))?\s*$", text, re.MULTILINE)
+    if len(values) != 1 or (values[0][1] != "us" and values[0][0] != "0"):
         raise ValueError(f"snpe-diagview printed no '{name}' in microseconds")
-    return int(found[0][0])
+    return int(values[0][0])
 
 
 def _layers(text: str) -> tuple[tuple[str | None, int, str, str], ...]:
@@ -106,8 +108,8 @@ def _layers(text: str) -> tuple[tuple[str | None, int, str, str], ...]:
     for line in parts[-1].splitlines():
         if not line.strip() or _RULE.match(line):
             continue
-        matched = _LAYER.match(line.rstrip())
-        if not matched or int(matched[1]) != len(layers):
+        match = _LAYER.match(line.rstrip())
+        if not match or int(match[1]) != len(layers):
             raise ValueError(f"snpe-diagview: layer {len(layers)} was expected: {line.strip():.80}")
-        layers.append((matched[2], int(matched[3]), matched[4], matched[5]))
+        layers.append((match[2], int(match[3]), match[4], match[5]))
     return tuple(layers)
