@@ -1,4 +1,4 @@
-"""From the warehouse to plain rows: SQL in, lists of dicts out, nothing computed."""
+"""Reads the warehouse into lists of dicts; computes nothing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cellfarm.warehouse.reading import ratios
 
 Cell = dict[str, Any]
 
-#: What the page uses of the view `cells` before and after the columns of the measures.
+#: The columns of the view `cells` that the page uses, before and after those of the measures.
 _CELL = (
     *("model", "library", "library_version", "variant", "device", "processor", "threads"),
     *("protocol", "status", "reason"),
@@ -30,7 +30,7 @@ _RESULT = (
     *("flags", "key", "experiment", "drift_ratio", "log"),
 )
 
-#: A log is shown to say what went wrong, and that stands at its end.
+#: The page shows the end of a log, which says what went wrong.
 MAX_LOG_CHARS = 4_000
 
 
@@ -40,11 +40,10 @@ class ReportError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """Everything the report reads. `devices` maps a device to its facts, possibly empty.
+    """Everything that the report reads. `devices` maps a device to its facts, possibly empty.
 
-    A cell carries what was read of its launches, too (see cellfarm.report.readings); `details` are of
-    the cells in their order. `ratios` are the rows of that view, `calibration` the calibration load
-    over time by device.
+    The cells also have the columns of cellfarm.report.readings; `details` has the same order as the
+    cells. `ratios` are the rows of that view; `calibration` is the calibration load over time by device.
     """
 
     cells: list[Cell]
@@ -55,7 +54,7 @@ class Measurements:
 
 
 def read(warehouse: Path) -> Measurements:
-    """Read what the report shows, without locking the warehouse for writers' readers.
+    """Read what the report shows, without a lock that would stop other readers.
 
     Raises:
         ReportError: the file is missing, is no warehouse, or is held by a writer.
@@ -78,11 +77,12 @@ def read(warehouse: Path) -> Measurements:
 
 
 def cell_columns() -> list[str]:
-    """What the page uses of the view `cells`; a column that an older warehouse lacks reads as NULL."""
+    """The columns of the view `cells` that the page uses; they are NULL where a warehouse lacks them."""
     return [*_CELL, *all_columns(), *_RESULT]
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, view: str) -> set[str]:
+def view_columns(connection: duckdb.DuckDBPyConnection, view: str) -> set[str]:
+    """The columns of a view; empty if a warehouse lacks it."""
     rows = connection.execute(
         "SELECT column_name FROM information_schema.columns WHERE table_name = ?", [view]
     ).fetchall()
@@ -90,20 +90,21 @@ def _columns(connection: duckdb.DuckDBPyConnection, view: str) -> set[str]:
 
 
 def _read_cells(connection: duckdb.DuckDBPyConnection) -> list[Cell]:
-    present, wanted = _columns(connection, "cells"), cell_columns()
-    chosen = [c if c in present else f"NULL AS {c}" for c in wanted]
-    # As a number: reading TIMESTAMP WITH TIME ZONE in Python asks for pytz.
-    chosen.append("epoch_ms(measured_at)" if "measured_at" in present else "NULL")
+    present, wanted = view_columns(connection, "cells"), cell_columns()
+    selected = [column if column in present else f"NULL AS {column}" for column in wanted]
+    # As a number: DuckDB needs pytz to read TIMESTAMP WITH TIME ZONE.
+    selected.append("epoch_ms(measured_at)" if "measured_at" in present else "NULL")
     query = f"""
-        SELECT {", ".join(chosen)} FROM cells
+        SELECT {", ".join(selected)} FROM cells
         ORDER BY model, device, processor, variant, threads, protocol, library, library_version
     """
     names = (*wanted, "measured_at")
-    return [_clean(dict(zip(names, row, strict=True))) for row in _fetch(connection, query)]
+    rows = connection.execute(query).fetchall()
+    return [_clean(dict(zip(names, row, strict=True))) for row in rows]
 
 
 def _clean(cell: Cell) -> Cell:
-    """NaN and infinity are not measurements; a log is cut to its end; the time becomes text."""
+    """Replace NaN and infinity by None, cut the log to its end, and format the time."""
     for name, value in cell.items():
         if isinstance(value, float) and not math.isfinite(value):
             cell[name] = None
@@ -118,20 +119,16 @@ def _clean(cell: Cell) -> Cell:
 
 
 def _read_devices(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
-    if not _columns(connection, "devices"):
+    if not view_columns(connection, "devices"):
         return {}
     query = "SELECT device, CAST(facts AS VARCHAR) FROM devices ORDER BY device"
     devices = {}
-    for device, text in _fetch(connection, query):
+    for device, text in connection.execute(query).fetchall():
         facts = json.loads(text) if text else None
         devices[device] = facts if isinstance(facts, dict) else {}
     return devices
 
 
 def rounded(value: float, digits: int = 5) -> float:
-    """Five significant digits: finer than any timer's noise, and half the bytes."""
+    """Significant digits alone: the noise of timers is larger, and the page gets smaller."""
     return float(f"{value:.{digits}g}")
-
-
-def _fetch(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
-    return connection.execute(query).fetchall()
