@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -163,9 +162,7 @@ def _load(load: float | None, cores: int) -> Finding:
 
 
 def _results(project: Project) -> Iterator[Finding]:
-    count = sum(
-        1 for _, _, names in os.walk(project.cells) for name in names if name.endswith(".json")
-    )
+    count = sum(1 for _ in project.cells.rglob("*.json"))
     yield Finding(
         "ok" if count else "note", f"{count} results in the store", "" if count else "make"
     )

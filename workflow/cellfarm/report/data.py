@@ -16,6 +16,7 @@ from cellfarm.measures import all_columns
 from cellfarm.report import readings
 from cellfarm.report.details import Details
 from cellfarm.report.details import read as read_details
+from cellfarm.warehouse import connect, records
 from cellfarm.warehouse.reading import ratios
 
 Cell = dict[str, Any]
@@ -34,10 +35,6 @@ _RESULT = (
 MAX_LOG_CHARS = 4_000
 
 
-class ReportError(UserError):
-    """The report cannot be made; the message says why and what to do."""
-
-
 @dataclass(frozen=True, slots=True)
 class Measurements:
     """Everything that the report reads. `devices` maps a device to its facts, possibly empty.
@@ -54,15 +51,13 @@ class Measurements:
 
 
 def read(warehouse: Path) -> Measurements:
-    """Read what the report shows, without a lock that would stop other readers.
+    """Read what the report shows.
 
     Raises:
-        ReportError: the file is missing, is no warehouse, or is held by a writer.
+        UserError: there is no warehouse, it is being written, or another version made it.
     """
-    if not warehouse.is_file():
-        raise ReportError(f"{warehouse}: there is no warehouse; run `snakemake` to make it")
     try:
-        with duckdb.connect(str(warehouse), read_only=True) as connection:
+        with connect(warehouse) as connection:
             cells = _read_cells(connection)
             readings.add_to(connection, cells)
             return Measurements(
@@ -73,34 +68,21 @@ def read(warehouse: Path) -> Measurements:
                 readings.calibration(connection),
             )
     except duckdb.Error as error:
-        raise ReportError(f"{warehouse}: cannot be read as a warehouse: {error}") from error
+        raise UserError(f"{warehouse}: cannot be read as a warehouse: {error}") from error
 
 
 def cell_columns() -> list[str]:
-    """The columns of the view `cells` that the page uses; they are NULL where a warehouse lacks them."""
+    """The columns of the view `cells` that the page uses."""
     return [*_CELL, *all_columns(), *_RESULT]
 
 
-def view_columns(connection: duckdb.DuckDBPyConnection, view: str) -> set[str]:
-    """The columns of a view; empty if a warehouse lacks it."""
-    rows = connection.execute(
-        "SELECT column_name FROM information_schema.columns WHERE table_name = ?", [view]
-    ).fetchall()
-    return {name for (name,) in rows}
-
-
 def _read_cells(connection: duckdb.DuckDBPyConnection) -> list[Cell]:
-    present, wanted = view_columns(connection, "cells"), cell_columns()
-    selected = [column if column in present else f"NULL AS {column}" for column in wanted]
-    # As a number: DuckDB needs pytz to read TIMESTAMP WITH TIME ZONE.
-    selected.append("epoch_ms(measured_at)" if "measured_at" in present else "NULL")
-    query = f"""
-        SELECT {", ".join(selected)} FROM cells
+    # The time as a number: DuckDB needs pytz to read TIMESTAMP WITH TIME ZONE.
+    relation = connection.execute(f"""
+        SELECT {", ".join(cell_columns())}, epoch_ms(measured_at) AS measured_at FROM cells
         ORDER BY model, device, processor, variant, threads, protocol, library, library_version
-    """
-    names = (*wanted, "measured_at")
-    rows = connection.execute(query).fetchall()
-    return [_clean(dict(zip(names, row, strict=True))) for row in rows]
+    """)
+    return [_clean(cell) for cell in records(relation)]
 
 
 def _clean(cell: Cell) -> Cell:
@@ -119,8 +101,6 @@ def _clean(cell: Cell) -> Cell:
 
 
 def _read_devices(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
-    if not view_columns(connection, "devices"):
-        return {}
     query = "SELECT device, CAST(facts AS VARCHAR) FROM devices ORDER BY device"
     devices = {}
     for device, text in connection.execute(query).fetchall():

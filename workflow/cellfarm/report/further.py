@@ -13,8 +13,8 @@ from cellfarm.analysis.roofline import Roof, Size, spots
 from cellfarm.libraries import released
 from cellfarm.report import compute, potential, version_tables
 from cellfarm.report.answers import Table
-from cellfarm.report.data import view_columns
 from cellfarm.report.panels import Arrangement
+from cellfarm.warehouse import connect
 from cellfarm.warehouse.reading import history, operators
 
 
@@ -26,9 +26,7 @@ def further(
     Raises:
         duckdb.Error: the warehouse cannot be read.
     """
-    with duckdb.connect(str(warehouse), read_only=True) as connection:
-        if not view_columns(connection, "models"):
-            return [], {}  # an older version made the warehouse
+    with connect(warehouse) as connection:
         all_series = series_of(history(connection), released())
         keys = [cell["key"] for cell in arrangement.cells]
         keys += [point.key for series in all_series for point in series.points]

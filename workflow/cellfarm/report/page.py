@@ -85,8 +85,8 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
         The path of the page.
 
     Raises:
-        ReportError: the warehouse is missing or unreadable.
-        UserError: another version made it, or the folder of the data cannot be written.
+        UserError: the warehouse is missing or unreadable, another version made it, or the folder of the
+            data cannot be written.
         OSError: `out_dir` cannot be written.
     """
     with ThreadPoolExecutor() as pool:  # its three tasks hardly need Python's lock
@@ -157,9 +157,16 @@ def render(
         dates=heading.dates(cells),
         matrices=_different([winners.build(arrangement, ranking_set) for ranking_set in rankings]),
         settings=arrangement.settings,
-        filters=[name for name in FILTERS if name in ALWAYS_FILTERS or _several(cells, name)],
+        filters=[
+            name
+            for name in FILTERS
+            if name in ALWAYS_FILTERS or len({cell[name] for cell in cells}) > 1
+        ],
         charts={name: text for name, text in CHART_TEXTS.items() if name in specs},
-        chart_cells={name: _shown(cells, name) for name in CHART_TEXTS},
+        chart_cells={
+            name: sum(cell[CHART_VALUES[name]] is not None for cell in cells)
+            for name in CHART_TEXTS
+        },
         legends=_legends(arrangement),
         calibrated=sum(device.launches for device in measured.calibration.values()),
         count=count,
@@ -213,12 +220,3 @@ def _legends(arrangement: Arrangement) -> dict[str, list[tuple[str, str, tuple[s
         "operators": operators,
         "sustained": [(name, f"lib-{i}", pair) for i, (name, pair) in enumerate(libraries)],
     }
-
-
-def _several(cells: Sequence[data.Cell], column: str) -> bool:
-    return len({cell[column] for cell in cells}) > 1
-
-
-def _shown(cells: Sequence[data.Cell], chart: str) -> int:
-    column = CHART_VALUES[chart]
-    return sum(1 for cell in cells if cell[column] is not None)
