@@ -56,8 +56,8 @@ def test_doctor_leaves_a_running_experiment_alone(open_at, tmp_path, monkeypatch
     monkeypatch.setattr(doctor, "open_device", lambda document, project: open_at(folder))
     configuration = SimpleNamespace(devices={"board": LocalDevice("board", str(folder), ("cpu",))})
     findings = list(doctor._device(Project(tmp_path), configuration, "board"))
-    assert [one.what for one in findings if one.level == "bad"] == []
-    assert any("can be written" in one.what for one in findings)
+    assert [finding.text for finding in findings if finding.level == "bad"] == []
+    assert any("can be written" in finding.text for finding in findings)
     assert listing(tmp_path) == before
 
 

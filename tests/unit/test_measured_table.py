@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cellfarm.cli.measured import columns, print_measured, written
+from cellfarm.cli.measured import columns, print_measured, value_text
 from cellfarm.measures import all_columns
 from rich.console import Console
 
@@ -50,5 +50,5 @@ def test_why_there_is_no_accuracy_is_told_once(capsys):
 
 def test_what_is_not_known_is_no_number():
     share = all_columns()["top1_accuracy"]
-    texts = [written(share, value) for value in (None, 0.0, 0.12345)]
+    texts = [value_text(share, value) for value in (None, 0.0, 0.12345)]
     assert texts == ["n/a", "0.0 %", "12.3 %"]

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from cellfarm.report.findings import findings
+from cellfarm.analysis.ranking import rank
+from cellfarm.report import findings as report_findings
 
 from tests.support.synthetic_warehouse import row
+
+
+def findings(rows, ratios=()):
+    return report_findings.findings(rows, rank(rows, ratios))
 
 
 def test_nothing_measured_and_nothing_to_compare():

@@ -8,7 +8,8 @@ import altair as alt
 import duckdb
 import pytest
 from cellfarm.analysis.ranking import rank
-from cellfarm.report import ReportError, charts, data, figures, winners, wording, write_report
+from cellfarm.base.errors import UserError
+from cellfarm.report import charts, data, figures, winners, wording, write_report
 from cellfarm.report.palette import LIBRARY_COLOURS, library_colours, operator_colours
 from cellfarm.report.panels import MAX_OPERATOR_TYPES, arrange, error_floor, operator_types
 from cellfarm.report.readings import MAX_POINTS
@@ -243,11 +244,11 @@ def test_the_margin_has_its_interval():
 
 
 def test_a_missing_or_broken_warehouse_is_one_clear_error(tmp_path):
-    with pytest.raises(ReportError, match="there is no warehouse"):
+    with pytest.raises(UserError, match="no warehouse yet"):
         write_report(tmp_path / "none.duckdb", tmp_path)
     broken = tmp_path / "broken.duckdb"
     broken.write_text("not a database, but long enough to be read as one" * 200)
-    with pytest.raises(ReportError, match="cannot be read"):
+    with pytest.raises(UserError, match="cannot be opened"):
         write_report(broken, tmp_path)
 
 

@@ -11,7 +11,7 @@ from cellfarm.base.errors import UserError
 from cellfarm.base.project import Project
 from cellfarm.cli.operators import print_operators
 from cellfarm.cli.series import print_series
-from cellfarm.report import data, further, version_tables, write_report
+from cellfarm.report import version_tables, write_report
 from cellfarm.report.answers import MOST_ROWS
 from cellfarm.warehouse import connect
 from cellfarm.warehouse.reading import history, operators
@@ -110,14 +110,6 @@ def test_a_warehouse_of_one_version_and_no_sizes_has_neither(tmp_path):
     page = write_report(warehouse, tmp_path / "out").read_text()
     assert 'data-name="steps"' not in page and 'data-name="compute"' not in page
     assert not list((tmp_path / "out/charts").glob("series--*"))
-
-
-def test_a_warehouse_without_models_is_an_older_one(tmp_path):
-    warehouse = synthetic_warehouse.create(tmp_path / "w.duckdb")
-    with duckdb.connect(str(warehouse)) as connection:
-        connection.execute("DROP VIEW models")
-    assert further.further(warehouse, None) == ([], {})
-    assert data.read(warehouse).cells
 
 
 def test_the_command_prints_steps_and_how_to_confirm_one(project, capsys):

@@ -71,9 +71,9 @@ class Warehouse:
         """The rows of a query.
 
         Raises:
-            UserError: it is no query of this warehouse, or pandas, polars or pyarrow is not installed.
+            UserError: the query is wrong, or pandas, polars or pyarrow is not installed.
         """
-        if frame not in list(_METHODS):  # of anything: what has no hash would end a look-up
+        if frame not in list(_METHODS):  # a list, as `frame` may not be hashable
             raise UserError(f"frame: expected {', '.join(_METHODS)}; found '{frame}'")
         try:
             relation = self._connection.sql(query)

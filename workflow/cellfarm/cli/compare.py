@@ -21,7 +21,7 @@ from ..comparison.writing import (
     summary,
 )
 from ..warehouse import connect
-from .tables import wide_console
+from .tables import plain_table, wide_console
 
 _COLOURS = {BROKEN: "red", SLOWER: "red", FASTER: "green"}
 _RUNS = """
@@ -50,23 +50,23 @@ def print_comparison(
     """Compare two sides; returns the number of regressions.
 
     Raises:
-        UserError: a side that stands for nothing, or a file that cannot be written.
+        UserError: a side is unknown, or the file cannot be written.
     """
     sides = [open_side(project, name) for name in (first, second)]
-    found = compare_sides(sides[0], sides[1], threshold, flagged)
-    if not found.verdicts:
+    comparison = compare_sides(sides[0], sides[1], threshold, flagged)
+    if not comparison.verdicts:
         raise UserError(
             f"{first} and {second} have no cell in common: the same model, library, variant, device, "
             "processor, threads and protocol"
         )
     if form == "table" and output is None:
-        _print_table(found)
+        _print_table(comparison)
     else:
-        _put(as_json(found) if form == "json" else as_markdown(found), output)
-    return len(found.regressions)
+        _write(as_json(comparison) if form == "json" else as_markdown(comparison), output)
+    return len(comparison.regressions)
 
 
-def _put(text: str, output: Path | None) -> None:
+def _write(text: str, output: Path | None) -> None:
     if output is None:
         print(text, end="")
         return
@@ -76,37 +76,41 @@ def _put(text: str, output: Path | None) -> None:
         raise UserError(f"{output} cannot be written: {error.strerror}") from error
 
 
-def _print_table(found: Comparison) -> None:
+def _print_table(comparison: Comparison) -> None:
     console = wide_console()
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("cell", "first, ms", "second, ms", "ratio", "95 % interval", "verdict"):
-        table.add_column(name, justify="left" if name in ("cell", "verdict") else "right")
-    for one in sorted_verdicts(found):
-        verdict = f"{one.verdict}{f': {one.reason}' if one.reason else ''}"
-        colour = _COLOURS.get(one.verdict)
+    columns = [("cell", False), ("first, ms", True), ("second, ms", True), ("ratio", True),
+               ("95 % interval", True), ("verdict", False)]  # fmt: skip
+    table = plain_table(None, columns)
+    for verdict in sorted_verdicts(comparison):
+        text = f"{verdict.verdict}{f': {verdict.reason}' if verdict.reason else ''}"
+        colour = _COLOURS.get(verdict.verdict)
         table.add_row(
-            escape(label(one.cell)),
-            *("n/a" if ms is None else f"{ms:.2f}" for ms in (one.first_ms, one.second_ms)),
-            "n/a" if one.ratio is None else f"{one.ratio:.3f}",
-            interval(one),
-            f"[{colour}]{escape(verdict)}[/]" if colour else escape(verdict),
+            escape(label(verdict.cell)),
+            *("n/a" if ms is None else f"{ms:.2f}" for ms in (verdict.first_ms, verdict.second_ms)),
+            "n/a" if verdict.ratio is None else f"{verdict.ratio:.3f}",
+            interval(verdict),
+            f"[{colour}]{escape(text)}[/]" if colour else escape(text),
         )
     console.print(table)
-    if any(one.is_paired is False for one in found.verdicts):
+    if any(verdict.is_paired is False for verdict in comparison.verdicts):
         console.print(
             "⇄ not measured together: the ratio goes through the calibration load, which the times in ms "
             "do not; so it can say another thing than they do"
         )
-    for side, rows in ((found.first, found.only_first), (found.second, found.only_second)):
-        if rows:
-            console.print(escape(f"Only in {side}: {len(rows)} cells."))
-    for text in missing_sentences(found):
+    for side, cells in (
+        (comparison.first, comparison.only_first),
+        (comparison.second, comparison.only_second),
+    ):
+        if cells:
+            console.print(escape(f"Only in {side}: {len(cells)} cells."))
+    for text in missing_sentences(comparison):
         console.print(escape(text))
-    console.print(escape(f"{found.second} against {found.first}: {summary(found)}"))
+    console.print(escape(f"{comparison.second} against {comparison.first}: {summary(comparison)}"))
 
 
 def print_runs(project: Project) -> None:
-    """
+    """Print the runs in the warehouse.
+
     Raises:
         UserError: there is no warehouse yet.
     """

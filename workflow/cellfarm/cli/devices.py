@@ -1,4 +1,4 @@
-"""`cellfarm devices`: what is known of each device, and files for those that can be found."""
+"""`cellfarm devices`: the facts of every device, and files for new devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 import yaml
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
@@ -24,13 +23,14 @@ from ..devices.activity import ATTENTION, read_state
 from ..wanted.configuration import read_device
 from ..wanted.devices import AnyDevice, LocalDevice, parse_device
 from .names import check_name
+from .tables import terminal_console
 
 app = typer.Typer(help="The devices in devices/.", invoke_without_command=True)
 
 _COLUMNS = ("device", "state", "model", "SoC", "cores", "system", "free", "temperature", "battery")
 _PHONE_FOLDER = "/data/local/tmp/cellfarm"
-#: Devices that are asked at a time.
-_AT_ONCE = 16
+#: Devices that are asked at the same time.
+_PARALLEL = 16
 
 
 @app.callback()
@@ -60,10 +60,10 @@ def add(
 
 
 def add_device(project: Project, document: Mapping[str, Any], name: str | None) -> Path:
-    """Ask a device for its facts, and write its file; returns where.
+    """Ask a device for its facts, and write its file; returns the file's path.
 
     Raises:
-        UserError: a name that is taken.
+        UserError: the name is taken.
         CellfarmError: the device cannot be used.
     """
     device = parse_device({"name": name or "device", **document}, "cellfarm devices add")
@@ -72,8 +72,8 @@ def add_device(project: Project, document: Mapping[str, Any], name: str | None) 
         facts = transport.facts()
     finally:
         transport.close()
-    said = re.sub(r"[^a-z0-9]+", "_", str(facts["model"] or "device").lower()).strip("_")
-    name = name or said or "device"
+    model = re.sub(r"[^a-z0-9]+", "_", str(facts["model"] or "device").lower()).strip("_")
+    name = name or model or "device"
     target = project.devices / f"{name}.yaml"
     if target.exists():
         raise UserError(f"{project.relative(target)} is there already: give another --name")
@@ -93,20 +93,20 @@ def _board(project: Project, address: str, key_file: Path | None) -> dict[str, A
     parts = re.fullmatch(r"(?P<user>[^@\s]+)@(?P<host>[^@\s]+?)(?::(?P<port>\d+))?", address)
     if parts is None:
         raise UserError(f"{address}: expected user@host or user@host:port")
-    where: dict[str, Any] = {"host": parts["host"], "user": parts["user"]}
+    fields: dict[str, Any] = {"host": parts["host"], "user": parts["user"]}
     if parts["port"]:
-        where["port"] = int(parts["port"])
-        if not 1 <= where["port"] <= 65535:
+        fields["port"] = int(parts["port"])
+        if not 1 <= fields["port"] <= 65535:
             raise UserError(f"{address}: expected a port from 1 to 65535")
-    for name, known in _addresses(project).items():
-        if _place(known) == _place(where):
+    for name, existing in _addresses(project).items():
+        if _endpoint(existing) == _endpoint(fields):
             raise UserError(f"devices/{name}.yaml has that address: a device needs one file")
     if key_file:
         if not key_file.is_file():
             raise UserError(f"--key-file {key_file}: there is no such file")
-        where["key_file"] = str(key_file)
+        fields["key_file"] = str(key_file)
     folder = f"/home/{parts['user']}/cellfarm" if parts["user"] != "root" else "/root/cellfarm"
-    return {"transport": "ssh", "address": where, "work_folder": folder, "processors": ["cpu"]}
+    return {"transport": "ssh", "address": fields, "work_folder": folder, "processors": ["cpu"]}
 
 
 def _addresses(project: Project) -> dict[str, dict[str, Any]]:
@@ -119,8 +119,8 @@ def _addresses(project: Project) -> dict[str, dict[str, Any]]:
     }
 
 
-def _place(address: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What tells boards apart: behind a jump host an address may be anybody's."""
+def _endpoint(address: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Identifies a board; behind different jump hosts different boards may have the same address."""
     jump = address.get("jump") or {}
     return address.get("host"), address.get("port", 22), jump.get("host")
 
@@ -133,44 +133,42 @@ def _phones(project: Project) -> list[dict[str, Any]]:
     known = {address.get("serial") for address in _addresses(project).values()}
     client = adbutils.AdbClient(socket_timeout=15)
     try:
-        listed = client.list()
+        phones = client.list()
     except (adbutils.AdbError, OSError) as error:
         raise CellfarmError(f"no adb server answers: {error}") from error
-    found = []
-    for one in listed:
-        if one.serial in known:
+    documents = []
+    for phone in phones:
+        if phone.serial in known:
             continue
-        if one.state != "device":
-            print(f"left out: a phone that is {one.state}", file=sys.stderr)
+        if phone.state != "device":
+            print(f"left out: a phone that is {phone.state}", file=sys.stderr)
             continue
-        found.append({"transport": "adb", "address": address_of(client, one.serial),
-                      "work_folder": _PHONE_FOLDER, "processors": ["cpu"]})  # fmt: skip
-    if not found:
+        documents.append({"transport": "adb", "address": address_of(client, phone.serial),
+                          "work_folder": _PHONE_FOLDER, "processors": ["cpu"]})  # fmt: skip
+    if not documents:
         raise UserError("adb lists no phone that has no file yet (user@host adds a board)")
-    return found
+    return documents
 
 
 def print_devices(project: Project) -> None:
-    """A table of every file in devices/, with what the device answers, and below it what is wrong."""
+    """Print a table of the devices in devices/ with their answers, and below it what is wrong."""
     names = sorted(path.stem for path in project.devices.glob("*.yaml"))
     devices = [read_device(project, name, "cellfarm devices") for name in names]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_PARALLEL) as pool:
         answers = list(pool.map(lambda device: _ask(project, device), devices))
     table = Table(*_COLUMNS)
     notes = []
     for name, answer in zip(names, answers, strict=True):
-        known = read_state(project, name)
+        state = read_state(project, name)
         if isinstance(answer, str):
             table.add_row(name, "cannot be used")
             notes.append(f"{name}: {answer}")
         else:
             table.add_row(name, "emulated" if answer.get("emulated") else "ready", *_row(answer))
-        if known.get("state") == ATTENTION:
-            notes.append(f"{name} {ATTENTION}: it dropped out of a run ({known['doing']})")
-    # What no terminal bounds, a script reads.
-    console = Console(highlight=False)
-    wide = console if console.is_terminal else Console(highlight=False, width=160)
-    wide.print(table)
+        if state.get("state") == ATTENTION:
+            notes.append(f"{name} {ATTENTION}: it dropped out of a run ({state['doing']})")
+    console = terminal_console()
+    console.print(table)
     for note in notes:
         console.print(escape(note), soft_wrap=True)
 
@@ -194,7 +192,7 @@ def _row(facts: Mapping[str, Any]) -> list[str]:
     zones = facts["thermal_zones"]
     battery = facts["battery_percent"]
     return [
-        *(escape(str(facts[one] or "n/a")) for one in ("model", "soc", "cores", "os")),
+        *(escape(str(facts[name] or "n/a")) for name in ("model", "soc", "cores", "os")),
         "n/a" if facts["free_mb"] is None else f"{facts['free_mb'] / 1024:.1f} GB",
         f"{max(zones.values()):.0f} °C" if zones else "n/a",
         "n/a" if battery is None else f"{battery:.0f} %",

@@ -1,8 +1,7 @@
-"""What can run here, what is missing, and the command that mends it."""
+"""`cellfarm doctor`: what can run here, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 import sys
@@ -32,28 +31,28 @@ class Finding:
     """One line: `level` is ok, note (works, but numbers may suffer) or bad (something cannot run)."""
 
     level: str
-    what: str
-    mend: str = ""
+    text: str
+    remedy: str = ""
 
 
 def print_report(project: Project, configfile: Path | None) -> int:
     """Print every finding; returns the exit code: 0, or 1 if something cannot run.
 
     Raises:
-        UserError: a mistake in the config; what is left to look at depends on it.
+        UserError: the config has a mistake; the checks that follow depend on it.
     """
     console = Console(highlight=False, soft_wrap=True)
     marks = {"ok": "[green]ok  [/]", "note": "[yellow]note[/]", "bad": "[red]bad [/]"}
-    worst = "ok"
+    code = 0
     for title, findings in _sections(project, configfile):
         console.print(f"[bold]{escape(title)}[/]")
         for finding in findings:
-            console.print(f"  {marks[finding.level]} {escape(finding.what)}")
-            if finding.mend:
-                console.print(f"       -> {escape(finding.mend)}")
+            console.print(f"  {marks[finding.level]} {escape(finding.text)}")
+            if finding.remedy:
+                console.print(f"       -> {escape(finding.remedy)}")
             if finding.level == "bad":
-                worst = "bad"
-    return 1 if worst == "bad" else 0
+                code = 1
+    return code
 
 
 def _sections(project: Project, configfile: Path | None) -> Iterator[tuple[str, Iterator[Finding]]]:
@@ -74,15 +73,16 @@ def _orchestrator(project: Project) -> Iterator[Finding]:
         else:
             yield Finding("bad", f"{tool} is missing", "make setup")
     free_mb = shutil.disk_usage(project.root).free >> 20
-    level = "ok" if free_mb > NEEDED_MB else "note"
-    mend = (
-        "" if level == "ok" else f"environments and artifacts take up to {NEEDED_MB} MB: make room"
-    )
-    yield Finding(level, f"{free_mb} MB free on the disk of {project.root.name}/", mend)
+    free = f"{free_mb} MB free on the disk of {project.root.name}/"
+    if free_mb > NEEDED_MB:
+        yield Finding("ok", free)
+    else:
+        remedy = f"environments and artifacts take up to {NEEDED_MB} MB: make room"
+        yield Finding("note", free, remedy)
 
 
 def _environments(project: Project, configuration: Configuration) -> Iterator[Finding]:
-    for name in _needed(project, configuration):
+    for name in _needed_environments(project, configuration):
         if not lock_of(project, name).is_file():
             yield Finding("note", f"{name}: no lock yet", "the next run makes it")
             continue
@@ -92,11 +92,11 @@ def _environments(project: Project, configuration: Configuration) -> Iterator[Fi
         elif state.status == "ok":
             yield Finding("ok", f"{name} ({state.seconds} s to install)")
         else:
-            mend = "mend what it says, then `cellfarm retry` and `make`"
-            yield Finding("bad", f"{name}: {state.reason}", mend)
+            remedy = "mend what it says, then `cellfarm retry` and `make`"
+            yield Finding("bad", f"{name}: {state.reason}", remedy)
 
 
-def _needed(project: Project, configuration: Configuration) -> list[str]:
+def _needed_environments(project: Project, configuration: Configuration) -> list[str]:
     """The environments of the config's cells on the devices that answer, the models' first."""
     facts, _ = read_all_facts(project, configuration)
     natives = {native_format(recipe) for recipe in configuration.models.values()}
@@ -104,10 +104,10 @@ def _needed(project: Project, configuration: Configuration) -> list[str]:
     for reference in configuration.config.libraries:
         library, version = resolve(reference)
         sources = {choose(native, all_libraries()[library].sources) for native in natives}
-        for device, known in facts.items():
+        for name, device_facts in facts.items():
+            device = configuration.devices[name]
             for source in sorted(sources, key=str):
-                described = configuration.devices[device]
-                names |= dict.fromkeys(needs_of(described, known, library, version, source))
+                names |= dict.fromkeys(needs_of(device, device_facts, library, version, source))
     return list(names)
 
 
@@ -142,10 +142,8 @@ def _device(project: Project, configuration: Configuration, name: str) -> Iterat
     else:
         yield Finding("ok", f"governor {facts['governor'] or 'not available'}")
     if device.native and missing_compiler():
-        what = (
-            f"native runners ({', '.join(device.native)}) cannot be built: no {missing_compiler()}"
-        )
-        yield Finding("bad", what, MEND)
+        runners = f"native runners ({', '.join(device.native)})"
+        yield Finding("bad", f"{runners} cannot be built: no {missing_compiler()}", MEND)
     if not facts["thermal_zones"]:
         yield Finding("note", "temperatures: not available")
     yield _load(facts["load_1min"], facts["cores"])
@@ -164,9 +162,7 @@ def _load(load: float | None, cores: int) -> Finding:
 
 
 def _results(project: Project) -> Iterator[Finding]:
-    count = sum(
-        1 for _, _, names in os.walk(project.cells) for name in names if name.endswith(".json")
-    )
+    count = sum(1 for _ in project.cells.rglob("*.json"))
     yield Finding(
         "ok" if count else "note", f"{count} results in the store", "" if count else "make"
     )

@@ -1,4 +1,4 @@
-"""`cellfarm farm`: what every device does now, from what their experiments tell."""
+"""`cellfarm farm`: what every device does now, as the experiments record it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
@@ -15,6 +14,7 @@ from ..base.project import Project
 from ..devices.activity import ATTENTION, IDLE, read_state
 from ..wanted.configuration import read_device
 from ..wanted.devices import AnyDevice
+from .tables import terminal_console
 
 EVERY_S = 1.0
 _COLUMNS = ("device", "state", "model", "what", "cells", "temperature", "for")
@@ -25,12 +25,11 @@ def watch(project: Project, once: bool) -> None:
     """Print the table; on a terminal again each second, until Ctrl-C.
 
     Raises:
-        UserError: a device's file that is wrong.
+        UserError: a device's file is wrong.
     """
-    console = Console(highlight=False)
+    console = terminal_console()
     if once or not console.is_terminal:
-        wide = console if console.is_terminal else Console(highlight=False, width=160)
-        wide.print(farm_table(project))
+        console.print(farm_table(project))
         return
     with Live(farm_table(project), console=console, auto_refresh=False) as live:
         while True:
@@ -43,8 +42,7 @@ def farm_table(project: Project) -> Table:
     table = Table(*_COLUMNS)
     for path in sorted(project.devices.glob("*.yaml")):
         device = read_device(project, path.stem, "cellfarm farm")
-        row = _row(device, read_state(project, path.stem))
-        table.add_row(path.stem, *row)
+        table.add_row(path.stem, *_row(device, read_state(project, path.stem)))
     return table
 
 

@@ -1,4 +1,4 @@
-"""What the rules of the workflow call: `cellfarm job KIND PLAN ID`. Not for people: a plan has the ids."""
+"""`cellfarm job KIND PLAN ID`: what the rules of the workflow call. The ids come from a plan."""
 
 from __future__ import annotations
 
@@ -61,15 +61,15 @@ def job(
 
 
 def _prepare(project: Project, plan: Plan, kind: Kind, step_id: str, log: Path | None) -> None:
-    """A step before the measurement, done while nothing is measured on this machine."""
+    """Do a step before the measurement, while nothing is measured on this machine."""
     from ..conversion import jobs
     from ..envs.environments import build, locate
 
     step: Any = plan.step(kind, step_id)
-    verb, what = _words(kind, step)
+    verb, subject = _description(kind, step)
 
     def say(text: str) -> None:
-        _tell(f"{verb} {what}: {text}", None)
+        _log(f"{verb} {subject}: {text}", None)
 
     work: dict[Kind, Callable[[], Any]] = {
         Kind.ENVIRONMENT: lambda: build(locate(project, step.name)),
@@ -80,21 +80,21 @@ def _prepare(project: Project, plan: Plan, kind: Kind, step_id: str, log: Path |
         Kind.ARTIFACT: lambda: jobs.convert(project, step),
     }
 
-    def waiting(who: str) -> None:
-        say(f"waiting until {who} has measured")
+    def on_wait(holder: str) -> None:
+        say(f"waiting until {holder} has measured")
 
-    with file_lock(machine_lock_path("host"), shared=True, on_wait=waiting):
+    with file_lock(machine_lock_path("host"), shared=True, on_wait=on_wait):
         done = sum((project.root / path).is_file() for path in plan.preparation)
         position = f"[{min(done + 1, len(plan.preparation))}/{len(plan.preparation)}]"
-        _tell(f"{position} {verb} {what} ...", None)
+        _log(f"{position} {verb} {subject} ...", None)
         record = work[kind]()
     seconds = "" if record.seconds is None else f" ({record.seconds:.0f} s)"
     outcome = f"{record.status}: {record.reason}" if record.reason else record.status
-    _tell(f"{verb} {what}: {outcome}{seconds}", log, record.log)
+    _log(f"{verb} {subject}: {outcome}{seconds}", log, record.log)
 
 
-def _words(kind: Kind, step: Any) -> tuple[str, str]:
-    """What a step does, and to what."""
+def _description(kind: Kind, step: Any) -> tuple[str, str]:
+    """What a step does (a verb), and to what."""
     if kind is Kind.ENVIRONMENT:
         return "install", step.name
     if kind is Kind.DOWNLOAD:
@@ -109,7 +109,7 @@ def _words(kind: Kind, step: Any) -> tuple[str, str]:
 
 
 def _warehouse(project: Project, current: str, situation: str, log: Path | None) -> None:
-    """Load what is new into the warehouse."""
+    """Load new results into the warehouse."""
     from ..snakemake.pipeline import stored_now, warehouse_state, write_state
     from ..store.results import Store
     from ..warehouse import load, surroundings
@@ -127,7 +127,7 @@ def _warehouse(project: Project, current: str, situation: str, log: Path | None)
     stored = stored_now(project, wanted)
     write_state(project, warehouse=warehouse_state(stored), current=current)
     _stamp(project, f"{situation}.warehouse", text)
-    _tell(text, log)
+    _log(text, log)
 
 
 def _report(project: Project, situation: str, log: Path | None) -> None:
@@ -139,10 +139,11 @@ def _report(project: Project, situation: str, log: Path | None) -> None:
     state = read_state(project)
     write_state(project, report=report_state(state["warehouse"]))
     _stamp(project, f"{situation}.report", str(page))
-    _tell(f"report: {project.relative(page)}", log)
+    _log(f"report: {project.relative(page)}", log)
 
 
-def _tell(text: str, log: Path | None, detail: str = "") -> None:
+def _log(text: str, log: Path | None, detail: str = "") -> None:
+    """Print a line, and write it with its detail to the log file."""
     print(text, file=sys.stderr, flush=True)
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -150,8 +151,8 @@ def _tell(text: str, log: Path | None, detail: str = "") -> None:
 
 
 def _stamp(project: Project, name: str, text: str) -> None:
-    """Write a stamp; those of earlier situations mean nothing any more."""
+    """Write a stamp, and remove the stamps of earlier situations."""
     stamp = project.results / "stamps" / name
-    for old in stamp.parent.glob(f"*{stamp.suffix}"):
-        old.unlink(missing_ok=True)
+    for stale in stamp.parent.glob(f"*{stamp.suffix}"):
+        stale.unlink(missing_ok=True)
     write_atomically(stamp, text + "\n")

@@ -124,8 +124,8 @@ def export(
     from ..warehouse.exporting import export as write
 
     project = Project.here()
-    wanted = folder or project.root / "reports/export"
-    for path in write(project.warehouse, wanted, version("cellfarm")):
+    target = folder or project.root / "reports/export"
+    for path in write(project.warehouse, target, version("cellfarm")):
         print(path if folder else project.relative(path))
 
 
@@ -200,9 +200,8 @@ def recommend(
 
     if not evaluate and not (model and device):
         raise UserError("recommend needs --model and --device, or --evaluate")
-    if evaluate and any(
-        one is not None for one in (model, device, threads, size_limit, error_limit)
-    ):
+    unused = (model, device, threads, size_limit, error_limit)
+    if evaluate and any(option is not None for option in unused):
         raise UserError("--evaluate takes --variant, --processor, --flagged and --format only")
     if not all(math.isfinite(limit or 0) for limit in (size_limit, error_limit)):
         raise UserError("--size-limit and --error-limit: expected finite numbers")
@@ -216,8 +215,8 @@ def recommend(
         error_limit,
         flagged,
     )
-    act = print_evaluation if evaluate else print_recommendation
-    act(Project.here(), question, format.value)
+    print_answer = print_evaluation if evaluate else print_recommendation
+    print_answer(Project.here(), question, format.value)
 
 
 @app.command()
@@ -257,8 +256,8 @@ def retry(
 
     statuses = status or ([] if flagged else ["failed", "timeout"])
     count = set_aside(Project.here(), configfile, statuses, model, library, device, flagged)
-    asked = configfile or "config/config.yaml"
-    print(f"{count} cells of {asked} will be measured again by the next `make` or `snakemake`.")
+    config = configfile or "config/config.yaml"
+    print(f"{count} cells of {config} will be measured again by the next `make` or `snakemake`.")
 
 
 @app.command()
@@ -281,7 +280,7 @@ def lock(
 )
 def virtual(context: typer.Context) -> None:
     """Virtual devices, to try a farm without one; nothing they measure is a result."""
-    # Test equipment, which this package does not import: a program of its own.
+    # A program of its own: the package does not import its test equipment.
     argv = [sys.executable, "-m", "cellfarm.virtual", *context.args]
     os.execv(argv[0], argv)  # noqa: S606
 
@@ -292,10 +291,10 @@ def main() -> None:
 
 
 def run_app(application: typer.Typer, name: str | None = None) -> None:
-    """Run an application; an error of cellfarm's is one message and its exit code.
+    """Run an application; print an error of cellfarm's as one message, and exit with its code.
 
     Args:
-        name: what help calls the program.
+        name: the program's name in the help.
     """
     try:
         code = application(standalone_mode=False, prog_name=name)
@@ -308,7 +307,7 @@ def run_app(application: typer.Typer, name: str | None = None) -> None:
         if error.errno != errno.ENOSPC:
             raise
         print(f"cellfarm: {error.strerror}", file=sys.stderr)
-        # Not by way of the interpreter's end, which would try to write the rest once more.
+        # A normal exit would flush its buffers, and fail to write once more.
         os._exit(1)
     except (KeyboardInterrupt, typer.Abort):
         print("cellfarm: interrupted", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What measures say beside the ranking: a table below it for each that has columns there."""
+"""Tables of the measures that have columns in the summary, below the ranking."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..measures import Column, Measure, all_columns, all_measures
+from .tables import library_text, plain_table
 
 _CELL = ("model", "library", "library_version", "variant", "processor", "device")
 _UNKNOWN = "n/a"
@@ -23,61 +24,58 @@ def columns() -> list[str]:
 
 
 def print_measured(console: Console, rows: Sequence[Row]) -> None:
-    """For each measure a table per model, the best first; nothing where no cell has an answer.
+    """Print for each measure a table per model, the best first; none without values.
 
-    Cells that differ in their number of threads alone have one line, unless their answers differ.
+    Cells that differ in the number of threads alone share a line if their values are the same.
     """
     for measure in all_measures().values():
-        headings = {name: one for name, one in measure.columns.items() if one.summary}
-        if not headings:
+        shown = {name: column for name, column in measure.columns.items() if column.summary}
+        if not shown:
             continue
-        first = measure.ranks or next(iter(headings))
-        answered = [row for row in rows if row[first] is not None]
-        for model in dict.fromkeys(str(row["model"]) for row in answered):
-            mine = [row for row in answered if row["model"] == model]
-            console.print(_table(headings, f"{model}, {measure.title}", mine, first))
-            if notes := _notes(measure, mine[0]):
+        sort_column = measure.ranks or next(iter(shown))
+        measured = [row for row in rows if row[sort_column] is not None]
+        for model in dict.fromkeys(str(row["model"]) for row in measured):
+            model_rows = [row for row in measured if row["model"] == model]
+            title = f"{model}, {measure.title}"
+            console.print(_table(shown, title, _ordered(model_rows, sort_column)))
+            if notes := _notes(measure, model_rows[0]):
                 console.print(f"  [dim]{escape('; '.join(notes))}[/]")
         for text in dict.fromkeys(_problems(measure, rows)):
             console.print(f"[yellow]no {measure.title}[/]  {escape(text)}")
 
 
-def _table(headings: Mapping[str, Column], title: str, rows: Sequence[Row], first: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None,
-                  pad_edge=False, header_style="dim")  # fmt: skip
-    for name in ("library", "setting"):
-        table.add_column(name)
-    for column in headings.values():
+def _table(columns: Mapping[str, Column], title: str, rows: Sequence[Row]) -> Table:
+    headings = [("library", False), ("setting", False)]
+    for column in columns.values():
         unit = "" if column.unit in (None, "1") else f", {column.unit}"
-        table.add_column(f"{column.summary}{unit}", justify="right")
+        headings.append((f"{column.summary}{unit}", True))
         if column.interval:
-            table.add_column("95 % interval")
-    lines = [
-        (escape(_name(row)), _setting(row), *_texts(headings, row)) for row in _ordered(rows, first)
-    ]
+            headings.append(("95 % interval", False))
+    table = plain_table(title, headings)
+    lines = [(escape(library_text(row)), _setting(row), *_texts(columns, row)) for row in rows]
     for line in dict.fromkeys(lines):
         table.add_row(*line)
     return table
 
 
-def _ordered(rows: Sequence[Row], by: str) -> list[Row]:
-    """The best first."""
-    sign = -1 if all_columns()[by].better == "higher" else 1
-    return sorted(rows, key=lambda row: (sign * row[by], _name(row)))
+def _ordered(rows: Sequence[Row], column: str) -> list[Row]:
+    """The rows with the best value of a column first."""
+    sign = -1 if all_columns()[column].better == "higher" else 1
+    return sorted(rows, key=lambda row: (sign * row[column], library_text(row)))
 
 
-def _texts(headings: Mapping[str, Column], row: Row) -> Iterator[str]:
-    for name, column in headings.items():
-        yield written(column, row[name])
+def _texts(columns: Mapping[str, Column], row: Row) -> Iterator[str]:
+    for name, column in columns.items():
+        yield value_text(column, row[name])
         if column.interval:
-            low, high = (written(column, row[end]) for end in column.interval)
+            low, high = (value_text(column, row[end]) for end in column.interval)
             yield f"{low} to {high}"
 
 
 def _notes(measure: Measure, row: Row) -> list[str]:
-    """What the table was made from, which is the same for every cell of a model."""
+    """What the values were measured on, which is the same for every cell of a model."""
     return [
-        column.note.format(written(column, row[name]))
+        column.note.format(value_text(column, row[name]))
         for name, column in measure.columns.items()
         if column.note
     ]
@@ -86,19 +84,15 @@ def _notes(measure: Measure, row: Row) -> list[str]:
 def _problems(measure: Measure, rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         if measure.reason and row[measure.reason]:
-            yield f"{row['model']} · {_name(row)} · {_setting(row)}: {row[measure.reason]}"
-
-
-def _name(row: Row) -> str:
-    return f"{row['library']}@{row['library_version']}"
+            yield f"{row['model']} · {library_text(row)} · {_setting(row)}: {row[measure.reason]}"
 
 
 def _setting(row: Row) -> str:
     return f"{row['variant']} {row['processor']} {row['device']}"
 
 
-def written(column: Column, value: Any) -> str:
-    """`71.4 %` of a share; `n/a` where it is not known or says nothing."""
+def value_text(column: Column, value: Any) -> str:
+    """`71.4 %` for a share; `n/a` for an unknown value."""
     if value is None:
         return _UNKNOWN
     if column.type != "DOUBLE":

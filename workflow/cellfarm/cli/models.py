@@ -1,4 +1,4 @@
-"""`cellfarm models add FILE`: a recipe for a user's own model, from what the file tells."""
+"""`cellfarm models add FILE`: writes a recipe for a model file of a user's."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .names import check_name
 
 app = typer.Typer(help="The models in models/.", no_args_is_help=True)
 
-#: A larger input is a slip of the finger.
+#: A larger input is a typing mistake.
 _MAX_VALUES = 10**9
-#: Of an input of whole numbers: 0 and 1 are indices in any vocabulary, and both values of a mask.
+#: For inputs of whole numbers: 0 and 1 are indices in any vocabulary, and both values of a mask.
 _VOCABULARY = 2
 
 
@@ -51,14 +51,14 @@ def add(
 def add_file(
     project: Project, file: Path, name: str | None, task: str, shapes: Mapping[str, list[int]]
 ) -> Path:
-    """Write the recipe of a user's own file; returns where.
+    """Write the recipe of a user's model file; returns the recipe's path.
 
     Args:
-        shapes: input -> shape, for inputs whose shape is not (all) in the file.
+        shapes: input -> shape, for inputs whose shape the file leaves open.
 
     Raises:
-        UserError: a file that cannot be read, a name that is none or is taken, a shape that is missing
-            or is not the file's, a task that there is not.
+        UserError: the file cannot be read, the name is invalid or taken, a shape is missing or
+            contradicts the file, or the task is unknown.
     """
     try:
         format_of(file.name)
@@ -85,11 +85,10 @@ def add_file(
 
 
 def describe(project: Project, file: Path) -> list[dict[str, Any]]:
-    """What a file tells of its inputs: `name`, `shape` and `dtype`, as
-    cellfarm.models.describe_file writes them.
+    """`name`, `shape` and `dtype` of a file's inputs, as cellfarm.models.describe_file writes them.
 
     Raises:
-        UserError: it cannot be read.
+        UserError: the file cannot be read.
         CellfarmError: the environment that reads it cannot be installed.
     """
     from ..base.code import PlannedCode
@@ -110,20 +109,20 @@ def describe(project: Project, file: Path) -> list[dict[str, Any]]:
         record = fill(project, scratch / "described", environment, code, request)
         if record.status != "ok":
             raise UserError(str(record.reason))
-        written = scratch / "described" / FILES / "description.json"
-        return list(json.loads(written.read_text(encoding="utf-8"))["inputs"])
+        description = scratch / "described" / FILES / "description.json"
+        return list(json.loads(description.read_text(encoding="utf-8"))["inputs"])
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def parse_shapes(given: Sequence[str]) -> dict[str, list[int]]:
+def parse_shapes(options: Sequence[str]) -> dict[str, list[int]]:
     """`["x=1,3,224,224"]` -> {"x": [1, 3, 224, 224]}.
 
     Raises:
-        UserError: not of that form.
+        UserError: an option has another form.
     """
     shapes = {}
-    for text in given:
+    for text in options:
         name, equals, sizes = text.rpartition("=")
         parts = sizes.split(",") if sizes else []
         if not equals or not all(part.strip().isdigit() and int(part) > 0 for part in parts):
@@ -133,17 +132,22 @@ def parse_shapes(given: Sequence[str]) -> dict[str, list[int]]:
 
 
 def _inputs(
-    told: Sequence[Mapping[str, Any]], shapes: Mapping[str, list[int]]
+    described: Sequence[Mapping[str, Any]], shapes: Mapping[str, list[int]]
 ) -> list[dict[str, Any]]:
-    names = [one["name"] for one in told]
+    names = [entry["name"] for entry in described]
     for name in shapes:
         if name not in names:
             raise UserError(f"--shape {name}: the file's inputs are {', '.join(names)}")
-    return [_input(one, shapes.get(one["name"])) for one in told]
+    return [_input(entry, shapes.get(entry["name"])) for entry in described]
 
 
-def _input(told: Mapping[str, Any], given: list[int] | None) -> dict[str, Any]:
-    shape, name = given or told["shape"], told["name"]
+def _input(described: Mapping[str, Any], option: list[int] | None) -> dict[str, Any]:
+    """The recipe's entry for an input.
+
+    Args:
+        option: the shape that the user wants.
+    """
+    shape, name = option or described["shape"], described["name"]
     if shape and shape[0] is None:
         shape = [1, *shape[1:]]  # a free batch
     if shape is None or None in shape:
@@ -151,16 +155,16 @@ def _input(told: Mapping[str, Any], given: list[int] | None) -> dict[str, Any]:
         raise UserError(f"input {name} has {sizes} in the file: give --shape {name}=1,...")
     if 0 in shape:
         raise UserError(f"input {name} has a size of 0 in the file, {shape}: it holds no values")
-    fixed = told["shape"] or shape
-    fits = len(fixed) == len(shape) and all(
-        size in (None, wanted) for size, wanted in zip(fixed, shape, strict=True)
+    in_file = described["shape"] or shape
+    fits = len(in_file) == len(shape) and all(
+        fixed in (None, size) for fixed, size in zip(in_file, shape, strict=True)
     )
     if not fits:
-        sizes = str(fixed).replace("None", "?")
+        sizes = str(in_file).replace("None", "?")
         raise UserError(f"--shape {name}={','.join(map(str, shape))}: the file has {sizes}")
     if math.prod(shape) > _MAX_VALUES:
         raise UserError(f"input {name}: {shape} has more than {_MAX_VALUES:.0e} values")
-    dtype = told["dtype"] or "float32"
+    dtype = described["dtype"] or "float32"
     entry = {"name": name, "shape": shape, "dtype": dtype}
     if dtype.startswith("float"):
         return entry | {"content": "image"}

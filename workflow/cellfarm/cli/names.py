@@ -1,4 +1,4 @@
-"""Names that users give to files of theirs: models/<name>.yaml, devices/<name>.yaml."""
+"""Names of users' files: models/<name>.yaml, devices/<name>.yaml."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
 
 
 def check_name(name: str) -> None:
-    """
+    """Check the name of a model or a device.
+
     Raises:
-        UserError: it is no name for a model or a device.
+        UserError: the name is invalid.
     """
     if not _NAME.fullmatch(name):
         raise UserError(

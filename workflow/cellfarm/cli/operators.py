@@ -11,7 +11,7 @@ from ..base.errors import UserError
 from ..base.project import Project
 from ..warehouse import connect, records
 from ..warehouse.reading import operators
-from .tables import wide_console
+from .tables import plain_table, threads_text, wide_console
 
 _COLUMNS = (
     "key", "model", "library", "library_version", "variant", "device", "processor", "threads",
@@ -20,7 +20,7 @@ _COLUMNS = (
 
 
 def print_operators(project: Project, model: str) -> None:
-    """Print the operators of a model that libraries were matched by, with the time that each takes.
+    """Print the operators that a model has in common in several libraries, with their times.
 
     Raises:
         UserError: there is no warehouse, or nothing to match.
@@ -31,43 +31,41 @@ def print_operators(project: Project, model: str) -> None:
         if not cells:
             models = connection.execute("SELECT DISTINCT model FROM cells ORDER BY 1").fetchall()
             raise _unknown(model, [name for (name,) in models])
-        found = potentials(cells, operators(connection, [cell["key"] for cell in cells]))
-    if not found:
+        matched = potentials(cells, operators(connection, [cell["key"] for cell in cells]))
+    if not matched:
         raise UserError(
             f"{model}: no two libraries of the last run have profiles of the same sequence of operators"
         )
     console = wide_console()
-    for one in found:
-        console.print(_table(one))
+    for potential in matched:
+        console.print(_table(potential))
         console.print(
-            f"  {escape(one.best)} takes {one.best_ms:.2f} ms, the best of each at least "
-            f"{one.composed_ms:.2f}: {one.gain:.2f} times as fast at most; {100 * one.unmatched:.0f} % of "
-            "it is not matched"
+            f"  {escape(potential.best)} takes {potential.best_ms:.2f} ms, the best of each at least "
+            f"{potential.composed_ms:.2f}: {potential.gain:.2f} times as fast at most; "
+            f"{100 * potential.unmatched:.0f} % of it is not matched"
         )
-        if one.left_out:
-            console.print(f"  [dim]Another sequence: {escape(', '.join(one.left_out))}[/]")
+        if potential.left_out:
+            console.print(f"  [dim]Another sequence: {escape(', '.join(potential.left_out))}[/]")
 
 
 def _unknown(model: str, known: list[str]) -> UserError:
-    there_are = ", ".join(known) or "none"
     return UserError(
-        f"{model}: not among the models of the last run{suggestion(model, known)}; there are: {there_are}"
+        f"{model}: not among the models of the last run{suggestion(model, known)}; there are: "
+        f"{', '.join(known) or 'none'}"
     )
 
 
-def _table(one: Potential) -> Table:
-    found = one.setting
-    threads = "1 thread" if found["threads"] == 1 else f"{found['threads']} threads"
-    setting = f"{found['variant']}, {found['processor']}, {threads}, {found['device']}"
-    title = f"{found['model']} ({setting}), ms"
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=None,
-                  pad_edge=False, header_style="dim")  # fmt: skip
-    libraries = sorted(one.operators[0].times_ms)
-    for name in ("", "operator", "node"):
-        table.add_column(name, justify="left" if name else "right")
-    for library in libraries:
-        table.add_column(escape(library), justify="right")
-    for number, operator in enumerate(one.operators, start=1):
+def _table(potential: Potential) -> Table:
+    setting = potential.setting
+    title = (
+        f"{setting['model']} ({setting['variant']}, {setting['processor']}, "
+        f"{threads_text(setting['threads'])}, {setting['device']}), ms"
+    )
+    libraries = sorted(potential.operators[0].times_ms)
+    columns = [("", True), ("operator", False), ("node", False)]
+    columns += [(escape(library), True) for library in libraries]
+    table = plain_table(escape(title), columns)
+    for number, operator in enumerate(potential.operators, start=1):
         times = (
             f"[bold]{ms:.3f}[/]" if library == operator.best else f"{ms:.3f}"
             for library in libraries

@@ -21,7 +21,7 @@ from ..selection.material import LEAST_MODELS, Graph, compared, examples_of, not
 from ..selection.questions import Choice, Question, Recommendation
 from ..selection.recommending import recommend
 from ..warehouse import connect
-from .tables import wide_console
+from .tables import plain_table, threads_text, wide_console
 
 SCHEMA = 1
 _UNKNOWN = "n/a"
@@ -34,7 +34,7 @@ def print_recommendation(project: Project, question: Question, form: str) -> Non
         question: its model is a name in models/ or the warehouse, or the path of an ONNX file.
 
     Raises:
-        UserError: an unknown model, device or variant, or nothing to choose by.
+        UserError: the model, device or variant is unknown, or there is nothing to choose by.
     """
     results = _results(project, question)
     _check_device(project, results, question.device)
@@ -47,28 +47,29 @@ def print_recommendation(project: Project, question: Question, form: str) -> Non
         return
     console = wide_console()
     console.print(_table(answer))
-    for line in _told(answer):
+    for line in _notes(answer):
         console.print(f"  [dim]{escape(line)}[/]")
 
 
 def print_evaluation(project: Project, question: Question, form: str) -> None:
-    """What each way of choosing costs, as a table or as JSON.
+    """Print what each strategy of choosing costs, as a table or as JSON.
 
     Args:
-        question: its variant, processor and `flagged` alone count.
+        question: only its variant, processor and `flagged` count.
 
     Raises:
-        UserError: an unknown variant, or too few data.
+        UserError: the variant is unknown, or there are too few data.
     """
     results = _results(project, question)
-    known = compared(results, question)
-    if not known:
+    comparisons = compared(results, question)
+    if not comparisons:
         raise UserError(nothing_ranks(results, question))
-    graphs = Graphs(project).of_models(sorted({one.ranking.model for one in known}))
-    examples = examples_of(results, known, graphs)
+    models = {comparison.ranking.model for comparison in comparisons}
+    graphs = Graphs(project).of_models(sorted(models))
+    examples = examples_of(results, comparisons, graphs)
     if len(graphs) < LEAST_MODELS:
-        raise UserError(too_few(known, len(graphs)))
-    left_out = sorted({one.ranking.model for one in known} - set(graphs))
+        raise UserError(too_few(comparisons, len(graphs)))
+    left_out = sorted(models - set(graphs))
     if left_out:
         print(
             f"cellfarm: left out, as their graphs are not known: {', '.join(left_out)}; "
@@ -76,17 +77,20 @@ def print_evaluation(project: Project, question: Question, form: str) -> None:
             file=sys.stderr,
         )
     axes: tuple[Axis, ...] = ("model", "device")
-    scores = {axis: evaluate(examples, axis) for axis in axes}
+    evaluations = {axis: evaluate(examples, axis) for axis in axes}
     if form == "json":
-        told = {axis: [dataclasses.asdict(one) for one in found] for axis, found in scores.items()}
-        print(json.dumps({"schema": SCHEMA, **told}, indent=1))
+        document = {
+            axis: [dataclasses.asdict(score) for score in scores]
+            for axis, scores in evaluations.items()
+        }
+        print(json.dumps({"schema": SCHEMA, **document}, indent=1))
         return
     console = wide_console()
-    for axis, found in scores.items():
-        if found[0].mean is None:
-            console.print(f"Leave one {axis} out: not available, {found[0].left_out} {axis}")
+    for axis, scores in evaluations.items():
+        if scores[0].mean is None:
+            console.print(f"Leave one {axis} out: not available, {scores[0].left_out} {axis}")
         else:
-            console.print(_scores(axis, found))
+            console.print(_scores(axis, scores))
 
 
 def _results(project: Project, question: Question) -> Results:
@@ -107,30 +111,30 @@ def _check_device(project: Project, results: Results, device: str) -> None:
 
 
 def _model(
-    project: Project, results: Results, graphs: Graphs, given: str
+    project: Project, results: Results, graphs: Graphs, model: str
 ) -> tuple[str, Callable[[], Graph]]:
-    """The name that a model has in the warehouse, and what reads its graph."""
-    path = Path(given)
+    """The model's name in the warehouse, and a function that reads its graph."""
+    path = Path(model)
     if path.suffix.lower() == ".onnx":
         if not path.is_file():
             raise UserError(f"--model: there is no file {path}")
         recipe = _recipe_of(project, path)
         if recipe is None:
-            # At once: it was never measured, and may be no model at all.
+            # Read now: the file was never measured, and may be no model at all.
             graph = graphs.of_file(path)
-            return given, lambda: graph
-        given = recipe
+            return model, lambda: graph
+        model = recipe
     known = sorted({*results.models, *(file.stem for file in project.models.glob("*.yaml"))})
-    if given not in known:
+    if model not in known:
         raise UserError(
-            f"--model: unknown model '{given}'{documents.suggestion(given, known)}; there are: "
+            f"--model: unknown model '{model}'{documents.suggestion(model, known)}; there are: "
             f"{', '.join(known)}, or the path of an ONNX file"
         )
-    return given, lambda: graphs.of_model(given)
+    return model, lambda: graphs.of_model(model)
 
 
 def _recipe_of(project: Project, path: Path) -> str | None:
-    """The model that a file is, if it has been added."""
+    """The name of the recipe that has this file, if any."""
     for recipe in sorted(project.models.glob("*.yaml")):
         document = documents.load_yaml(recipe)
         file = document.get("file") if isinstance(document, Mapping) else None
@@ -140,17 +144,15 @@ def _recipe_of(project: Project, path: Path) -> str | None:
 
 
 def _table(answer: Recommendation) -> Table:
-    asked, first = answer.question, answer.choices[0]
-    threads = "1 thread" if answer.threads == 1 else f"{answer.threads} threads"
-    table = Table(
-        title=escape(f"{asked.model} on {asked.device} ({asked.processor}, {threads}): "
-                     f"{first.library} {first.library_version}, {first.variant}; {answer.source}"),
-        title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim",
-    )  # fmt: skip
-    for name, side in (("", "right"), ("library", "left"), ("variant", "left"), ("ms", "right"),
-                       ("× best", "right"), ("95 % interval", "left"), ("MB", "right"),
-                       ("error", "right"), ("ran", "right")):  # fmt: skip
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    question, first = answer.question, answer.choices[0]
+    title = (
+        f"{question.model} on {question.device} ({question.processor}, "
+        f"{threads_text(answer.threads)}): "
+        f"{first.library} {first.library_version}, {first.variant}; {answer.source}"
+    )
+    columns = [("", True), ("library", False), ("variant", False), ("ms", True), ("× best", True),
+               ("95 % interval", False), ("MB", True), ("error", True), ("ran", True)]  # fmt: skip
+    table = plain_table(escape(title), columns)
     for place, choice in enumerate(answer.choices, start=1):
         tied = bool(answer.ties) and (choice is first or choice.candidate in answer.ties)
         table.add_row("1=" if tied else str(place), *_cells(choice, choice is first))
@@ -173,8 +175,8 @@ def _cells(choice: Choice, is_first: bool) -> list[str]:
     ]
 
 
-def _told(answer: Recommendation) -> list[str]:
-    """What stands below the table."""
+def _notes(answer: Recommendation) -> list[str]:
+    """The lines below the table."""
     lines = [f"{answer.source}: {'; '.join(answer.notes)}"]
     if answer.ties:
         lines.append(f"{answer.choices[0].candidate} cannot be told from {', '.join(answer.ties)}")
@@ -195,16 +197,15 @@ def _regret(score: Score) -> str:
     )
 
 
-def _scores(axis: str, found: Sequence[Score]) -> Table:
-    table = Table(
-        title=f"Leave one {axis} out: {found[0].comparisons} comparisons, {found[0].left_out} {axis}s",
-        title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim",
-    )  # fmt: skip
-    table.add_column("chosen by")
-    for name in ("mean regret", "worst", "first does not run"):
-        table.add_column(name, justify="right")
-    for one in found:
-        table.add_row(one.strategy, _percent(one.mean), _percent(one.worst), str(one.refused))
+def _scores(axis: str, scores: Sequence[Score]) -> Table:
+    first = scores[0]
+    title = f"Leave one {axis} out: {first.comparisons} comparisons, {first.left_out} {axis}s"
+    columns = [("chosen by", False), ("mean regret", True), ("worst", True),
+               ("first does not run", True)]  # fmt: skip
+    table = plain_table(title, columns)
+    for score in scores:
+        mean, worst = _percent(score.mean), _percent(score.worst)
+        table.add_row(score.strategy, mean, worst, str(score.refused))
     return table
 
 

@@ -1,4 +1,4 @@
-"""The table that a run ends with."""
+"""The tables that a run ends with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..analysis.ranking import FLAG_MEANINGS, Entry, Ranking, doubts, rank, rank
 from ..base.files import read_object
 from ..base.project import Project
 from . import measured
-from .tables import wide_console
+from .tables import library_text, plain_table, status_counts, threads_text, wide_console
 
 MOST_TABLES = 40  # what a person may still read in a terminal
 _COLUMNS = (
@@ -28,35 +28,38 @@ _UNKNOWN = "not available"
 
 
 def print_converted(project: Project, records: list[str]) -> None:
-    """What became of the environments and artifacts whose records these are, without measuring."""
+    """Print the outcome of a run that prepares only.
+
+    Args:
+        records: paths of the records of environments and artifacts.
+    """
     for kind, below_results in (("environment", False), ("artifact", True)):
-        found = [
+        outcomes = [
             read_object(project.root / record) or {}
             for record in records
             if (Path(record).parts[0] == "results") == below_results
         ]
-        counts = Counter(str(one.get("status")) for one in found)
-        shown = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-        print(f"{len(found)} {kind}{'' if len(found) == 1 else 's'}: {shown or 'none'}")
+        plural = "" if len(outcomes) == 1 else "s"
+        print(f"{len(outcomes)} {kind}{plural}: {status_counts(outcomes)}")
     print("Nothing was measured: `snakemake measured` goes on from here.")
 
 
 def print_summary(project: Project, flagged: bool = False) -> None:
-    """Per model the libraries ranked with their intervals; what measures say beside (accuracy); what did
-    not rank; where the report is.
+    """Print the ranking of the libraries per model, the other measures (accuracy), the cells
+    that do not rank, and the report's path.
 
     Args:
-        flagged: rank flagged cells too, marked.
+        flagged: rank flagged cells too, with a mark.
 
     Raises:
         UserError: there is no warehouse yet, or it is being written.
     """
-    # DuckDB is not for the start of every snakemake.
+    # Imported here: loading DuckDB would delay the start of every snakemake.
     from ..warehouse import connect, reading, records
 
     with connect(project.warehouse) as connection:
         rows = records(connection.sql(f"SELECT {', '.join(_COLUMNS)} FROM cells ORDER BY ALL"))
-        answers = records(
+        values = records(
             connection.sql(f"SELECT {', '.join(measured.columns())} FROM cells ORDER BY ALL")
         )
         ratios = reading.ratios(connection)
@@ -68,41 +71,31 @@ def print_summary(project: Project, flagged: bool = False) -> None:
             console.print(f"  [dim]{escape(note)}[/]")
     if len(rankings) > MOST_TABLES:
         console.print(f"... and {len(rankings) - MOST_TABLES} more tables: see the report")
-    measured.print_measured(console, answers)
+    measured.print_measured(console, values)
     _print_unranked(console, rows, flagged)
     _print_flags(console, rows, flagged)
-    counts = Counter(str(row["status"]) for row in rows)
-    shown = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    console.print(f"{len(rows)} cells: {shown or 'none'}")
+    console.print(f"{len(rows)} cells: {status_counts(rows)}")
     page = project.reports / "index.html"
     if page.is_file():
-        # `snakemake measured` loads new results, and leaves the page of other ones.
+        # `snakemake measured` loads new results, but does not write the page.
         is_older = page.stat().st_mtime < project.warehouse.stat().st_mtime
         age = ", older than these results: `snakemake` makes it anew" if is_older else ""
         console.print(f"Report: {escape(project.relative(page))}{age}")
 
 
 def _table(ranking: Ranking) -> Table:
-    threads = "1 thread" if ranking.threads == 1 else f"{ranking.threads} threads"
+    threads = threads_text(ranking.threads)
     setting = f"{ranking.variant}, {ranking.processor}, {threads}, {ranking.device}"
-    table = Table(
-        title=f"{ranking.model} ({setting}), median latency",
-        title_justify="left",
-        title_style="bold",
-        box=None,
-        pad_edge=False,
-        header_style="dim",
-    )
-    for name, side in (("", "right"), ("library", "left"), ("ms", "right"), ("95 % interval", "left"),
-                       ("× best", "right"), ("its 95 % interval", "left")):  # fmt: skip
-        table.add_column(name, justify=side)  # type: ignore[arg-type]
+    columns = [("", True), ("library", False), ("ms", True), ("95 % interval", False),
+               ("× best", True), ("its 95 % interval", False)]  # fmt: skip
+    table = plain_table(f"{ranking.model} ({setting}), median latency", columns)
     marked = any(entry.flags for entry in ranking.entries)
     if marked:
         table.add_column("flags", style="yellow")
     for place, entry in enumerate(ranking.entries, start=1):
         tied = ranking.is_tie and entry.library in ranking.winners
         table.add_row(
-            f"{place}" if not tied else "1=",
+            "1=" if tied else str(place),
             escape(entry.library) + ("*" if entry.crosses_experiments else ""),
             f"{entry.latency_ms:.2f}",
             f"{entry.low_ms:.2f} to {entry.high_ms:.2f}" if entry.has_interval else _UNKNOWN,
@@ -129,37 +122,37 @@ def _notes(ranking: Ranking) -> Iterator[str]:
 
 
 def _print_unranked(console: Console, rows: list[dict[str, Any]], flagged: bool) -> None:
-    """Everything that has no place in the ranking, with its reason."""
+    """Print the cells that do not rank, with their reasons."""
     for row in rows:
         if ranks(row, flagged):
             continue
-        what = str(row["status"])
-        why = row["reason"]
-        if what == "ok":
-            what = ", ".join([*doubts(row), *(["emulated"] if row["emulated"] else [])])
-            why = f"{row['latency_ms']:.2f} ms, not ranked" if row["latency_ms"] else "not ranked"
-        cell = f"{row['model']} · {row['library']}@{row['library_version']}"
+        status, reason = str(row["status"]), row["reason"]
+        if status == "ok":
+            status = ", ".join([*doubts(row), *(["emulated"] if row["emulated"] else [])])
+            latency = f"{row['latency_ms']:.2f} ms, " if row["latency_ms"] else ""
+            reason = f"{latency}not ranked"
+        cell = f"{row['model']} · {library_text(row)}"
         setting = f"{row['variant']} {row['processor']} t{row['threads']} {row['device']}"
         console.print(
-            f"[yellow]{escape(what or 'ok')}[/]  {escape(cell)} · {escape(setting)}: "
-            f"{escape(str(why))}"
+            f"[yellow]{escape(status or 'ok')}[/]  {escape(cell)} · {escape(setting)}: "
+            f"{escape(str(reason))}"
         )
 
 
 def _print_flags(console: Console, rows: list[dict[str, Any]], flagged: bool) -> None:
-    """What the flags that occur mean, and what to do about them."""
-    found = Counter(flag for row in rows for flag in row["flags"] or ())
-    if found:
+    """Print what the flags that occur mean, and what to do about them."""
+    counts = Counter(flag for row in rows for flag in row["flags"] or ())
+    if counts:
         console.print("Flags:")
-    width = max((len(flag) for flag in found), default=0)
-    for flag, number in sorted(found.items()):
+    width = max(map(len, counts), default=0)
+    for flag, number in sorted(counts.items()):
         meaning = FLAG_MEANINGS.get(flag, "see docs/troubleshooting.md")
         cells = "1 cell" if number == 1 else f"{number} cells"
         console.print(f"  [yellow]{escape(flag):<{width}}[/]  {cells}: {escape(meaning)}")
     if any(doubts(row) for row in rows):
-        what = (
+        outcome = (
             "rank here, as asked"
             if flagged
             else "do not rank (cellfarm summary --flagged ranks them)"
         )
-        console.print(f"Flagged cells {what}; see docs/troubleshooting.md.")
+        console.print(f"Flagged cells {outcome}; see docs/troubleshooting.md.")

@@ -1,18 +1,18 @@
-"""What runs: models x libraries x variants, from the results that are there."""
+"""`cellfarm support`: which models run in which library and variant, by the results."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from ..base.project import Project
+from .tables import library_text, plain_table, status_counts
 
-#: Of several cells (threads, devices) the worst stands in the table.
+#: The table shows the worst of several cells (threads, devices).
 _WORST_FIRST = ("failed", "timeout", "wrong", "unsupported", "ok")
 _COLOURS = {"ok": "green", "unsupported": "dim", "wrong": "yellow"}
 _COLUMNS = (
@@ -42,11 +42,8 @@ def print_support(project: Project, markdown: bool) -> None:
         return
     console = Console(highlight=False, soft_wrap=True)
     for title, libraries, lines in tables(rows):
-        table = Table(title=title, title_justify="left", title_style="bold", box=None,
-                      pad_edge=False, header_style="dim")  # fmt: skip
-        table.add_column("model")
-        for library in libraries:
-            table.add_column(escape(library))
+        columns = [("model", False), *((escape(library), False) for library in libraries)]
+        table = plain_table(title, columns)
         for model, statuses in lines:
             table.add_row(escape(model), *(_coloured(status) for status in statuses))
         table.add_row("[dim]ok[/]", *(f"[dim]{count}[/]" for count in counts(lines)))
@@ -59,29 +56,28 @@ def print_support(project: Project, markdown: bool) -> None:
 def tables(rows: Sequence[Row]) -> list[tuple[str, list[str], list[tuple[str, list[str]]]]]:
     """Per variant and processor: (title, libraries, [(model, a status per library)]). Pure.
 
-    A status is `ok`, `unsupported`, `wrong`, `failed` or `timeout`, followed by a number that leads
-    to its reason in `reasons` where it is not ok, and by `emulated` where it is.
+    The text of a status other than `ok` ends with the number of its reason in `reasons`; `ok` may
+    be followed by `emulated`.
     """
-    found = []
+    result = []
     numbers = _numbers(rows)
     settings = sorted({(row["variant"], row["processor"]) for row in rows})
     for variant, processor in settings:
-        here = [row for row in rows if (row["variant"], row["processor"]) == (variant, processor)]
-        libraries = sorted({_library(row) for row in here})
-        lines = []
-        for model in sorted({str(row["model"]) for row in here}):
-            of_model = [row for row in here if row["model"] == model]
-            cells = (
-                worst([row for row in of_model if _library(row) == library])
-                for library in libraries
-            )
-            lines.append((model, [_status(cell, numbers) for cell in cells]))
-        found.append((f"{variant}, {processor}", libraries, lines))
-    return found
+        cells: dict[str, dict[str, list[Row]]] = defaultdict(lambda: defaultdict(list))
+        for row in rows:
+            if (row["variant"], row["processor"]) == (variant, processor):
+                cells[str(row["model"])][library_text(row)].append(row)
+        libraries = sorted({library for by_library in cells.values() for library in by_library})
+        lines = [
+            (model, [_status(worst(by_library[library]), numbers) for library in libraries])
+            for model, by_library in sorted(cells.items())
+        ]
+        result.append((f"{variant}, {processor}", libraries, lines))
+    return result
 
 
 def counts(lines: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
-    """Of each library of a table: `14 of 15`, the models that are ok of those that were measured."""
+    """For each library of a table: `14 of 15` measured models are ok."""
     columns = list(zip(*(statuses for _, statuses in lines), strict=True))
     return [
         f"{sum(status.startswith('ok') for status in column)}"
@@ -91,24 +87,22 @@ def counts(lines: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
 
 
 def worst(rows: Sequence[Row]) -> Row | None:
-    """The cell whose status is the worst; None of no cells."""
+    """The cell with the worst status; None without cells."""
     return min(rows, key=lambda row: _WORST_FIRST.index(row["status"]), default=None)
 
 
 def reasons(rows: Sequence[Row]) -> list[str]:
-    """Every reason why something is not ok, numbered as in `tables`, with how often it occurs."""
+    """The reasons of all statuses but ok, numbered as in `tables`, with how often they occur."""
     counts = Counter(_reason(row) for row in rows if row["status"] != "ok")
     return [f"[{number}] {reason} ({counts[reason]})" for reason, number in _numbers(rows).items()]
 
 
 def totals(rows: Sequence[Row]) -> str:
-    counts = Counter(str(row["status"]) for row in rows)
-    shown = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    return f"{len(rows)} cells: {shown or 'none'}"
+    return f"{len(rows)} cells: {status_counts(rows)}"
 
 
 def as_markdown(rows: Sequence[Row]) -> str:
-    """The same as Markdown, with where and when it was measured."""
+    """All tables as Markdown, with the devices and days of the measurement."""
     parts = [_origin(rows), ""] if rows else []
     for title, libraries, lines in tables(rows):
         parts.append(f"## {title}\n")
@@ -117,8 +111,8 @@ def as_markdown(rows: Sequence[Row]) -> str:
         parts += ["| " + " | ".join([model, *statuses]) + " |" for model, statuses in lines]
         parts.append("| **ok** | " + " | ".join(counts(lines)) + " |")
         parts.append("")
-    found = [line.replace("[", "\\[", 1) for line in reasons(rows)]
-    parts += ["## Reasons\n", *(f"- {line}" for line in found), ""] if found else []
+    escaped = [line.replace("[", "\\[", 1) for line in reasons(rows)]
+    parts += ["## Reasons\n", *(f"- {line}" for line in escaped), ""] if escaped else []
     return "\n".join([*parts, totals(rows), ""])
 
 
@@ -135,24 +129,20 @@ def _status(row: Row | None, numbers: Mapping[str, int]) -> str:
     status = str(row["status"])
     if status == "ok":
         return "ok (emulated)" if row["emulated"] else "ok"
-    far = ""
+    cosine = ""
     if status == "wrong":
         known = [row[name] for name in ("cosine", "heldout_cosine") if row[name] is not None]
-        far = f" cosine {min(known):.3f}" if known else ""
-    return f"{status}{far} [{numbers[_reason(row)]}]"
+        cosine = f" cosine {min(known):.3f}" if known else ""
+    return f"{status}{cosine} [{numbers[_reason(row)]}]"
 
 
 def _numbers(rows: Sequence[Row]) -> dict[str, int]:
-    found = dict.fromkeys(_reason(row) for row in rows if row["status"] != "ok")
-    return {reason: number for number, reason in enumerate(found, start=1)}
+    distinct = dict.fromkeys(_reason(row) for row in rows if row["status"] != "ok")
+    return {reason: number for number, reason in enumerate(distinct, start=1)}
 
 
 def _reason(row: Row) -> str:
     return f"{row['library']}, {row['status']}: {row['reason']}"
-
-
-def _library(row: Row) -> str:
-    return f"{row['library']}@{row['library_version']}"
 
 
 def _coloured(status: str) -> str:

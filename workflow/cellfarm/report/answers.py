@@ -1,10 +1,11 @@
-"""The section on what a choice is worth: who wins, what the others cost, what else changes latency."""
+"""The tables of the section "What the choice is worth": who wins, and what other choices cost."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from statistics import median
 from typing import Any
 
 from cellfarm.analysis.effects import effects
@@ -15,35 +16,35 @@ from cellfarm.analysis.ranking import Ranking
 from cellfarm.report.data import Cell
 from cellfarm.report.wording import count, milliseconds, percent, scientific, significant, times
 
-#: Rows of a table that a person may still read on a page; the warehouse has all.
+#: The most rows that a table of the page shows; the warehouse has all.
 MOST_ROWS = 60
-#: A distribution of fewer ratios than this is listed by its range alone.
-_ENOUGH = 3
+#: A distribution of fewer ratios has a range only, no median.
+_MIN_RATIOS = 3
 
 Table = dict[str, Any]
 
 
 def answer_sets(cells: Sequence[Cell], rankings: Sequence[Sequence[Ranking]]) -> list[list[Table]]:
-    """The tables without flagged results, and with them where that changes anything.
+    """The tables without flagged results, and the tables with them if they differ.
 
     Args:
         rankings: without and with flagged cells.
     """
-    without, with_flagged = (
-        answers(cells, each, flagged) for each, flagged in zip(rankings, (False, True), strict=True)
-    )
-    return [without] if without == with_flagged else [without, with_flagged]
+    without_flagged, with_flagged = rankings
+    tables = answers(cells, without_flagged)
+    tables_with_flagged = answers(cells, with_flagged, flagged=True)
+    return [tables] if tables == tables_with_flagged else [tables, tables_with_flagged]
 
 
 def answers(
     cells: Sequence[Cell], rankings: Sequence[Ranking], flagged: bool = False
 ) -> list[Table]:
-    """Tables for the page: heading, what it says, columns, rows, n. Those without a row are left out.
+    """Tables for the page: heading, text, columns, rows, n. Empty tables are left out.
 
     Args:
         cells: with the columns of the view `cells`.
-        rankings: of those that rank.
-        flagged: let flagged results rank, too, as they do in the rankings.
+        rankings: of the cells that rank.
+        flagged: whether flagged results rank, too, as they do in the rankings.
     """
     tables = [
         _wins(rankings),
@@ -56,8 +57,8 @@ def answers(
     return [table for table in tables if table["rows"]]
 
 
-def cut(rows: Sequence[Any]) -> str:
-    """What a table's text says if it shows the first of its rows only."""
+def truncation_note(rows: Sequence[Any]) -> str:
+    """The sentence that says that a table shows its first rows only; empty if it shows all."""
     return f" The first {MOST_ROWS} of {len(rows)}." if len(rows) > MOST_ROWS else ""
 
 
@@ -104,20 +105,20 @@ def _changes(rankings: Sequence[Ranking]) -> Table:
 
 def _gaps(rankings: Sequence[Ranking]) -> Table:
     all_gaps = gaps(rankings)
-    groups: dict[str, list[float]] = defaultdict(list)
-    seconds: dict[str, list[float]] = defaultdict(list)
-    several = len({gap.ranking.device for gap in all_gaps}) > 1
+    worst_gaps: dict[str, list[float]] = defaultdict(list)
+    second_gaps: dict[str, list[float]] = defaultdict(list)
+    several_devices = len({gap.ranking.device for gap in all_gaps}) > 1
     for gap in all_gaps:
-        names = ["all", *([f"device {gap.ranking.device}"] if several else []), gap.ranking.model]
-        for name in names:
-            groups[name].append(gap.worst)
-            seconds[name].append(gap.second)
+        device = [f"device {gap.ranking.device}"] if several_devices else []
+        for name in ("all", *device, gap.ranking.model):
+            worst_gaps[name].append(gap.worst)
+            second_gaps[name].append(gap.second)
     rows = []
-    for name, values in list(groups.items())[:MOST_ROWS]:
-        whole, second = spread(values), spread(seconds[name])
-        if whole and second:
-            rows.append([name, str(whole.count), times(second.median), times(whole.median),
-                         times(whole.largest)])  # fmt: skip
+    for name in list(worst_gaps)[:MOST_ROWS]:
+        worst, second = spread(worst_gaps[name]), spread(second_gaps[name])
+        if worst and second:
+            rows.append([name, str(worst.count), times(second.median), times(worst.median),
+                         times(worst.largest)])  # fmt: skip
     return {
         "id": "gap",
         "heading": "Best against the rest",
@@ -151,19 +152,15 @@ def _effects(cells: Sequence[Cell], flagged: bool) -> Table:
     all_effects = effects(cells, flagged)
     rows = []
     for effect in all_effects:
-        ordered = sorted(effect.ratios)
-        middle = spread(ordered)
-        assert middle is not None
-        typical = times(middle.median) if len(ordered) >= _ENOUGH else "n/a"
-        rows.append(
-            [effect.what, str(len(ordered)), times(ordered[0]), typical, times(ordered[-1])]
-        )
+        ratios = effect.ratios
+        middle = times(median(ratios)) if len(ratios) >= _MIN_RATIOS else "n/a"
+        rows.append([effect.what, str(len(ratios)), times(min(ratios)), middle, times(max(ratios))])
     return {
         "id": "effects",
         "heading": "Library, variant, processor, threads",
         "text": "What changing one thing does to latency: ratios between cells that differ in that alone. "
         "Above 1, the change makes it faster; of two libraries the slower stands over the faster. A "
-        f"median of fewer than {_ENOUGH} is not given.",
+        f"median of fewer than {_MIN_RATIOS} is not given.",
         "n": count(sum(len(effect.ratios) for effect in all_effects), "pair"),
         "columns": [("Change", False), ("Pairs", True), ("Least", True), ("Median", True),
                     ("Most", True)],
@@ -190,7 +187,7 @@ def _fronts(cells: Sequence[Cell], flagged: bool) -> Table:
         "heading": "Speed, size, memory, error",
         "text": "The cells that no other of the same model and device equals or beats in all four. The "
         "error is 1 less the cosine with FP32, on held-out inputs where there are any."
-        + cut(rows),
+        + truncation_note(rows),
         "n": count(len(rows), "cell"),
         "columns": [("Model", False), ("Device", False), ("Cell", False), ("Latency", True),
                     ("Artifact", True), ("Peak memory", True), ("Error", True)],

@@ -1,7 +1,7 @@
-"""The axis that each chart is read off: how its ends follow from the values and the room of a plot.
+"""The axes of the charts: how their ends follow from the values and the width of a plot.
 
-The rules are Vega expressions, so that the page and the figures evaluate the same ones. Their parameters
-are the least and the greatest value that a plot has to show, and the widths of the panel and of the names.
+The rules are Vega expressions, which the page and the figures share. Their parameters are the least and
+the greatest value that a plot shows, and the widths of the panel and of the names.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import altair as alt
 
 _PLOT_WIDTH_PX = "max(120, panel_width - label_width)"
-#: Of a plot's width, what the numbers at the ends of marks may take.
-_MOST_TEXT = 0.45
+#: The share of a plot's width that the numbers at the ends of marks may take.
+_MAX_TEXT_SHARE = 0.45
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,11 @@ class Axis:
     powers: bool = False
 
     def encoding(self, least: str = "least", most: str = "most") -> alt.X:
-        """The encoding that every layer of a chart shares.
+        """The encoding that all layers of a chart share.
 
         Args:
-            least: the least value that a plot has to show, as a Vega expression.
-            most: the greatest one.
+            least: the least value that a plot shows, as a Vega expression.
+            most: the greatest value.
         """
         low, high = self._ends(least, most)
         scale = alt.Scale(
@@ -45,7 +45,7 @@ class Axis:
             domainMin=alt.ExprRef(low),
             domainMax=alt.ExprRef(high),
             nice=False,
-            zero=alt.Undefined if self.log else False,  # a logarithmic axis has none, and says so
+            zero=alt.Undefined if self.log else False,  # Vega warns of it on a logarithmic axis
         )
         axis = alt.Axis(
             title=self.title,
@@ -61,7 +61,7 @@ class Axis:
 
     def _ends(self, least: str, most: str) -> tuple[str, str]:
         plot = _PLOT_WIDTH_PX
-        room = f"{plot} / ({plot} - min({self.text_width_px}, {_MOST_TEXT} * {plot}))"
+        room = f"{plot} / ({plot} - min({self.text_width_px}, {_MAX_TEXT_SHARE} * {plot}))"
         if not self.log:
             return "0", f"({most}) * {room}"
         low = f"(({least}) * {self.margin})"
@@ -84,13 +84,13 @@ LOG_AXES = {"latency": Axis("latency, ms", log=True, margin=0.85, span=2)}
 
 def parameters(labels: Sequence[str]) -> list[dict[str, Any]]:
     """The parameters of a specification for the page, which sets all but the width of the labels."""
-    # Long names are cut rather than the plot: half of a phone's width at most goes to them.
+    # Long names are cut: on a phone they take half of the width at most.
     label_width = min(130, 10 + 6.8 * max(map(len, labels), default=0))
     values = {"least": 0, "most": 1, "panel_width": 400, "label_width": round(label_width, 1)}
     return [{"name": name, "value": value} for name, value in values.items()]
 
 
 def figure_parameters(plot_width_px: int) -> list[dict[str, Any]]:
-    """The parameters of a figure: its plots are equally wide beside their names."""
+    """The parameters of a figure, in which the width of a plot does not depend on its names."""
     values = {"panel_width": plot_width_px, "label_width": 0}
     return [{"name": name, "value": value} for name, value in values.items()]

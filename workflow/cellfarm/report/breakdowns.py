@@ -1,4 +1,4 @@
-"""Charts of stacked bars: what a cold start and an inference consist of."""
+"""Charts of stacked bars: the phases of a cold start, the operators of an inference."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cellfarm.report.marks import (
     where_known,
 )
 
-#: Phase of a cold start -> its name, in the order of time; `other` is what the phases do not say.
+#: Phase of a cold start -> its name, in the order of time; `other` is the rest of the total.
 PHASES = {
     "start": "process start",
     "import": "import",
@@ -23,13 +23,13 @@ PHASES = {
     "first": "first inference",
     "other": "not split",
 }
-#: State of the page cache -> how its columns begin.
+#: State of the page cache -> the prefix of its columns.
 CACHES = {"warm": "cold_", "cold": "cold_cache_"}
 _TWO_BARS = 38
 
 
 def cold_start(both_caches: bool) -> Chart:
-    """Phases of a cold start; with `both_caches` a second bar with the artifact not in memory."""
+    """Phases of a cold start; with `both_caches`, a second bar for a cold page cache."""
     names = list(PHASES.values())
     caches = list(CACHES) if both_caches else ["warm"]
     columns = {
@@ -45,8 +45,8 @@ def cold_start(both_caches: bool) -> Chart:
         rows.transform_fold(list(columns), as_=["column", "phase_ms"])
         .transform_filter("isValid(datum.phase_ms)")
         .transform_calculate(
-            cache=f"{ {c: cache for c, (cache, _) in columns.items()} }[datum.column]",
-            phase=f"{ {c: name for c, (_, name) in columns.items()} }[datum.column]",
+            cache=f"{ {column: cache for column, (cache, _) in columns.items()} }[datum.column]",
+            phase=f"{ {column: name for column, (_, name) in columns.items()} }[datum.column]",
             place=f"indexof({list(columns)}, datum.column)",
         )
         .mark_bar(height=height)
@@ -67,12 +67,13 @@ def cold_start(both_caches: bool) -> Chart:
         )
     )
 
-    def of_cache(what: str) -> str:
-        columns = {f"{prefix}total_ms": f"{prefix}{what}" for prefix in CACHES.values()}
+    def of_cache(suffix: str) -> str:
+        columns = {f"{prefix}total_ms": f"{prefix}{suffix}" for prefix in CACHES.values()}
         return f"datum[{columns}[datum.column]]"
 
+    total_columns = [f"{CACHES[cache]}total_ms" for cache in caches]
     totals = (
-        rows.transform_fold([f"{CACHES[c]}total_ms" for c in caches], as_=["column", "total_ms"])
+        rows.transform_fold(total_columns, as_=["column", "total_ms"])
         .transform_filter("isValid(datum.total_ms)")
         .transform_calculate(
             cache="datum.column === 'cold_total_ms' ? 'warm' : 'cold'",
@@ -80,7 +81,7 @@ def cold_start(both_caches: bool) -> Chart:
             ci_high=of_cache("total_ci_high_ms"),
             text=of_cache("text"),
         )
-        # A panel without a single bound would have an axis without ends, of which Vega warns.
+        # Without any bound a panel's axis would have no ends, of which Vega warns.
         .transform_calculate(
             low="isValid(datum.ci_low) ? datum.ci_low : datum.total_ms",
             upper="isValid(datum.ci_high) ? datum.ci_high : datum.total_ms",
@@ -100,10 +101,10 @@ def cold_start_step(both_caches: bool) -> alt.Step:
 
 
 def operators(types: list[str]) -> Chart:
-    """Time by type of operator beside the latency that was measured without a profiler.
+    """Time by type of operator, and the latency that was measured without a profiler.
 
     Args:
-        types: the types in the order of the array `op_ms` of a cell.
+        types: in the order of the array `op_ms` of a cell.
     """
     rows = libraries_down("operators")
     bars = (

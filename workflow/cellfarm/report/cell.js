@@ -1,4 +1,4 @@
-// The page of one cell: its numbers, its rivals, its raw samples, and how they came about.
+// The page of a cell: its numbers, the other libraries, its raw samples, launches and conditions.
 window.cellfarm.then((shared) => {
   "use strict";
   const { report, cells, el, metrics, significant, libraryClass, narrowing, onView, readDetails, enhance, UNKNOWN } = shared;
@@ -22,8 +22,8 @@ window.cellfarm.then((shared) => {
     const head = columns.map(([heading, number]) => el("th", { scope: "col", class: number ? "num" : null }, heading));
     const lines = rows.map((row) => el("tr", {}, ...row.map((value, i) =>
       el("td", { class: columns[i][1] ? "num" : null }, value instanceof Node ? value : text(value)))));
-    const made = el("table", { class: "facts-table", "data-name": name }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...lines));
-    return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, made);
+    const element = el("table", { class: "facts-table", "data-name": name }, el("thead", {}, el("tr", {}, ...head)), el("tbody", {}, ...lines));
+    return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": name }, element);
   };
   const section = (heading, ...content) => el("section", {}, el("h2", {}, heading), ...content);
   const note = (words) => el("p", { class: "muted" }, words);
@@ -41,18 +41,18 @@ window.cellfarm.then((shared) => {
       [["Library"], ["Status"], [metrics.heading("latency_ms"), true], ["Of this one's", true], ["Remark"]], rows));
   };
 
-  // What measures this cell and nothing else, if it has no result yet.
+  // The command that measures only this cell, if it has no result yet.
   const quoted = (word) => (/^[\w@.=\/:+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`);
   const command = (cell) => {
     const version = cell.library_version ? `@${cell.library_version}` : "";
     const wanted = [`models=[${cell.model}]`, `libraries=[${cell.library}${version}]`, `devices=[${cell.device}]`,
       `variants=[${cell.variant}]`, `processors=[${cell.processor}]`, `threads=[${cell.threads}]`, `protocol=${cell.protocol}`];
-    // `retry` takes no result that is right and ranks.
-    const which = cell.status !== "ok" ? ["--status", cell.status] : cell.flags.length && !cell.ranks_unasked ? ["--flagged"] : null;
-    const retry = ["cellfarm", "retry", "--model", cell.model, "--library", `${cell.library}${version}`, "--device", cell.device, ...(which ?? [])];
+    // `retry` does not take results that are correct and rank.
+    const retryOptions = cell.status !== "ok" ? ["--status", cell.status] : cell.flags.length && !cell.ranks_without_flagged ? ["--flagged"] : null;
+    const retry = ["cellfarm", "retry", "--model", cell.model, "--library", `${cell.library}${version}`, "--device", cell.device, ...(retryOptions ?? [])];
     return section("Command", note("Measures this cell alone, where it has no result yet:"),
       el("pre", {}, ["snakemake", "--config", ...wanted].map(quoted).join(" ")),
-      ...(which ? [note(`Sets aside ${which[0] === "--flagged" ? "flagged results" : "results of this status"} of this model, library and device, so that they are measured again (--configfile names the config, where it is not config/config.yaml):`),
+      ...(retryOptions ? [note(`Sets aside ${retryOptions[0] === "--flagged" ? "flagged results" : "results of this status"} of this model, library and device, so that they are measured again (--configfile names the config, where it is not config/config.yaml):`),
         el("pre", {}, retry.map(quoted).join(" "))] : []));
   };
 
@@ -72,17 +72,17 @@ window.cellfarm.then((shared) => {
     return known(value) ? [[`${prefix}${name}`.replaceAll("_", " "), Array.isArray(value) ? value.join(", ") : String(value)]] : [];
   });
 
-  const more = (cell, details) => {
+  const detailSections = (cell, details) => {
     const i = cell.index;
     const series = details.series[i];
     const sections = [section("Raw samples", ...(series.length
       ? (([picture, caption]) => [picture, note(caption)])(shared.drawSamples(cell,
         { series, ms: details.ms.subarray(details.starts[i]), step: details.steps[i], count: details.counts[i] }, Math.max(240, page.clientWidth)))
       : [note("None were recorded for this cell.")]))];
-    const launches = details.launches[i].map((row) => row.map((value, at) => (details.launch_columns[at] === "started_s" ? time(value) : value)));
+    const launches = details.launches[i].map((row) => row.map((value, column) => (details.launch_columns[column] === "started_s" ? time(value) : value)));
     sections.push(section("Launches", launches.length ? table("launches", LAUNCH, launches) : note("Not available.")));
     sections.push(section("Conditions", details.conditions[i].length
-      ? table("conditions", CONDITION, details.conditions[i].map((row) => row.map((value, at) => (at > 1 && at < 5 ? significant(value) : value))))
+      ? table("conditions", CONDITION, details.conditions[i].map((row) => row.map((value, column) => (column > 1 && column < 5 ? significant(value) : value))))
       : note("Not available: nothing was read while this cell was measured.")));
     const facts = flat(details.environments[details.environment[i]]);
     const causes = Object.entries(details.causes).map(([name, digests]) => [name, text(digests[i])]);
@@ -108,7 +108,7 @@ window.cellfarm.then((shared) => {
     heading.focus({ preventScroll: true });
     const details = await readDetails();
     if (shared.chosen().cell !== cell.key) return;
-    page.querySelector("section").after(...more(cell, details));
+    page.querySelector("section").after(...detailSections(cell, details));
     page.querySelectorAll(".facts-table").forEach(enhance);
     page.dataset.shown = cell.key;
   };

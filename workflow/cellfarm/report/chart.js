@@ -1,14 +1,14 @@
-// The charts: for each model in a setting a card, in it one plot for each number of threads, on one axis.
+// The charts: a card for each model in a setting, with a plot for each number of threads.
 window.cellfarm.then((shared) => {
   "use strict";
   const { report, el, theme, onTheme, onFlagged, onView, matching, narrowing } = shared;
   const sections = [...document.querySelectorAll("section[data-chart]")];
   if (!sections.length || !onView) return;
-  const CARDS = 12; // of a chart, before more are asked for
+  const CARDS = 12; // the cards of a chart before "Show more"
   const log = document.getElementById("log");
   document.getElementById("chart-controls").hidden = false;
 
-  const plots = new Map(); // element -> what it shows, and its view once it was drawn
+  const plots = new Map(); // element -> what it shows, and its view once it is drawn
 
   const placed = (cells) => {
     const byPlace = new Map();
@@ -59,7 +59,7 @@ window.cellfarm.then((shared) => {
       config: report.configs[theme()],
       tooltip: { theme: theme(), formatTooltip },
     });
-    // A later drawing of the same plot, or another page of plots, has overtaken this one.
+    // Discard this drawing if the plot was drawn again or removed meanwhile.
     if (plot.turn !== turn || !plots.has(element)) return result.finalize();
     plot.result?.finalize();
     plot.result = result;
@@ -68,11 +68,11 @@ window.cellfarm.then((shared) => {
     return undefined;
   };
 
-  const near = new IntersectionObserver(
+  const observer = new IntersectionObserver(
     (entries) => {
       for (const { isIntersecting, target } of entries) {
         if (!isIntersecting) continue;
-        near.unobserve(target);
+        observer.unobserve(target);
         draw(target);
       }
     },
@@ -82,14 +82,14 @@ window.cellfarm.then((shared) => {
   const release = (within) => {
     for (const [element, plot] of plots) {
       if (!within.contains(element)) continue;
-      near.unobserve(element);
+      observer.unobserve(element);
       plot.result?.finalize();
       plots.delete(element);
     }
   };
-  shared.addPlot = (element, plot) => { plots.set(element, plot); near.observe(element); };
+  shared.addPlot = (element, plot) => { plots.set(element, plot); observer.observe(element); };
 
-  // The card of a panel: its plots of those numbers of threads that cells are left of.
+  // The card of a panel: a plot for each number of threads that has cells.
   const cardOf = (chart, panel, byPlace, several) => {
     const card = el("article", { class: "card" }, el("h3", {}, narrowing({ model: panel.model }, panel.model)));
     if (several) card.append(el("p", { class: "setting" }, report.settings[panel.setting]));
@@ -97,7 +97,7 @@ window.cellfarm.then((shared) => {
       const values = byPlace.get(JSON.stringify([panel.setting, panel.model, number]));
       if (!values) continue;
       card.append(el("h4", {}, `${number} ${number === 1 ? "thread" : "threads"}`));
-      // An axis without a single value would have no ends.
+      // Without any value, an axis has no ends.
       if (!values.some((cell) => cell[report.chart_values[chart]] !== null)) {
         card.append(el("p", { class: "muted" }, values.map((cell) => `${cell.label}: ${cell.cell_text}`).join(", ")));
         continue;
@@ -129,7 +129,7 @@ window.cellfarm.then((shared) => {
     cards.append(more);
   };
 
-  // The figures beside the page are of one setting each.
+  // Each figure beside the page shows a single setting.
   const offerFiles = (matches) => {
     const settings = [...new Set(matches.map((cell) => cell.setting))];
     for (const files of document.querySelectorAll(".files")) {
@@ -143,48 +143,48 @@ window.cellfarm.then((shared) => {
   const build = () => {
     const { matches } = built;
     const byPlace = placed(matches);
-    // Operators were timed at one number of threads: the choice of another leaves them.
+    // Operators were timed at a single number of threads: that filter does not apply to them.
     const anyThreads = placed(matching("threads"));
     for (const section of sections) fill(section, section.dataset.chart === "operators" ? anyThreads : byPlace);
     offerFiles(matches);
   };
 
-  // What was drawn is drawn again; what was not yet looked at waits.
+  // Plots that were not drawn yet wait until they come near the view.
   const redraw = (which = () => true) => {
     for (const [element, plot] of plots) {
       if (!plot.wanted || !which(plot)) continue;
       if (element.clientWidth) draw(element);
-      else near.observe(element); // it has no width behind an open cell
+      else observer.observe(element); // it has no width while a cell is open
     }
   };
 
   log.addEventListener("change", () => redraw((plot) => plot.chart in report.log_specs));
   onTheme(() => redraw());
   onFlagged(() => redraw());
-  // The room for the numbers depends on the width: a phone that is turned is drawn anew.
+  // The axes depend on the width, which changes when a phone is turned.
   let width = innerWidth;
-  let settled;
+  let resizeTimer;
   addEventListener("resize", () => {
-    clearTimeout(settled);
-    settled = setTimeout(() => {
+    clearTimeout(resizeTimer);
+    resizeTimer = setTimeout(() => {
       if (innerWidth !== width) redraw();
       width = innerWidth;
     }, 250);
   });
-  // Paper cannot be scrolled: a page about to be printed draws the rest.
+  // Draw all plots before the page is printed.
   addEventListener("beforeprint", () => {
     for (const [element, plot] of plots) if (!plot.wanted) draw(element);
   });
   Object.assign(shared, { filled, release });
-  let soon;
+  let buildTimer;
   onView((view) => {
     const same = built && built.matches.length === view.matches.length && built.matches.every((cell, i) => cell === view.matches[i]);
     if (view.cell || same) return;
-    // Letters that are typed one after the other draw once.
-    clearTimeout(soon);
+    // Draw once for letters typed in quick succession.
+    clearTimeout(buildTimer);
     const wait = built ? 150 : 0;
     built = view;
-    if (wait) soon = setTimeout(build, wait);
+    if (wait) buildTimer = setTimeout(build, wait);
     else build();
   });
 });

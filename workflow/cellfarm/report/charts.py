@@ -1,8 +1,8 @@
-"""The charts as Altair specifications without data: the page and the figures fill them in.
+"""The charts as Altair specifications without data, which the page and the figures add.
 
-Each is one small plot of the libraries that ran one model at one number of threads. Its rows come
-as the data set `cells`, what its axis has to show as parameters (see cellfarm.report.axes), its colours
-from the configuration of a theme: so one specification serves every panel, light and dark.
+A chart is a small plot of the libraries that ran a model at a number of threads. Its rows are the data
+set `cells`, the extent of its axis comes as parameters (see cellfarm.report.axes), and its colours from
+the configuration of a theme. So a specification serves all panels, light and dark.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 
 
 def specifications(arrangement: Arrangement) -> dict[str, dict[str, Any]]:
-    """Chart name -> Vega-Lite specification (a plain dict) with `width` left to the container.
+    """Name of a chart -> its Vega-Lite specification, whose width is that of its container.
 
-    Charts that no cell has anything for are left out.
+    The chart `sustained` is left out if no cell has a throughput.
     """
     labels = arrangement.labels
     both_caches = any(cell["cold_cache_total_ms"] is not None for cell in arrangement.cells)
@@ -62,7 +62,7 @@ def specifications(arrangement: Arrangement) -> dict[str, dict[str, Any]]:
 
 
 def logarithmic(arrangement: Arrangement) -> dict[str, dict[str, Any]]:
-    """Chart name -> its specification with a logarithmic axis, which a reader of the page may choose."""
+    """Name of a chart -> its specification with a logarithmic axis, which a reader may choose."""
     labels = arrangement.labels
     charts = {"latency": _latency(labels)}
     return {
@@ -72,7 +72,7 @@ def logarithmic(arrangement: Arrangement) -> dict[str, dict[str, Any]]:
 
 
 def calibration(labels: Sequence[str]) -> dict[str, Any]:
-    """The specification of the device's own speed over time; its data come as the set `cells`."""
+    """The specification of the chart of the calibration load over time; its data set is `cells`."""
     low, high = timelines.CALIBRATION_RANGE
     extent = [{"name": "lowest", "value": low}, {"name": "highest", "value": high}]
     return _specification(
@@ -84,9 +84,8 @@ def calibration(labels: Sequence[str]) -> dict[str, Any]:
 
 
 def configuration(theme: Theme, arrangement: Arrangement) -> dict[str, Any]:
-    """The Vega-Lite configuration of a theme: its colours, the libraries', phases' and operators'."""
+    """The Vega-Lite configuration of a theme: the colours of texts, libraries, phases and operators."""
     libraries = library_colours(arrangement.labels).values()
-    # The one range with a name that is left for operators.
     operators = operator_colours(arrangement.operator_types).values()
     axis = {"labelColor": theme.muted, "titleColor": theme.muted, "tickColor": theme.line}
     return {
@@ -108,6 +107,7 @@ def configuration(theme: Theme, arrangement: Arrangement) -> dict[str, Any]:
         "range": {
             "category": of_theme(list(libraries), theme),
             "ordinal": of_theme(PHASE_COLOURS, theme),
+            # For operators: Vega-Lite has no other name for a third range.
             "diverging": of_theme(list(operators), theme),
         },
         "style": {
@@ -124,7 +124,7 @@ def _latency(labels: list[str]) -> Chart:
     colour = {"color": by_library(labels), "opacity": faded()}
     low, upper = "latency_ci_low_ms:Q", "latency_ci_high_ms:Q"
     interval = base.mark_rule(strokeWidth=2).encode(x=low, x2=upper, **colour)
-    # Taller than the point: an interval narrower than it still shows where it ends.
+    # Taller than the point, which would hide the ends of a narrow interval.
     ends = base.mark_tick(thickness=1.5, height=15)
     point = base.mark_point(filled=True, size=58, strokeWidth=1.8, opacity=1).encode(
         x="latency_ms:Q",
@@ -183,7 +183,7 @@ def _specification(
         height=height,
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
     )
-    # Validation takes a second, and a test does it; the theme's configuration takes config's place.
+    # A test validates it, which takes a second; the theme's configuration replaces `config`.
     spec: dict[str, Any] = chart.to_dict(validate=False)
     del spec["config"]
     return spec | {"params": params}

@@ -16,7 +16,7 @@ _SIZE = 420
 
 
 def tables(spots: Sequence[Spot]) -> list[Table]:
-    """The table for the page (see cellfarm.report.answers); none without a row."""
+    """The table for the page (see cellfarm.report.answers); none if it would be empty."""
     rows = []
     for scaling in scalings(spots):
         device, variant, protocol, threads = scaling.setting
@@ -48,16 +48,16 @@ def tables(spots: Sequence[Spot]) -> list[Table]:
 def figures(
     spots: Sequence[Spot], roofs: Mapping[tuple[str, int], Roof], labels: Sequence[str]
 ) -> dict[str, dict[str, Any]]:
-    """Name -> figure, for each device and number of threads of which both bounds are known.
+    """Name -> figure, for each device and number of threads whose two bounds are known.
 
     Args:
         labels: of all libraries, in the order of their colours.
     """
     groups: dict[tuple[str, int], list[Spot]] = defaultdict(list)
     for spot in spots:
-        place = (spot.cell["device"], spot.cell["threads"])
-        if spot.share is not None and place in roofs:
-            groups[place].append(spot)
+        key = (spot.cell["device"], spot.cell["threads"])
+        if spot.share is not None and key in roofs:
+            groups[key].append(spot)
     return {
         f"roofline--{device}-t{threads}": _figure(group, roofs[device, threads], labels, device, threads)
         for (device, threads), group in sorted(groups.items())
@@ -85,12 +85,9 @@ def _figure(
         legend=alt.Legend(title=None),
     )
     points = alt.Chart(alt.InlineData(values=rows)).mark_point(filled=True, size=55, opacity=0.85)
-    chart = alt.layer(
-        bound.encode(x=_log("intensity", "operations per byte of the artifact"),
-                     y=_log("gflops", "GFLOP/s")),
-        points.encode(x=_log("intensity", "operations per byte of the artifact"),
-                      y=_log("gflops", "GFLOP/s"), color=colour),
-    )  # fmt: skip
+    x = alt.X("intensity:Q", title="operations per byte of the artifact", scale=_log_scale())
+    y = alt.Y("gflops:Q", title="GFLOP/s", scale=_log_scale())
+    chart = alt.layer(bound.encode(x=x, y=y), points.encode(x=x, y=y, color=colour))
     spec: dict[str, Any] = chart.properties(width=_SIZE, height=_SIZE * 2 // 3).to_dict()
     spec.pop("config", None)
     spec["title"] = {
@@ -106,10 +103,8 @@ def _figure(
     return spec
 
 
-def _log(field: str, title: str) -> Any:
-    channel = alt.X if field == "intensity" else alt.Y
-    scale = alt.Scale(type="log", nice=False, zero=alt.Undefined)
-    return channel(f"{field}:Q", title=title, scale=scale)
+def _log_scale() -> alt.Scale:
+    return alt.Scale(type="log", nice=False, zero=alt.Undefined)
 
 
 def _correlation(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""From the warehouse to plain rows: SQL in, lists of dicts out, nothing computed."""
+"""Reads the warehouse into lists of dicts; computes nothing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from cellfarm.measures import all_columns
 from cellfarm.report import readings
 from cellfarm.report.details import Details
 from cellfarm.report.details import read as read_details
+from cellfarm.warehouse import connect, records
 from cellfarm.warehouse.reading import ratios
 
 Cell = dict[str, Any]
 
-#: What the page uses of the view `cells` before and after the columns of the measures.
+#: The columns of the view `cells` that the page uses, before and after those of the measures.
 _CELL = (
     *("model", "library", "library_version", "variant", "device", "processor", "threads"),
     *("protocol", "status", "reason"),
@@ -30,21 +31,16 @@ _RESULT = (
     *("flags", "key", "experiment", "drift_ratio", "log"),
 )
 
-#: A log is shown to say what went wrong, and that stands at its end.
+#: The page shows the end of a log, which says what went wrong.
 MAX_LOG_CHARS = 4_000
-
-
-class ReportError(UserError):
-    """The report cannot be made; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measurements:
-    """Everything the report reads. `devices` maps a device to its facts, possibly empty.
+    """Everything that the report reads. `devices` maps a device to its facts, possibly empty.
 
-    A cell carries what was read of its launches, too (see cellfarm.report.readings); `details` are of
-    the cells in their order. `ratios` are the rows of that view, `calibration` the calibration load
-    over time by device.
+    The cells also have the columns of cellfarm.report.readings; `details` has the same order as the
+    cells. `ratios` are the rows of that view; `calibration` is the calibration load over time by device.
     """
 
     cells: list[Cell]
@@ -55,15 +51,13 @@ class Measurements:
 
 
 def read(warehouse: Path) -> Measurements:
-    """Read what the report shows, without locking the warehouse for writers' readers.
+    """Read what the report shows.
 
     Raises:
-        ReportError: the file is missing, is no warehouse, or is held by a writer.
+        UserError: there is no warehouse, it is being written, or another version made it.
     """
-    if not warehouse.is_file():
-        raise ReportError(f"{warehouse}: there is no warehouse; run `snakemake` to make it")
     try:
-        with duckdb.connect(str(warehouse), read_only=True) as connection:
+        with connect(warehouse) as connection:
             cells = _read_cells(connection)
             readings.add_to(connection, cells)
             return Measurements(
@@ -74,36 +68,25 @@ def read(warehouse: Path) -> Measurements:
                 readings.calibration(connection),
             )
     except duckdb.Error as error:
-        raise ReportError(f"{warehouse}: cannot be read as a warehouse: {error}") from error
+        raise UserError(f"{warehouse}: cannot be read as a warehouse: {error}") from error
 
 
 def cell_columns() -> list[str]:
-    """What the page uses of the view `cells`; a column that an older warehouse lacks reads as NULL."""
+    """The columns of the view `cells` that the page uses."""
     return [*_CELL, *all_columns(), *_RESULT]
 
 
-def _columns(connection: duckdb.DuckDBPyConnection, view: str) -> set[str]:
-    rows = connection.execute(
-        "SELECT column_name FROM information_schema.columns WHERE table_name = ?", [view]
-    ).fetchall()
-    return {name for (name,) in rows}
-
-
 def _read_cells(connection: duckdb.DuckDBPyConnection) -> list[Cell]:
-    present, wanted = _columns(connection, "cells"), cell_columns()
-    chosen = [c if c in present else f"NULL AS {c}" for c in wanted]
-    # As a number: reading TIMESTAMP WITH TIME ZONE in Python asks for pytz.
-    chosen.append("epoch_ms(measured_at)" if "measured_at" in present else "NULL")
-    query = f"""
-        SELECT {", ".join(chosen)} FROM cells
+    # The time as a number: DuckDB needs pytz to read TIMESTAMP WITH TIME ZONE.
+    relation = connection.execute(f"""
+        SELECT {", ".join(cell_columns())}, epoch_ms(measured_at) AS measured_at FROM cells
         ORDER BY model, device, processor, variant, threads, protocol, library, library_version
-    """
-    names = (*wanted, "measured_at")
-    return [_clean(dict(zip(names, row, strict=True))) for row in _fetch(connection, query)]
+    """)
+    return [_clean(cell) for cell in records(relation)]
 
 
 def _clean(cell: Cell) -> Cell:
-    """NaN and infinity are not measurements; a log is cut to its end; the time becomes text."""
+    """Replace NaN and infinity by None, cut the log to its end, and format the time."""
     for name, value in cell.items():
         if isinstance(value, float) and not math.isfinite(value):
             cell[name] = None
@@ -118,20 +101,14 @@ def _clean(cell: Cell) -> Cell:
 
 
 def _read_devices(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, Any]]:
-    if not _columns(connection, "devices"):
-        return {}
     query = "SELECT device, CAST(facts AS VARCHAR) FROM devices ORDER BY device"
     devices = {}
-    for device, text in _fetch(connection, query):
+    for device, text in connection.execute(query).fetchall():
         facts = json.loads(text) if text else None
         devices[device] = facts if isinstance(facts, dict) else {}
     return devices
 
 
 def rounded(value: float, digits: int = 5) -> float:
-    """Five significant digits: finer than any timer's noise, and half the bytes."""
+    """Significant digits alone: the noise of timers is larger, and the page gets smaller."""
     return float(f"{value:.{digits}g}")
-
-
-def _fetch(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple[Any, ...]]:
-    return connection.execute(query).fetchall()

@@ -1,6 +1,6 @@
-"""What a cell's own page shows beside its numbers: raw samples, launches, conditions, environment.
+"""What a cell's page shows beside its numbers: raw samples, launches, conditions, environment.
 
-Aggregated in DuckDB; what is left of 10,000 cells and 1,000,000 samples is some megabytes.
+DuckDB aggregates it: 10,000 cells and 1,000,000 samples become some megabytes.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 
 Cell = dict[str, Any]
 
-#: More samples of a cell than this are more than its strip has room for.
+#: The most samples of a cell that its plot has room for.
 MAX_POINTS_PER_CELL = 1_000
-#: How many samples travel with the page; the warehouse and the Parquet files have all.
+#: The most samples in the page; the warehouse and the Parquet files have all.
 MAX_POINTS = 1_500_000
-#: Of a long series at least so many are shown, however many cells there are.
+#: The least samples of a cell in the page, however many cells there are.
 MIN_POINTS_PER_CELL = 20
-#: Bits of a float's 23 that are dropped: what is left is right to 1 part in 16,000, and packs well.
+#: Bits of a float's 23 that are dropped: the rest is exact to 1 part in 16,000, and compresses well.
 _DROPPED_BITS = 10
 #: Phases that the page shows, in the order of time.
 PHASES = ("first", "warmup", "warm")
@@ -36,13 +36,13 @@ LAUNCH_COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Of every cell, in the order in which they were asked for; a cell without any has an empty list.
+    """Details of cells, in the order of the request; a cell without any has an empty list.
 
     `ms` has the raw samples of all cells one after the other (float32), rounded to 1 part in 16,000.
-    `series` has of each cell [launch, how many of its first, warm-up and warm samples] and `steps` the
-    n of "every nth sample of a launch's phase is here"; `counts` says how many there are in truth.
-    `launches` are rows of LAUNCH_COLUMNS, `conditions` rows of (metric, unit, least, median, most,
-    readings). `environment` is the position in `environments`, the devices' facts as they were.
+    `series` has per cell [launch, numbers of first, warm-up and warm samples]. Every nth sample of a
+    launch's phase is included: `steps` has n, `counts` the number of all samples. `launches` are rows of
+    LAUNCH_COLUMNS, `conditions` rows of (metric, unit, least, median, most, readings). `environment` is
+    the position in `environments`, the facts of the devices at the time.
     """
 
     ms: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -56,7 +56,7 @@ class Details:
     causes: dict[str, list[str | None]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """All but the samples themselves."""
+        """All but the samples."""
         names = (
             "series", "steps", "counts", "launches", "conditions", "environment", "environments",
             "causes",
@@ -65,7 +65,7 @@ class Details:
 
 
 def read(connection: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> Details:
-    """The details of these cells, which are current ones."""
+    """The details of current cells."""
     places = {cell["key"]: place for place, cell in enumerate(cells)}
     steps, counts, series, ms = _samples(connection, places)
     environment, environments, causes = _environments(connection, places)
@@ -108,7 +108,7 @@ def _samples(
 
 
 def _rounded(values: np.ndarray) -> np.ndarray:
-    """Values [n] with fewer digits, to the nearest."""
+    """Values [n] rounded to fewer bits."""
     bits = values.astype(np.float32).view(np.uint32)
     half = np.uint32(1 << (_DROPPED_BITS - 1))
     mask = np.uint32(0xFFFFFFFF ^ ((1 << _DROPPED_BITS) - 1))
@@ -132,10 +132,10 @@ def _environments(
     distinct: dict[str, int] = {}
     environment: list[int | None] = [None] * len(places)
     causes: dict[str, list[str | None]] = defaultdict(lambda: [None] * len(places))
-    for key, facts, why in connection.execute(_ENVIRONMENTS).fetchall():
+    for key, facts, digests in connection.execute(_ENVIRONMENTS).fetchall():
         if facts is not None:
             environment[places[key]] = distinct.setdefault(facts, len(distinct))
-        for name, value in json.loads(why or "{}").items():
+        for name, value in json.loads(digests or "{}").items():
             causes[name][places[key]] = value
     return environment, [json.loads(text) for text in distinct], dict(causes)
 
@@ -144,7 +144,7 @@ _PLACES = """
     CREATE TEMP TABLE places AS
     SELECT unnest($1::VARCHAR[]) AS key, unnest(range(len($1::VARCHAR[]))) AS place
 """
-# Not the view `samples`: it takes a long series apart before anything is left out.
+# Not the view `samples`: it unnests long series before any sample is left out.
 _THINNED = f"""
     CREATE TEMP TABLE thinned AS
     WITH known AS (
@@ -171,8 +171,8 @@ _LAUNCHES = """
            round(waited_s, 1), array_to_string(flags, ', ')
     FROM launches SEMI JOIN cells USING (key) WHERE NOT superseded ORDER BY key, launch
 """
-# What the sampler read while launches ran, and what was counted over them. The gate's readings stand
-# with the launches, and means say nothing that the median does not.
+# What the sampler read and counted while launches ran. The gate's readings are shown with the launches,
+# and means add nothing to medians.
 _CONDITIONS = """
     WITH readings AS (
         SELECT k.key, c.metric, c.unit, unnest(c.value) AS value

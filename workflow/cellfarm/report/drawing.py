@@ -1,6 +1,6 @@
 """What Vega's engine makes: the script that draws charts in the page, and the figures as files.
 
-In processes of its own: the engine holds Python's lock, for as long as half of the report takes.
+It runs in processes of its own: it holds Python's lock for half as long as the report takes.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ _ENGINE = Path(__file__).with_name("engine.py")
 
 
 def drawing_script(vega_lite_version: str) -> str:
-    """The script, which leaves the three names behind and no other.
+    """The script with Vega, Vega-Lite and vega-embed; it leaves no other global names.
 
     Raises:
-        subprocess.CalledProcessError: the engine ended with an error, which stands on standard error.
+        subprocess.CalledProcessError: the engine failed, with its message on standard error.
     """
-    # An HTML parser reads \r\n as \n, and the policy's digest must be of what it reads.
+    # An HTML parser turns \r\n into \n, and the policy's digest must match its result.
     text = _run("script", vega_lite_version).replace("\r\n", "\n").replace("\r", "\n")
     return f"(() => {{{safe_script(text)}\n}})();"
 
 
 def safe_script(text: str) -> str:
-    """No literal in a script may end its element."""
+    """A script without literals that would end its element."""
     return text.replace("</script", "<\\/script").replace("<!--", "<\\!--")
 
 
@@ -38,7 +38,7 @@ def draw(figures: Mapping[str, dict[str, Any]], folder: Path, vega_lite_version:
     """Write Vega-Lite specifications as `<name>.svg` and `<name>.png`.
 
     Raises:
-        subprocess.CalledProcessError: the engine refuses one; what it says stands on standard error.
+        subprocess.CalledProcessError: the engine refuses a figure, with its message on standard error.
         OSError: `folder` cannot be written.
     """
     if not figures:
@@ -51,5 +51,5 @@ def draw(figures: Mapping[str, dict[str, Any]], folder: Path, vega_lite_version:
 
 def _run(action: str, vega_lite_version: str, stdin: str = "") -> str:
     argv = [sys.executable, "-P", str(_ENGINE), action, vega_lite_version]
-    done = subprocess.run(argv, input=stdin.encode(), stdout=subprocess.PIPE, check=True)
-    return done.stdout.decode()
+    process = subprocess.run(argv, input=stdin.encode(), stdout=subprocess.PIPE, check=True)
+    return process.stdout.decode()

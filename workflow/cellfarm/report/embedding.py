@@ -1,4 +1,4 @@
-"""What the page's scripts are given: the data, compressed, in letters that are safe inside the page."""
+"""The data of the page's scripts: compressed, in characters that are safe in HTML."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cellfarm.report import charts, data, figures, readings
 from cellfarm.report.palette import THEMES
 from cellfarm.report.panels import CHART_VALUES, Arrangement
 
-#: What the scripts need of a cell beside its columns in the warehouse.
+#: Columns of a cell that the scripts need beside those of the warehouse.
 _ADDED = (
     *(column for column in readings.COLUMNS if column != "operators"),
     *("measured_at", "label", "ranks", "winner", "ranks_flagged", "winner_flagged", "setting"),
@@ -30,7 +30,7 @@ _ADDED = (
 
 
 def packed(value: Any) -> str:
-    """JSON as gzip in base64: a tenth of its size, and no text in it can end its element."""
+    """JSON as gzip in base64: a tenth of the size, and no text that could end its element."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # A lone surrogate from a broken log cannot be written as UTF-8.
     return _packed(text.encode("utf-8", "replace"))
@@ -42,7 +42,7 @@ def packed_numbers(values: np.ndarray) -> str:
 
 
 def _packed(content: bytes) -> str:
-    # The highest level would take a tenth off the page, and as much time as drawing its figures.
+    # The highest level makes the page a tenth smaller, but takes as long as drawing its figures.
     return base64.b64encode(gzip.compress(content, compresslevel=4, mtime=0)).decode()
 
 
@@ -56,11 +56,11 @@ def payload(
     """What the page's scripts read: cells by column, panels, specifications, colours.
 
     Args:
-        subjects: HTML of a model's or a device's own panel (see cellfarm.report.subjects).
+        subjects: HTML of the panels of models and devices (see cellfarm.report.subjects).
     """
     names = data.cell_columns()
     columns = {
-        name: _column([cell[name] for cell in arrangement.cells]) for name in (*names, *_ADDED)
+        name: [_short(cell[name]) for cell in arrangement.cells] for name in (*names, *_ADDED)
     }
     panels = [
         {
@@ -79,7 +79,7 @@ def payload(
         "panels": panels,
         "specs": specs,
         "log_specs": charts.logarithmic(arrangement),
-        "configs": {t.name: charts.configuration(t, arrangement) for t in THEMES},
+        "configs": {theme.name: charts.configuration(theme, arrangement) for theme in THEMES},
         "chart_values": CHART_VALUES,
         "labels": arrangement.labels,
         "settings": arrangement.settings,
@@ -95,22 +95,13 @@ def payload(
 
 
 def _measure(measure: Measure) -> dict[str, Any]:
-    """What the scripts need of a measure: how its columns are written."""
-    return {
-        "title": measure.title,
-        "reason": measure.reason,
-        "columns": {
-            name: {
-                "title": column.title,
-                "unit": column.unit,
-                "format": column.format,
-                "type": column.type,
-                "interval": column.interval,
-                "table": column.table,
-            }
-            for name, column in measure.columns.items()
-        },
+    """What the scripts need of a measure: how to write its columns."""
+    attributes = ("title", "unit", "format", "type", "interval", "table")
+    columns = {
+        name: {attribute: getattr(column, attribute) for attribute in attributes}
+        for name, column in measure.columns.items()
     }
+    return {"title": measure.title, "reason": measure.reason, "columns": columns}
 
 
 def _calibration(by_device: dict[str, readings.Calibration]) -> dict[str, Any]:
@@ -133,15 +124,8 @@ def _calibration(by_device: dict[str, readings.Calibration]) -> dict[str, Any]:
     }
 
 
-def _column(values: list[Any]) -> list[Any]:
-    """Most columns are of texts and whole numbers, which stay as they are."""
-    if not {type(value) for value in values} & {float, list}:
-        return values
-    return [_short(value) for value in values]
-
-
 def _short(value: Any) -> Any:
-    """Floats with 6 digits, finer than any timer's noise; with 4 in lists, which are only drawn."""
+    """Floats with 6 digits, as the noise of timers is larger; with 4 in lists, which are only drawn."""
     if isinstance(value, list):
         return [data.rounded(item, 4) if isinstance(item, float) else item for item in value]
     return data.rounded(value, 6) if isinstance(value, float) else value

@@ -1,4 +1,4 @@
-"""The charts as files, SVG and PNG: for papers, slides and readers without JavaScript."""
+"""The charts as SVG and PNG files: for papers, slides and readers without JavaScript."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from cellfarm.report.palette import (
 from cellfarm.report.panels import Arrangement, Panel
 from cellfarm.report.wording import count, percent
 
-#: Drawing takes a second or two a figure: the page alone shows the settings past these.
+#: Drawing a figure takes a second or two: only the page shows the settings beyond these.
 MAX_SETTINGS = 3
-#: A figure with more plots than this is a poster; its subtitle says what it leaves out.
+#: The most plots of a figure; its subtitle says what it leaves out.
 MAX_PLOTS = 36
-#: A plot takes a tenth of a second. A report of more has figures of the winners only: the charts are in
-#: the page, which saves each of its plots as a file.
+#: A plot takes a tenth of a second. A report with more plots has figures of the winners only: the page
+#: has the charts, and can save each plot as a file.
 MAX_PLOTS_IN_ALL = 300
 TITLES = {
     "latency": "Warm latency, median with its 95 % interval",
@@ -39,19 +39,19 @@ TITLES = {
     "memory": "Peak resident memory",
     "error": "Largest absolute error against the reference",
 }
-#: How the names of figures begin.
+#: The prefixes of the names of figures.
 CHARTS = frozenset({*TITLES, "winners", "series", "roofline"})
 _PLOT_WIDTH = 300
-#: Long texts of a cell that no mark shows.
+#: Columns of a cell that no mark shows.
 _UNDRAWN = frozenset({"log", "reason", "key", "experiment", "flags", "operators"})
 
 
 def specifications(
     arrangement: Arrangement, specs: dict[str, dict[str, Any]], rankings: Sequence[Ranking]
 ) -> dict[str, dict[str, Any]]:
-    """The Vega-Lite specification of a figure for every chart and setting, by name.
+    """Name -> the Vega-Lite specification of a figure, for every chart and setting.
 
-    With one setting the names are the charts' (`latency`), with more `latency--host-cpu-fp32`.
+    The name is that of the chart (`latency`), or `latency--host-cpu-fp32` if there are several settings.
     A large report has the winners of its first settings only.
 
     Args:
@@ -61,24 +61,24 @@ def specifications(
         len(panel.threads_of(chart)) for panel in arrangement.panels for chart in panel.extents
     )
     drawn = specs if plots <= MAX_PLOTS_IN_ALL else {}
-    named = {}
+    specifications = {}
     for setting, title in enumerate(arrangement.settings[:MAX_SETTINGS]):
         suffix = suffixes(arrangement)[setting]
-        panels = [p for p in arrangement.panels if p.setting == setting]
+        panels = [panel for panel in arrangement.panels if panel.setting == setting]
         figures = {chart: _figure(chart, arrangement, specs, panels) for chart in drawn}
-        here = arrangement.rankings_of(setting, rankings)
-        figures["winners"] = _winners(here, arrangement.labels)
+        setting_rankings = arrangement.rankings_of(setting, rankings)
+        figures["winners"] = _winners(setting_rankings, arrangement.labels)
         for chart, figure in figures.items():
             if figure is not None:
                 subtitle = f"{title} · {figure.pop('note')}"
                 heading = {"text": figure.pop("heading"), "subtitle": subtitle, "offset": 14}
                 figure["title"] = heading
-                named[f"{chart}{suffix}"] = figure
-    return named
+                specifications[f"{chart}{suffix}"] = figure
+    return specifications
 
 
 def suffixes(arrangement: Arrangement) -> list[str]:
-    """What the figures of each setting have after the chart's name; nothing where there is one."""
+    """The suffixes of the figures' names, by setting; empty if there is a single setting."""
     if len(arrangement.settings) == 1:
         return [""]
     return [f"--{slug(name)}" for name in arrangement.settings]
@@ -131,11 +131,11 @@ def _figure(
 def _plot(
     chart: str, spec: dict[str, Any], panel: Panel, threads: int, rows: list[dict[str, Any]]
 ) -> dict[str, Any]:
-    """A panel's plot for a figure, whose parameters its plots share: what the axis shows is not one."""
+    """A panel's plot for a figure. The plots share the figure's parameters, but not the axis's extent."""
     least, most = panel.extents[chart]
     axis = AXES[chart].encoding(str(least), str(most))
-    own = {"$schema", "params", "autosize"}  # of a specification that stands alone
-    return {name: value for name, value in spec.items() if name not in own} | {
+    top_level = {"$schema", "params", "autosize"}
+    return {name: value for name, value in spec.items() if name not in top_level} | {
         "encoding": {"x": axis.to_dict()},
         "data": {
             "values": [{name: row[name] for name in row if name not in _UNDRAWN} for row in rows]
@@ -146,7 +146,7 @@ def _plot(
 
 
 def _legend_of(chart: str, arrangement: Arrangement) -> list[tuple[str, str]]:
-    """(name, colour) of what a chart tells apart by colour alone."""
+    """(name, colour) of what a chart distinguishes by colour alone."""
     if chart == "cold-start":
         return list(zip(PHASES.values(), of_theme(PHASE_COLOURS, LIGHT), strict=True))
     if chart == "operators":
@@ -160,9 +160,10 @@ def _legend_of(chart: str, arrangement: Arrangement) -> list[tuple[str, str]]:
 def _legend(colours: Sequence[tuple[str, str]]) -> dict[str, Any]:
     columns = 5
     rows = [
-        {"name": name, "colour": colour, "at": i % columns * 130, "line": -(i // columns)}
-        for i, (name, colour) in enumerate(colours)
-    ]
+        {"name": name, "colour": colour, "at": position % columns * 130,
+         "line": -(position // columns)}
+        for position, (name, colour) in enumerate(colours)
+    ]  # fmt: skip
     lines = (len(rows) - 1) // columns + 1
     x = {"field": "at", "type": "quantitative", "axis": None, "scale": {"domain": [0, 650]}}
     y = {"field": "line", "type": "ordinal", "axis": None, "sort": "descending"}
@@ -183,7 +184,7 @@ def _legend(colours: Sequence[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _winners(rankings: Sequence[Ranking], labels: list[str]) -> dict[str, Any] | None:
-    """Who wins where as a figure; the page has the same as a table."""
+    """The winners by model and number of threads; the page has them as a table."""
     rows = [
         {
             "model": ranking.model,
@@ -191,11 +192,7 @@ def _winners(rankings: Sequence[Ranking], labels: list[str]) -> dict[str, Any] |
             "label": ranking.winners[0],
             "tie": ranking.is_tie,
             "who": " = ".join(ranking.winners) if ranking.is_tie else ranking.winners[0],
-            "margin": "TIE"
-            if ranking.is_tie
-            else f"+{percent(ranking.margin)}"
-            if ranking.margin is not None
-            else "alone",
+            "margin": _margin(ranking),
         }
         for ranking in rankings
     ]
@@ -219,11 +216,17 @@ def _winners(rankings: Sequence[Ranking], labels: list[str]) -> dict[str, Any] |
     return spec
 
 
+def _margin(ranking: Ranking) -> str:
+    if ranking.is_tie:
+        return "TIE"
+    return "alone" if ranking.margin is None else f"+{percent(ranking.margin)}"
+
+
 def write(figures: Mapping[str, dict[str, Any]], folder: Path, arrangement: Arrangement) -> None:
-    """Write specifications as `<name>.svg` and `<name>.png` in the light theme; an earlier report's go.
+    """Write specifications as `<name>.svg` and `<name>.png` in the light theme, and remove older figures.
 
     Raises:
-        subprocess.CalledProcessError: one cannot be drawn.
+        subprocess.CalledProcessError: a figure cannot be drawn.
         OSError: `folder` cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -241,8 +244,8 @@ def vega_lite_version() -> str:
 
 
 def _remove_stale(folder: Path, written: Collection[str]) -> None:
-    """Remove the figures (`<chart>` or `<chart>--...`) of an earlier report that this one has not."""
+    """Remove the figures (`<chart>` or `<chart>--...`) that only an earlier report had."""
     for path in folder.iterdir():
-        ours = path.stem.split("--")[0] in CHARTS and path.suffix in (".svg", ".png")
-        if ours and path.stem not in written:
+        is_figure = path.stem.split("--")[0] in CHARTS and path.suffix in (".svg", ".png")
+        if is_figure and path.stem not in written:
             path.unlink()

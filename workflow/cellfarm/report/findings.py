@@ -1,8 +1,8 @@
-"""What the numbers say, in sentences: pure, and silent where the data support nothing."""
+"""What the numbers say, in sentences; there is none that the data do not support. Pure."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from statistics import median
 
@@ -12,24 +12,18 @@ from cellfarm.analysis.ranking import (
     Row,
     count_flagged,
     is_slower,
-    rank,
     ranks,
 )
 from cellfarm.report.wording import count, milliseconds, times
 
 
-def findings(rows: Sequence[Row], ratios: Sequence[Row] = ()) -> list[str]:
+def findings(rows: Sequence[Row], rankings: Sequence[Ranking]) -> list[str]:
     """The report's findings, the most important first; at least one sentence.
 
     Args:
         rows: of the view `cells`.
-        ratios: of the view `ratios`.
+        rankings: of the rows, without flagged ones.
     """
-    return summarise(rows, rank(rows, ratios))
-
-
-def summarise(rows: Sequence[Row], rankings: Sequence[Ranking]) -> list[str]:
-    """The findings of rows whose rankings, of those that rank, are known."""
     comparisons = [ranking for ranking in rankings if ranking.is_comparison]
     if not rows:
         return ["Nothing has been measured yet."]
@@ -48,13 +42,13 @@ def summarise(rows: Sequence[Row], rankings: Sequence[Ranking]) -> list[str]:
 
 
 def setting_words(rows: Sequence[Row]) -> str:
-    """What tells the comparisons apart: 'model × threads', and what else varies."""
-    varying = [
+    """What distinguishes the comparisons: 'model × threads', and other columns that vary."""
+    columns = [
         column
         for column in COMPARISON_COLUMNS
-        if column in ("model", "threads") or len({row.get(column) for row in rows}) > 1
+        if column in ("model", "threads") or _varies(rows, column)
     ]
-    return " × ".join(varying)
+    return " × ".join(columns)
 
 
 def who_wins(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str:
@@ -81,7 +75,7 @@ def who_wins(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str:
 
 
 def left_out(rows: Sequence[Row]) -> str | None:
-    """How many results take no part because of a flag, where those are most: a win says less then."""
+    """How many results do not rank because of a flag, if that is the majority: a win says less then."""
     flagged, ranked = count_flagged(rows), sum(map(ranks, rows))
     if flagged <= ranked:
         return None
@@ -89,7 +83,7 @@ def left_out(rows: Sequence[Row]) -> str | None:
 
 
 def nobody_everywhere(comparisons: Sequence[Ranking]) -> str | None:
-    """That the choice depends on the model, where several libraries win somewhere."""
+    """That the choice depends on the model, if several libraries win somewhere."""
     wins = sole_wins(comparisons)
     if len(wins) < 2:
         return None
@@ -98,8 +92,8 @@ def nobody_everywhere(comparisons: Sequence[Ranking]) -> str | None:
 
 
 def spread(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str | None:
-    """How far the slowest correct library is from the fastest, where the gap is real."""
-    clear = [r for r in comparisons if _apart(r)]
+    """How far the slowest correct library is from the fastest, where the gap is significant."""
+    clear = [ranking for ranking in comparisons if is_slower(ranking.best, ranking.worst) is True]
     if not clear:
         return None
     widest = max(clear, key=lambda ranking: ranking.worst.ratio_to_best)
@@ -120,7 +114,7 @@ def spread(comparisons: Sequence[Ranking], rows: Sequence[Row]) -> str | None:
 
 
 def cold_against_warm(rows: Sequence[Row]) -> str | None:
-    """How much longer the first answer of a fresh process takes than a warm inference."""
+    """How much longer a cold start takes than a warm inference."""
     ratios = [
         row["cold_total_ms"] / row["latency_ms"]
         for row in rows
@@ -135,27 +129,25 @@ def cold_against_warm(rows: Sequence[Row]) -> str | None:
 
 
 def fast_but_unranked(rows: Sequence[Row], rankings: Sequence[Ranking]) -> str | None:
-    """That the lowest number of a comparison is not to be trusted: why the gate stands there."""
-    best = {_place(ranking): ranking.best.latency_ms for ranking in rankings}
-    deceivers = [
-        row
-        for row in rows
-        if not ranks(row)
-        and row.get("latency_ms")
-        and row["latency_ms"] < best.get(tuple(row.get(c) for c in COMPARISON_COLUMNS), 0)
-    ]
-    if not deceivers:
+    """That in some comparisons the lowest latency does not rank, and why."""
+    best_ms = {_comparison(ranking): ranking.best.latency_ms for ranking in rankings}
+    faster: dict[tuple[object, ...], set[str]] = defaultdict(set)
+    for row in rows:
+        comparison = tuple(row.get(column) for column in COMPARISON_COLUMNS)
+        latency_ms = row.get("latency_ms")
+        if latency_ms and not ranks(row) and latency_ms < best_ms.get(comparison, 0):
+            faster[comparison].add(_doubt(row))
+    if not faster:
         return None
-    places = len({tuple(row.get(c) for c in COMPARISON_COLUMNS) for row in deceivers})
-    reasons = sorted({_why(row) for row in deceivers})
+    reasons = sorted(set().union(*faster.values()))
     return (
-        f"In {count(places, 'comparison')} the lowest latency does not count: "
+        f"In {count(len(faster), 'comparison')} the lowest latency does not count: "
         f"its result is {listed(reasons, 'or')}."
     )
 
 
 def across_experiments(comparisons: Sequence[Ranking]) -> str | None:
-    """That some comparisons are of results that were not measured together."""
+    """That some comparisons are between results that were not measured together."""
     number = sum(1 for ranking in comparisons if ranking.crosses_experiments)
     if not number:
         return None
@@ -167,15 +159,16 @@ def across_experiments(comparisons: Sequence[Ranking]) -> str | None:
 
 
 def sole_wins(rankings: Sequence[Ranking]) -> Counter[str]:
-    """Library -> comparisons it won beyond doubt."""
-    return Counter(winner for r in rankings if (winner := r.sole_winner) is not None)
+    """Library -> number of comparisons that it won without a tie."""
+    winners = (ranking.sole_winner for ranking in rankings)
+    return Counter(winner for winner in winners if winner is not None)
 
 
 def place(ranking: Ranking, rows: Sequence[Row]) -> str:
-    """Where a comparison took place: 'resnet50, 2 threads', and what else varies."""
+    """The setting of a comparison: 'resnet50, 2 threads', and other columns that vary."""
     words = [ranking.model, count(ranking.threads, "thread")]
     for column in COMPARISON_COLUMNS:
-        if column not in ("model", "threads") and len({row.get(column) for row in rows}) > 1:
+        if column not in ("model", "threads") and _varies(rows, column):
             words.append(str(getattr(ranking, column)))
     return ", ".join(words)
 
@@ -187,15 +180,16 @@ def listed(words: Sequence[str], last: str = "and") -> str:
     return f"{', '.join(words[:-1])} {last} {words[-1]}"
 
 
-def _apart(ranking: Ranking) -> bool:
-    return is_slower(ranking.best, ranking.worst) is True
+def _varies(rows: Sequence[Row], column: str) -> bool:
+    return len({row.get(column) for row in rows}) > 1
 
 
-def _place(ranking: Ranking) -> tuple[object, ...]:
+def _comparison(ranking: Ranking) -> tuple[object, ...]:
     return tuple(getattr(ranking, column) for column in COMPARISON_COLUMNS)
 
 
-def _why(row: Row) -> str:
+def _doubt(row: Row) -> str:
+    """Why a row does not rank."""
     if row.get("status") != "ok":
         return str(row.get("status"))
     return "emulated" if row.get("emulated") else "flagged"

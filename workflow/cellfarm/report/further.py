@@ -1,4 +1,4 @@
-"""What the page says beyond single cells: operators across libraries, the roofline, versions over time."""
+"""Tables and figures across cells: operators of several libraries, the roofline, versions over time."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from typing import Any
 
 import duckdb
 
-from cellfarm.analysis.longitudinal import all_series
+from cellfarm.analysis.longitudinal import all_series as series_of
 from cellfarm.analysis.roofline import Roof, Size, spots
 from cellfarm.libraries import released
 from cellfarm.report import compute, potential, version_tables
 from cellfarm.report.answers import Table
 from cellfarm.report.panels import Arrangement
+from cellfarm.warehouse import connect
 from cellfarm.warehouse.reading import history, operators
 
 
@@ -25,27 +26,26 @@ def further(
     Raises:
         duckdb.Error: the warehouse cannot be read.
     """
-    with duckdb.connect(str(warehouse), read_only=True) as connection:
-        if not _has(connection, "models"):
-            return [], {}  # of an older version
-        series = all_series(history(connection), released())
+    with connect(warehouse) as connection:
+        all_series = series_of(history(connection), released())
         keys = [cell["key"] for cell in arrangement.cells]
-        keys += [point.key for each in series for point in each.points]
+        keys += [point.key for series in all_series for point in series.points]
         profiles = operators(connection, keys)
         sizes, roofs = _sizes(connection), read_roofs(connection)
         ids = dict(connection.execute("SELECT key, causes->>'model' FROM cells").fetchall())
     cells = [{**cell, "model_id": ids.get(cell["key"])} for cell in arrangement.cells]
-    seen = spots(cells, sizes, roofs)
+    points = spots(cells, sizes, roofs)
     tables = [
         *potential.tables(cells, profiles),
-        *compute.tables(seen),
-        *version_tables.tables(series, profiles),
+        *compute.tables(points),
+        *version_tables.tables(all_series, profiles),
     ]
-    return tables, version_tables.figures(series) | compute.figures(seen, roofs, arrangement.labels)
+    figures = version_tables.figures(all_series)
+    return tables, figures | compute.figures(points, roofs, arrangement.labels)
 
 
 def read_roofs(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], Roof]:
-    """What was measured of each device, by number of threads."""
+    """(Device, number of threads) -> the peaks that were measured."""
     roofs = {}
     for device, text in connection.execute("FROM devices").fetchall():
         for threads, peak in (json.loads(text).get("peak") or {}).items():
@@ -56,10 +56,3 @@ def read_roofs(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, int], R
 def _sizes(connection: duckdb.DuckDBPyConnection) -> dict[str, Size]:
     rows = connection.execute("SELECT id, parameters, flops FROM models").fetchall()
     return {model_id: Size(parameters, flops) for model_id, parameters, flops in rows}
-
-
-def _has(connection: duckdb.DuckDBPyConnection, view: str) -> bool:
-    rows: list[Any] = connection.execute(
-        "SELECT 1 FROM duckdb_views() WHERE view_name = ?", [view]
-    ).fetchall()
-    return bool(rows)

@@ -1,4 +1,4 @@
-"""What stands at the head of a page: how many cells, of which libraries, devices and days."""
+"""The head of a page: the number of cells, the libraries, devices and dates."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ STATUSES = ("ok", "wrong", "failed", "timeout", "unsupported")
 
 
 def statuses(cells: Sequence[Cell]) -> list[tuple[str, int]]:
-    """(status, how many cells have it), the known ones first."""
+    """(status, number of cells), the known statuses first."""
     counts = Counter(str(cell["status"]) for cell in cells)
     known = [(status, counts.pop(status)) for status in STATUSES if status in counts]
     return known + sorted(counts.items())
 
 
 def libraries(arrangement: Arrangement) -> list[tuple[str, list[str]]]:
-    """(label, the versions that it does not name)."""
+    """(label, the versions that the label does not name)."""
     versions: dict[str, set[str]] = {label: set() for label in arrangement.labels}
     for cell in arrangement.cells:
         if cell["library_version"]:
             versions[cell["label"]].add(cell["library_version"])
-    # Where several versions were measured a label ends with its own.
+    # If several versions were measured, the label ends with the version.
     return [
         (label, sorted(version for version in measured if not label.endswith(f" {version}")))
         for label, measured in versions.items()
@@ -56,8 +56,8 @@ def flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
 
 
 def dates(cells: Sequence[Cell]) -> str | None:
-    """'2026-11-20 to 2026-11-21'; None where no cell has a date."""
-    moments = sorted(cell["measured_at"][:10] for cell in cells if cell["measured_at"])
-    if not moments:
+    """'2026-11-20 to 2026-11-21'; None if no cell has a date."""
+    days = sorted(cell["measured_at"][:10] for cell in cells if cell["measured_at"])
+    if not days:
         return None
-    return moments[0] if moments[0] == moments[-1] else f"{moments[0]} to {moments[-1]}"
+    return days[0] if days[0] == days[-1] else f"{days[0]} to {days[-1]}"

@@ -1,4 +1,4 @@
-"""The parts that the charts are made of: axes, colours, numbers at the ends of marks."""
+"""The parts of the charts: axes, colours, numbers at the ends of marks."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-#: Altair's own types change class with every method: of no help to a checker.
+#: Altair's types change with every method, which defeats a type checker.
 Chart = Any
 ROW_HEIGHT = 25
 _FADED = 0.42
@@ -25,9 +25,9 @@ _TOOLTIP = {
 def libraries_down(chart: str) -> Chart:
     """A chart without marks yet, a row for each library, in the order that `chart` has."""
     order = f"order_{chart.replace('-', '_')}"
-    # By a minimum: the one order that Vega-Lite accepts across layers with different data.
+    # By a minimum: Vega-Lite accepts no other order across layers with different data.
     sort = alt.EncodingSortField(field=order, op="min", order="ascending")
-    # The padding is a mark's half: one at the axis's very beginning must not touch the name.
+    # Half a mark of padding: a mark at the beginning of the axis must not touch the name.
     axis = alt.Axis(
         title=None, labelLimit=124, labelPadding=6, minExtent=alt.ExprRef("label_width")
     )
@@ -40,17 +40,17 @@ def by_library(labels: list[str], channel: Any = alt.Color) -> Any:
 
 
 def hollow() -> Any:
-    """Filled for what ranks."""
+    """Filled for a cell that ranks."""
     return alt.condition("datum.ranks", alt.value(1), alt.value(0))
 
 
 def faded() -> Any:
-    """Paler for what does not rank."""
+    """Paler for a cell that does not rank."""
     return alt.condition("datum.ranks", alt.value(1), alt.value(_FADED))
 
 
 def number(chart: Chart, *, at: str, text: str) -> Chart:
-    """The number itself, written at the end of its mark; bold where the library wins."""
+    """The number at the end of a mark; at a latency it is bold if the library wins."""
     weight = {"expr": "datum.winner ? 650 : 400"} if at == "high" else "normal"
     mark = chart.mark_text(align="left", dx=9 if at in ("high", "error_plot") else 5, style="value")
     mark.mark.fontWeight = weight
@@ -58,12 +58,12 @@ def number(chart: Chart, *, at: str, text: str) -> Chart:
 
 
 def where_known(field: str) -> Any:
-    """Invisible where a field has no value."""
+    """Invisible if a field has no value."""
     return alt.condition(f"isValid(datum.{field})", alt.value(1), alt.value(0))
 
 
 def absent(chart: Chart, field: str, why: str = "cell_text") -> Chart:
-    """Why there is no number, where the number would stand."""
+    """The reason for a missing number, in its place."""
     text = f"isValid(datum.{field}) ? '' : datum.{why}"
     return (
         chart.transform_calculate(absent=text)
@@ -73,7 +73,7 @@ def absent(chart: Chart, field: str, why: str = "cell_text") -> Chart:
 
 
 def tooltip(**more: str) -> list[alt.Tooltip]:
-    """What every cell's tooltip says, and `more`: field -> title."""
+    """The fields of every tooltip, and `more`: field -> title."""
     return [
         alt.Tooltip(f"{field}:N", title=title)
         if not field.endswith("_ms")

@@ -1,4 +1,4 @@
-// How the columns of measures are written, as measures/*/measure.yaml has it: headings, numbers, intervals.
+// Writes the columns of measures as measures/*/measure.yaml describes them: headings, numbers, intervals.
 window.cellfarm.then((shared) => {
   "use strict";
   const { report, el, significant } = shared;
@@ -19,7 +19,7 @@ window.cellfarm.then((shared) => {
     if (type !== "DOUBLE") return String(value);
     return unit === "1" ? share(value) : significant(value);
   };
-  // What stands behind a number, or after a comma in a heading; a share needs none.
+  // The unit after a number, or after a comma in a heading; a share has none.
   const unitOf = (name) => {
     const { unit } = metrics[name];
     return unit === null || unit === "1" ? "" : unit.replace(/^1\//, "per ");
@@ -29,7 +29,7 @@ window.cellfarm.then((shared) => {
     return ends?.every(known) ? ends.map((end) => text(name, end)) : null;
   };
 
-  // The number with its interval; without one it says so where there could be one. Null where nothing is known.
+  // The number with its interval, or with "n/a" if the interval is unknown. Null for an unknown number.
   const written = (name, cell, joint = ", ") => {
     if (!known(cell[name])) return null;
     if (!metrics[name].interval) return text(name, cell[name]);
@@ -39,7 +39,7 @@ window.cellfarm.then((shared) => {
   const heading = (name) => [metrics[name].title, unitOf(name)].filter(Boolean).join(", ");
   const isNumber = (name) => !["BOOLEAN", "VARCHAR"].includes(metrics[name].type);
 
-  // What a cell's page says of its measures: those that have an answer, or a reason why they have none.
+  // The measures of a cell's page: those with a value, or with a reason for having none.
   const listed = (cell) => report.measures.flatMap(({ title, reason, columns }) => {
     if (reason && known(cell[reason])) return [[title[0].toUpperCase() + title.slice(1), cell[reason]]];
     const names = Object.keys(columns);

@@ -1,5 +1,5 @@
-// The page's shared state: the cells, the theme, and how numbers read. `window.cellfarm` is a promise of
-// it: the data are unpacked first, and the other scripts go on in their order.
+// The page's shared state: the cells, the theme, and how numbers are written. `window.cellfarm` is a
+// promise of it: the data are unpacked first, then the other scripts run in their order.
 window.cellfarm = (() => {
   "use strict";
   const UNKNOWN = "n/a";
@@ -18,7 +18,7 @@ window.cellfarm = (() => {
     return node;
   };
 
-  // A page opened from a file may have no storage: then the choice lasts as long as the page.
+  // A page opened from a file may have no storage: then the choice is lost with the page.
   const stored = {
     get: () => { try { return localStorage.getItem("cellfarm-theme"); } catch { return null; } },
     set: (v) => { try { localStorage.setItem("cellfarm-theme", v); } catch { /* not kept */ } },
@@ -48,15 +48,15 @@ window.cellfarm = (() => {
   const rows = (columns, names = Object.keys(columns)) =>
     columns[names[0]].map((_, i) => Object.fromEntries(names.map((name) => [name, columns[name][i]])));
 
-  // What only a cell's own page needs is unpacked when the first one is opened.
+  // The details of cells are unpacked when the first cell is opened.
   let details;
   const readDetails = () => {
     details ??= Promise.all([unpack("details").json(), unpack("samples").arrayBuffer()])
       .then(([details, buffer]) => {
-        let at = 0; // a cell's samples begin where those of the one before end
+        let offset = 0; // of a cell's first sample, in the samples of all cells
         const starts = details.series.map((series) => {
-          const start = at;
-          for (const [, ...counts] of series) at += counts.reduce((a, b) => a + b, 0);
+          const start = offset;
+          for (const [, ...counts] of series) offset += counts.reduce((a, b) => a + b, 0);
           return start;
         });
         return { ...details, starts, ms: new Float32Array(buffer) };
@@ -64,14 +64,14 @@ window.cellfarm = (() => {
     return details;
   };
 
-  // With the switch on, flagged cells are drawn and listed as those that rank.
+  // With the switch on, flagged cells are drawn and listed like cells that rank.
   const followSwitch = (cells, listeners) => {
-    for (const cell of cells) Object.assign(cell, { ranks_unasked: cell.ranks, winner_unasked: cell.winner });
+    for (const cell of cells) Object.assign(cell, { ranks_without_flagged: cell.ranks, winner_without_flagged: cell.winner });
     const flagged = document.getElementById("flagged");
     const apply = () => {
       for (const cell of cells) {
-        cell.ranks = flagged.checked ? cell.ranks_flagged : cell.ranks_unasked;
-        cell.winner = flagged.checked ? cell.winner_flagged : cell.winner_unasked;
+        cell.ranks = flagged.checked ? cell.ranks_flagged : cell.ranks_without_flagged;
+        cell.winner = flagged.checked ? cell.winner_flagged : cell.winner_without_flagged;
       }
       listeners.forEach((listener) => listener());
     };
@@ -83,7 +83,7 @@ window.cellfarm = (() => {
     const report = await unpack("report").json();
     const cells = rows(report.columns);
     cells.forEach((cell, i) => { cell.index = i; }); // the place of its details
-    // Until it is sorted, every table stands as the charts do: by model, setting, threads, latency.
+    // Tables begin in the order of the charts: by model, setting, threads, latency.
     cells.sort((a, b) => a.model.localeCompare(b.model) || a.setting - b.setting ||
       a.threads - b.threads || a.order_latency - b.order_latency);
     const onFlagged = [];

@@ -1,4 +1,4 @@
-"""The page: one HTML file with everything in it, which asks the network for nothing."""
+"""The page: a single HTML file that loads nothing from the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cellfarm.report.answers import Table, answer_sets
 from cellfarm.report.breakdowns import PHASES
 from cellfarm.report.drawing import drawing_script
 from cellfarm.report.embedding import packed, packed_numbers, payload
-from cellfarm.report.findings import summarise
+from cellfarm.report.findings import findings
 from cellfarm.report.further import further
 from cellfarm.report.palette import PHASE_COLOURS, library_colours, operator_colours
 from cellfarm.report.panels import CHART_VALUES, Arrangement, arrange
@@ -34,10 +34,10 @@ _SCRIPTS = (
     *("page.js", "filters.js", "tables.js", "metrics.js", "views.js", "chart.js", "sections.js"),
     *("table.js", "samples.js", "cell.js"),
 )
-#: What a reader narrows the page by; those that are always offered, and others where they vary.
+#: The filters of the page. The first are always offered, the others if their column varies.
 FILTERS = ("device", "library", "model", "variant", "processor", "protocol", "threads", "status")
 ALWAYS_FILTERS = frozenset(FILTERS[:5])
-#: The charts' text beside them: heading, what it shows, what the mark's ends mean.
+#: Chart -> (heading, text).
 CHART_TEXTS = {
     "latency": (
         "Warm latency",
@@ -79,17 +79,17 @@ CHART_TEXTS = {
 def write_report(warehouse: Path, out_dir: Path) -> Path:
     """Write `out_dir/index.html`, `out_dir/charts/<name>.svg|png` and `out_dir/data/<view>.parquet`.
 
-    The page and the charts are replaced whole, so that a reader never sees half of one.
+    Files are replaced as a whole, so that a reader never sees a part.
 
     Returns:
         The path of the page.
 
     Raises:
-        ReportError: the warehouse is missing or unreadable.
-        UserError: another version made it, or the folder of the data cannot be written.
+        UserError: the warehouse is missing or unreadable, another version made it, or the folder of the
+            data cannot be written.
         OSError: `out_dir` cannot be written.
     """
-    with ThreadPoolExecutor() as pool:  # three that leave Python alone meanwhile
+    with ThreadPoolExecutor() as pool:  # its three tasks hardly need Python's lock
         script = pool.submit(drawing_script, figures.vega_lite_version())
         measured = data.read(warehouse)
         exported = pool.submit(write_views, warehouse, out_dir / "data", version("cellfarm"))
@@ -97,8 +97,8 @@ def write_report(warehouse: Path, out_dir: Path) -> Path:
         flagged = rank(measured.cells, measured.ratios, flagged=True)
         arrangement = arrange(measured.cells, rankings, flagged)
         specs = charts.specifications(arrangement)
-        tables, more = further(warehouse, arrangement)
-        drawn = figures.specifications(arrangement, specs, rankings) | more
+        tables, further_figures = further(warehouse, arrangement)
+        drawn = figures.specifications(arrangement, specs, rankings) | further_figures
         written = pool.submit(figures.write, drawn, out_dir / "charts", arrangement)
         page = render(
             measured, arrangement, specs, (rankings, flagged), list(drawn), script.result(), tables
@@ -135,7 +135,7 @@ def render(
         lstrip_blocks=True,
     )
     cells = arrangement.cells
-    sentences = summarise(measured.cells, rankings[0])
+    sentences = findings(measured.cells, rankings[0])
     colours = library_colours(arrangement.labels)
     panels = subjects(measured, rankings, environment)
     return environment.get_template("template.html.j2").render(
@@ -155,11 +155,18 @@ def render(
         class_of={label: position for position, label in enumerate(colours)},
         protocols=sorted({cell["protocol"] for cell in cells if cell["protocol"]}),
         dates=heading.dates(cells),
-        matrices=_different([winners.build(arrangement, each) for each in rankings]),
+        matrices=_different([winners.build(arrangement, ranking_set) for ranking_set in rankings]),
         settings=arrangement.settings,
-        filters=[name for name in FILTERS if name in ALWAYS_FILTERS or _several(cells, name)],
+        filters=[
+            name
+            for name in FILTERS
+            if name in ALWAYS_FILTERS or len({cell[name] for cell in cells}) > 1
+        ],
         charts={name: text for name, text in CHART_TEXTS.items() if name in specs},
-        chart_cells={name: _shown(cells, name) for name in CHART_TEXTS},
+        chart_cells={
+            name: sum(cell[CHART_VALUES[name]] is not None for cell in cells)
+            for name in CHART_TEXTS
+        },
         legends=_legends(arrangement),
         calibrated=sum(device.launches for device in measured.calibration.values()),
         count=count,
@@ -174,9 +181,9 @@ def render(
 
 
 def _content_security_policy(scripts: Sequence[str]) -> str:
-    """Only these very scripts run, and nothing is loaded from anywhere.
+    """Only these scripts run, and nothing is loaded.
 
-    Vega compiles its expressions, hence unsafe-eval; its tooltip brings a style element.
+    Vega compiles its expressions, hence unsafe-eval; its tooltip adds a style element.
     """
     digests = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
@@ -188,14 +195,16 @@ def _content_security_policy(scripts: Sequence[str]) -> str:
     )
 
 
-def _different(winners: Sequence[Matrix]) -> list[Matrix]:
-    """Both, or the first alone where flagged cells change nothing."""
-    first, *others = winners
-    return [first, *(other for other in others if other.rows != first.rows)]
+def _different(matrices: Sequence[Matrix]) -> list[Matrix]:
+    """Both matrices, or only the first if flagged cells change nothing."""
+    without_flagged, with_flagged = matrices
+    if with_flagged.rows == without_flagged.rows:
+        return [without_flagged]
+    return [without_flagged, with_flagged]
 
 
 def _legends(arrangement: Arrangement) -> dict[str, list[tuple[str, str, tuple[str, str]]]]:
-    """Chart -> (name, CSS class, colours) of what it tells apart by colour alone."""
+    """Chart -> (name, CSS class, colours) of what it distinguishes by colour alone."""
     phases = list(zip(PHASES.values(), PHASE_COLOURS, strict=True))
     if not any(cell["cold_other_ms"] or cell["cold_cache_other_ms"] for cell in arrangement.cells):
         phases.pop()
@@ -211,12 +220,3 @@ def _legends(arrangement: Arrangement) -> dict[str, list[tuple[str, str, tuple[s
         "operators": operators,
         "sustained": [(name, f"lib-{i}", pair) for i, (name, pair) in enumerate(libraries)],
     }
-
-
-def _several(cells: Sequence[data.Cell], column: str) -> bool:
-    return len({cell[column] for cell in cells}) > 1
-
-
-def _shown(cells: Sequence[data.Cell], chart: str) -> int:
-    column = CHART_VALUES[chart]
-    return sum(1 for cell in cells if cell[column] is not None)

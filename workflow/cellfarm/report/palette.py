@@ -1,7 +1,7 @@
-"""Colours: one for each library, the same in every chart, told apart by colour-blind readers.
+"""Colours: a library has the same in every chart, and colour-blind readers can distinguish them.
 
-The first seven are Okabe and Ito's, darkened or lightened until they stand on the page's ground.
-Colour is never alone: every chart also writes the library's name.
+The first seven are Okabe and Ito's, darkened or lightened for contrast with the page's ground.
+Every chart also writes the library's name.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LIBRARY_COLOURS = (
     ("#882255", "#d0608f"),  # wine
     ("#6b7785", "#a9b4c0"),  # slate
 )
-#: Process start, import, read, load, first inference, not split: told apart in print too.
+#: Process start, import, read, load, first inference, not split: distinct in print, too.
 PHASE_COLOURS = (
     ("#2f4a6d", "#e3ecf7"),
     ("#5f86b3", "#a9c3e2"),
@@ -31,7 +31,7 @@ PHASE_COLOURS = (
     ("#e0a44c", "#e6ad5a"),
     ("#c9ced6", "#4a515c"),
 )
-#: Types of operators, the most time first; the last is of all others.
+#: Types of operators, the most time first; the last colour is for all other types.
 OPERATOR_COLOURS = (
     ("#3d5a8a", "#8fb0e6"),
     ("#86add6", "#5479b0"),
@@ -63,7 +63,7 @@ THEMES = (LIGHT, DARK)
 
 
 def library_colours(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Library -> its (light, dark) colour; beyond ten libraries the colours come round again."""
+    """Library -> its (light, dark) colour; the colours repeat after ten libraries."""
     return {
         label: LIBRARY_COLOURS[position % len(LIBRARY_COLOURS)]
         for position, label in enumerate(sorted(labels))

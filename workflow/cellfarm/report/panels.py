@@ -1,4 +1,4 @@
-"""What each chart draws: the cells arranged by setting, model and threads, with shared axes."""
+"""What the charts draw: the cells by setting, model and threads, with shared axes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from cellfarm.analysis.ranking import Ranking, library_labels, ranks
@@ -13,7 +14,9 @@ from cellfarm.report.data import Cell
 from cellfarm.report.wording import UNKNOWN, cell_texts
 
 SETTING_COLUMNS = ("device", "processor", "variant", "protocol")
-#: Chart -> the column that it orders by and whose greatest value sets the axis.
+setting_of_cell = itemgetter(*SETTING_COLUMNS)
+setting_of_ranking = attrgetter(*SETTING_COLUMNS)
+#: Chart -> the column that orders it and whose greatest value sets its axis.
 CHART_VALUES = {
     "latency": "latency_ms",
     "cold-start": "cold_total_ms",
@@ -22,7 +25,7 @@ CHART_VALUES = {
     "memory": "peak_rss_mb",
     "error": "max_abs_error",
 }
-#: More types of operators than this, the last of them "other types", are not told apart.
+#: The most types of operators that a chart distinguishes; the last is "other types".
 MAX_OPERATOR_TYPES = 10
 OTHER_TYPES = "other types"
 _ERROR_FLOOR = 1e-9
@@ -30,11 +33,11 @@ _ERROR_FLOOR = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One model in one setting: for each number of threads a small plot, all on one axis.
+    """A model in a setting: a small plot for each number of threads, all with the same axis.
 
-    `extents` maps a chart to the (least positive, greatest) value it has to show; a chart for
-    which the panel has no value at all is absent. `profiled_threads` is the number of threads at
-    which operators were timed, the lowest; empty where they were not.
+    `extents` maps a chart to the (least positive, greatest) value that it shows; charts without any
+    value are absent. `profiled_threads` has the lowest number of threads at which operators were timed;
+    it is empty if there is none.
     """
 
     setting: int
@@ -50,9 +53,9 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """The cells with what the charts need beside them, their settings and their panels.
+    """The cells with the values that charts need, their settings and their panels.
 
-    `operator_types` are the types that `op_ms` of a cell has times for, in its order.
+    `operator_types` are the types of the times in `op_ms` of a cell, in the same order.
     """
 
     cells: list[Cell]
@@ -63,22 +66,18 @@ class Arrangement:
 
     def rankings_of(self, setting: int, rankings: Sequence[Ranking]) -> list[Ranking]:
         """The comparisons that took place in a setting."""
-        columns = {self._columns_of(cell) for cell in self.cells if cell["setting"] == setting}
-        return [r for r in rankings if tuple(getattr(r, c) for c in SETTING_COLUMNS) in columns]
-
-    @staticmethod
-    def _columns_of(cell: Cell) -> tuple[Any, ...]:
-        return tuple(cell[column] for column in SETTING_COLUMNS)
+        settings = {setting_of_cell(cell) for cell in self.cells if cell["setting"] == setting}
+        return [ranking for ranking in rankings if setting_of_ranking(ranking) in settings]
 
 
 def arrange(
     cells: Sequence[Cell], rankings: Sequence[Ranking], flagged: Sequence[Ranking] = ()
 ) -> Arrangement:
-    """Add to copies of the cells what the charts draw, and group them into panels.
+    """Copy the cells, add what the charts draw, and group them into panels.
 
     Added: label, ranks, winner, setting (index), latency_text, cold_text, memory_text, error_text,
-    error_plot, cold_other_ms, cell_text (why there is no number), order_<chart>, op_ms and others
-    of the kind; ranks_flagged and winner_flagged as if flagged cells ranked.
+    error_plot, cold_other_ms, cell_text (why there is no number), order_<chart>, op_ms and similar
+    columns; ranks_flagged and winner_flagged, as if flagged cells ranked.
 
     Args:
         flagged: the rankings with flagged cells.
@@ -92,13 +91,13 @@ def arrange(
     rows = []
     for cell in cells:
         label = labels[(str(cell["library"]), cell["library_version"])]
-        place = tuple(cell[c] for c in (*SETTING_COLUMNS, "model", "threads"))
+        candidate = (*setting_of_cell(cell), cell["model"], cell["threads"], label)
         row = dict(cell) | {
             "label": label,
             "ranks": ranks(cell),
-            "winner": ranks(cell) and (*place, label) in won,
+            "winner": ranks(cell) and candidate in won,
             "ranks_flagged": ranks(cell, flagged=True),
-            "winner_flagged": ranks(cell, flagged=True) and (*place, label) in won_flagged,
+            "winner_flagged": ranks(cell, flagged=True) and candidate in won_flagged,
             "setting": settings.index(_setting(cell)),
             "op_ms": _by_type(cell["operators"], types),
         }
@@ -117,13 +116,14 @@ def arrange(
 
 
 def operator_types(cells: Sequence[Cell]) -> list[str]:
-    """The types that take the largest shares of the cells' time, the largest first, then the rest."""
+    """The types with the largest shares of the cells' time, the largest first, and OTHER_TYPES."""
     shares: dict[str, float] = defaultdict(float)
     for cell in cells:
-        whole = sum((cell["operators"] or {}).values())
-        for kind, ms in (cell["operators"] or {}).items():
-            shares[kind] += ms / whole if whole else 0.0
-    shares.pop("Other", None)  # the vocabulary's word for a type that it has no name for
+        operators = cell["operators"] or {}
+        total_ms = sum(operators.values())
+        for kind, ms in operators.items():
+            shares[kind] += ms / total_ms if total_ms else 0.0
+    shares.pop("Other", None)  # the common vocabulary's name for unknown types
     kinds = [kind for kind, _ in sorted(shares.items(), key=lambda item: (-item[1], item[0]))]
     return [*kinds[: MAX_OPERATOR_TYPES - 1], OTHER_TYPES]
 
@@ -137,17 +137,18 @@ def _by_type(operators: Mapping[str, float] | None, types: Sequence[str]) -> lis
 
 
 def _winners(rankings: Sequence[Ranking]) -> set[tuple[Any, ...]]:
+    """(setting columns, model, threads, library) of the winners."""
     return {
-        (*(getattr(r, c) for c in (*SETTING_COLUMNS, "model", "threads")), winner)
-        for r in rankings
-        if r.is_comparison and r.decided
-        for winner in r.winners
+        (*setting_of_ranking(ranking), ranking.model, ranking.threads, winner)
+        for ranking in rankings
+        if ranking.is_comparison and ranking.decided
+        for winner in ranking.winners
     }
 
 
 def error_floor(cells: Sequence[Cell]) -> float:
-    """Where a log axis puts an error of exactly zero: a decade below the least one measured."""
-    errors = [c["max_abs_error"] for c in cells if (c["max_abs_error"] or 0) > 0]
+    """The place of an error of zero on a logarithmic axis: a decade below the least error."""
+    errors = [cell["max_abs_error"] for cell in cells if (cell["max_abs_error"] or 0) > 0]
     return 10.0 ** (math.floor(math.log10(min(errors))) - 1) if errors else _ERROR_FLOOR
 
 
@@ -156,21 +157,19 @@ def _setting(cell: Cell) -> tuple[str, ...]:
 
 
 def _setting_name(setting: tuple[str, ...], settings: Sequence[tuple[str, ...]]) -> str:
-    """The device, processor and variant always; the protocol where it tells settings apart."""
-    several = len({other[3] for other in settings}) > 1
-    return " · ".join(setting if several else setting[:3])
+    """Device, processor and variant; also the protocol if there are several."""
+    several_protocols = len({protocol for *_, protocol in settings}) > 1
+    return " · ".join(setting if several_protocols else setting[:3])
 
 
 def _order(rows: Sequence[Cell]) -> None:
-    """Number the rows of one plot, the least value first, those without one last."""
+    """Number the rows of a plot, the least value first; rows without a value come last."""
     for chart, column in CHART_VALUES.items():
-        keys = [(row[column] is None, row[column] or 0, row["label"]) for row in rows]
-        for position, (_, row) in enumerate(sorted(zip(keys, rows, strict=True), key=_first)):
+        ordered = sorted(
+            rows, key=lambda row: (row[column] is None, row[column] or 0, row["label"])
+        )
+        for position, row in enumerate(ordered):
             row[f"order_{chart.replace('-', '_')}"] = position
-
-
-def _first(pair: tuple[Any, Any]) -> Any:
-    return pair[0]
 
 
 def _extents(rows: Sequence[Cell]) -> dict[str, tuple[float, float]]:
@@ -188,7 +187,7 @@ def _extents(rows: Sequence[Cell]) -> dict[str, tuple[float, float]]:
     }
     extents = {}
     for chart, names in columns.items():
-        # A cell with an interval but no number is not drawn: it must not stretch the axis.
+        # A cell with an interval but no number is not drawn, and must not stretch the axis.
         drawn = "error_plot" if chart == "error" else CHART_VALUES[chart]
         shown = [row for row in rows if row[drawn] is not None]
         if chart == "operators":

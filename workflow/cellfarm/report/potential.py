@@ -1,4 +1,4 @@
-"""Operators across libraries: where each spends its time, and what the best of each would give."""
+"""Operators across libraries: their shares of the time, and what the best of each would gain."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Mapping, Sequence
 
 from cellfarm.analysis.operators import Operators, Potential, potentials, shares
 from cellfarm.analysis.ranking import Row
-from cellfarm.report.answers import MOST_ROWS, Table, cut
+from cellfarm.report.answers import MOST_ROWS, Table, truncation_note
 from cellfarm.report.wording import count, milliseconds, percent, times
 
-#: Types of operators that are named for each library.
-_NAMED = 6
+#: The most types of operators that the table names for a library.
+_MAX_TYPES = 6
 
 
 def tables(cells: Sequence[Row], operators: Mapping[str, Operators]) -> list[Table]:
-    """The tables for the page (see cellfarm.report.answers); those without a row are left out."""
-    made = [_types(cells, operators), _potential(potentials(cells, operators))]
-    return [table for table in made if table["rows"]]
+    """The tables for the page (see cellfarm.report.answers); empty ones are left out."""
+    all_tables = [_types(cells, operators), _potential(potentials(cells, operators))]
+    return [table for table in all_tables if table["rows"]]
 
 
 def _types(cells: Sequence[Row], operators: Mapping[str, Operators]) -> Table:
     rows = []
     for library, by_type in shares(cells, operators).items():
-        most = list(by_type.items())[:_NAMED]
-        rows.append([library, ", ".join(f"{kind} {percent(part)}" for kind, part in most)])
+        largest = list(by_type.items())[:_MAX_TYPES]
+        rows.append([library, ", ".join(f"{kind} {percent(share)}" for kind, share in largest)])
     return {
         "id": "operator-types",
         "heading": "Where each library spends its time",
@@ -51,7 +51,8 @@ def _potential(bounds: Sequence[Potential]) -> Table:
         "and, in parallel branches, by time; of all other operators together the shortest. An upper bound "
         "of what could be gained, as far as the matching is right: nobody "
         "can put libraries together without converting layouts, and what one fuses into a convolution is "
-        f"missing from its rest. Libraries that execute another sequence are not matched.{cut(rows)}",
+        "missing from its rest. Libraries that execute another sequence are not matched."
+        + truncation_note(rows),
         "n": count(len(rows), "comparison"),
         "columns": [("Model", False), ("Setting", False), ("Best library", False), ("Its sum", True),
                     ("Composed", True), ("Gain, at most", True), ("Not matched", True),
@@ -66,6 +67,6 @@ def _setting(bound: Potential) -> str:
 
 
 def _wins(bound: Potential) -> str:
-    """`ncnn 12, litert 8`, most first."""
+    """`ncnn 12, litert 8`, the most wins first."""
     ordered = sorted(bound.wins.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{library} {number}" for library, number in ordered)

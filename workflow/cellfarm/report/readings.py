@@ -1,4 +1,4 @@
-"""What the page needs of launches, operators and conditions, aggregated where it lies: in DuckDB."""
+"""What the page needs of launches, operators and conditions; DuckDB aggregates it."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import duckdb
 
 Cell = dict[str, Any]
 
-#: Columns that `add_to` gives every cell; None where nothing is known.
+#: Columns that `add_to` gives every cell; None if unknown.
 COLUMNS = (
     *("waited_s", "outliers", "temperature_low_c", "temperature_high_c", "temperature_zone"),
     *("operators", "rate_s", "rate_per_s"),
 )
-#: A chart of more points than this shows no more.
+#: The most points of a chart.
 MAX_POINTS = 400
-#: Launches further apart than this belong to different runs of the pipeline.
+#: A longer gap between launches separates runs of the pipeline.
 SESSION_GAP_S = 1800
-#: Throughput is counted in windows of at least this length, and of at least so many inferences.
+#: The least length and number of inferences of a window in which throughput is counted.
 WINDOW_S = 5
 WINDOW_INFERENCES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """The calibration load before the launches on one device, in the order of time.
+    """The calibration load before the launches on a device, in the order of time.
 
-    `points` are (number of the first launch, time as text, threads, median and greatest departure
-    as a factor of the median of all launches with so many threads, median in ms, launches): one
-    launch each, or several where there are many. `sessions` are (number of the first launch, time).
+    A point is a launch, or several if there are many: (number of the first launch, time as text,
+    threads, median and maximum as factors of the median of all launches with as many threads, median
+    in ms, launches). `sessions` are (number of the first launch, time as text).
     """
 
     points: list[tuple[int, str, int, float, float, float, int]]
@@ -40,8 +40,8 @@ class Calibration:
     launches: int
 
 
-#: Raw samples of current results, one per row. Not the view `samples`: of a long series it takes
-#: each sample by its place, and so goes through the series once per sample.
+#: Raw samples of current results, one per row. Not the view `samples`, which goes through a series once
+#: per sample.
 SERIES = """
     SELECT k.key, s.launch + k.first_launch AS launch, s.phase,
            unnest(range(len(s.ms))) AS iteration, unnest(s.ms) AS ms
@@ -52,11 +52,11 @@ SERIES = """
 def add_to(connection: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> None:
     """Give each cell COLUMNS.
 
-    `waited_s` is the sum over launches of what gates waited, `outliers` the warm samples that were
-    labelled so; `temperature_low_c` and `temperature_high_c` bound the readings of the zone
-    `temperature_zone`, the hottest one; `operators` maps a type of operators to its time in ms
-    (only of cells with the fewest threads that were profiled in their comparison); `rate_per_s`
-    is the throughput around the moments `rate_s`, in s since the first inference of a launch.
+    `waited_s` is how long the gates of all launches waited, `outliers` the number of warm samples
+    labelled as outliers; `temperature_low_c` and `temperature_high_c` bound the readings of the
+    hottest zone, `temperature_zone`; `operators` maps a type of operators to its time in ms (for the
+    cells with the fewest threads among the profiled ones of their comparison); `rate_per_s` is the
+    throughput at the times `rate_s`, in s since the first inference of a launch.
     """
     by_key: dict[str, Cell] = {}
     for cell in cells:
@@ -73,8 +73,8 @@ def add_to(connection: duckdb.DuckDBPyConnection, cells: Sequence[Cell]) -> None
     for key, kind, ms in _rows(connection, _OPERATORS):
         cell = by_key[key]
         cell["operators"] = (cell["operators"] or {}) | {kind: ms}
-    for key, at_s, per_s in _rows(connection, _THROUGHPUT):
-        by_key[key] |= {"rate_s": at_s, "rate_per_s": per_s}
+    for key, times_s, rates_per_s in _rows(connection, _THROUGHPUT):
+        by_key[key] |= {"rate_s": times_s, "rate_per_s": rates_per_s}
 
 
 def calibration(connection: duckdb.DuckDBPyConnection) -> dict[str, Calibration]:
@@ -105,7 +105,7 @@ _LAUNCHES = """
     SELECT key, sum(waited_s), sum(outliers)
     FROM launches SEMI JOIN cells USING (key) WHERE NOT superseded GROUP BY key
 """
-# The view unnests every reading: here whole series are looked at.
+# Not the view `conditions`, which unnests every reading.
 _TEMPERATURES = """
     WITH zones AS (
         SELECT k.key, regexp_extract(s.metric, 'temperature_(.+)_c$', 1) AS zone,

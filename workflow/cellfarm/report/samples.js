@@ -1,4 +1,4 @@
-// The raw samples of one cell as a strip: launch after launch, warm-up hollow, warm solid.
+// A plot of the raw samples of a cell: launch after launch, warm-up hollow, warm solid.
 window.cellfarm.then((shared) => {
   "use strict";
   const { significant, libraryClass } = shared;
@@ -11,7 +11,7 @@ window.cellfarm.then((shared) => {
     return node;
   };
 
-  // The axis follows the warm samples: a first inference of ten times that would flatten them.
+  // The axis follows the warm samples, which a long first inference would flatten.
   const axis = (launches, cell) => {
     const warm = launches.flatMap(([, phases, ms]) => ms.filter((_, i) => phases[i] === "w"));
     const all = launches.flatMap(([, , ms]) => ms);
@@ -24,13 +24,13 @@ window.cellfarm.then((shared) => {
     return [Math.max(0, low - pad), high + pad];
   };
 
-  // From a cell's [launch, how many samples of each phase] and all samples from its first on.
+  // From a cell's [launch, number of samples of each phase] and the samples from its first on.
   const unfold = (series, ms) => {
-    let at = 0;
+    let offset = 0;
     return series.map(([launch, ...counts]) => {
       const phases = counts.map((count, i) => "fuw"[i].repeat(count)).join("");
-      const values = Array.from(ms.subarray(at, at + phases.length));
-      at += phases.length;
+      const values = Array.from(ms.subarray(offset, offset + phases.length));
+      offset += phases.length;
       return [launch, phases, values];
     });
   };
@@ -52,8 +52,8 @@ window.cellfarm.then((shared) => {
       picture.append(svg("rect", { class: "ci-band", x: LEFT, y: top, width: width - LEFT - RIGHT, height }));
     }
     if (cell.latency_ms !== null) {
-      const at = y(cell.latency_ms);
-      picture.append(svg("line", { class: "median", x1: LEFT, x2: width - RIGHT, y1: at, y2: at }));
+      const medianY = y(cell.latency_ms);
+      picture.append(svg("line", { class: "median", x1: LEFT, x2: width - RIGHT, y1: medianY, y2: medianY }));
     }
     let index = 0;
     launches.forEach(([launch, phases, ms], position) => {
@@ -65,12 +65,12 @@ window.cellfarm.then((shared) => {
         picture.append(svg("text", { x: (from + to) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, launch));
       }
       ms.forEach((value, i) => {
-        const place = x(index + i);
+        const markX = x(index + i);
         const phase = { f: "first inference", u: "warm-up", w: "warm" }[phases[i]] ?? "other";
         const over = value > high;
         const mark = over
-          ? svg("path", { class: "over", d: `M${place - 4} 11 l4 -7 l4 7 z` })
-          : svg("circle", { class: phases[i] === "w" ? "warm" : "early", cx: place, cy: y(Math.max(value, low)), r: 2.3 });
+          ? svg("path", { class: "over", d: `M${markX - 4} 11 l4 -7 l4 7 z` })
+          : svg("circle", { class: phases[i] === "w" ? "warm" : "early", cx: markX, cy: y(Math.max(value, low)), r: 2.3 });
         mark.append(svg("title", {}, `launch ${launch}, ${phase}: ${significant(value, 4)} ms`));
         picture.append(mark);
       });

@@ -1,4 +1,4 @@
-// The tables beside the charts, and the device's own speed over time.
+// The tables beside the charts, and the calibration load of a device over time.
 window.cellfarm.then((shared) => {
   "use strict";
   const { report, rows, el, metrics, significant, libraryClass, onFlagged, onView, matching, narrowing, order, sortable, csvButton } = shared;
@@ -10,7 +10,7 @@ window.cellfarm.then((shared) => {
   const metric = (name, title) => [title ?? metrics.heading(name), (c) => metrics.written(name, c, " to ") ?? NONE(), metrics.isNumber(name)];
   const library = (cell) => el("span", { class: "lib-name" },
     el("i", { class: `swatch ${libraryClass(cell.label)}`, "aria-hidden": "true" }), cell.label);
-  const first = [
+  const firstColumns = [
     ["Model", (c) => narrowing({ cell: c.key }, c.model)],
     ["Library", library],
     ["Threads", (c) => String(c.threads), true],
@@ -41,14 +41,14 @@ window.cellfarm.then((shared) => {
   // table -> [which cells, columns: heading, content, whether it is a number]
   const tables = {
     "cold-start": [(c) => known(c.cold_total_ms), [
-      ...first,
+      ...firstColumns,
       metric("cold_total_ms", "Total, warm page cache, ms"),
       metric("cold_cache_total_ms", "Total, cold page cache, ms"),
       metric("page_cache_share"),
       metric("steady_after_ms"),
     ]],
     operators: [(c, place) => c.threads === place.profiled, [
-      ...first,
+      ...firstColumns,
       metric("operators_sum_ms"),
       metric("latency_ms"),
       metric("operators_gap"),
@@ -56,14 +56,14 @@ window.cellfarm.then((shared) => {
       ["Most time in", largest],
     ]],
     sustained: [(c) => known(c.throughput_burst_per_s), [
-      ...first,
+      ...firstColumns,
       metric("throughput_burst_per_s"),
       metric("throughput_settled_per_s"),
       metric("throughput_ratio"),
       metric("settled_after_s"),
     ]],
     conditions: [(c) => known(c.latency_ms), [
-      ...first,
+      ...firstColumns,
       metric("launches"),
       metric("steady_state"),
       metric("cpu_utilisation"),
@@ -87,8 +87,8 @@ window.cellfarm.then((shared) => {
     const name = box.dataset.table;
     const [wanted, listed] = tables[name];
     const state = (states[name] ??= { limit: PAGE });
-    const among = name === "operators" ? matching("threads") : view.matches;
-    const matches = among.filter((c) => wanted(c, { profiled: profiled.get(`${c.setting} ${c.model}`) }));
+    const candidates = name === "operators" ? matching("threads") : view.matches;
+    const matches = candidates.filter((c) => wanted(c, { profiled: profiled.get(`${c.setting} ${c.model}`) }));
     if (!matches.length) return box.replaceChildren(el("p", { class: "note" }, "Nothing of this was measured here."));
     const several = matches.some((c) => c.setting !== matches[0].setting);
     const columns = several ? [listed[0], setting, ...listed.slice(1)] : listed;
@@ -116,30 +116,30 @@ window.cellfarm.then((shared) => {
   };
 
   const meanings = () => {
-    const here = new Set(view.matches.flatMap((c) => c.flags));
-    const list = [...here].sort().map((flag) => el("div", {}, el("dt", {}, flag),
+    const occurring = new Set(view.matches.flatMap((c) => c.flags));
+    const list = [...occurring].sort().map((flag) => el("div", {}, el("dt", {}, flag),
       el("dd", {}, report.flag_meanings[flag] ?? "see docs/troubleshooting.md")));
     document.getElementById("flag-meanings").replaceChildren(...list);
   };
 
   const drawCalibration = (device) => {
-    const seen = report.calibration[device];
+    const calibration = report.calibration[device];
     const plot = el("div", { class: "plot" });
     const box = document.getElementById("calibration");
     shared.release(box);
-    if (!seen) {
+    if (!calibration) {
       return box.replaceChildren(el("p", { class: "muted" }, "No launch has a reading of the calibration load: not available."));
     }
-    const points = rows(seen.columns).map((point) => ({ ...point, session: null }));
-    for (const [number, moment] of seen.sessions) points.find((p) => p.number === number).session = moment;
-    const caption = `${device}: ${seen.launches.toLocaleString("en")} launches, each against the median of those with as many threads. ` +
+    const points = rows(calibration.columns).map((point) => ({ ...point, session: null }));
+    for (const [number, moment] of calibration.sessions) points.find((p) => p.number === number).session = moment;
+    const caption = `${device}: ${calibration.launches.toLocaleString("en")} launches, each against the median of those with as many threads. ` +
       "An upright line begins a run of the pipeline. Above 1: the device was slower.";
     box.replaceChildren(plot, el("p", { class: "muted" }, caption));
     return shared.addPlot(plot, {
       chart: "calibration",
       name: `calibration--${device}`,
       specification: (element) => ({
-        ...shared.filled(report.calibration_spec, points, { ...seen.parameters, panel_width: element.clientWidth }),
+        ...shared.filled(report.calibration_spec, points, { ...calibration.parameters, panel_width: element.clientWidth }),
         description: `The calibration load before each launch on ${device}`,
       }),
     });
@@ -147,14 +147,14 @@ window.cellfarm.then((shared) => {
 
   const boxes = [...document.querySelectorAll("[data-table]")];
   onFlagged(() => { if (view) boxes.forEach(fill); });
-  let drawn; // the device whose speed is drawn
-  onView((now) => {
-    if (now.cell) return;
-    view = now;
+  let drawnDevice; // the device whose calibration load is drawn
+  onView((newView) => {
+    if (newView.cell) return;
+    view = newView;
     boxes.forEach(fill);
     meanings();
     const device = view.matches[0]?.device ?? null;
-    if (device !== drawn) drawCalibration(device);
-    drawn = device;
+    if (device !== drawnDevice) drawCalibration(device);
+    drawnDevice = device;
   });
 });

@@ -1,4 +1,4 @@
-"""The panels of one model and of one device: what the numbers say of it alone."""
+"""The panels of a model or a device: findings and tables of its cells alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cellfarm.analysis.ranking import Ranking, ranks
 from cellfarm.report import heading
 from cellfarm.report.answers import answer_sets
 from cellfarm.report.data import Measurements
-from cellfarm.report.findings import summarise
+from cellfarm.report.findings import findings
 from cellfarm.report.wording import count
 
 KINDS = ("model", "device")
@@ -29,10 +29,11 @@ def subjects(
     for kind in KINDS:
         for name in sorted({str(cell[kind]) for cell in measured.cells}):
             cells = [cell for cell in measured.cells if cell[kind] == name]
-            own = [
-                [ranking for ranking in each if getattr(ranking, kind) == name] for each in rankings
+            subject_rankings = [
+                [ranking for ranking in ranking_set if getattr(ranking, kind) == name]
+                for ranking_set in rankings
             ]
-            sentences = summarise(cells, own[0])
+            sentences = findings(cells, subject_rankings[0])
             panels[f"{kind}/{name}"] = template.render(
                 kind=kind,
                 name=name,
@@ -42,7 +43,7 @@ def subjects(
                 ranked=sum(1 for cell in cells if ranks(cell)),
                 statuses=heading.statuses(cells),
                 facts=heading.flat(measured.devices.get(name, {})) if kind == "device" else [],
-                sets=answer_sets(cells, own),
+                sets=answer_sets(cells, subject_rankings),
                 count=count,
             )
     return panels

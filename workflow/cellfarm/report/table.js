@@ -1,4 +1,4 @@
-// The table of cells: sorted, and a page at a time, for 10,000 rows are too many to draw.
+// The table of cells: sorted, and a page at a time, as 10,000 rows are too many to draw.
 window.cellfarm.then((shared) => {
   "use strict";
   const { report, cells, el, metrics, libraryClass, narrowing, onFlagged, onView, download, sortable, UNKNOWN } = shared;
@@ -33,11 +33,11 @@ window.cellfarm.then((shared) => {
   const sorted = () => {
     if (state.column === undefined) return matches;
     const [, field] = columns[state.column];
-    // What is unknown stands last in either direction.
+    // Unknown values come last in either direction.
     return [...matches].sort((a, b) => {
       const [left, right] = [a[field], b[field]];
-      const [none, other] = [left === null, right === null];
-      if (none || other) return none - other;
+      const [leftUnknown, rightUnknown] = [left === null, right === null];
+      if (leftUnknown || rightUnknown) return leftUnknown - rightUnknown;
       return state.direction * (typeof left === "number" ? left - right : String(left).localeCompare(right));
     });
   };
@@ -48,7 +48,7 @@ window.cellfarm.then((shared) => {
       line.append(el("td", { class: number ? "num" : name === "Reason" ? "reason" : null }, ...show(cell)));
     }
     line.addEventListener("click", (event) => {
-      // Selecting text in a row is not a wish to open it.
+      // Selecting text in a row does not open its cell.
       if (!event.target.closest("a") && !String(getSelection())) shared.open(cell);
     });
     return line;
@@ -57,9 +57,9 @@ window.cellfarm.then((shared) => {
   const more = document.getElementById("more");
   const render = () => {
     table.tBodies[0].replaceChildren(...sorted().slice(0, state.limit).map(row));
-    const left = Math.max(0, matches.length - state.limit);
-    more.hidden = left === 0;
-    more.textContent = `Show more (${left.toLocaleString("en")} left)`;
+    const remaining = Math.max(0, matches.length - state.limit);
+    more.hidden = remaining === 0;
+    more.textContent = `Show more (${remaining.toLocaleString("en")} left)`;
   };
   const head = el("tr", {}, ...columns.map(([name, field, , number]) =>
     el("th", { scope: "col", class: number ? "num" : null, "data-column": field }, name)));
@@ -73,7 +73,7 @@ window.cellfarm.then((shared) => {
   sortable(table, sort, state);
   more.addEventListener("click", () => { state.limit += PAGE; render(); });
 
-  // Of a cell all that the page has, under the names of the warehouse.
+  // All columns of the cells, with their names in the warehouse.
   document.getElementById("csv").addEventListener("click", () => download("cells", [report.cell_columns,
     ...sorted().map((cell) => report.cell_columns.map((name) => (Array.isArray(cell[name]) ? cell[name].join(" ") : cell[name])))]));
 

@@ -1,9 +1,9 @@
-// Tables of facts: sorted by a click on a heading, and to be had as CSV.
+// Tables of facts: a click on a heading sorts them, a button saves them as CSV.
 window.cellfarm.then((shared) => {
   "use strict";
   const { el } = shared;
 
-  // "1,240 ms" and "−3.4 %" by their number; what is unknown stands last in either direction.
+  // "1,240 ms" and "−3.4 %" are sorted by their numbers; unknown values come last in either direction.
   const key = (text) => {
     const number = /^[\s+≤◆]*([-−]?[\d,]*\.?\d+(?:e-?\d+)?)/.exec(text);
     return number ? Number(number[1].replace("−", "-").replaceAll(",", "")) : text.trim();
@@ -28,23 +28,23 @@ window.cellfarm.then((shared) => {
   };
 
   const button = (name, lines) => {
-    const made = el("button", { type: "button", class: "csv" }, "CSV");
-    made.addEventListener("click", () => download(name, lines()));
-    return made;
+    const element = el("button", { type: "button", class: "csv" }, "CSV");
+    element.addEventListener("click", () => download(name, lines()));
+    return element;
   };
 
   // Headings become buttons; `sorted` is called with a column's number and a direction.
   const sortable = (table, sorted, state = {}) => {
     [...table.tHead.rows].at(-1).querySelectorAll("th").forEach((th, i) => {
-      const press = el("button", { type: "button" }, th.textContent);
-      const now = state.column === i ? state.direction : 0;
-      th.setAttribute("aria-sort", now > 0 ? "ascending" : now < 0 ? "descending" : "none");
-      press.addEventListener("click", () => sorted(i, state.column === i ? -state.direction : 1));
-      th.replaceChildren(press);
+      const heading = el("button", { type: "button" }, th.textContent);
+      const direction = state.column === i ? state.direction : 0;
+      th.setAttribute("aria-sort", direction > 0 ? "ascending" : direction < 0 ? "descending" : "none");
+      heading.addEventListener("click", () => sorted(i, state.column === i ? -state.direction : 1));
+      th.replaceChildren(heading);
     });
   };
 
-  // A table that is all there: its rows are put in another order.
+  // Make a complete table sortable, and add its CSV button.
   const enhance = (table) => {
     const texts = (row) => [...row.cells].map((cell) => cell.textContent.trim());
     const state = {};

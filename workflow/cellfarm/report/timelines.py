@@ -1,4 +1,4 @@
-"""Charts over time: throughput under continuous load, and how fast the device itself was."""
+"""Charts over time: throughput under continuous load, and the device's calibration load."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cellfarm.report.marks import Chart, by_library, faded
 
 #: Height of a plot, in pixels.
 HEIGHT = 190
-#: What the axis of the calibration load shows at least: a quiet device is to look quiet.
+#: The least range of the calibration load's axis, so that a quiet device looks quiet.
 CALIBRATION_RANGE = (0.9, 1.25)
 
 
@@ -57,7 +57,7 @@ def calibration() -> Chart:
     """
     rows = alt.Chart()
     points = rows.encode(x="number:Q")
-    low, high = CALIBRATION_RANGE  # at least, and room for the times above the points
+    low, high = CALIBRATION_RANGE  # with room for the texts above the points
     y = alt.Y(
         "factor:Q",
         title="× its median",

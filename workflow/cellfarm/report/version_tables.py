@@ -10,34 +10,34 @@ import altair as alt
 
 from cellfarm.analysis.longitudinal import Point, Rerun, Series, Slowdown, Step, slowdowns
 from cellfarm.analysis.operators import Operators, differences
-from cellfarm.report.answers import MOST_ROWS, Table, cut
+from cellfarm.report.answers import MOST_ROWS, Table, truncation_note
 from cellfarm.report.marks import Chart
 from cellfarm.report.wording import UNKNOWN, count, signed_percent, significant, times
 
-#: Types of operators that are named beside a step.
-_NAMED = 3
-#: A figure with more plots than this is a poster.
+#: The most types of operators that a step names.
+_MAX_TYPES = 3
+#: The most plots of a figure.
 MOST_PLOTS = 24
 _PLOT_WIDTH, _PLOT_HEIGHT = 330, 150
-#: What stands behind a step's size in a figure.
+#: The mark after a step's size in a figure.
 _MARKS = {Rerun.CONFIRMED: "", Rerun.CONTRADICTED: " ✗", Rerun.OPEN: " ?"}
 
 
 def tables(all_series: Sequence[Series], operators: Mapping[str, Operators]) -> list[Table]:
-    """The tables for the page (see cellfarm.report.answers); those without a row are left out.
+    """The tables for the page (see cellfarm.report.answers); empty ones are left out.
 
     Args:
-        operators: by key of a cell, for what accounts for a step.
+        operators: key of a cell -> its operators.
     """
-    made = [steps_table(all_series, operators), slowdowns_table(all_series)]
-    return [table for table in made if table["rows"]]
+    all_tables = [steps_table(all_series, operators), slowdowns_table(all_series)]
+    return [table for table in all_tables if table["rows"]]
 
 
 def steps_table(all_series: Sequence[Series], operators: Mapping[str, Operators]) -> Table:
     rows = [
-        [series.setting["library"], series.setting["model"], setting(series), between(step),
+        [series.setting["library"], series.setting["model"], setting(series), _versions(step),
          times(step.ratio), f"{times(step.low)} to {times(step.high)}", step.rerun.value,
-         accounted(step, operators)]
+         _changed_operators(step, operators)]
         for series in all_series
         for step in series.steps
     ]  # fmt: skip
@@ -49,7 +49,7 @@ def steps_table(all_series: Sequence[Series], operators: Mapping[str, Operators]
         "above 1 slower. Confirmed: another experiment with both versions shows it too; contradicted: one "
         "shows less, or nothing. The operators are those whose time changed most, from one profile on either "
         "side. "
-        f"Charts: charts/series--*.svg.{cut(rows)}",
+        f"Charts: charts/series--*.svg.{truncation_note(rows)}",
         "n": f"{len(all_series)} series",
         "columns": [("Library", False), ("Model", False), ("Setting", False), ("Versions", False),
                     ("Ratio", True), ("95 % interval", True), ("Rerun", False),
@@ -61,7 +61,7 @@ def steps_table(all_series: Sequence[Series], operators: Mapping[str, Operators]
 def slowdowns_table(all_series: Sequence[Series]) -> Table:
     rows = [
         [series.setting["library"], series.setting["model"], setting(series), slow.step.after.version,
-         signed_percent(slow.step.ratio - 1), *lasted(slow), slow.step.rerun.value]
+         signed_percent(slow.step.ratio - 1), *_duration(slow), slow.step.rerun.value]
         for series in all_series
         for slow in slowdowns(series)
     ]  # fmt: skip
@@ -70,7 +70,7 @@ def slowdowns_table(all_series: Sequence[Series]) -> Table:
         "heading": "Slowdowns, and how long they lasted",
         "text": "Every step up that no rerun contradicts. It is taken back by the first later level that is "
         "not above the one before it; counted are the measured versions that have it, and the days from the "
-        f"release that brought it to the one that took it back.{cut(rows)}",
+        f"release that brought it to the one that took it back.{truncation_note(rows)}",
         "n": count(len(rows), "slowdown"),
         "columns": [("Library", False), ("Model", False), ("Setting", False), ("Since", False),
                     ("Slower by", True), ("Taken back in", False), ("Versions", True),
@@ -88,14 +88,14 @@ def setting(series: Series) -> str:
     )
 
 
-def between(step: Step) -> str:
-    """The versions on either side; `⇄` where they were measured in different experiments."""
+def _versions(step: Step) -> str:
+    """The versions on either side; `⇄` if they were measured in different experiments."""
     across = " ⇄" if step.crosses_experiments else ""
     return f"{step.before.version} → {step.after.version}{across}"
 
 
-def lasted(slow: Slowdown) -> list[str]:
-    """The version that took it back, how many measured versions have it, and for how many days."""
+def _duration(slow: Slowdown) -> list[str]:
+    """The version that took a slowdown back, the number of measured versions with it, and the days."""
     return [
         slow.fixed.after.version if slow.fixed else "not yet",
         str(len(slow.versions)),
@@ -103,36 +103,35 @@ def lasted(slow: Slowdown) -> list[str]:
     ]
 
 
-def accounted(step: Step, operators: Mapping[str, Operators]) -> str:
-    """The types of operators whose time changed most: `Conv +1.20 ms, Add −0.10 ms`; n/a without both
-    profiles."""
+def _changed_operators(step: Step, operators: Mapping[str, Operators]) -> str:
+    """The types of operators whose time changed most: `Conv +1.20 ms, Add −0.10 ms`."""
     before, after = operators.get(step.before.key), operators.get(step.after.key)
     if not before or not after:
         return UNKNOWN
-    changed = [change for change in differences(before, after)[:_NAMED] if change.ms]
-    return ", ".join(f"{change.type} {_signed(change.ms)} ms" for change in changed) or UNKNOWN
+    changes = [change for change in differences(before, after)[:_MAX_TYPES] if change.ms]
+    return ", ".join(f"{change.type} {_signed(change.ms)} ms" for change in changes) or UNKNOWN
 
 
 def figures(all_series: Sequence[Series]) -> dict[str, dict[str, Any]]:
-    """Name -> figure: for each library a plot for every model and setting, with its interval at each
-    version, the levels, and the steps."""
-    made = {}
-    ordered = sorted(all_series, key=lambda each: str(each.setting["library"]))
-    for library, group in itertools.groupby(ordered, key=lambda each: each.setting["library"]):
-        series = list(group)
-        plots = [_plot(each) for each in series[:MOST_PLOTS]]
+    """Name -> the figure of a library: for every model and setting a plot of the latencies with their
+    intervals, the levels, and the steps, by version."""
+    specifications = {}
+    ordered = sorted(all_series, key=lambda series: str(series.setting["library"]))
+    for library, group in itertools.groupby(ordered, key=lambda series: series.setting["library"]):
+        library_series = list(group)
+        plots = [_plot(series) for series in library_series[:MOST_PLOTS]]
         chart = alt.concat(*plots, columns=2, spacing=24)
         spec: dict[str, Any] = chart.to_dict()
         spec.pop("config", None)
-        left_out = f", the first {MOST_PLOTS}" if len(series) > MOST_PLOTS else ""
+        left_out = f", the first {MOST_PLOTS}" if len(library_series) > MOST_PLOTS else ""
         spec["title"] = {
             "text": f"{library}: warm latency over its versions, median with its 95 % interval",
-            "subtitle": f"{len(series)} series{left_out}; grey: levels; dashed: a step; "
+            "subtitle": f"{len(library_series)} series{left_out}; grey: levels; dashed: a step; "
             "?: not confirmed by a rerun, ✗: contradicted",
             "offset": 14,
         }
-        made[f"series--{library}"] = spec
-    return made
+        specifications[f"series--{library}"] = spec
+    return specifications
 
 
 def _plot(series: Series) -> Chart:
@@ -162,16 +161,13 @@ def _plot(series: Series) -> Chart:
 
 
 def _row(point: Point, level_ms: float, step: Step | None) -> dict[str, Any]:
-    text = None
-    if step:
-        text = signed_percent(step.ratio - 1) + _MARKS[step.rerun]
     return {
         "version": point.version,
         "latency_ms": point.latency_ms,
         "low_ms": point.low_ms,
         "high_ms": point.high_ms,
         "level_ms": level_ms,
-        "step": text,
+        "step": signed_percent(step.ratio - 1) + _MARKS[step.rerun] if step else None,
     }
 
 

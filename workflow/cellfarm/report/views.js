@@ -1,4 +1,4 @@
-// What is there already and only shown or hidden: the table of winners, and the panels of one model or device.
+// Shows and hides parts of the page: the table of winners, and the panels of a model or a device.
 window.cellfarm.then((shared) => {
   "use strict";
   const { report, cells, enhance, onView } = shared;
@@ -7,7 +7,7 @@ window.cellfarm.then((shared) => {
   const all = document.getElementById("all");
 
   const narrowWinners = ({ chosen, matches }) => {
-    // Who wins is decided among all libraries: the choice of one marks where it does.
+    // A filter by library keeps the winners, which are decided among all libraries, and marks its wins.
     const others = chosen.library || chosen.status || chosen.words;
     const kept = others ? cells.filter((c) => ["device", "model", "variant", "processor", "protocol", "threads"]
       .every((name) => !chosen[name] || String(c[name]) === chosen[name])) : matches;
@@ -15,26 +15,26 @@ window.cellfarm.then((shared) => {
     const places = new Set(kept.map((cell) => `${cell.setting} ${cell.threads}`));
     for (const table of document.querySelectorAll(".matrix")) {
       const heads = [...table.tHead.querySelectorAll("th[data-place]")];
-      const there = heads.map((head) => places.has(head.dataset.place));
-      heads.forEach((head, i) => { head.hidden = !there[i]; });
+      const visible = heads.map((head) => places.has(head.dataset.place));
+      heads.forEach((head, i) => { head.hidden = !visible[i]; });
       for (const group of table.tHead.querySelectorAll("th[data-setting]")) {
-        const span = heads.filter((head, i) => there[i] && head.dataset.place.split(" ")[0] === group.dataset.setting).length;
+        const span = heads.filter((head, i) => visible[i] && head.dataset.place.split(" ")[0] === group.dataset.setting).length;
         group.hidden = span === 0;
         if (span) group.colSpan = span;
       }
       for (const row of table.tBodies[0].rows) {
         row.hidden = !models.has(row.dataset.model);
         [...row.cells].slice(1).forEach((square, i) => {
-          square.hidden = !there[i];
+          square.hidden = !visible[i];
           const won = (square.dataset.won ?? "").split("|");
           square.classList.toggle("dim", Boolean(chosen.library) && !won.includes(chosen.library));
         });
       }
-      table.style.setProperty("--columns", there.filter(Boolean).length);
+      table.style.setProperty("--columns", visible.filter(Boolean).length);
     }
   };
 
-  let shown = null; // the subjects whose panels stand there
+  let shown = null; // the subjects whose panels are shown
   const showSubjects = ({ chosen }) => {
     const names = ["model", "device"].filter((kind) => chosen[kind]).map((kind) => `${kind}/${chosen[kind]}`);
     document.body.classList.toggle("narrowed", names.length > 0);
@@ -45,13 +45,13 @@ window.cellfarm.then((shared) => {
     return names.length > 0;
   };
 
-  let left = null; // where the page was when a cell was opened
+  let scrollPosition = null; // of the page when a cell was opened
   const showAll = ({ cell, chosen }) => {
-    if (cell && !all.hidden) left = scrollY;
+    if (cell && !all.hidden) scrollPosition = scrollY;
     const back = !cell && all.hidden;
     all.hidden = cell !== null;
     document.body.classList.toggle("one-cell", cell !== null);
-    if (back && left !== null) scrollTo(0, left);
+    if (back && scrollPosition !== null) scrollTo(0, scrollPosition);
     const title = cell ? `${cell.model} ${cell.label}` : [chosen.model, chosen.device].filter(Boolean).join(" on ");
     document.title = title ? `${title} – cellfarm report` : "cellfarm report";
   };
@@ -61,7 +61,7 @@ window.cellfarm.then((shared) => {
     const changed = showSubjects(view);
     narrowWinners(view);
     showAll(view);
-    // A page that was asked for by its address begins with its heading.
+    // Scroll to the heading of a panel, but not when the page is loaded.
     if (changed && !view.cell && !first) {
       box.scrollIntoView();
       box.querySelector("h1").focus({ preventScroll: true });

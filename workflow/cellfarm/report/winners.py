@@ -1,4 +1,4 @@
-"""Who wins where, as the page's table: models down, settings and threads across."""
+"""The table of winners: a row per model, a column per setting and number of threads."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cellfarm.analysis.ranking import Entry, Ranking
-from cellfarm.report.panels import SETTING_COLUMNS, Arrangement
+from cellfarm.report.panels import Arrangement, setting_of_cell, setting_of_ranking
 from cellfarm.report.wording import count, milliseconds, percent, times
 
-#: The mark of a comparison of results that were not measured together.
+#: The mark of a comparison between results that were not measured together.
 ACROSS = "⇄ different experiments"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One square of the matrix. `kind` is win, tie, undecided, alone or none.
+    """A square of the matrix. `kind` is win, tie, undecided, alone or none.
 
-    `marks` are what a reader must know before believing it: flags, other experiments.
+    `marks` are reasons to doubt it: flags, different experiments.
     """
 
     kind: str
@@ -29,9 +29,10 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
-    """`groups` is the upper header: (setting, columns below it); `rows` (model, verdicts).
+    """The table of winners.
 
-    `places` says of each column its setting's position and its number of threads.
+    `groups` is the upper header: (setting, number of its columns). `places` are (position of the
+    setting, number of threads) of the columns. `rows` are (model, verdicts).
     """
 
     groups: list[tuple[str, int]]
@@ -43,28 +44,24 @@ class Matrix:
     @property
     def crosses_experiments(self) -> bool:
         """Whether any square compares results of different experiments."""
-        return any(ACROSS in verdict.marks for _, line in self.rows for verdict in line)
+        return any(ACROSS in verdict.marks for _, row in self.rows for verdict in row)
 
 
 def build(arrangement: Arrangement, rankings: Sequence[Ranking]) -> Matrix:
-    """Arrange the rankings; a square without any result that ranks says so."""
+    """Arrange the rankings; a square whose results do not rank says so."""
     places = sorted({(cell["setting"], cell["threads"]) for cell in arrangement.cells})
-    settings = {
-        tuple(cell[column] for column in SETTING_COLUMNS): cell["setting"]
+    settings = {setting_of_cell(cell): cell["setting"] for cell in arrangement.cells}
+    verdicts = {
+        (cell["model"], cell["setting"], cell["threads"]): Verdict("none", note="none ranks")
         for cell in arrangement.cells
     }
-    verdicts = {}
     for ranking in rankings:
-        setting = settings[tuple(getattr(ranking, column) for column in SETTING_COLUMNS)]
+        setting = settings[setting_of_ranking(ranking)]
         verdicts[ranking.model, setting, ranking.threads] = verdict(ranking)
-    measured = {(c["model"], c["setting"], c["threads"]) for c in arrangement.cells}
-    rows = []
-    for model in sorted({cell["model"] for cell in arrangement.cells}):
-        line = []
-        for place in places:
-            empty = Verdict("none", note="none ranks" if (model, *place) in measured else "")
-            line.append(verdicts.get((model, *place), empty))
-        rows.append((model, line))
+    rows = [
+        (model, [verdicts.get((model, *place), Verdict("none")) for place in places])
+        for model in sorted({cell["model"] for cell in arrangement.cells})
+    ]
     groups = [
         (name, sum(1 for setting, _ in places if setting == position))
         for position, name in enumerate(arrangement.settings)
@@ -79,7 +76,7 @@ def build(arrangement: Arrangement, rankings: Sequence[Ranking]) -> Matrix:
 
 
 def verdict(ranking: Ranking) -> Verdict:
-    """What one comparison comes to, in the words of its square."""
+    """The outcome of a comparison, in the words of its square."""
     best = ranking.best
     detail = " · ".join(_detail(entry) for entry in ranking.entries)
     marks = _marks(ranking)
@@ -110,10 +107,10 @@ def _detail(entry: Entry) -> str:
 
 
 def _marks(ranking: Ranking) -> tuple[str, ...]:
-    """Flags of those who win, and whether the winners or the second come from elsewhere."""
-    named = [entry for entry in ranking.entries if entry.library in ranking.winners]
-    flags = sorted({flag for entry in named for flag in entry.flags})
+    """The winners' flags, and whether they or the second were measured in different experiments."""
+    winners = [entry for entry in ranking.entries if entry.library in ranking.winners]
+    flags = sorted({flag for entry in winners for flag in entry.flags})
     marks = [f"⚑ {', '.join(flags)}"] if flags else []
-    if any(entry.crosses_experiments for entry in (*named, *ranking.entries[:2])):
+    if any(entry.crosses_experiments for entry in (*winners, *ranking.entries[:2])):
         marks.append(ACROSS)
     return tuple(marks)

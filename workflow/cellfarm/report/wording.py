@@ -1,4 +1,4 @@
-"""Numbers as people read them. Unknown prints as n/a, never as 0."""
+"""Numbers as texts. An unknown number is n/a, never 0."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def percent(fraction: float | None) -> str:
 
 
 def times(ratio: float) -> str:
-    """How many times as long: 1.42x below ten, 23x above."""
+    """1.42× below ten, 23× above."""
     return f"{ratio:.2f}×" if ratio < 10 else f"{ratio:,.0f}×"
 
 
@@ -83,10 +83,10 @@ def interval(low: float | None, high: float | None, unit: str = "ms") -> str:
 
 
 def cell_texts(cell: Mapping[str, Any], error_floor: float) -> dict[str, Any]:
-    """A cell's numbers as the charts write them; None where there is nothing to write.
+    """A cell's numbers as the charts write them; None if unknown.
 
     Args:
-        error_floor: where a logarithmic axis puts an error of zero.
+        error_floor: the place of an error of zero on a logarithmic axis.
     """
     error = cell["max_abs_error"]
     ok = cell["status"] == "ok"
@@ -115,9 +115,9 @@ def _known(value: float | None, unit: str) -> str | None:
 
 
 def _not_split(cell: Mapping[str, Any], prefix: str) -> float | None:
-    """What of a cold start no phase accounts for, in ms; None where it is next to nothing.
+    """The part of a cold start that no phase accounts for, in ms; None if it is small.
 
-    Medians of phases do not add up to the median of the whole: a small rest is no phase.
+    Medians of phases do not add up exactly to the median of the total.
     """
     total = cell[f"{prefix}total_ms"]
     if total is None:
@@ -128,13 +128,12 @@ def _not_split(cell: Mapping[str, Any], prefix: str) -> float | None:
 
 
 def _operators_label(cell: Mapping[str, Any]) -> str | None:
-    """The operators' sum, and how far it is off the latency."""
+    """The operators' sum, and its deviation from the latency."""
     total, gap = cell["operators_sum_ms"], cell["operators_gap"]
     if total is None:
         return None
-    if gap is not None and abs(gap) > OPERATORS_GAP:
-        return f"{milliseconds(total)}, {signed_percent(gap)} off"
-    return f"{milliseconds(total)}, {signed_percent(gap)}"
+    off = " off" if gap is not None and abs(gap) > OPERATORS_GAP else ""
+    return f"{milliseconds(total)}, {signed_percent(gap)}{off}"
 
 
 def _number(value: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The warehouse as files that outlive this program: Parquet, a data dictionary, a citation."""
+"""The warehouse as files: Parquet, a data dictionary, a citation."""
 
 from __future__ import annotations
 
@@ -20,38 +20,36 @@ DICTIONARY = Path(__file__).with_name("dictionary.yaml")
 VIEWS = ("cells", "history", "samples", "launches", "cold_starts", "operators", "conditions",
          "ratios", "devices", "models")  # fmt: skip
 TEXTS = ("dictionary.json", "DICTIONARY.md", "CITATION.txt")
-#: What the folder begins with in which an export grows; one that was killed leaves it.
+#: Prefix of the folder in which an export is written; an export that is killed leaves it behind.
 _SCRATCH = ".export-"
 
 
 def export(warehouse: Path, folder: Path, version: str) -> list[Path]:
-    """What `write_views` does, into a folder that a person names: nothing else may lie in it.
+    """Do what `write_views` does, in a user's folder, which may hold nothing else.
 
     Raises:
-        UserError: no warehouse, or a folder that cannot be written or holds anything else.
+        UserError: there is no warehouse, or the folder cannot be written or holds anything else.
     """
-    own = {*(f"{view}.parquet" for view in VIEWS), *TEXTS}
+    exported = {*(f"{view}.parquet" for view in VIEWS), *TEXTS}
     try:
-        lying = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}") from error
-    other = next(
-        (name for name in lying if name not in own and not name.startswith(_SCRATCH)), None
-    )
-    if other is not None:
-        raise UserError(
-            f"{folder} holds something else ('{other}'): name a folder for the export alone"
-        )
+    for name in names:
+        if name not in exported and not name.startswith(_SCRATCH):
+            raise UserError(
+                f"{folder} holds something else ('{name}'): name a folder for the export alone"
+            )
     return write_views(warehouse, folder, version)
 
 
 def write_views(warehouse: Path, folder: Path, version: str) -> list[Path]:
     """Write every view as Parquet, with `dictionary.json`, `DICTIONARY.md` and `CITATION.txt`.
 
-    An export that is there is replaced once all is written.
+    An earlier export is replaced once all files are written.
 
     Raises:
-        UserError: no warehouse, or a folder that cannot be written.
+        UserError: there is no warehouse, or the folder cannot be written.
     """
     try:
         with connect(warehouse) as connection:
@@ -86,26 +84,25 @@ def _write_view(connection: duckdb.DuckDBPyConnection, view: str, folder: Path) 
 
 def dictionary(connection: duckdb.DuckDBPyConnection) -> dict[str, Any]:
     """view -> {"about", "columns": [{"name", "type", "unit", "means"}]}; every column is described."""
-    known = load_yaml(DICTIONARY)
-    known["cells"]["columns"] |= {
+    texts = load_yaml(DICTIONARY)
+    texts["cells"]["columns"] |= {
         name: {"unit": column.unit, "means": column.means} for name, column in all_columns().items()
     }
-    found = {}
+    described = {}
     for view in VIEWS:
         columns = connection.execute(f"DESCRIBE {view}").fetchall()
-        own = known[view].get("columns", {})
-        # What history has beside its own column are the columns of cells.
-        inherited = known["cells"]["columns"] if view == "history" else {}
-        described = {**known["common"], **inherited, **own}
-        found[view] = {
-            "about": known[view]["about"],
+        # The view history has the columns of the view cells, too.
+        inherited = texts["cells"]["columns"] if view == "history" else {}
+        entries = {**texts["common"], **inherited, **texts[view].get("columns", {})}
+        described[view] = {
+            "about": texts[view]["about"],
             "columns": [
-                {"name": name, "type": kind, "unit": described[name].get("unit"),
-                 "means": described[name]["means"]}
+                {"name": name, "type": kind, "unit": entries[name].get("unit"),
+                 "means": entries[name]["means"]}
                 for name, kind, *_ in columns
             ],
         }  # fmt: skip
-    return found
+    return described
 
 
 def as_markdown(described: dict[str, Any]) -> str:
@@ -114,14 +111,14 @@ def as_markdown(described: dict[str, Any]) -> str:
         lines += ["", f"## {view}", "", f"{entry['about']}; `{view}.parquet`", ""]
         lines += ["| column | type | unit | means |", "|---|---|---|---|"]
         lines += [
-            f"| `{one['name']}` | {one['type']} | {one['unit'] or ''} | {one['means']} |"
-            for one in entry["columns"]
+            f"| `{column['name']}` | {column['type']} | {column['unit'] or ''} | {column['means']} |"
+            for column in entry["columns"]
         ]
     return "\n".join(lines) + "\n"
 
 
 def citation(connection: duckdb.DuckDBPyConnection, version: str, digests: dict[str, str]) -> str:
-    """What a paper needs to name: versions, devices, protocols, when, and digests of the data."""
+    """What a paper must name: versions, devices, protocols, dates, and digests of the data."""
     return "\n".join(_citation(connection, version, digests)) + "\n"
 
 
@@ -133,8 +130,8 @@ def _citation(
         "FROM cells"
     ).fetchall()[0]
     yield f"Measured with cellfarm {version}."
-    when = "" if first is None else f", {first} to {last}"
-    yield f"{count} cells{when}."
+    dates = "" if first is None else f", {first} to {last}"
+    yield f"{count} cells{dates}."
     for title, sql in (
         ("Libraries", "SELECT DISTINCT library || ' ' || library_version FROM cells ORDER BY 1"),
         ("Models", "SELECT DISTINCT model FROM cells ORDER BY 1"),

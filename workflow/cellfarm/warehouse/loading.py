@@ -1,4 +1,4 @@
-"""Loading the store into the warehouse: what is new is added, what vanished is removed."""
+"""Loads the store into the warehouse: adds new results, removes vanished ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BATCH = 1500
 _LINE = orjson.OPT_APPEND_NEWLINE | orjson.OPT_SERIALIZE_NUMPY
 #: Key of a cell -> measure -> key of its result.
 Current = Mapping[str, Mapping[str, str]]
-#: table -> what gives its rows for a result; `results` itself apart
+#: Table -> the function that makes its rows from a result's document; all tables but `results`.
 _TABLES = {
     "series": series_rows,
     "launch_facts": launch_rows,
@@ -47,7 +47,7 @@ _TABLES = {
 
 @dataclass
 class Loaded:
-    """What a load did; `unreadable` are files of the store that are no results: they
+    """What a load did. `unreadable` are files of the store that are not results: they
     were renamed, and their cells will be measured again."""
 
     added: int = 0
@@ -65,8 +65,8 @@ def load(
     """Bring the warehouse up to date with the store, in one transaction.
 
     Args:
-        current: of the cells that are wanted now, by their keys, measure -> key of the result: they make
-            the view `cells`.
+        current: key of each cell that is wanted now -> measure -> key of its result; these results
+            make the view `cells`.
         devices: device -> facts, for the view `devices`.
         models: the rows of the view `models`.
 
@@ -93,7 +93,7 @@ def rebuild(
     devices: Mapping[str, Any],
     models: Iterable[Mapping[str, Any]] = (),
 ) -> Loaded:
-    """Make the warehouse anew from the store; the old one stays until the new one is whole."""
+    """Make the warehouse anew from the store; the old one stays until the new one is complete."""
     fresh = warehouse.with_name(f".{warehouse.name}.{os.getpid()}.tmp")
     fresh.unlink(missing_ok=True)
     try:
@@ -106,7 +106,7 @@ def rebuild(
 
 
 def _open(warehouse: Path) -> duckdb.DuckDBPyConnection:
-    """A connection to a warehouse of the present schema; one of another schema is made anew."""
+    """Connect to a warehouse; make it anew if it has another schema."""
     version = current_schema()
     connection = _connect(warehouse)
     if schema_version(connection) == version:
@@ -126,7 +126,7 @@ def _connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
             return duckdb.connect(str(warehouse))
         except duckdb.IOException as error:
             if "not a valid DuckDB database" in str(error):
-                # It is made from the store: a broken one is no loss.
+                # Nothing is lost: all of it comes from the store.
                 print(f"cellfarm: {warehouse} is damaged and made anew", file=sys.stderr)
                 warehouse.unlink()
                 continue
@@ -142,10 +142,10 @@ def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:
             "SELECT path, size_bytes, mtime_ns FROM results"
         ).fetchall()
     }
-    found = store.states()
-    gone = [path for path, state in known.items() if found.get(path) != state]
-    new = sorted(path for path, state in found.items() if known.get(path) != state)
-    loaded = Loaded(removed=sum(path not in found for path in gone))
+    states = store.states()
+    gone = [path for path, state in known.items() if states.get(path) != state]
+    new = sorted(path for path, state in states.items() if known.get(path) != state)
+    loaded = Loaded(removed=sum(path not in states for path in gone))
     if gone:
         keys = connection.execute(
             "SELECT result FROM results WHERE list_contains(?, path)", [gone]
@@ -161,22 +161,22 @@ def _synchronise(connection: duckdb.DuckDBPyConnection, store: Store) -> Loaded:
         types = {table: _types(connection, table) for table in ("results", *_TABLES)}
     for start in range(0, len(new), BATCH):
         batch = new[start : start + BATCH]
-        _insert(connection, types, list(_read(store.root, batch, found, loaded)))
+        _insert(connection, types, list(_read(store.root, batch, states, loaded)))
     return loaded
 
 
 def _read(
-    root: Path, paths: Iterable[str], found: Mapping[str, tuple[int, int]], loaded: Loaded
+    root: Path, paths: Iterable[str], states: Mapping[str, tuple[int, int]], loaded: Loaded
 ) -> Iterator[dict[str, Any]]:
-    """Of each result {"path", table: its rows}; what is no result is set aside."""
+    """Yield {"path", table: its rows} for each result; rename files that are not results."""
     for path in paths:
         try:
             document = orjson.loads((root / path).read_bytes())
-            own = {table: list(rows(document)) for table, rows in _TABLES.items()}
-            own["results"] = [result_row(path, found[path], document)]
-            read = {"path": path, **own}
+            result: dict[str, Any] = {"path": path}
+            result |= {table: list(rows(document)) for table, rows in _TABLES.items()}
+            result["results"] = [result_row(path, states[path], document)]
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            # Out of the way, so that its cell is measured again; kept, as nothing is thrown away.
+            # Renamed, so that its cell is measured again; not deleted, as results are kept.
             (root / path).rename(root / f"{path}.unreadable")
             loaded.unreadable.append(path)
             print(
@@ -185,11 +185,11 @@ def _read(
             )
             continue
         loaded.added += 1
-        yield read
+        yield result
 
 
 def _add_ratios(connection: duckdb.DuckDBPyConnection) -> None:
-    """Compare the current cells that have not been compared yet; old comparisons stay true."""
+    """Compare the current cells that have not been compared yet; old comparisons stay valid."""
     known = connection.execute("SELECT result, other_result FROM cell_ratios").fetchall()
     _insert_rows(connection, "cell_ratios", ratio_rows(connection, set(known)))
 
@@ -197,21 +197,23 @@ def _add_ratios(connection: duckdb.DuckDBPyConnection) -> None:
 def _insert(
     connection: duckdb.DuckDBPyConnection,
     types: Mapping[str, Mapping[str, str]],
-    read: Iterable[Mapping[str, Any]],
+    results: Iterable[Mapping[str, Any]],
 ) -> None:
     """Insert all rows of some results (see `_read`).
 
     Args:
         types: table -> column -> type.
     """
-    own = {
+    without_path = {
         table: {name: kind for name, kind in kinds.items() if name != "path"}
         for table, kinds in types.items()
     }
-    nested = {table: f"STRUCT({_listed(kinds, '{} {}')})[]" for table, kinds in own.items()}
-    with _json_lines(read, {"path": "VARCHAR"} | nested) as lines:
+    nested = {
+        table: f"STRUCT({_listed(kinds, '{} {}')})[]" for table, kinds in without_path.items()
+    }
+    with _json_lines(results, {"path": "VARCHAR"} | nested) as lines:
         connection.execute(f"CREATE OR REPLACE TEMP TABLE batch AS SELECT * FROM {lines}")
-    for table, kinds in own.items():
+    for table, kinds in without_path.items():
         connection.execute(
             f"INSERT INTO {table} (path, {', '.join(kinds)}) SELECT path, {_listed(kinds, 'r.{}')}"
             f" FROM (SELECT path, unnest({table}) AS r FROM batch)"
@@ -229,7 +231,7 @@ def _insert_rows(
 
 @contextlib.contextmanager
 def _json_lines(rows: Iterable[Mapping[str, Any]], types: Mapping[str, str]) -> Iterator[str]:
-    """SQL that reads rows from a file: as values of a statement, a million would take minutes."""
+    """SQL that reads rows from a file; a million rows as values of a statement take minutes."""
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:
         file.writelines(orjson.dumps(row, option=_LINE) for row in rows)
         file.flush()
@@ -251,6 +253,7 @@ def _types(connection: duckdb.DuckDBPyConnection, table: str) -> dict[str, str]:
 
 
 def _listed(types: Mapping[str, str], form: str) -> str:
+    """Columns and their types in a format, with commas between them."""
     return ", ".join(form.format(name, kind) for name, kind in types.items())
 
 

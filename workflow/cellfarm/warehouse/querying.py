@@ -1,4 +1,4 @@
-"""Reading the warehouse."""
+"""Connections to the warehouse, and queries."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from rich.table import Table
 from ..base.errors import UserError
 from .schema import current_schema
 
-_WIDTH = 1 << 20  # a value is never folded over lines: the terminal or a pager does that
-FORMATS = ("table", "csv", "json", "parquet")
+_WIDTH = 1 << 20  # no value is folded over lines: the terminal or a pager does that
 
 
 def connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
     """A read-only connection.
 
     Raises:
-        UserError: there is no warehouse, it is being written, another version made it, or it is none.
+        UserError: there is no warehouse, it is being written, another version made it, or the file is
+            something else.
     """
     if not warehouse.is_file():
         raise UserError(f"{warehouse}: no warehouse yet; run `make` (or `snakemake`) first")
@@ -52,7 +52,7 @@ def connect(warehouse: Path) -> duckdb.DuckDBPyConnection:
 
 
 def schema_version(connection: duckdb.DuckDBPyConnection) -> str | None:
-    """The digest of the schema that a warehouse was made with; None if it does not tell."""
+    """The digest of the schema that a warehouse was made with; None if there is none."""
     try:
         rows = connection.execute("SELECT value FROM meta WHERE name = 'schema'").fetchall()
     except duckdb.Error:  # no table of this name, or another one
@@ -61,16 +61,16 @@ def schema_version(connection: duckdb.DuckDBPyConnection) -> str | None:
 
 
 def records(relation: duckdb.DuckDBPyConnection | duckdb.DuckDBPyRelation) -> list[dict[str, Any]]:
-    """The rows of what was executed, by the columns' names."""
+    """The rows of an executed query, as column -> value."""
     names = [column[0] for column in relation.description or ()]
     return [dict(zip(names, row, strict=True)) for row in relation.fetchall()]
 
 
 def query(warehouse: Path, sql: str, form: str, output: Path | None) -> str | None:
-    """Run one SQL query; the text to print, or None when it went to `output`.
+    """Run a SQL query; returns the text to print, or None if it went to `output`.
 
     Raises:
-        UserError: bad SQL, with DuckDB's own message; parquet without an output file.
+        UserError: the SQL is wrong, or parquet has no output file.
     """
     if form == "parquet" and output is None:
         raise UserError("--format parquet needs --output FILE")
@@ -105,11 +105,11 @@ def _csv(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
 
 
 def _json(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
-    twice = next((name for name in columns if columns.count(name) > 1), None)
-    if twice is not None:
-        raise UserError(
-            f"two columns are called '{twice}', which JSON cannot tell apart: name one with AS"
-        )
+    for name in columns:
+        if columns.count(name) > 1:
+            raise UserError(
+                f"two columns are called '{name}', which JSON cannot tell apart: name one with AS"
+            )
     records = [dict(zip(columns, map(_plain, row), strict=True)) for row in rows]
     return json.dumps(records, indent=1, ensure_ascii=False) + "\n"
 
@@ -126,21 +126,22 @@ def _table(columns: list[str], rows: list[tuple[Any, ...]]) -> str:
 
 
 def _plain(value: Any) -> Any:
+    """A value that JSON can hold."""
     if isinstance(value, datetime.datetime | datetime.date):
         return value.isoformat()
     if isinstance(value, float) and not math.isfinite(value):
         return None  # JSON has no NaN
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
+        return [_plain(element) for element in value]
     if isinstance(value, dict):
-        return {str(name): _plain(one) for name, one in value.items()}
+        return {str(name): _plain(element) for name, element in value.items()}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)
 
 
 def _flat(value: Any) -> Any:
-    """For a field of a CSV: a list or a struct as JSON."""
+    """A field of a CSV file: a list or a struct becomes JSON."""
     plain = _plain(value)
     return json.dumps(plain, ensure_ascii=False) if isinstance(plain, list | dict) else plain
 

@@ -1,4 +1,4 @@
-"""What the analyses read of the warehouse."""
+"""The rows that the analyses read from the warehouse."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import duckdb
 from ..analysis.operators import Timed
 from .querying import records
 
-#: Of every cell as it stood. `conditions` are the causes that must agree for versions to be compared: those
-#: that `cellfarm compare` asks for.
+#: Every cell at any time. `conditions` are the causes that must agree before versions are compared, as
+#: in `cellfarm compare`.
 _HISTORY = """
 SELECT model, library, library_version, variant, device, processor, threads, protocol, status, flags,
        emulated, latency_ms, latency_ci_low_ms, latency_ci_high_ms, key, experiment, superseded,
@@ -24,7 +24,6 @@ _OPERATORS = """
 SELECT key, coalesce(type, library_type, 'Other'), ms, node FROM operators
 WHERE NOT superseded AND list_contains(?, key) ORDER BY key, position
 """
-
 _RATIOS = """
 SELECT key, other_key, ratio, ratio_ci_low, ratio_ci_high, crosses_experiments
 FROM ratios SEMI JOIN cells USING (key)
@@ -42,10 +41,10 @@ def history(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
 
 
 def operators(connection: duckdb.DuckDBPyConnection, keys: list[str]) -> dict[str, list[Timed]]:
-    """Key -> its operators in order; cells without a profile are left out."""
-    found: dict[str, list[Timed]] = defaultdict(list)
+    """Key of a cell -> its operators in order; cells without a profile are left out."""
     if not keys:
         return {}
-    for key, *one in connection.execute(_OPERATORS, [keys]).fetchall():
-        found[key].append(Timed(*one))
-    return dict(found)
+    profiles: dict[str, list[Timed]] = defaultdict(list)
+    for key, *columns in connection.execute(_OPERATORS, [keys]).fetchall():
+        profiles[key].append(Timed(*columns))
+    return dict(profiles)

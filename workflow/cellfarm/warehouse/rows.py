@@ -1,6 +1,6 @@
 """From a result's document to rows of the warehouse's tables. Pure.
 
-Rows of all tables but `results` go without the column `path`, which a result's rows share.
+Only rows of `results` have the column `path`; the rows of a result share it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ..measures import all_columns
 from ..measures.flags import launch_flags
 from ..measures.launches import ACCURACY, COLD, MEASURE, PROFILE, QUALITY
 
-#: Causes that not all measures of a cell have alike.
+#: Causes that differ between the measures of a cell.
 _OF_A_MEASURE = ("measure", "verification", "labelled")
 
 
@@ -31,7 +31,7 @@ def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -
         KeyError: the document is not a result.
     """
     measure = document.get("measure")
-    # Before measures had results of their own, a cell had one with all numbers.
+    # Earlier versions wrote a single result per cell, with all columns.
     columns = document["summary"] if measure is None else document["columns"]
     known = all_columns()
     return {
@@ -61,22 +61,24 @@ def result_row(path: str, state: tuple[int, int], document: Mapping[str, Any]) -
 
 
 def _state(document: Mapping[str, Any]) -> str:
-    """What results of a cell have in common that belong together: its causes, but those of one measure."""
-    causes = {name: one for name, one in document["causes"].items() if name not in _OF_A_MEASURE}
+    """Digest of what the results of a cell have in common: all causes but those of a measure."""
+    causes = {
+        name: cause for name, cause in document["causes"].items() if name not in _OF_A_MEASURE
+    }
     return digest([document["cell"], document["protocol"], causes])
 
 
-def own_launches(document: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The launches of a result, numbered, without those that stand with another measure's result, too."""
-    return enumerate(one for one in document["launches"] if not one.get("shared_with"))
+def _launches(document: Mapping[str, Any]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The numbered launches of a result, without those that another measure's result has, too."""
+    return enumerate(launch for launch in document["launches"] if not launch.get("shared_with"))
 
 
 def launch_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `launch_facts`: one per launch, with its flags and the readings of its gate."""
-    for number, launch in own_launches(document):
+    for number, launch in _launches(document):
         gate = launch.get("gate") or {}
         calibration = gate.get("calibration") or {}
-        seen = launch.get("conditions") or {}
+        conditions = launch.get("conditions") or {}
         warm = launch.get("warm_ms") or []
         yield {
             "launch": number,
@@ -95,20 +97,20 @@ def launch_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             "calibration_memory_ms": calibration.get("memory_ms"),
             "waited_s": gate.get("waited_s"),
             "governor": gate.get("governor"),
-            "sampling_interval_s": seen.get("interval_s"),
-            "power_meter": seen.get("power_meter"),
+            "sampling_interval_s": conditions.get("interval_s"),
+            "power_meter": conditions.get("power_meter"),
             "flags": sorted(launch_flags(launch)),
         }
 
 
 def _mode(launch: Mapping[str, Any]) -> str:
-    """Results of the first schema knew no other launches than measuring ones."""
+    """The mode of a launch; results of the first schema have measuring launches only."""
     return str(launch.get("mode", MEASURE))
 
 
 def cold_phase_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `cold_phases`: each phase of the start by page cache, with its interval."""
-    # Where a cell had one result it stands in its summary.
+    # Earlier versions wrote them into the summary.
     for row in document.get("cold_phases") or document.get("summary", {}).get("cold_phases", ()):
         yield {**row}
 
@@ -118,7 +120,7 @@ def series_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
     The phases of launches with a cold page cache are named `cold-cache load` and so on.
     """
-    for number, launch in own_launches(document):
+    for number, launch in _launches(document):
         mode = _mode(launch)
         if mode in (PROFILE, QUALITY, ACCURACY):
             continue
@@ -134,8 +136,8 @@ def series_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def operator_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Rows of `operator_times`, of results that were profiled."""
-    for _, launch in own_launches(document):
+    """Rows of `operator_times`, for results with a profile."""
+    for _, launch in _launches(document):
         for operator in (launch.get("profile") or {}).get("operators", ()):
             yield {**operator}
 
@@ -143,37 +145,35 @@ def operator_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def condition_rows(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Rows of `condition_series`: t is in seconds since the first launch began.
 
-    The sampler's series, one per launch and metric, and what was read once per launch: by the gate
-    before it, over its samples, and after it.
+    These are the sampler's series, per launch and metric, and the values that were read once per
+    launch: by the gate before it, over its samples, and after it.
     """
-    launches = list(own_launches(document))
+    launches = list(_launches(document))
     origin = min((launch["started_at"] for _, launch in launches), default=0.0)
     for number, launch in launches:
-        began = launch["started_at"] - origin
-        seen = launch.get("conditions") or {"t_s": [], "metrics": {}}
-        series = {
-            name: ([began + t for t in seen["t_s"]], values)
-            for name, values in seen["metrics"].items()
-        }
-        series |= {name: ([began], [value]) for name, value in _once(launch)}
+        start_s = launch["started_at"] - origin
+        conditions = launch.get("conditions") or {"t_s": [], "metrics": {}}
+        times_s = [start_s + t for t in conditions["t_s"]]
+        series = {name: (times_s, values) for name, values in conditions["metrics"].items()}
+        series |= {name: ([start_s], [value]) for name, value in _single_readings(launch)}
         for metric, (times, values) in series.items():
             yield {"launch": number, "metric": metric, "unit": _unit(metric), "t": times,
                    "value": values}  # fmt: skip
 
 
-def _once(launch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+def _single_readings(launch: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
     gate, after = launch.get("gate") or {}, launch.get("after") or {}
     calibration = gate.get("calibration") or {}
-    found: dict[str, Any] = {f"mean_{name}": value for name, value in launch["resources"].items()
-                             if name in _MEANS}  # fmt: skip
-    found |= {name: launch["resources"].get(name) for name in _COUNTS}
-    found |= {f"before_{name}": gate.get(name) for name in _BEFORE}
-    found |= {f"calibration_{name}": value for name, value in calibration.items()}
-    found["after_load_1min"] = after.get("load_1min")
-    for when, zones in (("before", gate), ("after", after)):
-        for zone, value in (zones.get("temperatures_c") or {}).items():
-            found[f"{when}_temperature_{zone}_c"] = value
-    for name, value in found.items():
+    resources = launch["resources"]
+    readings = {f"mean_{name}": resources.get(name) for name in _MEANS}
+    readings |= {name: resources.get(name) for name in _COUNTS}
+    readings |= {f"before_{name}": gate.get(name) for name in _BEFORE}
+    readings |= {f"calibration_{name}": value for name, value in calibration.items()}
+    readings["after_load_1min"] = after.get("load_1min")
+    for when, state in (("before", gate), ("after", after)):
+        for zone, value in (state.get("temperatures_c") or {}).items():
+            readings[f"{when}_temperature_{zone}_c"] = value
+    for name, value in readings.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield name, float(value)
 
@@ -182,7 +182,7 @@ _MEANS = ("cpu_utilisation", "other_cpu_utilisation", "steal", "cpu_pressure", "
 _COUNTS = ("load_rss_mb", "peak_load_rss_mb", "peak_inference_rss_mb", "voluntary_switches",
            "involuntary_switches", "migrations")  # fmt: skip
 _BEFORE = ("other_cpu_cores", "load_1min", "battery_percent", "idle_w", "waited_s")
-#: end of a metric's name -> its unit
+#: End of a metric's name -> its unit.
 _UNITS = {"_ms": "ms", "_mb": "MB", "_mhz": "MHz", "_c": "°C", "_w": "W", "_percent": "%", "_s": "s",
           "_a": "A", "_v": "V", "utilisation": "cores", "steal": "cores", "_cores": "cores",
           "switches": "switches", "migrations": "migrations", "pressure": "share",

@@ -1,4 +1,4 @@
-"""The schema of the warehouse: schema.sql with the columns that the measures spell."""
+"""The schema of the warehouse: schema.sql with the columns of the measures."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from ..base.digests import digest
 from ..measures import all_columns, all_measures
 
 SCHEMA = Path(__file__).with_name("schema.sql")
-#: How a cell's value comes from its results. Measures that fill a column without a `combine` do not stand
-#: in one protocol together: at most one of a cell's results has it.
+#: `combine` of a column -> the SQL function that makes a cell's value from its results. A column without
+#: `combine` is in at most one result of a cell: no protocol has two measures that fill it.
 _MERGED = {"first": "any_value", "min": "min", "max": "max", "all": "bool_and"}
 
 

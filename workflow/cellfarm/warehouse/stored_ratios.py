@@ -1,8 +1,8 @@
-"""The ratios of cells that may be compared, each with an interval of its own.
+"""The latency ratios of cells that may be compared, with their intervals.
 
-Two cells of one experiment were launched in the same rounds: their ratio is taken round by round, so
-that what slowed both cancels. Cells of different experiments are comparable only through the
-calibration load that ran before every launch.
+Two cells of an experiment were launched in the same rounds: their ratio is taken round by round, so that
+disturbances of both cancel. Cells of different experiments are compared through the calibration load
+that ran before every launch.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..analysis.ratios import Ratio, paired_ratio, unpaired_ratio
 
 @dataclass
 class Measured:
-    """The measuring launches of a cell, by session and round: the median of each one's warm samples in ms,
-    as the one value of its series, and the calibration readings.
+    """The measuring launches of a cell, by session and round: a series with the median of the warm
+    samples in ms as its single value; and the calibration readings.
 
-    A session is a process of the experiment. One that goes on after an interruption, perhaps days later, may
-    do rounds for one cell that another did before it: those were not together.
+    A session is a process of the experiment. After an interruption, another session may do a round for
+    one cell that an earlier session did for the other: such launches were not measured together.
     """
 
     experiment: str
@@ -36,7 +36,7 @@ class Measured:
 def ratio_rows(
     connection: duckdb.DuckDBPyConnection, known: set[tuple[str, str]]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of `cell_ratios` for the pairs that are not known yet: of current cells, and of older ones that
+    """Rows of `cell_ratios` for the pairs that are not known yet: pairs of current cells, and pairs that
     were measured together.
 
     `ratio` is the latency of `other_result` over that of `result`.
@@ -60,27 +60,28 @@ def ratio_rows(
                    "crosses_experiments": not paired}  # fmt: skip
 
 
-def ratio_of(one: Measured, two: Measured, same_store: bool = True) -> tuple[Ratio, bool]:
+def ratio_of(first: Measured, second: Measured, same_store: bool = True) -> tuple[Ratio, bool]:
     """The latency of the second over that of the first, and whether they were measured together.
 
     Args:
-        same_store: both are of one store. In two of them experiments of one name are two.
+        same_store: both come from the same store; experiments of different stores are different,
+            whatever their names.
     """
-    is_one = same_store and one.experiment == two.experiment
-    if is_one and one.by_round.keys() & two.by_round.keys():
-        return paired_ratio(one.by_round, two.by_round), True
-    scaled = bool(one.calibration_ms and two.calibration_ms)
+    same_experiment = same_store and first.experiment == second.experiment
+    if same_experiment and first.by_round.keys() & second.by_round.keys():
+        return paired_ratio(first.by_round, second.by_round), True
+    scaled = bool(first.calibration_ms and second.calibration_ms)
     ratio = unpaired_ratio(
-        list(one.by_round.values()),
-        list(two.by_round.values()),
-        one.calibration_ms if scaled else None,
-        two.calibration_ms if scaled else None,
+        list(first.by_round.values()),
+        list(second.by_round.values()),
+        first.calibration_ms if scaled else None,
+        second.calibration_ms if scaled else None,
     )
     return ratio, False
 
 
 def _timed(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    """The results that a latency comes from, with the keys that they stand under; leaves a view of them."""
+    """The results with a latency, and the keys of their cells; makes the view `timed` of them."""
     columns = ", ".join(COMPARISON_COLUMNS)
     connection.execute(f"""
         CREATE OR REPLACE TEMP VIEW timed AS
@@ -92,7 +93,7 @@ def _timed(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 
 def _pairs(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
-    """Results of cells that may be compared, the smaller first."""
+    """Pairs of results that may be compared, the smaller key first."""
     columns = ", ".join(COMPARISON_COLUMNS)
     current: dict[tuple[Any, ...], list[str]] = defaultdict(list)
     for result, *group in connection.execute(
@@ -111,10 +112,10 @@ def _pairs(connection: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, str]]:
 def measured_launches(
     connection: duckdb.DuckDBPyConnection, keys: list[str]
 ) -> Mapping[str, Measured]:
-    """The measuring launches of the cells with these keys, as far as there are any."""
-    found: dict[str, Measured] = {}
+    """The measuring launches of the cells with these keys; cells without any are left out."""
+    launches: dict[str, Measured] = {}
     if not keys:
-        return found
+        return launches
     relation = connection.execute(
         """SELECT k.key, r.experiment, coalesce(l.session, ''), l.round,
                   l.calibration_compute_ms, l.median_ms
@@ -125,8 +126,8 @@ def measured_launches(
         [keys],
     )
     for key, experiment, session, number, calibration_ms, median_ms in relation.fetchall():
-        one = found.setdefault(key, Measured(experiment))
-        one.by_round[session, number] = [median_ms]
+        measured = launches.setdefault(key, Measured(experiment))
+        measured.by_round[session, number] = [median_ms]
         if calibration_ms:
-            one.calibration_ms.append(calibration_ms)
-    return found
+            measured.calibration_ms.append(calibration_ms)
+    return launches

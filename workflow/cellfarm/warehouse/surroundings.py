@@ -1,4 +1,4 @@
-"""What the warehouse holds beside results: the devices with what they reach, the models with their sizes."""
+"""What the warehouse holds beside results: devices with their peaks, models with their sizes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def devices(project: Project, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def models(project: Project) -> Iterator[dict[str, Any]]:
-    """Rows of the view `models`: every model that was ever built here, and is not deleted."""
+    """Rows of the view `models`: every model that was built in this project and not deleted."""
     for path in sorted((project.results / "models").glob(f"*/*/{FILES}/model.json")):
-        described = read_object(path) or {}
+        description = read_object(path) or {}
         folder = path.parents[1]
         yield {
             "id": folder.name,
             "model": folder.parent.name,
-            "parameters": described.get("parameters"),
-            "flops": described.get("flops"),
+            "parameters": description.get("parameters"),
+            "flops": description.get("flops"),
         }
