@@ -234,7 +234,9 @@ def test_rates_hold_for_the_time_since_the_row_before():
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 1), st.floats(0, 0.01)), max_size=30))
 def test_the_use_by_others_is_never_negative_and_right_in_the_mean(rows):
-    busy, process, sampler_use = (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 3
+    busy, process, sampler_use = (
+        (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 3
+    )
     others = sampler._others(busy, process, sampler_use)
     assert all(value >= 0 for value in others)
     assert sum(others) >= sum(busy) - sum(process) - sum(sampler_use) - 1e-6
