@@ -1,4 +1,4 @@
-"""When an output is right."""
+"""Tolerances: when an output is right."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 
 class Tolerance(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What an output may differ from the reference before it is wrong."""
+    """How far an output may differ from the reference before it is wrong."""
 
     min_cosine: Annotated[
         float, Meta(ge=-1, le=1, description="the smallest cosine similarity that is accepted")
