@@ -102,13 +102,11 @@ def compare(
 
 
 def worst(comparisons: Sequence[Comparison]) -> Comparison:
-    """The worst value of each kind; all of them have values, and no problem."""
+    """The worst value of each kind, of comparisons without a problem."""
+    cosines = [comparison.cosine for comparison in comparisons if comparison.cosine is not None]
     matches = [match for comparison in comparisons if (match := comparison.top1_match) is not None]
     return Comparison(
-        cosine=min(
-            (comparison.cosine for comparison in comparisons if comparison.cosine is not None),
-            default=None,
-        ),
+        cosine=min(cosines, default=None),
         max_abs_error=max(
             (comparison.max_abs_error or 0.0 for comparison in comparisons), default=None
         ),
