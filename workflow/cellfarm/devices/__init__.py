@@ -15,6 +15,7 @@ from ..base.project import Project
 from ..wanted.devices import AnyDevice, LocalDevice, SshDevice
 from .control import choose_cores
 from .limits import patience_s, refuse_low_battery, work_folder_mb
+from .link import Link
 from .local import LocalTransport
 from .transport import Interpreter, Launched, Transport
 
@@ -42,12 +43,13 @@ def open_device(device: AnyDevice, project: Project) -> Transport:
     from .shell import ShellTransport
 
     remote = RemoteTransport if device.python else ShellTransport
-    limit_mb = work_folder_mb(device)
+    link: Link
     if isinstance(device, SshDevice):
         from .ssh import SshLink
 
         link = SshLink(device.address, project.root)
-        return remote(link, device.work_folder, project, limit_mb)
-    from .adb import AdbLink
+    else:
+        from .adb import AdbLink
 
-    return remote(AdbLink(device.address), device.work_folder, project, limit_mb)
+        link = AdbLink(device.address)
+    return remote(link, device.work_folder, project, work_folder_mb(device))

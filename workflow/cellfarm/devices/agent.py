@@ -24,6 +24,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -189,12 +190,7 @@ class Agent:
         finally:
             # `_end_all` looks through all processes of the device, which is slow.
             kill_descendants() if self._adopts_orphans else self._end_all()
-        return {
-            "code": launched.code,
-            "timed_out": launched.timed_out,
-            "log": launched.log,
-            "spawned_ns": launched.spawned_ns,
-        }
+        return asdict(launched)
 
     def _read(self, name: str, limit_bytes: int) -> int | None:
         """Send a file as data, then return its size; None if it is not there."""

@@ -101,8 +101,6 @@ class GovernorControl:
         """
         self.restore()
         files = self._files()
-        if not files:
-            return _outcome(None, {}, {}, "the system has no frequency control")
         before = {name: read_text(file) for name, file in files.items()}
         refused: dict[str, str] = {}
         changed: dict[str, str] = {}
@@ -126,8 +124,16 @@ class GovernorControl:
         if changes and not changed:
             self._forget()
         current = {read_text(file) for file in files.values()}
-        reasons = "; ".join(sorted(set(refused.values()))) or None
-        return _outcome(governor if current == {governor} else None, changed, refused, reasons)
+        if files:
+            reason = "; ".join(sorted(set(refused.values()))) or None
+        else:
+            reason = "the system has no frequency control"
+        return {
+            "governor": governor if current == {governor} else None,
+            "reason": reason,
+            "set": changed,
+            "refused": refused,
+        }
 
     def restore(self) -> dict[str, str]:
         """Restore the previous governors, also those of a run that was killed; delete the restore file.
@@ -171,12 +177,6 @@ class GovernorControl:
     def _files(self) -> dict[str, Path]:
         files = sorted(self.root.glob(f"{_CPUFREQ}/policy*/scaling_governor"))
         return {file.parent.name: file for file in files}
-
-
-def _outcome(
-    governor: str | None, changed: dict[str, str], refused: dict[str, str], reason: str | None
-) -> dict[str, Any]:
-    return {"governor": governor, "reason": reason, "set": changed, "refused": refused}
 
 
 def _write(file: Path, governor: str) -> str | None:

@@ -87,19 +87,18 @@ class RemoteTransport:
 
     def prepare(self) -> None:
         self._first_calls = []
-        self._call("prepare", {})
+        self._call("prepare")
         self._first_calls = [("prepare", {})]
 
     def take_control(self, governor: str) -> dict[str, Any]:
-        arguments = {"governor": governor}
-        outcome = dict(self._call("take_control", arguments))
-        self._first_calls.append(("take_control", arguments))
+        outcome = dict(self._call("take_control", governor=governor))
+        self._first_calls.append(("take_control", {"governor": governor}))
         return outcome
 
     def release_control(self) -> None:
         with contextlib.suppress(TransientDeviceError):
             if self._session is not None and not self._session.lost:
-                self._call("release_control", {})
+                self._call("release_control")
         self._first_calls = [call for call in self._first_calls if call[0] != "take_control"]
 
     def close(self) -> None:
@@ -112,28 +111,26 @@ class RemoteTransport:
         self._needed.add(name)
         if name in self._present:
             return False
-        if self._call("present", {"name": name}):
+        if self._call("present", name=name):
             self._present.add(name)
             return False
         with as_file(source) as file:
             size, digest = file.stat().st_size, file_digest(file)
             timeout_s = CALL_TIMEOUT_S + size / MIN_BYTES_PER_S
             needed_bytes = 2 * size if source.is_dir() else size  # archive and unpacked files
-            arguments = {
-                "needed_bytes": needed_bytes,
-                "limit_bytes": self._limit_bytes,
-                "keep": sorted(self._needed),
-            }
-            self._call("make_room", arguments, timeout_s)
+            self._call(
+                "make_room",
+                timeout_s,
+                needed_bytes=needed_bytes,
+                limit_bytes=self._limit_bytes,
+                keep=sorted(self._needed),
+            )
             arrived = f"{ARRIVALS}/{digest}"
             self._link.push(file, self.resolve(arrived))
-            arguments = {
-                "name": name,
-                "digest": digest,
-                "arrived": arrived,
-                "archive": source.is_dir(),
-            }
-            self._call("adopt", arguments, timeout_s)
+            is_archive = source.is_dir()
+            self._call(
+                "adopt", timeout_s, name=name, digest=digest, arrived=arrived, archive=is_archive
+            )
         self._present.add(name)
         return True
 
@@ -177,12 +174,10 @@ class RemoteTransport:
         self._present.discard(name)
         # Not needed after a lost connection: the agent then removes the files of launches.
         with contextlib.suppress(TransientDeviceError):
-            self._call("remove", {"name": name})
+            self._call("remove", name=name)
 
-    def _call(
-        self, name: str, arguments: Mapping[str, Any], timeout_s: float = CALL_TIMEOUT_S
-    ) -> Any:
-        return self._agent().call(name, arguments, timeout_s)[0]
+    def _call(self, call: str, /, timeout_s: float = CALL_TIMEOUT_S, **arguments: Any) -> Any:
+        return self._agent().call(call, arguments, timeout_s)[0]
 
     def _agent(self) -> Session:
         """The session, replaced if it is lost. Raises as Link.open does."""

@@ -76,9 +76,9 @@ def read(link: Link, work_folder: str, search_path: str) -> dict[str, Any]:
         facts["battery_percent"] = _battery_percent(parts.get("battery", ""))
     facts["thermal_zones"] = facts["thermal_zones"] or _temperatures_c(parts.get("thermal", ""))
     facts["free_mb"] = _free_mb(parts.get("free", ""))
-    facts["python"] = _python(parts.get("python", ""))
+    facts["python"] = _version(r"^(\d+\.\d+)$", parts.get("python", ""))
     facts["emulated"] = parts.get("emulated", "").strip() == "1"
-    facts["glibc"] = _glibc(parts.get("glibc", ""))
+    facts["glibc"] = _version(r"\A\s*glibc (\d+\.\d+)\s*\Z", parts.get("glibc", ""))
     facts["android"] = bool(properties.get("ro.build.version.sdk"))
     return facts
 
@@ -141,13 +141,6 @@ def _free_mb(text: str) -> int | None:
     return int(match[3]) >> 10 if match else None
 
 
-def _glibc(text: str) -> str | None:
-    """`glibc 2.36`, as getconf prints it."""
-    match = re.fullmatch(r"glibc (\d+\.\d+)", text.strip())
-    return match[1] if match else None
-
-
-def _python(text: str) -> str | None:
-    """`3.11`: the version of the device's own Python."""
-    match = re.search(r"^(\d+\.\d+)$", text, re.MULTILINE)
+def _version(pattern: str, text: str) -> str | None:
+    match = re.search(pattern, text, re.MULTILINE)
     return match[1] if match else None

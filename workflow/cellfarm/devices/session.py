@@ -95,20 +95,18 @@ class Session:
         self._channel.close()
 
     def _next(self, deadline: float, name: str) -> tuple[bytes, bytes]:
-        kind, length = self._take_head(deadline, name)
-        while len(self._pending) < HEAD_BYTES + length:
-            self._receive(deadline, name)
-        content = bytes(self._pending[HEAD_BYTES : HEAD_BYTES + length])
-        del self._pending[: HEAD_BYTES + length]
-        return kind, content
-
-    def _take_head(self, deadline: float, name: str) -> tuple[bytes, int]:
         while len(self._pending) < HEAD_BYTES:
             self._receive(deadline, name)
         try:
-            return head(bytes(self._pending[:HEAD_BYTES]))
+            kind, length = head(bytes(self._pending[:HEAD_BYTES]))
         except ValueError as error:
             raise self._lose(f"the device's agent sends nonsense: {error}") from None
+        end = HEAD_BYTES + length
+        while len(self._pending) < end:
+            self._receive(deadline, name)
+        content = bytes(self._pending[HEAD_BYTES:end])
+        del self._pending[:end]
+        return kind, content
 
     def _receive(self, deadline: float, name: str) -> None:
         left = deadline - time.monotonic()

@@ -21,6 +21,15 @@ from .launches import MEASURE, Launches, is_emulated, median_of, of_mode
 _Count = Annotated[int, Meta(ge=1, description="a whole number from 1")]
 _LaunchCount = Annotated[int, Meta(ge=2, le=1000, description="a whole number from 2")]
 _Seconds = Annotated[float, Meta(ge=0, le=3600, description="a number of seconds from 0 to 3600")]
+_LongestSeconds = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=3600,
+        description="a number of seconds from 0: how long a launch may go on while its latency is not "
+        "settled",
+    ),
+]
 
 
 class LaunchBudget(Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,18 +46,7 @@ class Samples(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     min: _Count
     max: Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
     seconds: _Seconds
-    longest_s: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=3600,
-                description="a number of seconds from 0: how long a launch may go on while its "
-                "latency is not settled",
-            ),
-        ]
-        | None
-    ) = None
+    longest_s: _LongestSeconds | None = None
 
 
 class TimingSettings(Struct, frozen=True, forbid_unknown_fields=True):
