@@ -29,7 +29,7 @@ def test_a_phone(tmp_path):
     assert system.machine_jiffies(root) == (100 + 20 + 30 + 6 + 7, 8)
     assert system.load_average(root) == 1.5
     assert system.pressure_us(root) == 123456
-    assert (system.rss_mb(root=root), system.peak_rss_mb(root=root)) == (100, 200)
+    assert (system.rss_mb(root), system.peak_rss_mb(root)) == (100, 200)
     assert system.migrations(root) == {"10": 3, "11": 4}
     assert sensors.frequencies_mhz(root) == {"policy0": 1800, "policy4": 2400}
     assert sensors.policies(root) == ["policy0", "policy4", "policy10"]
@@ -48,7 +48,6 @@ def test_another_process(tmp_path):
     root = write_tree(tmp_path, PHONE)
     ticks = os.sysconf("SC_CLK_TCK")
     assert system.process_s(77, root) == pytest.approx(200 / ticks)  # its name holds brackets
-    assert (system.rss_mb(77, root), system.peak_rss_mb(77, root)) == (2, None)
     assert system.process_s(78, root) is None
 
 
@@ -58,7 +57,7 @@ def test_a_system_that_tells_nothing(tmp_path, files):
     for read in (system.machine_jiffies, system.pressure_us, system.load_average, sensors.governor):
         value = read(root)
         assert value is None or isinstance(value, str | float)
-    assert system.rss_mb(root=root) is None and system.peak_rss_mb(root=root) is None
+    assert system.rss_mb(root) is None and system.peak_rss_mb(root) is None
     assert system.process_s(77, root) is None
     assert sensors.temperatures(root) == {} and sensors.frequencies_mhz(root) == {}
     assert not system.reset_peak(root)

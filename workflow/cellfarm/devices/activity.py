@@ -30,7 +30,7 @@ class DeviceState:
         self._written = 0.0
 
     def write(self, state: str, **values: Any) -> None:
-        """Write what the device does now; a failure to write is ignored."""
+        """Write what the device does now; failures to write are ignored."""
         changed = self._values.get("state") != state
         self._values |= {"state": state, "at": time.time(), **values}
         if changed or time.monotonic() - self._written >= WRITE_INTERVAL_S:

@@ -33,10 +33,10 @@ def refuse_low_battery(device: Device, facts: Mapping[str, Any]) -> None:
         PermanentDeviceError: the battery is known to be below the device's limit.
     """
     percent = facts.get("battery_percent")
-    least = _limit(device.limits.battery_percent, BATTERY_PERCENT)
-    if percent is not None and percent < least:
+    min_percent = _limit(device.limits.battery_percent, BATTERY_PERCENT)
+    if percent is not None and percent < min_percent:
         raise PermanentDeviceError(
-            f"its battery is at {percent:.0f} %, below its limit of {least:.0f} %: charge it"
+            f"its battery is at {percent:.0f} %, below its limit of {min_percent:.0f} %: charge it"
         )
 
 
@@ -47,7 +47,7 @@ def _limit(value: T | None, default: T) -> T:
 def refuse_full(needed_bytes: int, free_bytes: int) -> None:
     """
     Raises:
-        PermanentDeviceError: what is needed does not fit.
+        PermanentDeviceError: there is not enough free storage.
     """
     if free_bytes < needed_bytes:
         raise PermanentDeviceError(

@@ -110,7 +110,7 @@ class Host(Generic[Settings]):
         return {}
 
     def kept_launches(self, launches: Launches) -> list[Launch]:
-        """The launches for its result: complete ones of its modes, and of shared ones what it uses."""
+        """The launches that its result keeps; of shared ones only the fields that it uses."""
         return of_mode(launches, *self.modes)
 
     def summarise(self, launches: Launches, settings: Settings, context: Context) -> Summary:

@@ -29,7 +29,7 @@ class Probes:
     Args:
         pid: the process to watch.
         measured: the cores whose frequency is watched first, where there are too many.
-        root: where /proc and /sys stand.
+        root: the folder that holds /proc and /sys.
     """
 
     def __init__(self, pid: int, measured: list[int], root: str) -> None:
@@ -121,7 +121,7 @@ class File:
 
 
 def watched_policies(measured: list[int], root: str) -> list[str]:
-    """Frequency domains to watch: all, or, of too many, those of the measured cores first."""
+    """Frequency domains to watch; if there are too many, those of the measured cores first."""
     policies = sensors.policies(root)
     of_measured = {f"policy{core}" for core in measured}
     chosen = sorted(policies, key=lambda name: name not in of_measured)[:MAX_POLICIES]
@@ -129,7 +129,7 @@ def watched_policies(measured: list[int], root: str) -> list[str]:
 
 
 def watched_zones(root: str) -> dict[str, Any]:
-    """Thermal zones to watch: those that work, or, of too many, those of processors first."""
+    """Working thermal zones to watch; if there are too many, those of processors first."""
     working = set(sensors.temperatures(root))
     zones = {name: file for name, file in sensors.zones(root).items() if name in working}
     chosen = sorted(zones, key=lambda name: not any(word in name for word in _PROCESSOR_ZONES))

@@ -41,7 +41,7 @@ class Sampler:
             and at 20,000 rows, when every second row is dropped.
         avoid_cores: those of the measured process; the child avoids them if others are left.
         pid: the process to watch; None: the caller.
-        root: where /proc and /sys stand.
+        root: the folder that holds /proc and /sys.
     """
 
     def __init__(

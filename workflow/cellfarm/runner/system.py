@@ -94,17 +94,17 @@ def process_s(pid: int, root: str = "/") -> float | None:
         return None
 
 
-def rss_mb(pid: int | str = "self", root: str = "/") -> float | None:
+def rss_mb(root: str = "/") -> float | None:
     """The resident set now, in units of 2^20 bytes."""
-    return _status_mb("VmRSS", pid, root)
+    return _status_mb("VmRSS", root)
 
 
-def peak_rss_mb(pid: int | str = "self", root: str = "/") -> float | None:
+def peak_rss_mb(root: str = "/") -> float | None:
     """The largest resident set so far, or since `reset_peak`, in units of 2^20 bytes.
 
     Not ru_maxrss, which starts at the parent's and cannot be reset.
     """
-    return _status_mb("VmHWM", pid, root)
+    return _status_mb("VmHWM", root)
 
 
 def reset_peak(root: str = "/") -> bool:
@@ -114,7 +114,7 @@ def reset_peak(root: str = "/") -> bool:
             file.write(b"5")
     except OSError:
         return False
-    peak, now = _status_mb("VmHWM", "self", root), _status_mb("VmRSS", "self", root)
+    peak, now = peak_rss_mb(root), rss_mb(root)
     # Some kernels accept the write and do nothing, so the peak is read back. Both values are counted
     # per processor and lag by some pages.
     return peak is not None and now is not None and peak <= now + _RSS_LAG_MB
@@ -164,8 +164,8 @@ def _migrated(before: dict[str, int] | None, after: dict[str, int] | None) -> in
     return sum(max(0, count - before.get(thread, 0)) for thread, count in after.items())
 
 
-def _status_mb(field: str, pid: int | str, root: str) -> float | None:
-    for line in (read(root, f"proc/{pid}/status") or "").splitlines():
+def _status_mb(field: str, root: str) -> float | None:
+    for line in (read(root, "proc/self/status") or "").splitlines():
         if line.startswith(field + ":"):
             try:
                 return int(line.split()[1]) / 1024
