@@ -17,7 +17,7 @@ import pytest
 from cellfarm.base.errors import PermanentHostError
 from cellfarm.base.project import Project
 from cellfarm.devices import Transport, open_device
-from cellfarm.virtual.network import own_network
+from cellfarm.virtual.network import network_namespace
 from cellfarm.virtual.starting import virtual_board
 from cellfarm.wanted.configuration import read_device
 from cellfarm.wanted.devices import AnyDevice, SshDevice
@@ -35,7 +35,7 @@ GONE_S = 30
 def privileges() -> None:
     """Skips where this user may not make a network namespace."""
     try:
-        with own_network():
+        with network_namespace():
             pass
     except PermanentHostError as error:
         pytest.skip(f"no network namespace: {error}")
@@ -120,8 +120,8 @@ def assert_soon(holds: Callable[[], bool], what: Callable[[], Any]) -> None:
 
 def test_a_board_has_an_address_and_a_network_of_its_own(project, privileges):
     with (
-        own_network() as own,
-        own_network() as other,
+        network_namespace() as own,
+        network_namespace() as other,
         virtual_board(project, "it", network=own) as board,
         virtual_board(project, "other", network=other) as another,
     ):
@@ -179,6 +179,9 @@ def test_what_ip_refuses_is_said_and_nothing_is_left(privileges, tmp_path, monke
     program.write_text("#!/bin/sh\ncat >/dev/null\necho 'RTNETLINK answers: No' >&2\nexit 2\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    with pytest.raises(PermanentHostError, match=r"^ip: RTNETLINK answers: No$"), own_network():
+    with (
+        pytest.raises(PermanentHostError, match=r"^ip: RTNETLINK answers: No$"),
+        network_namespace(),
+    ):
         raise AssertionError("there is a network")
     assert "cat" not in {one.name() for one in psutil.Process().children(recursive=True)}

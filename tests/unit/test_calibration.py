@@ -29,10 +29,10 @@ def test_the_callers_own_processors_stay_as_they_were():
 
 
 def test_each_thread_has_a_core_where_there_are_enough():
-    assert calibration._places(2, [4, 7, 6]) == [4, 7]
-    assert calibration._places(3, [4, 7]) == []
+    assert calibration._choose_cores(2, [4, 7, 6]) == [4, 7]
+    assert calibration._choose_cores(3, [4, 7]) == []
     allowed = sorted(os.sched_getaffinity(0), reverse=True)
-    assert calibration._places(1, None) == allowed[:1]
+    assert calibration._choose_cores(1, None) == allowed[:1]
 
 
 def test_a_core_that_may_not_be_used_is_no_failure():

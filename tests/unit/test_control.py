@@ -200,7 +200,7 @@ def test_what_cannot_be_put_back_is_kept_for_later(tree, tmp_path, monkeypatch):
         refuse(patch, "policy4")
         assert control.restore() == {"policy4": "not permitted"}
     assert governors(tree) == {"policy0": "schedutil", "policy4": "performance"}
-    assert control.recover() == {} and governors(tree) == BEFORE
+    assert control.restore() == {} and governors(tree) == BEFORE
 
 
 def test_what_somebody_changed_meanwhile_is_theirs(tree, tmp_path):
@@ -223,7 +223,7 @@ def test_a_domain_that_is_gone_is_no_obstacle(tree, tmp_path):
 def test_a_strange_restore_file_blocks_nothing(tree, tmp_path, text):
     control = GovernorControl(tree, tmp_path / "governor.json")
     control.restore_file.write_text(text)
-    control.recover()
+    control.restore()
     assert governors(tree) == BEFORE and not control.restore_file.exists()
     assert control.set("performance")["governor"] == "performance"
 
@@ -261,7 +261,7 @@ def test_killed_in_the_middle(tree, tmp_path, moment):
     changed = sum(governor == "performance" for governor in governors(tree).values())
     assert changed == ["before", "between", "after"].index(moment)
     assert set(json.loads((tmp_path / "restore").read_text())) == set(BEFORE)
-    GovernorControl(tree, tmp_path / "restore").recover()
+    GovernorControl(tree, tmp_path / "restore").restore()
     assert governors(tree) == BEFORE
     assert not (tmp_path / "restore").exists()
 

@@ -40,22 +40,22 @@ def line_of(project, device: str) -> str:
 def test_a_device_at_work_is_shown_with_what_it_does(project):
     assert IDLE in line_of(project, "phone_1")
     state = DeviceState(project, "phone_1")
-    state.tell(
+    state.write(
         "measuring", model="m", doing="ncnn@1 t1, round 3", done=2, total=9, temperature_c=41.2
     )
     line = line_of(project, "phone_1")
     for part in ("measuring", "ncnn@1 t1, round 3", "2 of 9", "41 °C"):
         assert part in line
     assert IDLE in line_of(project, "phone_2")
-    state.tell("measuring", temperature_c=None)
-    state.tell("waiting")
+    state.write("measuring", temperature_c=None)
+    state.write("waiting")
     assert "n/a" in line_of(project, "phone_1")  # unknown is not 0
-    state.tell(IDLE)
+    state.write(IDLE)
     assert "2 of 9" not in line_of(project, "phone_1")
 
 
 def test_a_process_that_is_gone_measures_nothing(project):
-    DeviceState(project, "phone_1").tell("measuring", done=0, total=1)
+    DeviceState(project, "phone_1").write("measuring", done=0, total=1)
     path = project.results / "devices/phone_1.state.json"
     gone = json.loads(path.read_text()) | {"pid": 2**22 + 1}
     path.write_text(json.dumps(gone))
@@ -69,14 +69,14 @@ def test_a_process_that_is_gone_measures_nothing(project):
 def test_the_same_state_is_not_written_for_every_launch(project):
     state = DeviceState(project, "phone_1")
     for done in range(100):
-        state.tell("measuring", done=done, total=100)
+        state.write("measuring", done=done, total=100)
     assert read_state(project, "phone_1")["done"] < 99
-    state.tell(IDLE, done=100)
+    state.write(IDLE, done=100)
     assert read_state(project, "phone_1")["done"] == 100
 
 
 def test_names_from_a_file_are_no_markup(project):
-    DeviceState(project, "phone_1").tell("lost", doing="[red]x[/]", done=0, total=1)
+    DeviceState(project, "phone_1").write("lost", doing="[red]x[/]", done=0, total=1)
     assert "[red]x[/]" in line_of(project, "phone_1")
 
 
@@ -89,7 +89,7 @@ def test_devices_says_which_cannot_be_used_and_which_need_attention(project, cap
     for name in ("phone_1", "phone_2"):
         path = project.devices / f"{name}.yaml"
         path.write_text(path.read_text() + "out_of_service: its screen is broken\n")
-    DeviceState(project, "phone_2").tell(ATTENTION, doing="the device is offline")
+    DeviceState(project, "phone_2").write(ATTENTION, doing="the device is offline")
     print_devices(project)
     said = capsys.readouterr().out
     assert "phone_1: out of service: its screen is broken" in said

@@ -109,7 +109,7 @@ def test_waiting_is_told_about_once_a_second(monkeypatch):
     Device(monkeypatch, [{"other_cpu_cores": 0.5, "battery_percent": 1.0}])
     told = []
     found = wait(
-        LIMITS | {"wait_s": 10.0}, tell=lambda what, waited_s: told.append((what, waited_s))
+        LIMITS | {"wait_s": 10.0}, report=lambda what, waited_s: told.append((what, waited_s))
     )
     assert 5 <= len(told) <= 10
     assert all(what == ["load", "battery"] for what, _ in told)

@@ -13,7 +13,7 @@ import pytest
 from cellfarm.base.errors import PermanentDeviceError, TransientDeviceError
 from cellfarm.base.project import Project
 from cellfarm.devices.adb import AdbChannel, AdbLink
-from cellfarm.devices.link import refused
+from cellfarm.devices.link import push_error
 from cellfarm.devices.remote import RemoteTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.wanted.devices import AdbAddress
@@ -31,7 +31,7 @@ from tests.support.pipe_link import PipeLink
     ],
 )
 def test_what_no_attempt_changes_is_permanent(reason, kind):
-    error = refused("file", reason, ("dd",), 1)
+    error = push_error("file", reason, ("dd",), 1)
     assert type(error) is kind and reason in str(error) and error.code == 1
 
 

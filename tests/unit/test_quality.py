@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from cellfarm.measures.quality.heldout import MOST_SQNR_DB, Quality, assess
+from cellfarm.measures.quality.heldout import MAX_SQNR_DB, Quality, assess
 from cellfarm.measures.tolerances import Tolerance
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +26,7 @@ def noisy(sqnr_db: float) -> np.ndarray:
 def test_equal_outputs_have_no_noise():
     found = assess({"y": REFERENCE}, {"y": REFERENCE}, classes=True)
     assert (found.samples, found.cosine, found.top1_agreement) == (8, 1.0, 1.0)
-    assert found.sqnr_db == MOST_SQNR_DB
+    assert found.sqnr_db == MAX_SQNR_DB
     assert found.violation(replace(TOLERANCE, min_sqnr_db=100, min_top1_agreement=1)) is None
 
 

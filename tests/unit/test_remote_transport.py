@@ -203,7 +203,7 @@ def test_a_full_device_is_told_before_anything_is_sent(transport, link, tmp_path
     monkeypatch.setattr(transport, "_limit_bytes", 1 << 62)
     huge = 1 << 60
     with pytest.raises(PermanentDeviceError, match="storage is full"):
-        transport._call("make_room", {"needed_bytes": huge, "limit_bytes": 1 << 62, "keep": []})
+        transport._call("make_room", needed_bytes=huge, limit_bytes=1 << 62, keep=[])
     assert len(link.pushed) == sent
     assert transport.put(file, "artifacts/1")
 

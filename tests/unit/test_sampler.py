@@ -219,7 +219,7 @@ def test_it_reads_less_often_when_reading_is_dear(monkeypatch):
 
 
 def test_rates_hold_for_the_time_since_the_row_before():
-    names = ["process_s", "own_s", "busy_s", "pressure_s", "rss_mb"]
+    names = ["process_s", "sampler_s", "busy_s", "pressure_s", "rss_mb"]
     rows = [
         [0.0, 5.0, 0.0, 100.0, None, 7.0],
         [1.0, 6.0, 0.1, 101.6, None, 8.0],
@@ -234,10 +234,12 @@ def test_rates_hold_for_the_time_since_the_row_before():
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.floats(0, 1), st.floats(0, 0.01)), max_size=30))
 def test_the_use_by_others_is_never_negative_and_right_in_the_mean(rows):
-    busy, process, own = (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 3
-    others = sampler._others(busy, process, own)
+    busy, process, sampler_use = (
+        (list(column) for column in zip(*rows, strict=True)) if rows else ([],) * 3
+    )
+    others = sampler._others(busy, process, sampler_use)
     assert all(value >= 0 for value in others)
-    assert sum(others) >= sum(busy) - sum(process) - sum(own) - 1e-6
+    assert sum(others) >= sum(busy) - sum(process) - sum(sampler_use) - 1e-6
 
 
 SEEN = {

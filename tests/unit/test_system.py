@@ -29,12 +29,12 @@ def test_a_phone(tmp_path):
     assert system.machine_jiffies(root) == (100 + 20 + 30 + 6 + 7, 8)
     assert system.load_average(root) == 1.5
     assert system.pressure_us(root) == 123456
-    assert (system.rss_mb(root=root), system.peak_rss_mb(root=root)) == (100, 200)
+    assert (system.rss_mb(root), system.peak_rss_mb(root)) == (100, 200)
     assert system.migrations(root) == {"10": 3, "11": 4}
     assert sensors.frequencies_mhz(root) == {"policy0": 1800, "policy4": 2400}
     assert sensors.policies(root) == ["policy0", "policy4", "policy10"]
-    assert system.governor(root) == "performance, schedutil"
-    assert system.temperatures(root) == {"cpu_0_0_usr": 41.5, "soc_max": 43, "soc_max_2": 44}
+    assert sensors.governor(root) == "performance, schedutil"
+    assert sensors.temperatures(root) == {"cpu_0_0_usr": 41.5, "soc_max": 43, "soc_max_2": 44}
     assert sensors.battery(root) == {
         "percent": 77,
         "status": "Discharging",
@@ -48,19 +48,18 @@ def test_another_process(tmp_path):
     root = write_tree(tmp_path, PHONE)
     ticks = os.sysconf("SC_CLK_TCK")
     assert system.process_s(77, root) == pytest.approx(200 / ticks)  # its name holds brackets
-    assert (system.rss_mb(77, root), system.peak_rss_mb(77, root)) == (2, None)
     assert system.process_s(78, root) is None
 
 
 @pytest.mark.parametrize("files", [{}, NONSENSE], ids=["nothing", "nonsense"])
 def test_a_system_that_tells_nothing(tmp_path, files):
     root = write_tree(tmp_path, files)
-    for read in (system.machine_jiffies, system.pressure_us, system.load_average, system.governor):
+    for read in (system.machine_jiffies, system.pressure_us, system.load_average, sensors.governor):
         value = read(root)
         assert value is None or isinstance(value, str | float)
-    assert system.rss_mb(root=root) is None and system.peak_rss_mb(root=root) is None
+    assert system.rss_mb(root) is None and system.peak_rss_mb(root) is None
     assert system.process_s(77, root) is None
-    assert system.temperatures(root) == {} and sensors.frequencies_mhz(root) == {}
+    assert sensors.temperatures(root) == {} and sensors.frequencies_mhz(root) == {}
     assert not system.reset_peak(root)
     battery = sensors.battery(root)
     assert battery is None or battery["power_w"] is None

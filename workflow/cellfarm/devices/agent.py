@@ -1,8 +1,8 @@
 """The agent: transport `local` on a device, for a host at the other end of a connection.
 
-Runs on the device as a zip application, one for each experiment, and lives as long as its standard
-input: when that ends, or is silent for too long, every process that was started is killed, what was set
-on the device is put back, and the agent ends. So nothing stays behind when a cable is pulled.
+Runs on the device as a zip application, one per experiment, until its standard input ends or is silent for
+too long. Then it kills every process that it started, restores the device's settings and ends. So nothing
+is left when a cable is pulled.
 
 Standard library only.
 """
@@ -17,7 +17,6 @@ import json
 import os
 import queue
 import select
-import shutil
 import signal
 import sys
 import tarfile
@@ -25,6 +24,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,20 +32,20 @@ from ..base.errors import PermanentDeviceError, TransientDeviceError
 from ..base.processes import adopt_orphans, kill_descendants, kill_marked
 from .framing import ALIVE, CALL, DATA, ERROR, HEAD_BYTES, OUTPUT, RESULT, frame, head
 from .limits import refuse_full
-from .local import LocalTransport
+from .local import LocalTransport, discard, file_sha256
 from .transport import SPAWNED
 
-#: Both ends say this often that they live; silence for `SILENCE_S` is a lost connection.
-ALIVE_EVERY_S = 3.0
+#: Both ends send a sign of life this often; silence for `SILENCE_S` is a lost connection.
+ALIVE_INTERVAL_S = 3.0
 SILENCE_S = 20.0
-#: Where files arrive before they are checked and get their names.
+#: Files arrive in this folder before they are checked and get their names.
 ARRIVALS = "arrivals"
-#: Where what was deployed stands, in folders and files of one name each.
+#: The folders of deployed files and folders.
 _DEPLOYED = ("payloads", "artifacts", "inputs", "runtimes")
 _STAMPS = ".verified"
-#: No attempt will change these.
+#: Errors that no further attempt changes.
 _PERMANENT = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-#: Python 3.11.2, which Debian 12 has, knows none; the archive is the host's own, by its SHA-256.
+#: Debian 12's Python 3.11.2 has no filters; the archive is the host's, checked by its SHA-256.
 _FILTER: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 
 
@@ -54,8 +54,8 @@ class Agent:
 
     Args:
         work_folder: the device's.
-        source: descriptor that the host's frames come from.
-        sink: where those to the host go.
+        source: descriptor with frames from the host.
+        sink: file for frames to the host.
     """
 
     def __init__(self, work_folder: Path, source: int, sink: BinaryIO) -> None:
@@ -65,7 +65,7 @@ class Agent:
         self._sink = sink
         self._writing = threading.Lock()
         self._ending = threading.Lock()
-        self._is_ours = False
+        self._has_lock = False
         self._adopts_orphans = False
         self._frames: queue.SimpleQueue[tuple[bytes, bytes]] = queue.SimpleQueue()
         self._calls: dict[str, Callable[..., Any]] = {
@@ -81,9 +81,9 @@ class Agent:
         }
 
     def serve(self) -> None:
-        """Until the input ends; does not return."""
+        """Serve until the input ends; does not return."""
         self._adopts_orphans = adopt_orphans()
-        for work in (self._listen, self._say_alive):
+        for work in (self._listen, self._send_alive):
             threading.Thread(target=work, daemon=True).start()
         try:
             while True:
@@ -91,10 +91,10 @@ class Agent:
                 if kind == CALL:
                     self._answer(json.loads(content))
         except BaseException:
-            # Nobody takes what is written any more, which may be seen before the input ends; or
-            # worse, and then the last line is what the host tells.
+            # A lost connection, noticed in writing before the input ends; or a fault, whose last
+            # line the host reports.
             traceback.print_exc()
-            self._abandon()
+            self._end()
 
     def _answer(self, call: dict[str, Any]) -> None:
         try:
@@ -114,54 +114,56 @@ class Agent:
     def _prepare(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._take_lock()
-        self._end_all()  # that an agent left which was itself killed; nothing of this one runs yet
+        self._end_all()  # processes of an earlier agent that was killed; this one runs none yet
         self._local.prepare()
-        self._local.remove(ARRIVALS)  # of pushes that were broken off
+        self._local.remove(ARRIVALS)  # of interrupted pushes
         (self._folder / ARRIVALS).mkdir()
         for path in (self._folder / "agents").glob("*.pyz"):
             if path.name != Path(sys.argv[0]).name:
                 path.unlink(missing_ok=True)
 
     def _take_lock(self) -> None:
-        """Hosts that know nothing of each other must not measure on one device at once."""
-        if self._is_ours:
+        """Keep other hosts from measuring on the device at the same time."""
+        if self._has_lock:
             return
         lock = os.open(self._folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this process ends
-            self._is_ours = True
+            self._has_lock = True
         except BlockingIOError:
             os.close(lock)
             raise TransientDeviceError("another cellfarm measures on this device") from None
 
     def _present(self, name: str) -> bool:
-        """Whether a name is there as it was when its content was checked; else it is removed."""
+        """Whether a name is there, unchanged since its content was checked; else remove it."""
         path = self._inside(name)
         stamp = self._stamp(name)
         with contextlib.suppress(OSError):
             if stamp.read_text(encoding="utf-8") == _listing(path):
-                stamp.touch()  # `_make_room` asks when it was last used
+                stamp.touch()  # for `_make_room`: when it was last used
                 return True
         self._local.remove(name)
         return False
 
     def _adopt(self, name: str, digest: str, arrived: str, archive: bool) -> None:
-        """Put what arrived under its name, once its content is what was sent.
+        """Move an arrived file to its name, after checking its content.
 
         Args:
             digest: SHA-256 of the file that was sent.
-            archive: it is a tar archive of a folder.
+            archive: whether it is a tar archive of a folder.
         """
         path, source = self._inside(name), self._inside(arrived)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            found = _sha256(source)
-            if found != digest:
-                raise TransientDeviceError(f"{name} arrived damaged: SHA-256 {found}, not {digest}")
+            actual = file_sha256(source)
+            if actual != digest:
+                raise TransientDeviceError(
+                    f"{name} arrived damaged: SHA-256 {actual}, not {digest}"
+                )
             path.parent.mkdir(parents=True, exist_ok=True)
             if archive:
                 with tarfile.open(source) as opened:
-                    # Made by this host; it is what was sent, by its SHA-256.
+                    # Made by the host, and checked by its SHA-256.
                     opened.extractall(temporary, **_FILTER)  # noqa: S202
             else:
                 os.replace(source, temporary)
@@ -170,10 +172,8 @@ class Agent:
             stamp.parent.mkdir(exist_ok=True)
             stamp.write_text(_listing(path), encoding="utf-8")
         finally:
-            for left in (source, temporary):
-                shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(
-                    missing_ok=True
-                )
+            discard(source)
+            discard(temporary)
 
     def _run(self, argv: list[str], timeout_s: float, variables: dict[str, str]) -> dict[str, Any]:
         kind, stdin = self._frames.get()
@@ -188,18 +188,12 @@ class Agent:
                 on_line=lambda line: self._send(OUTPUT, line),
             )
         finally:
-            # To look through every process of the device after each launch takes longer than all else
-            # that the agent does.
+            # `_end_all` looks through all processes of the device, which is slow.
             kill_descendants() if self._adopts_orphans else self._end_all()
-        return {
-            "code": launched.code,
-            "timed_out": launched.timed_out,
-            "log": launched.log,
-            "spawned_ns": launched.spawned_ns,
-        }
+        return asdict(launched)
 
     def _read(self, name: str, limit_bytes: int) -> int | None:
-        """The size of a file, which goes before as data; None if it is not there."""
+        """Send a file as data, then return its size; None if it is not there."""
         path = self._inside(name)
         try:
             with path.open("rb") as file:
@@ -213,22 +207,24 @@ class Agent:
         return len(data)
 
     def _make_room(self, needed_bytes: int, limit_bytes: int, keep: list[str]) -> list[str]:
-        """Remove what was not used for longest until so much more fits; returns what was removed.
+        """Remove the least recently used files until there is enough room; returns what was removed.
 
         Args:
-            limit_bytes: what the work folder may hold.
+            limit_bytes: how much the work folder may hold.
             keep: names that this experiment needs.
 
         Raises:
             PermanentDeviceError: it does not fit even so.
         """
-        own = Path(os.__file__).parts  # the Python that this runs in may stand there, too
+        running_python = Path(os.__file__).parts  # may be among the runtimes
         sizes = {
             f"{folder}/{path.name}": _bytes(path)
             for folder in _DEPLOYED
             for path in (self._folder / folder).glob("*")
         }
-        unused = [name for name in sizes if name not in keep and Path(name).name not in own]
+        unused = [
+            name for name in sizes if name not in keep and Path(name).name not in running_python
+        ]
         removed: list[str] = []
         for name in sorted(unused, key=self._last_use):
             used_bytes = sum(sizes.values())
@@ -238,10 +234,10 @@ class Agent:
             self._stamp(name).unlink(missing_ok=True)
             removed.append(name)
             del sizes[name]
-        would_be = sum(sizes.values()) + needed_bytes
-        if would_be > limit_bytes:
+        total_bytes = sum(sizes.values()) + needed_bytes
+        if total_bytes > limit_bytes:
             raise PermanentDeviceError(
-                f"the work folder would hold {would_be / 1e6:.0f} MB, more than its limit of "
+                f"the work folder would hold {total_bytes / 1e6:.0f} MB, more than its limit of "
                 f"{limit_bytes / 1e6:.0f} MB (limits: work_folder_mb in the device's file)"
             )
         refuse_full(needed_bytes, self._free_bytes())
@@ -251,7 +247,7 @@ class Agent:
         try:
             return self._stamp(name).stat().st_mtime
         except OSError:
-            return 0.0  # never finished
+            return 0.0  # its deployment did not finish
 
     def _free_bytes(self) -> int:
         status = os.statvfs(self._folder)
@@ -269,52 +265,52 @@ class Agent:
     # The connection.
 
     def _listen(self) -> None:
-        """Take in frames; when they end, or nothing comes for too long, leave nothing behind."""
+        """Receive frames; when they end, or nothing comes for too long, clean up and exit."""
         try:
             self._take_frames()
-        finally:  # also when they are none
-            self._abandon()
+        finally:  # also after invalid frames
+            self._end()
 
     def _take_frames(self) -> None:
-        waiting = b""
-        heard = time.monotonic()
-        while time.monotonic() - heard < SILENCE_S:
+        pending = b""
+        heard_s = time.monotonic()
+        while time.monotonic() - heard_s < SILENCE_S:
             if not select.select([self._source], [], [], 1.0)[0]:
                 continue
             chunk = os.read(self._source, 1 << 20)
             if not chunk:
                 break
-            heard = time.monotonic()
-            waiting += chunk
-            while len(waiting) >= HEAD_BYTES:
-                kind, length = head(waiting[:HEAD_BYTES])
+            heard_s = time.monotonic()
+            pending += chunk
+            while len(pending) >= HEAD_BYTES:
+                kind, length = head(pending[:HEAD_BYTES])
                 end = HEAD_BYTES + length
-                if len(waiting) < end:
+                if len(pending) < end:
                     break
                 if kind != ALIVE:
-                    self._frames.put((kind, waiting[HEAD_BYTES:end]))
-                waiting = waiting[end:]
+                    self._frames.put((kind, pending[HEAD_BYTES:end]))
+                pending = pending[end:]
 
-    def _abandon(self) -> None:
+    def _end(self) -> None:
         self._ending.acquire()  # once is enough
-        # The end of what is killed now is none that anybody may take for a measurement's.
-        self._writing.acquire(timeout=2)  # who writes may be stuck, as nobody reads
+        # Nothing is sent any more: the end of a process killed now is not a measurement's.
+        self._writing.acquire(timeout=2)  # a writer may hang, as nobody reads
         self._end_all()
-        if self._is_ours:  # or all that is another host's
+        if self._has_lock:  # else everything is another host's
             with contextlib.suppress(OSError):
                 self._local.release_control()
             self._local.remove("launches")
         os._exit(0)
 
     def _end_all(self) -> None:
-        """What was started here, and what that has started: also what is nobody's child any more."""
+        """Kill all processes started here and their descendants, including orphans."""
         kill_descendants()
-        if self._is_ours:
+        if self._has_lock:
             kill_marked(SPAWNED, HOME=str(self._folder))
 
-    def _say_alive(self) -> None:
+    def _send_alive(self) -> None:
         while True:
-            time.sleep(ALIVE_EVERY_S)
+            time.sleep(ALIVE_INTERVAL_S)
             self._send(ALIVE)
 
     def _send(self, kind: bytes, content: Any = None) -> None:
@@ -328,7 +324,7 @@ class Agent:
 
 
 def _listing(path: Path) -> str:
-    """A digest of names, sizes and dates: what tells a changed file without reading it all."""
+    """A digest of names, sizes and dates, which shows a changed file without reading it."""
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     entries = []
     for file in files:
@@ -342,19 +338,11 @@ def _bytes(path: Path) -> int:
     return sum(file.lstat().st_size for file in files)
 
 
-def _sha256(path: Path) -> str:
-    found = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            found.update(chunk)
-    return found.hexdigest()
-
-
 def main() -> None:
     """`agent.pyz WORK_FOLDER`: frames on standard input and output."""
     source, sink = os.dup(0), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing else gets among the frames
-    # adbd sends it when the connection is lost. The end of the input says so, too, and then there is
-    # still something to do. It is not ignored, as what is started here would inherit that.
+    os.dup2(2, 1)  # no other output gets between the frames
+    # adbd sends SIGHUP when the connection is lost. The agent ends with its input instead, and cleans up.
+    # The signal is not ignored, as started processes would inherit that.
     signal.signal(signal.SIGHUP, lambda *_: None)
     Agent(Path(sys.argv[1]), source, sink).serve()

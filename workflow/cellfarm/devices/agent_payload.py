@@ -1,4 +1,4 @@
-"""The agent as a zip application: what of this package a device needs to be driven from afar."""
+"""The agent as a zip application: the part of this package that a remote device needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..base.digests import code_digest
 from ..base.project import PACKAGE
 from ..base.zip_applications import write_zip_application
 
-#: All of them import the standard library and one another only.
+#: They import only the standard library and each other.
 _MODULES = (
     "__init__.py",
     "base/__init__.py",
@@ -27,12 +27,12 @@ _MAIN = "from cellfarm.devices.agent import main\n\nmain()\n"
 
 
 def pack_agent(folder: Path) -> Path:
-    """The zip application, made unless `folder` has it already; its name begins with agent-<digest>."""
+    """The zip application agent-<digest>, made unless `folder` has it already."""
     sources = [PACKAGE / name for name in _MODULES]
     modules = [
         (f"cellfarm/{name}", source.read_bytes())
         for name, source in zip(_MODULES, sources, strict=True)
     ]
-    # Not this package's own devices/__init__.py, which knows of SSH and ADB.
+    # Without this package's devices/__init__.py, which imports SSH and ADB.
     more = [("cellfarm/devices/__init__.py", ""), ("__main__.py", _MAIN)]
     return write_zip_application(folder, f"agent-{code_digest(*sources)}", [*modules, *more])

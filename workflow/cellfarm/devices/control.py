@@ -1,4 +1,4 @@
-"""What cellfarm sets on a device, and how it is put back even after a crash."""
+"""What cellfarm sets on a device, and how it is restored even after a crash."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from ..base.files import read_object, write_atomically
 
-#: The governor that means: leave it as it is.
+#: A governor's name that means: leave it as it is.
 KEEP = "keep"
 _CPUFREQ = "sys/devices/system/cpu/cpufreq"
 
@@ -22,10 +22,10 @@ def choose_cores(
     allowed: Iterable[int] | None,
     siblings: Iterable[Iterable[int]] = (),
 ) -> list[int] | None:
-    """As many cores as threads: the fastest clusters first, in a cluster the highest number first.
+    """Choose as many cores as threads: fastest clusters first, in a cluster highest numbers first.
 
-    Core 0 comes last in its cluster, as it serves most interrupts. Of virtual processors that share
-    a core, the second is taken only when every core has given one.
+    Core 0 comes last in its cluster, as it serves most interrupts. A second virtual processor of a
+    core is chosen only when every core has given one.
 
     Args:
         clusters: {"cores": "0-3 7", "max_khz": number or None}; None: all cores are equal.
@@ -45,13 +45,13 @@ def choose_cores(
         return None
     # A core of no known cluster is taken last.
     order = sorted(usable, key=lambda core: (-speeds.get(core, -1.0), -core))
-    taken_first: list[int] = []
+    first: list[int] = []
     second: list[int] = []
     groups = [set(group) for group in siblings]
     for core in order:
-        shares = any(core in group and group & set(taken_first) for group in groups)
-        (second if shares else taken_first).append(core)
-    return sorted((taken_first + second)[:threads])
+        shares = any(core in group and group & set(first) for group in groups)
+        (second if shares else first).append(core)
+    return sorted((first + second)[:threads])
 
 
 def parse_cores(text: Any) -> list[int]:
@@ -65,22 +65,22 @@ def parse_cores(text: Any) -> list[int]:
 
 
 def read_siblings(root: Path = Path("/")) -> list[list[int]]:
-    """The groups of virtual processors that share a core; none where each has its own."""
+    """The groups of virtual processors that share a core; none where no core is shared."""
     groups = set()
     for file in root.glob("sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list"):
-        group = parse_cores(_text(file))
+        group = parse_cores(read_text(file))
         if len(group) > 1:
             groups.add(tuple(group))
     return [list(group) for group in sorted(groups)]
 
 
 class GovernorControl:
-    """Sets the frequency governor, and remembers on the disk what it was before.
+    """Sets the frequency governor, and keeps the previous one on the disk.
 
     Args:
-        root: where /sys stands.
-        restore_file: what has to be put back; there only while something is set. It is written
-            before anything is changed, so whenever the process dies, `recover` finds it.
+        root: the folder that holds /sys.
+        restore_file: what has to be restored; there only while something is set. It is written
+            before anything is changed, so `restore` finds it whenever the process dies.
     """
 
     def __init__(self, root: Path, restore_file: Path) -> None:
@@ -88,10 +88,10 @@ class GovernorControl:
         self.restore_file = restore_file
 
     def set(self, governor: str) -> dict[str, Any]:
-        """Set the governor of every frequency domain that lets itself be set.
+        """Set the governor of every frequency domain that allows it.
 
         Returns:
-            governor: what all domains have now, or None if some have another;
+            governor: that of all domains now, or None if they differ;
             reason: why it could not be set everywhere, or None;
             set: {domain: governor before} of those that were changed;
             refused: {domain: reason} of those that were not.
@@ -99,92 +99,88 @@ class GovernorControl:
         Raises:
             OSError: the restore file cannot be written; nothing was changed.
         """
-        self.recover()
+        self.restore()
         files = self._files()
-        if not files:
-            return _outcome(None, {}, {}, "the system has no frequency control")
-        before = {name: _text(file) for name, file in files.items()}
+        before = {name: read_text(file) for name, file in files.items()}
         refused: dict[str, str] = {}
         changed: dict[str, str] = {}
-        wanted = {}
+        changes = {}
         for name, file in files.items():
-            offered = (_text(file.with_name("scaling_available_governors")) or governor).split()
+            offered = (read_text(file.with_name("scaling_available_governors")) or governor).split()
             if before[name] is None:
                 refused[name] = "the governor cannot be read"
             elif governor not in offered:
                 refused[name] = f"{governor} is not offered ({', '.join(offered)})"
             elif before[name] != governor:
-                wanted[name] = {"before": before[name], "set": governor}
-        if wanted:
-            write_atomically(self.restore_file, json.dumps(wanted, indent=1) + "\n")
-        for name, entry in wanted.items():
+                changes[name] = {"before": before[name], "set": governor}
+        if changes:
+            write_atomically(self.restore_file, json.dumps(changes, indent=1) + "\n")
+        for name, change in changes.items():
             problem = _write(files[name], governor)
             if problem:
                 refused[name] = problem
             else:
-                changed[name] = str(entry["before"])
-        if wanted and not changed:
+                changed[name] = str(change["before"])
+        if changes and not changed:
             self._forget()
-        has = {_text(file) for file in files.values()}
-        reasons = "; ".join(sorted(set(refused.values()))) or None
-        return _outcome(governor if has == {governor} else None, changed, refused, reasons)
+        current = {read_text(file) for file in files.values()}
+        if files:
+            reason = "; ".join(sorted(set(refused.values()))) or None
+        else:
+            reason = "the system has no frequency control"
+        return {
+            "governor": governor if current == {governor} else None,
+            "reason": reason,
+            "set": changed,
+            "refused": refused,
+        }
 
     def restore(self) -> dict[str, str]:
-        """Put back what was before, and delete the restore file.
+        """Restore the previous governors, also those of a run that was killed; delete the restore file.
 
-        A governor that somebody changed in the meantime is left as it is.
+        A governor that somebody else has changed since is left as it is.
 
         Returns:
-            {domain: reason} of what could not be put back; the restore file keeps these.
+            {domain: reason} of what could not be restored; the restore file keeps these.
         """
         entries = read_object(self.restore_file)
         if entries is None:
             if not self.restore_file.exists():
                 return {}
-            # It is written whole or not at all: somebody else wrote this one. It is kept for
-            # people, and must not stand in the way of every later run.
+            # Never written in part, so somebody else changed it. It is kept under another name, so
+            # that it does not stop later runs.
             with contextlib.suppress(OSError):
                 self.restore_file.replace(self.restore_file.with_suffix(".unreadable"))
             return {"all": f"{self.restore_file} cannot be read"}
         files = self._files()
-        left: dict[str, str] = {}
+        problems: dict[str, str] = {}
         for name, entry in entries.items():
             if name not in files or not isinstance(entry, dict):
-                continue  # gone, as a processor that was switched off is: nothing to put back
-            if _text(files[name]) != entry.get("set"):
+                continue  # gone, such as a processor that was switched off: nothing to restore
+            if read_text(files[name]) != entry.get("set"):
                 continue
             problem = _write(files[name], str(entry.get("before")))
             if problem:
-                left[name] = problem
-        if left:
-            keep = {name: entries[name] for name in left}
+                problems[name] = problem
+        if problems:
+            keep = {name: entries[name] for name in problems}
             with contextlib.suppress(OSError):
                 write_atomically(self.restore_file, json.dumps(keep, indent=1) + "\n")
         else:
             self._forget()
-        return left
-
-    def recover(self) -> dict[str, str]:
-        """Put back what a run that was killed has left behind; as `restore`."""
-        return self.restore()
+        return problems
 
     def _forget(self) -> None:
         with contextlib.suppress(OSError):
             self.restore_file.unlink(missing_ok=True)
 
     def _files(self) -> dict[str, Path]:
-        found = sorted(self.root.glob(f"{_CPUFREQ}/policy*/scaling_governor"))
-        return {file.parent.name: file for file in found}
-
-
-def _outcome(
-    governor: str | None, changed: dict[str, str], refused: dict[str, str], reason: str | None
-) -> dict[str, Any]:
-    return {"governor": governor, "reason": reason, "set": changed, "refused": refused}
+        files = sorted(self.root.glob(f"{_CPUFREQ}/policy*/scaling_governor"))
+        return {file.parent.name: file for file in files}
 
 
 def _write(file: Path, governor: str) -> str | None:
-    """Write and read back; why it could not be done, or None."""
+    """Write and read back; returns why it failed, or None."""
     try:
         with file.open("w") as opened:
             opened.write(governor)
@@ -192,11 +188,12 @@ def _write(file: Path, governor: str) -> str | None:
         return "not permitted"
     except OSError as error:
         return error.strerror or str(error)
-    now = _text(file)
+    now = read_text(file)
     return None if now == governor else f"the system answers {now}"
 
 
-def _text(file: Path) -> str | None:
+def read_text(file: Path) -> str | None:
+    """The stripped text of a file; None if it is empty or cannot be read."""
     try:
         return file.read_text(errors="replace").strip() or None
     except OSError:

@@ -1,7 +1,7 @@
-"""Device facts: what the hardware and the system are, and what state they are in now.
+"""Device facts: the hardware, the system, and their present state.
 
-`fingerprint` is the part that a result depends on: a changed OS build is another device as far as
-numbers go; a changed load or battery level is not.
+`fingerprint` is the part that a result depends on. Another OS build makes another device; another load or
+battery level does not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .control import parse_cores, read_siblings
+from .control import parse_cores, read_siblings, read_text
 
 FINGERPRINT = (
     "model",
@@ -30,7 +30,7 @@ FINGERPRINT = (
     "kernel",
 )
 
-#: ISA extensions that change which kernels a library picks.
+#: ISA extensions that decide which kernels a library chooses.
 _NOTED_ISA = frozenset(
     [
         "avx",
@@ -59,17 +59,17 @@ _NOTED_ISA = frozenset(
 
 @dataclass(frozen=True)
 class Machine:
-    """What no file of a machine tells: `uname -m` and `uname -r`."""
+    """What no file of a machine contains: `uname -m` and `uname -r`."""
 
     architecture: str
     kernel: str | None
 
 
 def read_local(root: Path = Path("/")) -> dict[str, Any]:
-    """The facts of this machine; what it does not tell is None.
+    """The facts of this machine; unknown ones are None.
 
     Args:
-        root: where /proc, /sys and /etc stand (tests give a tree of their own).
+        root: the folder that holds /proc, /sys and /etc.
     """
     facts = read(root, Machine(platform.machine(), platform.release() or None))
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
@@ -81,12 +81,12 @@ def read_local(root: Path = Path("/")) -> dict[str, Any]:
 
 
 def read(root: Path, machine: Machine) -> dict[str, Any]:
-    """The facts of the machine whose /proc, /sys and /etc stand below `root`."""
-    cpuinfo = _text(root / "proc/cpuinfo") or ""
+    """The facts of the machine whose /proc, /sys and /etc are below `root`."""
+    cpuinfo = read_text(root / "proc/cpuinfo") or ""
     allowed = _allowed_cores(root)
     return {
         "model": _machine_model(root),
-        "soc": _text(root / "sys/devices/soc0/machine"),
+        "soc": read_text(root / "sys/devices/soc0/machine"),
         "cpu": _cpu_name(cpuinfo),
         "architecture": machine.architecture,
         "cores": len(allowed) if allowed else None,
@@ -98,7 +98,7 @@ def read(root: Path, machine: Machine) -> dict[str, Any]:
         "os": _os_build(root),
         "kernel": machine.kernel,
         "governor": _first_text(root, "sys/devices/system/cpu/cpufreq/policy*/scaling_governor"),
-        "frequency_control": bool(_glob(root, "sys/devices/system/cpu/cpufreq/policy*")),
+        "frequency_control": any(root.glob("sys/devices/system/cpu/cpufreq/policy*")),
         "thermal_zones": _thermal_zones(root),
         "battery_percent": _battery_percent(root),
         "load_1min": _load(root),
@@ -112,76 +112,78 @@ def fingerprint(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _allowed_cores(root: Path) -> list[int] | None:
-    """The processors that a process there may run on: fewer than there are in a container."""
-    status = _text(root / "proc/self/status") or ""
-    found = re.search(r"^Cpus_allowed_list:\s*(\S+)$", status, re.MULTILINE)
-    return parse_cores(found[1]) or None if found else None
+    """The processors that a process may run on; in a container, not all."""
+    status = read_text(root / "proc/self/status") or ""
+    match = re.search(r"^Cpus_allowed_list:\s*(\S+)$", status, re.MULTILINE)
+    return parse_cores(match[1]) or None if match else None
 
 
 def _cpu_name(cpuinfo: str) -> str | None:
     for field in ("model name", "Hardware", "Processor"):
-        found = re.search(rf"^{field}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-        if found:
-            return found[1].strip()
+        match = re.search(rf"^{field}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+        if match:
+            return match[1].strip()
     parts = sorted(set(re.findall(r"^CPU part\s*:\s*(\S+)$", cpuinfo, re.MULTILINE)))
     return f"CPU parts {', '.join(parts)}" if parts else None
 
 
 def _isa(cpuinfo: str) -> list[str]:
-    found = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
-    return sorted(_NOTED_ISA.intersection(found[1].split())) if found else []
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
+    return sorted(_NOTED_ISA.intersection(match[1].split())) if match else []
 
 
 def _machine_model(root: Path) -> str | None:
-    tree = _text(root / "proc/device-tree/model")
-    return tree.rstrip("\0") if tree else _text(root / "sys/class/dmi/id/product_name")
+    tree = read_text(root / "proc/device-tree/model")
+    return tree.rstrip("\0") if tree else read_text(root / "sys/class/dmi/id/product_name")
 
 
 def _clusters(root: Path) -> list[dict[str, Any]] | None:
     """Cores by frequency domain, fastest first; None where the system has no frequency control."""
-    found = [
+    clusters = [
         {
-            "cores": _text(policy / "related_cpus"),
-            "max_khz": _number(_text(policy / "cpuinfo_max_freq")),
+            "cores": read_text(policy / "related_cpus"),
+            "max_khz": _number(read_text(policy / "cpuinfo_max_freq")),
         }
-        for policy in _glob(root, "sys/devices/system/cpu/cpufreq/policy*")
+        for policy in sorted(root.glob("sys/devices/system/cpu/cpufreq/policy*"))
     ]
-    return sorted(found, key=lambda cluster: -(cluster["max_khz"] or 0)) or None
+    return sorted(clusters, key=lambda cluster: -(cluster["max_khz"] or 0)) or None
 
 
 def _memory_gb(root: Path) -> int | None:
-    found = re.search(r"^MemTotal:\s+(\d+) kB", _text(root / "proc/meminfo") or "", re.MULTILINE)
-    # Whole GB: the kernel's own share changes a little with every build.
-    return round(int(found[1]) / (1 << 20)) if found else None
+    text = read_text(root / "proc/meminfo") or ""
+    match = re.search(r"^MemTotal:\s+(\d+) kB", text, re.MULTILINE)
+    # Whole GB: the kernel's share changes a little with every build.
+    return round(int(match[1]) / (1 << 20)) if match else None
 
 
 def _os_build(root: Path) -> str | None:
-    release = _text(root / "etc/os-release") or ""
+    release = read_text(root / "etc/os-release") or ""
     fields = dict(re.findall(r'^(\w+)="?([^"\n]*)"?$', release, re.MULTILINE))
     return fields.get("PRETTY_NAME") or None
 
 
 def _thermal_zones(root: Path) -> dict[str, float]:
     zones = {}
-    for zone in _glob(root, "sys/class/thermal/thermal_zone*"):
-        value = _number(_text(zone / "temp"))
+    for zone in sorted(root.glob("sys/class/thermal/thermal_zone*")):
+        value = _number(read_text(zone / "temp"))
         if value is not None:
-            zones[f"{zone.name}:{_text(zone / 'type')}"] = value / 1000
+            zones[f"{zone.name}:{read_text(zone / 'type')}"] = value / 1000
     return zones
 
 
 def _battery_percent(root: Path) -> float | None:
-    for supply in _glob(root, "sys/class/power_supply/*"):
-        # A mouse's battery has the scope Device; not every kernel tells a type.
-        if _text(supply / "scope") != "Device" and _text(supply / "type") in ("Battery", None):
-            percent = _number(_text(supply / "capacity"))
+    for supply in sorted(root.glob("sys/class/power_supply/*")):
+        # A mouse's battery has the scope Device; not every kernel gives a type.
+        scope, kind = read_text(supply / "scope"), read_text(supply / "type")
+        if scope != "Device" and kind in ("Battery", None):
+            percent = _number(read_text(supply / "capacity"))
             if percent is not None:
                 return percent
     return None
 
 
 def _load(root: Path) -> float | None:
-    text = _text(root / "proc/loadavg")
+    text = read_text(root / "proc/loadavg")
     return float(text.split()[0]) if text else None
 
 
@@ -192,19 +194,8 @@ def _free_mb() -> int | None:
     return None
 
 
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(errors="replace").strip() or None
-    except OSError:
-        return None
-
-
 def _first_text(root: Path, pattern: str) -> str | None:
-    return next((text for path in _glob(root, pattern) if (text := _text(path))), None)
-
-
-def _glob(root: Path, pattern: str) -> list[Path]:
-    return sorted(root.glob(pattern))
+    return next((text for path in sorted(root.glob(pattern)) if (text := read_text(path))), None)
 
 
 def _number(text: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""What a device may be asked to bear. Standard library only: it goes to the device, too."""
+"""The limits of a device. Standard library only, as it is shipped to the device."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from ..wanted.devices import Device
 
 T = TypeVar("T", int, float)
-#: What the work folder of a remote device may hold, unless its file says otherwise.
+#: How much a remote device's work folder may hold, unless its file says otherwise.
 WORK_FOLDER_MB = 8_192
-#: A battery below this is not measured on.
+#: Nothing is measured with a battery below this.
 BATTERY_PERCENT = 15.0
-#: How long a device that is lost is called again. A phone restarts in less.
+#: How long a lost device is called again. A phone restarts sooner.
 PATIENCE_S = 300.0
 
 
@@ -30,24 +30,24 @@ def patience_s(device: Device) -> float:
 def refuse_low_battery(device: Device, facts: Mapping[str, Any]) -> None:
     """
     Raises:
-        PermanentDeviceError: the battery is below the device's limit; unknown is none.
+        PermanentDeviceError: the battery is known to be below the device's limit.
     """
     percent = facts.get("battery_percent")
-    least = _limit(device.limits.battery_percent, BATTERY_PERCENT)
-    if percent is not None and percent < least:
+    min_percent = _limit(device.limits.battery_percent, BATTERY_PERCENT)
+    if percent is not None and percent < min_percent:
         raise PermanentDeviceError(
-            f"its battery is at {percent:.0f} %, below its limit of {least:.0f} %: charge it"
+            f"its battery is at {percent:.0f} %, below its limit of {min_percent:.0f} %: charge it"
         )
 
 
-def _limit(own: T | None, default: T) -> T:
-    return default if own is None else own
+def _limit(value: T | None, default: T) -> T:
+    return default if value is None else value
 
 
 def refuse_full(needed_bytes: int, free_bytes: int) -> None:
     """
     Raises:
-        PermanentDeviceError: what is needed does not fit.
+        PermanentDeviceError: there is not enough free storage.
     """
     if free_bytes < needed_bytes:
         raise PermanentDeviceError(

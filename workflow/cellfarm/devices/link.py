@@ -1,4 +1,4 @@
-"""What a remote device's connection must do; SSH and ADB do it each in their way."""
+"""The interface of a connection to a remote device, which SSH and ADB implement."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Protocol
 
 from ..base.errors import PermanentDeviceError, TransientDeviceError
 
-#: The ends of outputs that are kept.
+#: How much of an output's end is kept.
 TAIL_BYTES = 16_384
-#: Reasons that no attempt will change, in the words of every C library.
+#: Reasons that no further attempt changes, in the words of every C library.
 _PERMANENT = tuple(
     os.strerror(number) for number in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 )
@@ -27,7 +27,7 @@ class Channel(Protocol):
         """Raises TransientDeviceError if it does not go through in time."""
 
     def receive(self, timeout_s: float) -> bytes | None:
-        """What came; b"" at the end of the output; None if nothing came in time.
+        """The next output; b"" at its end; None if nothing came in time.
 
         Raises:
             TransientDeviceError: the connection is lost.
@@ -37,14 +37,14 @@ class Channel(Protocol):
         """End the command's standard input."""
 
     def ended(self) -> tuple[int | None, bytes]:
-        """After the end of the output: exit code, None if it is not known; end of standard error."""
+        """After the end of the output: exit code or None if unknown; end of standard error."""
 
     def close(self) -> None:
         """End the channel, whatever state it is in; never raises."""
 
 
 class Link(Protocol):
-    """A connection to a device. Every method has a deadline, and raises a device's errors only."""
+    """A connection to a device. Every method has a deadline and raises only device errors."""
 
     def open(self, argv: Sequence[str]) -> Channel:
         """Start a command.
@@ -54,24 +54,24 @@ class Link(Protocol):
         """
 
     def push(self, source: Path, destination: str) -> None:
-        """Copy a file to an absolute path of the device, whose folder is there."""
+        """Copy a file to an absolute path of the device, whose folder exists."""
 
     def close(self) -> None:
-        """Give the connection up; the next call makes a new one. Never raises."""
+        """Close the connection; the next call opens a new one. Never raises."""
 
 
-def refused(
+def push_error(
     name: str, reason: str, argv: Sequence[str], code: int
 ) -> TransientDeviceError | PermanentDeviceError:
-    """The error of a file that a device did not take."""
-    is_permanent = any(one in reason for one in _PERMANENT)
+    """The error for a file that a device did not accept."""
+    is_permanent = any(text in reason for text in _PERMANENT)
     kind = PermanentDeviceError if is_permanent else TransientDeviceError
     return kind(f"{name} cannot be put on the device: {reason}", argv, code)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A command that ended by itself."""
+    """The result of a command that ended by itself."""
 
     code: int
     output: bytes
@@ -121,7 +121,7 @@ def ask(
     return Answer(code, bytes(output), log.decode(errors="replace"))
 
 
-def worded(error: BaseException) -> str:
-    """An error without the address that it may name."""
+def error_text(error: BaseException) -> str:
+    """The text of an error, without an address that it may name."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(text)[:300]

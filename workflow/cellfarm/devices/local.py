@@ -1,4 +1,4 @@
-"""Transport `local`: this machine, with a folder of its own."""
+"""Transport `local`: this machine, with a work folder."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 _KEPT_VARIABLES = (
     "PATH", "LANG", "LC_ALL", "TMPDIR", "USER", "LD_LIBRARY_PATH",
-    # where the system's Vulkan drivers are
+    # for the system's Vulkan drivers
     "VK_ICD_FILENAMES", "VK_DRIVER_FILES", "XDG_RUNTIME_DIR",
 )  # fmt: skip
 LOG_TAIL_BYTES = 16_384
-MAX_LINE_BYTES = 16 << 20  # a record of a million samples; more is a runner gone wild
+MAX_LINE_BYTES = 16 << 20  # a record of a million samples; more is a fault of the runner
 
 
 class LocalTransport:
-    """Runs on this machine; its device's work folder is a folder here."""
+    """Runs on this machine, in a work folder."""
 
     is_host = True
 
     def __init__(self, work_folder: Path) -> None:
         self.work_folder = work_folder
-        #: Names whose content this process has checked.
+        #: Names with checked content.
         self._checked: set[str] = set()
 
     def facts(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class LocalTransport:
 
     def prepare(self) -> None:
         try:
-            _discard(self.work_folder / "launches")  # of runs that were killed
+            discard(self.work_folder / "launches")  # of runs that were killed
             (self.work_folder / "launches").mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.work_folder):
                 pass
@@ -68,7 +68,7 @@ class LocalTransport:
                 f"the work folder {self.work_folder} cannot be written: {error.strerror}; "
                 "change work_folder in the device's file, or its permissions"
             ) from error
-        self._governor().recover()
+        self._governor().restore()
 
     def take_control(self, governor: str) -> dict[str, Any]:
         if governor == KEEP:
@@ -93,7 +93,7 @@ class LocalTransport:
             if sums.read_text(encoding="utf-8") == _checksums(destination):
                 self._checked.add(name)
                 return False
-        _discard(destination)  # damaged, or of a put that was killed
+        discard(destination)  # damaged, or from an interrupted `put`
         temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
         try:
             destination.parent.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ class LocalTransport:
             sums.write_text(_checksums(temporary), encoding="utf-8")
             os.replace(temporary, destination)
         except OSError as error:
-            _discard(temporary)
+            discard(temporary)
             raise TransientDeviceError(
                 f"{source.name} cannot be deployed to {self.work_folder}: {error.strerror or error}"
             ) from error
@@ -144,8 +144,8 @@ class LocalTransport:
                     stderr=log,
                     env={**variables, SPAWNED: str(spawned_ns)},
                     pass_fds=keep_open,
-                    start_new_session=True,  # a group of its own, so that all of it can be killed
-                    preexec_fn=die_with_parent,  # a runner must not outlive who measures
+                    start_new_session=True,  # its own group, so that all of it can be killed
+                    preexec_fn=die_with_parent,  # a runner must not outlive the measuring process
                 )
             except OSError as error:
                 raise PermanentDeviceError(
@@ -165,7 +165,7 @@ class LocalTransport:
 
     def remove(self, name: str) -> None:
         self._checked.discard(name)
-        _discard(self.work_folder / name)
+        discard(self.work_folder / name)
 
 
 def _converse(
@@ -174,10 +174,10 @@ def _converse(
     timeout_s: float,
     on_line: Callable[[str], None],
 ) -> bool:
-    """Feed standard input, read standard output by lines; True if the deadline passed."""
+    """Feed standard input, read standard output by lines; returns whether the deadline passed."""
     assert process.stdin and process.stdout
     deadline = time.monotonic() + timeout_s
-    # Not blocking: a command that reads nothing must not hold this process beyond the deadline.
+    # Not blocking: a command that reads nothing must not keep this process beyond the deadline.
     os.set_blocking(process.stdin.fileno(), False)
     unsent = memoryview(request)
     pending = b""
@@ -210,7 +210,7 @@ def _converse(
 
 
 def _send(stream: IO[bytes], unsent: memoryview) -> memoryview:
-    """Write what fits; what is left, which is nothing once the other end is closed."""
+    """Write what fits; returns the rest, which is empty once the other end is closed."""
     try:
         return unsent[os.write(stream.fileno(), unsent[: 1 << 16]) :]
     except BlockingIOError:
@@ -220,7 +220,7 @@ def _send(stream: IO[bytes], unsent: memoryview) -> memoryview:
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End whatever is left of the process and its children."""
+    """Kill the process and its children."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -241,13 +241,17 @@ def _checksums(path: Path) -> str:
     lines = []
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if not file.is_dir():
-            with file.open("rb") as opened:
-                found = hashlib.file_digest(opened, "sha256").hexdigest()
-            lines.append(f"{found} {file.relative_to(path).as_posix()}\n")
+            lines.append(f"{file_sha256(file)} {file.relative_to(path).as_posix()}\n")
     return "".join(lines)
 
 
-def _discard(path: Path) -> None:
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def discard(path: Path) -> None:
+    """Delete a file or folder as far as possible; never raises."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,7 +1,7 @@
 """Transports `ssh` and `adb`: a link to the device, and an agent on it that does the work.
 
-What the two have in common is here; how bytes get there is the link's (ssh.py, adb.py). The agent is
-transport `local` on the device: what an experiment does to a device is written once.
+The link (ssh.py, adb.py) moves bytes; everything else is common to both. The agent is transport `local` on
+the device, so that an experiment's actions are written once.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from . import remote_facts
 from .agent import ARRIVALS
 from .agent_payload import pack_agent
 from .limits import WORK_FOLDER_MB, refuse_full
-from .link import Link, ask
+from .link import Answer, Link, ask
 from .session import Session
 from .transport import Interpreter, Launched
 
 CALL_TIMEOUT_S = 60.0
-#: A device that checks and unpacks slower than this is taken for hanging.
-LEAST_BYTES_PER_S = 2_000_000
+#: A device that checks and unpacks slower than this counts as hanging.
+MIN_BYTES_PER_S = 2_000_000
 MAX_READ_BYTES = 64 << 20
-READ_TIMEOUT_S = CALL_TIMEOUT_S + MAX_READ_BYTES / LEAST_BYTES_PER_S
-#: A launch ends at its own deadline on the device; the host waits so much longer to hear of it.
+READ_TIMEOUT_S = CALL_TIMEOUT_S + MAX_READ_BYTES / MIN_BYTES_PER_S
+#: A launch ends at its deadline on the device; the host waits this much longer for the answer.
 GRACE_S = 30.0
 
 _PATH = "/usr/local/bin:/usr/bin:/bin:/system/bin:/system/xbin"
-#: Prints what exists of a path; fails if that is no folder that can be written.
-_LOOK = """
+#: Prints the existing part of a path; fails unless that is a writable folder.
+_CHECK_SCRIPT = """
 path=$1
 while [ -n "$path" ] && [ ! -e "$path" ]; do path=${path%/*}; done
 echo "${path:-/}"
@@ -49,11 +49,11 @@ echo "${path:-/}"
 class RemoteTransport:
     """A device at the other end of a link; see transport.Transport.
 
-    Nothing is tried twice here: a call after a lost connection makes a new one, and who measures
-    knows how long to go on calling.
+    Nothing is retried here: a call after a lost connection opens a new one, and the experiment decides
+    how long to go on calling.
 
     Args:
-        limit_mb: what the work folder may hold.
+        limit_mb: how much the work folder may hold.
     """
 
     is_host = False
@@ -67,9 +67,9 @@ class RemoteTransport:
         self._project = project
         self._session: Session | None = None
         self._base: Interpreter | None = None
-        #: What an agent that takes the place of a lost one has to do first; see `_agent`.
-        self._first: list[tuple[str, dict[str, Any]]] = []
-        #: What this connection has seen there, and what was ever put.
+        #: The first calls to an agent that replaces a lost one; see `_agent`.
+        self._first_calls: list[tuple[str, dict[str, Any]]] = []
+        #: Names that this connection has seen on the device, and all that were put.
         self._present: set[str] = set()
         self._needed: set[str] = set()
 
@@ -77,7 +77,7 @@ class RemoteTransport:
         return remote_facts.read(self._link, self.work_folder, _PATH)
 
     def check(self) -> None:
-        answer = ask(self._link, ["sh", "-c", _LOOK, "sh", self.work_folder])
+        answer = ask(self._link, ["sh", "-c", _CHECK_SCRIPT, "sh", self.work_folder])
         if answer.code:
             existing = answer.output.decode(errors="replace").strip()
             raise PermanentDeviceError(
@@ -86,25 +86,24 @@ class RemoteTransport:
             )
 
     def prepare(self) -> None:
-        self._first = []
-        self._call("prepare", {})
-        self._first = [("prepare", {})]
+        self._first_calls = []
+        self._call("prepare")
+        self._first_calls = [("prepare", {})]
 
     def take_control(self, governor: str) -> dict[str, Any]:
-        arguments = {"governor": governor}
-        done = dict(self._call("take_control", arguments))
-        self._first.append(("take_control", arguments))
-        return done
+        outcome = dict(self._call("take_control", governor=governor))
+        self._first_calls.append(("take_control", {"governor": governor}))
+        return outcome
 
     def release_control(self) -> None:
         with contextlib.suppress(TransientDeviceError):
             if self._session is not None and not self._session.lost:
-                self._call("release_control", {})
-        self._first = [one for one in self._first if one[0] != "take_control"]
+                self._call("release_control")
+        self._first_calls = [call for call in self._first_calls if call[0] != "take_control"]
 
     def close(self) -> None:
-        """The agent ends with its session: nothing is left running, what was set is put back."""
-        self._first = []
+        """The agent ends with its session: it leaves nothing running and restores the settings."""
+        self._first_calls = []
         self._end_session()
         self._link.close()
 
@@ -112,29 +111,26 @@ class RemoteTransport:
         self._needed.add(name)
         if name in self._present:
             return False
-        if self._call("present", {"name": name}):
+        if self._call("present", name=name):
             self._present.add(name)
             return False
         with as_file(source) as file:
             size, digest = file.stat().st_size, file_digest(file)
-            timeout_s = CALL_TIMEOUT_S + size / LEAST_BYTES_PER_S
-            # An archive and what comes out of it are there at once.
-            needed_bytes = 2 * size if source.is_dir() else size
-            arguments = {
-                "needed_bytes": needed_bytes,
-                "limit_bytes": self._limit_bytes,
-                "keep": sorted(self._needed),
-            }
-            self._call("make_room", arguments, timeout_s)
+            timeout_s = CALL_TIMEOUT_S + size / MIN_BYTES_PER_S
+            needed_bytes = 2 * size if source.is_dir() else size  # archive and unpacked files
+            self._call(
+                "make_room",
+                timeout_s,
+                needed_bytes=needed_bytes,
+                limit_bytes=self._limit_bytes,
+                keep=sorted(self._needed),
+            )
             arrived = f"{ARRIVALS}/{digest}"
             self._link.push(file, self.resolve(arrived))
-            arguments = {
-                "name": name,
-                "digest": digest,
-                "arrived": arrived,
-                "archive": source.is_dir(),
-            }
-            self._call("adopt", arguments, timeout_s)
+            is_archive = source.is_dir()
+            self._call(
+                "adopt", timeout_s, name=name, digest=digest, arrived=arrived, archive=is_archive
+            )
         self._present.add(name)
         return True
 
@@ -176,23 +172,21 @@ class RemoteTransport:
 
     def remove(self, name: str) -> None:
         self._present.discard(name)
-        # The agent removes what launches left when it ends: a lost connection is no reason to fail.
+        # Not needed after a lost connection: the agent then removes the files of launches.
         with contextlib.suppress(TransientDeviceError):
-            self._call("remove", {"name": name})
+            self._call("remove", name=name)
 
-    def _call(
-        self, name: str, arguments: Mapping[str, Any], timeout_s: float = CALL_TIMEOUT_S
-    ) -> Any:
-        return self._agent().call(name, arguments, timeout_s)[0]
+    def _call(self, call: str, /, timeout_s: float = CALL_TIMEOUT_S, **arguments: Any) -> Any:
+        return self._agent().call(call, arguments, timeout_s)[0]
 
     def _agent(self) -> Session:
-        """The session; a lost one is replaced. Raises as Link.open does."""
+        """The session, replaced if it is lost. Raises as Link.open does."""
         if self._session is None or self._session.lost:
             self._end_session()
             self._present.clear()
             session = self._start_agent()
             try:
-                for name, arguments in self._first:
+                for name, arguments in self._first_calls:
                     session.call(name, arguments, CALL_TIMEOUT_S)
             except BaseException:
                 session.close()
@@ -201,7 +195,7 @@ class RemoteTransport:
         return self._session
 
     def _python(self) -> Interpreter:
-        """A Python on the device: its own, or the one that is brought."""
+        """A Python on the device: the device's, or the one that cellfarm installs."""
         if self._base is None:
             facts = self.facts()
             target = target_of(facts)
@@ -212,12 +206,12 @@ class RemoteTransport:
             if not target.brought:
                 self._base = Interpreter(("python3", "-s"), {})
             else:
-                self._base = self._bring_python(target, facts["free_mb"])
+                self._base = self._install_python(target, facts["free_mb"])
         return self._base
 
-    def _bring_python(self, target: Target, free_mb: int | None) -> Interpreter:
+    def _install_python(self, target: Target, free_mb: int | None) -> Interpreter:
         environment = locate(self._project, f"{BROUGHT}+{target}")
-        # Of the device, as far as the others are concerned: they can be measured without it.
+        # A failed build is an error of this device: the others can be measured.
         try:
             state = build(environment)
         except TransientHostError as error:
@@ -225,31 +219,26 @@ class RemoteTransport:
         if state.status != "ok":
             raise PermanentDeviceError(f"no Python for the device: {state.reason}")
         name = f"runtimes/{environment.folder.name}"
-        self._bootstrap(environment.packages, self.resolve(name), free_mb)
+        self._unpack_python(environment.packages, self.resolve(name), free_mb)
         argv = device_python(self.resolve(name), environment.packages, target.architecture)
         return Interpreter((*argv, "-s"), {"PYTHONHOME": f"{self.resolve(name)}/usr"})
 
     def _start_agent(self) -> Session:
-        """Put Python and the agent on the device, which has to be done without them; start it."""
+        """Put Python and the agent on the device, by shell commands; start the agent."""
         folders = [self.resolve(name) for name in (ARRIVALS, "runtimes", "agents", "launches")]
-        made = ask(self._link, ["mkdir", "-p", *folders])
-        if made.code:
-            raise PermanentDeviceError(
-                f"the work folder {self.work_folder} cannot be made: {made.log.strip()[:300]}; change "
-                "work_folder in the device's file, or its permissions"
-            )
+        self._check_made(ask(self._link, ["mkdir", "-p", *folders]))
         python = self._python()
         agent = pack_agent(self._project.results / "payloads")
         name = f"agents/{agent.name}"
-        if not self._stands(name, file_digest(agent)):
+        if not self._has_file(name, file_digest(agent)):
             self._link.push(agent, self.resolve(name))
         variables = {**self.variables, **python.variables}
-        set_to = [f"{key}={value}" for key, value in variables.items()]
-        argv = ["env", "-i", *set_to, *python.argv, self.resolve(name), self.work_folder]
+        assignments = [f"{key}={value}" for key, value in variables.items()]
+        argv = ["env", "-i", *assignments, *python.argv, self.resolve(name), self.work_folder]
         return Session(self._link, argv)
 
-    def _bootstrap(self, folder: Path, final: str, free_mb: int | None) -> None:
-        """Python itself, by what every device's shell has: tar and sha256sum."""
+    def _unpack_python(self, folder: Path, final: str, free_mb: int | None) -> None:
+        """Put Python on the device with what every shell has: tar and sha256sum."""
         if ask(self._link, ["test", "-e", f"{final}/.complete"]).code == 0:
             return
         with as_file(folder) as file:
@@ -258,28 +247,38 @@ class RemoteTransport:
             digest = file_digest(file)
             arrived = f"{ARRIVALS}/{digest}"
             self._link.push(file, self.resolve(arrived))
-            if not self._stands(arrived, digest):
+            if not self._has_file(arrived, digest):
                 raise TransientDeviceError("Python arrived damaged on the device")
             temporary = f"{final}.tmp"
-            timeout_s = CALL_TIMEOUT_S + file.stat().st_size / LEAST_BYTES_PER_S
-            for argv in (
+            timeout_s = CALL_TIMEOUT_S + file.stat().st_size / MIN_BYTES_PER_S
+            steps = [
                 ["rm", "-rf", temporary, final],
                 ["mkdir", "-p", temporary],
                 ["tar", "-xf", self.resolve(arrived), "-C", temporary],
                 ["touch", f"{temporary}/.complete"],
                 ["mv", temporary, final],
                 ["rm", "-f", self.resolve(arrived)],
-            ):
-                done = ask(self._link, argv, timeout_s=timeout_s)
-                if done.code:
-                    raise TransientDeviceError(
-                        f"Python cannot be put on the device: {done.log.strip()[:300]}",
-                        argv,
-                        done.code,
-                    )
+            ]
+            self._run_steps("Python", steps, timeout_s)
 
-    def _stands(self, name: str, digest: str) -> bool:
-        """Whether a file of that SHA-256 is there."""
+    def _run_steps(self, name: str, steps: Sequence[Sequence[str]], timeout_s: float) -> None:
+        """Run the commands that put a file or folder on the device."""
+        for argv in steps:
+            answer = ask(self._link, argv, timeout_s=timeout_s)
+            if answer.code:
+                message = f"{name} cannot be put on the device: {answer.log.strip()[:300]}"
+                raise TransientDeviceError(message, argv, answer.code)
+
+    def _check_made(self, answer: Answer) -> None:
+        """Raise if the command that makes the work folder failed."""
+        if answer.code:
+            raise PermanentDeviceError(
+                f"the work folder {self.work_folder} cannot be made: {answer.log.strip()[:300]}; change "
+                "work_folder in the device's file, or its permissions"
+            )
+
+    def _has_file(self, name: str, digest: str) -> bool:
+        """Whether the device has a file of this name and SHA-256."""
         answer = ask(self._link, ["sha256sum", self.resolve(name)], timeout_s=CALL_TIMEOUT_S)
         return answer.code == 0 and answer.output.split()[:1] == [digest.encode()]
 
@@ -291,7 +290,7 @@ class RemoteTransport:
 
 @contextlib.contextmanager
 def as_file(source: Path) -> Iterator[Path]:
-    """A file as it is, a folder as a tar archive whose bytes depend on names and contents only."""
+    """A file as it is, or a folder as a tar archive whose bytes depend only on names and contents."""
     if not source.is_dir():
         yield source
         return

@@ -1,6 +1,6 @@
-"""The facts of a remote device: its files, fetched by one shell script, read as those of this machine.
+"""The facts of a remote device: a shell script fetches its files, which are read as those of this machine.
 
-The script is the same for every device, and asks of it only what Android's shell and a board's have.
+The script is the same for every device, and uses only what the shells of Android and boards have.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TIMEOUT_S = 30.0
 _MARK = "@@cellfarm@@"
 _MAX_FILES = 2000
 
-# `cat` fails on some files of /sys that can be listed: such a file is as good as absent.
+# `cat` fails on some listed files of /sys, which then count as absent.
 _SCRIPT = r"""
 say() { echo; echo "@@cellfarm@@ $1"; }
 for file in /proc/cpuinfo /proc/meminfo /proc/loadavg /proc/self/status /proc/device-tree/model \
@@ -46,14 +46,14 @@ say end
 
 
 def read(link: Link, work_folder: str, search_path: str) -> dict[str, Any]:
-    """A device's facts; what it does not tell is None. See cellfarm.devices.facts.
+    """A device's facts, unknown ones None. See cellfarm.devices.facts.
 
     Args:
-        search_path: where the agent will look for Python; a login shell may know others.
+        search_path: the agent's PATH for Python; that of a login shell may differ.
 
     Raises:
         TransientDeviceError: it does not answer, or not to the end.
-        PermanentDeviceError: it is of a kind that cannot be measured.
+        PermanentDeviceError: this kind of device cannot be measured.
     """
     argv = ["sh", "-c", _SCRIPT, "sh", work_folder, search_path]
     answer = ask(link, argv, timeout_s=TIMEOUT_S)
@@ -70,30 +70,30 @@ def read(link: Link, work_folder: str, search_path: str) -> dict[str, Any]:
             if name.startswith("/"):
                 _write(root, name, text)
         facts = device_facts.read(root, device_facts.Machine(machine, kernel or None))
-    facts |= _of_android(properties)
-    # Not every phone lets its shell read these in /sys.
+    facts |= _android_facts(properties)
+    # Some phones do not let their shell read these in /sys.
     if facts["battery_percent"] is None:
         facts["battery_percent"] = _battery_percent(parts.get("battery", ""))
     facts["thermal_zones"] = facts["thermal_zones"] or _temperatures_c(parts.get("thermal", ""))
     facts["free_mb"] = _free_mb(parts.get("free", ""))
-    facts["python"] = _python(parts.get("python", ""))
+    facts["python"] = _version(r"^(\d+\.\d+)$", parts.get("python", ""))
     facts["emulated"] = parts.get("emulated", "").strip() == "1"
-    facts["glibc"] = _glibc(parts.get("glibc", ""))
+    facts["glibc"] = _version(r"\A\s*glibc (\d+\.\d+)\s*\Z", parts.get("glibc", ""))
     facts["android"] = bool(properties.get("ro.build.version.sdk"))
     return facts
 
 
 def _split(text: str) -> dict[str, str]:
-    """Texts by what they were announced as."""
-    found = {}
+    """The parts of the script's output by name."""
+    parts = {}
     for part in text.split(f"\n{_MARK} ")[1 : _MAX_FILES + 1]:
         name, _, content = part.partition("\n")
-        found[name.strip()] = content.rstrip("\n")
-    return found
+        parts[name.strip()] = content.rstrip("\n")
+    return parts
 
 
 def _write(root: Path, name: str, text: str) -> None:
-    """A file of the device below a folder here; a name that leads out of it is dropped."""
+    """Write a file of the device below a folder; ignore a name that leads out of it."""
     relative = PurePosixPath(name.lstrip("/"))
     if ".." in relative.parts:
         return
@@ -108,7 +108,7 @@ def _properties(text: str) -> dict[str, str]:
     return dict(re.findall(r"^\[([\w.]+)\]: \[([^\]\n]*)\]", text, re.MULTILINE))
 
 
-def _of_android(properties: dict[str, str]) -> dict[str, Any]:
+def _android_facts(properties: dict[str, str]) -> dict[str, Any]:
     named = {
         "model": [properties.get(f"ro.product.{name}") for name in ("manufacturer", "model")],
         "soc": [properties.get(f"ro.soc.{name}") for name in ("manufacturer", "model")],
@@ -121,33 +121,26 @@ def _of_android(properties: dict[str, str]) -> dict[str, Any]:
 
 
 def _battery_percent(text: str) -> float | None:
-    """Of `dumpsys battery`: level as a share of scale."""
+    """From `dumpsys battery`: level as a share of scale."""
     values = dict(re.findall(r"^ *(level|scale): (\d+)$", text, re.MULTILINE))
     scale = int(values.get("scale", "100"))
     return 100 * int(values["level"]) / scale if "level" in values and scale else None
 
 
 def _temperatures_c(text: str) -> dict[str, float]:
-    """Of `dumpsys thermalservice`: the present ones; those that it remembers stand before them."""
+    """From `dumpsys thermalservice`: the present ones, which follow the cached ones."""
     _, _, present = text.partition("Current temperatures from HAL:")
     present, _, _ = present.partition("Current cooling devices")
-    found = re.findall(r"\{mValue=(-?\d+(?:\.\d+)?), [^}\n]*mName=([^,}\n]+)", present)
-    return {name: float(value) for value, name in found if 0.5 < float(value) < 124}
+    readings = re.findall(r"\{mValue=(-?\d+(?:\.\d+)?), [^}\n]*mName=([^,}\n]+)", present)
+    return {name: float(value) for value, name in readings if 0.5 < float(value) < 124}
 
 
 def _free_mb(text: str) -> int | None:
-    """Of df -k: the fourth column of the last line, which may be broken after a long name."""
-    found = re.search(r"\s(\d+)\s+(\d+)\s+(\d+)\s+\d+%\s+\S+\s*$", text)
-    return int(found[3]) >> 10 if found else None
+    """From df -k: the fourth column of the last line, which may be broken after a long name."""
+    match = re.search(r"\s(\d+)\s+(\d+)\s+(\d+)\s+\d+%\s+\S+\s*$", text)
+    return int(match[3]) >> 10 if match else None
 
 
-def _glibc(text: str) -> str | None:
-    """`glibc 2.36`, as getconf prints it."""
-    found = re.fullmatch(r"glibc (\d+\.\d+)", text.strip())
-    return found[1] if found else None
-
-
-def _python(text: str) -> str | None:
-    """`3.11`: the version of the device's own Python."""
-    found = re.search(r"^(\d+\.\d+)$", text, re.MULTILINE)
-    return found[1] if found else None
+def _version(pattern: str, text: str) -> str | None:
+    match = re.search(pattern, text, re.MULTILINE)
+    return match[1] if match else None

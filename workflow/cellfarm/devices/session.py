@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..base.errors import PermanentDeviceError, TransientDeviceError
-from .agent import ALIVE_EVERY_S, SILENCE_S
+from .agent import ALIVE_INTERVAL_S, SILENCE_S
 from .framing import ALIVE, CALL, DATA, ERROR, HEAD_BYTES, OUTPUT, RESULT, frame, head
 from .link import Link
 
@@ -21,11 +21,11 @@ class Session:
     """Calls to an agent, one after the other.
 
     Attributes:
-        lost: nothing more can be called; a new session has to be made.
+        lost: nothing more can be called; a new session is needed.
 
     Args:
-        link: given up with a session that is lost: what is left of it may be half dead.
-        argv: what starts the agent on the device.
+        link: closed with a session that is lost, as it may be half dead.
+        argv: the command that starts the agent on the device.
     """
 
     def __init__(self, link: Link, argv: Sequence[str]) -> None:
@@ -36,7 +36,7 @@ class Session:
         self._writing = threading.Lock()
         self._closed = threading.Event()
         self.lost = False
-        threading.Thread(target=self._say_alive, daemon=True).start()
+        threading.Thread(target=self._send_alive, daemon=True).start()
 
     def call(
         self,
@@ -46,16 +46,16 @@ class Session:
         data: bytes | None = None,
         on_output: Callable[[str], None] | None = None,
     ) -> tuple[Any, bytes]:
-        """Call the agent; returns its result and the data that came with it.
+        """Call the agent; returns its result and the data that comes with it.
 
         Args:
             timeout_s: for the whole call.
             data: bytes that follow the call.
-            on_output: called with each line of output of a command that it runs.
+            on_output: called with each output line of a command that the agent runs.
 
         Raises:
-            TransientDeviceError: of the device, or the connection is lost (then `lost` is set).
-            PermanentDeviceError: of the device.
+            TransientDeviceError: from the device, or the connection is lost (then `lost` is set).
+            PermanentDeviceError: from the device.
         """
         deadline = time.monotonic() + timeout_s
         try:
@@ -66,8 +66,7 @@ class Session:
         except (TransientDeviceError, PermanentDeviceError):
             raise
         except BaseException:
-            # Ctrl-C, or `on_output` raises: what the agent still says would be taken for the
-            # answer to the next call.
+            # Ctrl-C, or `on_output` raised: the agent's answer would be taken for that of the next call.
             self._lose(f"'{name}' was broken off")
             raise
 
@@ -84,32 +83,30 @@ class Session:
             elif kind == RESULT:
                 return _document(content), received
             elif kind == ERROR:
-                told = _document(content)
-                error = _ERRORS.get(told.get("type"), PermanentDeviceError)
-                raise error(str(told.get("message"))[:4000])
+                document = _document(content)
+                error = _ERRORS.get(document.get("type"), PermanentDeviceError)
+                raise error(str(document.get("message"))[:4000])
 
     def close(self) -> None:
-        """End the agent, and all that it started with it."""
+        """End the agent and all that it started."""
         self._closed.set()
         with contextlib.suppress(TransientDeviceError):
             self._channel.finish()
         self._channel.close()
 
     def _next(self, deadline: float, name: str) -> tuple[bytes, bytes]:
-        kind, length = self._take_head(deadline, name)
-        while len(self._pending) < HEAD_BYTES + length:
-            self._receive(deadline, name)
-        content = bytes(self._pending[HEAD_BYTES : HEAD_BYTES + length])
-        del self._pending[: HEAD_BYTES + length]
-        return kind, content
-
-    def _take_head(self, deadline: float, name: str) -> tuple[bytes, int]:
         while len(self._pending) < HEAD_BYTES:
             self._receive(deadline, name)
         try:
-            return head(bytes(self._pending[:HEAD_BYTES]))
+            kind, length = head(bytes(self._pending[:HEAD_BYTES]))
         except ValueError as error:
             raise self._lose(f"the device's agent sends nonsense: {error}") from None
+        end = HEAD_BYTES + length
+        while len(self._pending) < end:
+            self._receive(deadline, name)
+        content = bytes(self._pending[HEAD_BYTES:end])
+        del self._pending[:end]
+        return kind, content
 
     def _receive(self, deadline: float, name: str) -> None:
         left = deadline - time.monotonic()
@@ -125,9 +122,9 @@ class Session:
             return
         if not chunk:
             code, log = self._channel.ended()
-            said = log.decode(errors="replace").strip().splitlines()
+            lines = log.decode(errors="replace").strip().splitlines()
             ended = "" if code is None else f" with {code}"
-            last = f": {said[-1][:400]}" if said else ""
+            last = f": {lines[-1][:400]}" if lines else ""
             raise self._lose(f"the device's agent ended{ended}{last}")
         self._pending += chunk
 
@@ -145,14 +142,13 @@ class Session:
         except TransientDeviceError as error:
             raise self._lose(str(error)) from error
 
-    def _say_alive(self) -> None:
-        while not self._closed.wait(ALIVE_EVERY_S):
+    def _send_alive(self) -> None:
+        while not self._closed.wait(ALIVE_INTERVAL_S):
             try:
                 with self._writing:
                     self._channel.send(frame(ALIVE), SILENCE_S)
             except TransientDeviceError:
-                # A frame of which a part was sent cannot be followed by another. Who calls
-                # learns of it as of any loss.
+                # After a frame sent in part no other can follow. The caller notices the loss.
                 self._channel.close()
                 return
 

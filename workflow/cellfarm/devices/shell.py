@@ -1,7 +1,7 @@
-"""A device at the other end of a link that gets no Python: its shell does what the agent does elsewhere.
+"""A device at the other end of a link that gets no Python: its shell replaces the agent.
 
-As far as a shell can: nothing watches over a launch there. `timeout` ends one that takes too long, also after
-the connection is lost; governors are left alone, nothing makes room, and no lock keeps other hosts away.
+A shell can do less. `timeout` ends a launch that takes too long, also after the connection is lost; governors
+are not set, no room is made, and no lock keeps other hosts away.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..base.digests import file_digest
-from ..base.errors import PermanentDeviceError, TransientDeviceError
+from ..base.errors import TransientDeviceError
 from .agent import ARRIVALS
 from .control import KEEP
 from .link import Answer, ask
 from .remote import (
     CALL_TIMEOUT_S,
     GRACE_S,
-    LEAST_BYTES_PER_S,
     MAX_READ_BYTES,
+    MIN_BYTES_PER_S,
     READ_TIMEOUT_S,
     RemoteTransport,
     as_file,
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from ..envs.environments import Environment
 
 _LAUNCHES = "launches"
-#: What a shell adds to the number of the signal that ended a command. `timeout` ends by that signal itself,
-#: which over SSH looks like a lost connection: hence a shell around it.
-_BY_SIGNAL = 128
+#: A shell adds this to the signal that ended a command. `timeout` itself ends by that signal, which over SSH
+#: looks like a lost connection: hence a shell around it.
+_SIGNAL_OFFSET = 128
 _IN_SHELL = ("sh", "-c", '"$@"; exit $?', "sh")
 
 
@@ -44,14 +44,9 @@ class ShellTransport(RemoteTransport):
     """See transport.Transport."""
 
     def prepare(self) -> None:
-        left = [self.resolve(name) for name in (_LAUNCHES, ARRIVALS)]
-        self._ask("rm", "-rf", *left)
-        made = self._ask("mkdir", "-p", *left)
-        if made.code:
-            raise PermanentDeviceError(
-                f"the work folder {self.work_folder} cannot be made: {made.log.strip()[:300]}; change "
-                "work_folder in the device's file, or its permissions"
-            )
+        folders = [self.resolve(name) for name in (_LAUNCHES, ARRIVALS)]
+        self._ask("rm", "-rf", *folders)
+        self._check_made(self._ask("mkdir", "-p", *folders))
 
     def take_control(self, governor: str) -> dict[str, Any]:
         reason = None if governor == KEEP else "the device gets no Python, which would put it back"
@@ -69,7 +64,7 @@ class ShellTransport(RemoteTransport):
             digest = file_digest(file)
             arrived = self.resolve(f"{ARRIVALS}/{digest}")
             self._link.push(file, arrived)
-            if not self._stands(f"{ARRIVALS}/{digest}", digest):
+            if not self._has_file(f"{ARRIVALS}/{digest}", digest):
                 raise TransientDeviceError(f"{name} arrived damaged")
             steps = [["mkdir", "-p", posixpath.dirname(path)]]
             if source.is_dir():
@@ -78,12 +73,8 @@ class ShellTransport(RemoteTransport):
                 steps += [["rm", "-f", arrived], ["mv", unpacked, path]]
             else:
                 steps += [["mv", arrived, path]]
-            timeout_s = CALL_TIMEOUT_S + file.stat().st_size / LEAST_BYTES_PER_S
-            for step in steps:
-                done = self._ask(*step, timeout_s=timeout_s)
-                if done.code:
-                    message = f"{name} cannot be put on the device: {done.log.strip()[:300]}"
-                    raise TransientDeviceError(message, step, done.code)
+            timeout_s = CALL_TIMEOUT_S + file.stat().st_size / MIN_BYTES_PER_S
+            self._run_steps(name, steps, timeout_s)
         self._present.add(name)
         return True
 
@@ -101,13 +92,13 @@ class ShellTransport(RemoteTransport):
         on_line: Callable[[str], None],
         keep_open: Sequence[int] = (),
     ) -> Launched:
-        """As every transport; but lines come when it has ended, and it does not learn when it was spawned."""
+        """As Transport.run, but lines come after the end, and the command is not told when it was spawned."""
         limit = [*_IN_SHELL, "timeout", "-s", "KILL", str(math.ceil(timeout_s))]
-        set_to = [f"{name}={value}" for name, value in variables.items()]
+        assignments = [f"{name}={value}" for name, value in variables.items()]
         began_s = time.monotonic()
         answer = ask(
             self._link,
-            [*limit, "env", "-i", *set_to, *argv],
+            [*limit, "env", "-i", *assignments, *argv],
             stdin,
             timeout_s + GRACE_S,
             MAX_READ_BYTES,
@@ -115,7 +106,7 @@ class ShellTransport(RemoteTransport):
         timed_out = bool(answer.code) and time.monotonic() - began_s >= math.ceil(timeout_s)
         for line in answer.output.decode(errors="replace").splitlines():
             on_line(line)
-        code = answer.code if answer.code <= _BY_SIGNAL else _BY_SIGNAL - answer.code
+        code = answer.code if answer.code <= _SIGNAL_OFFSET else _SIGNAL_OFFSET - answer.code
         return Launched(code, timed_out, answer.log, 0)
 
     def read(self, name: str) -> bytes | None:
@@ -124,7 +115,7 @@ class ShellTransport(RemoteTransport):
 
     def remove(self, name: str) -> None:
         self._present.discard(name)
-        # `prepare` removes what launches left: a lost connection is no reason to fail.
+        # Not needed after a lost connection: `prepare` removes the files of launches.
         with contextlib.suppress(TransientDeviceError):
             self._ask("rm", "-rf", self.resolve(name))
 

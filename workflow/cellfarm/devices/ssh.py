@@ -17,25 +17,25 @@ from paramiko.pkey import UnknownKeyType
 
 from ..base.errors import PermanentDeviceError, TransientDeviceError
 from ..wanted.devices import SshAddress
-from .link import TAIL_BYTES, Channel, refused, worded
+from .link import TAIL_BYTES, Channel, error_text, push_error
 
 CONNECT_TIMEOUT_S = 15.0
-#: The kernel gives a connection up whose data nobody acknowledges for so long. paramiko's keep-alive
-#: alone does not notice a cable that was pulled.
+#: The kernel closes a connection whose data is not acknowledged for so long. paramiko's keep-alive
+#: alone does not notice a pulled cable.
 USER_TIMEOUT_MS = 15_000
 _TCP_USER_TIMEOUT = getattr(socket, "TCP_USER_TIMEOUT", None)
 _CHUNK_BYTES = 1 << 18
 _WINDOW_BYTES = 8 << 20
-#: A file is sent in parts, each by a command that ends itself after so long: if the device does not
-#: learn that the connection is dead, it waits for no more than one of them. The first is one that a
-#: slow link brings over in time (50 kB/s); parts grow for as long as they arrive quickly.
+#: A file is sent in parts, each by a command with a time limit: a device that does not notice a dead
+#: connection waits for at most one part. The first part is small enough for a slow link (50 kB/s);
+#: parts grow while they arrive quickly.
 _FIRST_PART_MB = 1
 _MAX_PART_MB = 8
 _PART_S = 20
-#: What paramiko says, in an exception of no kind of its own, of an ssh-agent that is empty or absent.
+#: paramiko's message for an empty or absent ssh-agent, in a general exception.
 _NO_KEYS = "No authentication methods available"
 _LOST = (paramiko.SSHException, OSError, EOFError)
-# Its own messages name addresses and keys; what matters comes as exceptions.
+# Its log messages name addresses and keys; what matters comes as exceptions.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
 
@@ -51,18 +51,18 @@ class SshChannel:
         try:
             self._channel.sendall(data)
         except _LOST as error:  # TimeoutError is an OSError
-            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
+            raise TransientDeviceError(f"the connection is lost: {error_text(error)}") from error
 
     def receive(self, timeout_s: float) -> bytes | None:
         try:
-            while self._channel.recv_stderr_ready():  # or a talkative command would stand still
-                self._note(self._channel.recv_stderr(_CHUNK_BYTES))
+            while self._channel.recv_stderr_ready():  # else a command that writes much would hang
+                self._keep_tail(self._channel.recv_stderr(_CHUNK_BYTES))
             self._channel.settimeout(max(0.001, timeout_s))
             chunk = self._channel.recv(_CHUNK_BYTES)
         except TimeoutError:
             return None
         except _LOST as error:
-            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
+            raise TransientDeviceError(f"the connection is lost: {error_text(error)}") from error
         if not chunk and not self._channel.get_transport().is_active():
             raise TransientDeviceError("the connection is lost")
         return chunk
@@ -75,7 +75,7 @@ class SshChannel:
         self._channel.settimeout(1.0)
         with contextlib.suppress(OSError):
             while chunk := self._channel.recv_stderr(_CHUNK_BYTES):
-                self._note(chunk)
+                self._keep_tail(chunk)
         deadline = time.monotonic() + 2
         while not self._channel.exit_status_ready():
             if time.monotonic() > deadline:
@@ -88,17 +88,17 @@ class SshChannel:
         with contextlib.suppress(*_LOST):
             self._channel.close()
 
-    def _note(self, said: bytes) -> None:
-        self._log = (self._log + said)[-TAIL_BYTES:]
+    def _keep_tail(self, chunk: bytes) -> None:
+        self._log = (self._log + chunk)[-TAIL_BYTES:]
 
 
 class SshLink:
     """See link.Link.
 
     Args:
-        address: ``host``, ``port``, ``user``, ``known_hosts`` and, as far as they are given,
-            ``key_file`` and ``jump`` (another such address).
-        root: what relative paths are relative to.
+        address: ``host``, ``port``, ``user``, ``known_hosts``; optionally ``key_file`` and ``jump``
+            (another such address).
+        root: the folder of relative paths.
     """
 
     def __init__(self, address: SshAddress, root: Path) -> None:
@@ -113,38 +113,38 @@ class SshLink:
         size_mb, sent_mb = _FIRST_PART_MB, 0
         with source.open("rb") as file:
             while (part := file.read(size_mb << 20)) or not sent_mb:
-                # What the file held from there on is cut off.
-                place = [f"of={destination}", "bs=1M", f"seek={sent_mb}"]
+                # dd cuts off what the file held from this position on.
+                position = [f"of={destination}", "bs=1M", f"seek={sent_mb}"]
                 started_s = time.monotonic()
-                self._push_part(part, source.name, ["timeout", str(_PART_S), "dd", *place])
+                self._push_part(part, source.name, ["timeout", str(_PART_S), "dd", *position])
                 sent_mb += size_mb
                 if time.monotonic() - started_s < _PART_S / 8:
                     size_mb = min(2 * size_mb, _MAX_PART_MB)
 
     def _push_part(self, part: bytes, name: str, argv: Sequence[str]) -> None:
-        connected = SshChannel(self._start(shlex.join(argv)))
+        channel = SshChannel(self._start(shlex.join(argv)))
         lost = TransientDeviceError("the connection is lost")
         try:
             try:
                 for start in range(0, len(part), _CHUNK_BYTES):
-                    connected.send(part[start : start + _CHUNK_BYTES], USER_TIMEOUT_MS / 1000)
-                connected.finish()
-                if connected.receive(_PART_S + 5) is None:
+                    channel.send(part[start : start + _CHUNK_BYTES], USER_TIMEOUT_MS / 1000)
+                channel.finish()
+                if channel.receive(_PART_S + 5) is None:
                     lost = TransientDeviceError(f"{name} did not arrive in time")
             except TransientDeviceError as error:
-                lost = error  # or the command ended before its input did, and says why
-            code, log = connected.ended()
+                lost = error  # unless the command ended first, and says why
+            code, log = channel.ended()
         finally:
-            connected.close()
+            channel.close()
         if code is None:
             self.close()
             raise lost
         if code:
-            said = log.decode(errors="replace").splitlines()
-            # dd's counts come last; those who complain say who they are.
-            reasons = [line for line in said if line.startswith(("dd:", "timeout:"))]
+            # dd's counts come last; error lines begin with the command's name.
+            lines = log.decode(errors="replace").splitlines()
+            reasons = [line for line in lines if line.startswith(("dd:", "timeout:"))]
             reason = reasons[-1] if reasons else f"dd ended with {code}"
-            raise refused(name, reason[:400], argv, code)
+            raise push_error(name, reason[:400], argv, code)
 
     def close(self) -> None:
         for client in reversed(self._clients):
@@ -154,7 +154,7 @@ class SshLink:
 
     def _start(self, command: str) -> paramiko.Channel:
         transport = self._connected()
-        # paramiko waits for the answer to `exec_command` without a limit.
+        # paramiko waits without limit for the answer to `exec_command`.
         watch = threading.Timer(CONNECT_TIMEOUT_S, transport.close)
         watch.daemon = True
         watch.start()
@@ -164,7 +164,7 @@ class SshLink:
             channel.exec_command(command)
         except _LOST as error:
             self.close()
-            raise TransientDeviceError(f"the connection is lost: {worded(error)}") from error
+            raise TransientDeviceError(f"the connection is lost: {error_text(error)}") from error
         finally:
             watch.cancel()
         return channel
@@ -181,12 +181,12 @@ class SshLink:
         host, port = address.host, address.port or 22
         try:
             if address.jump:
-                through = self._connect(address.jump)
-                sock: Any = through.open_channel(
+                jump_host = self._connect(address.jump)
+                sock: Any = jump_host.open_channel(
                     "direct-tcpip", (host, port), ("127.0.0.1", 0), timeout=CONNECT_TIMEOUT_S
                 )
             else:
-                sock = _socket(host, port)
+                sock = _open_socket(host, port)
             client = self._client(address)
             client.connect(
                 host,
@@ -214,9 +214,9 @@ class SshLink:
                     "the device refuses the key: give key_file in the device's file, or load the "
                     "key into your ssh-agent"
                 ) from error
-            # What paramiko says of a host that takes a connection and then falls silent.
+            # paramiko's message for a host that accepts a connection and then falls silent.
             silent = "No existing session" in str(error)
-            reason = "it accepts connections and then says nothing" if silent else worded(error)
+            reason = "it accepts connections and then says nothing" if silent else error_text(error)
             raise TransientDeviceError(f"the device cannot be reached: {reason}") from error
         self._clients.append(client)
         transport = client.get_transport()
@@ -226,13 +226,15 @@ class SshLink:
 
     def _client(self, address: SshAddress) -> paramiko.SSHClient:
         client = paramiko.SSHClient()
-        known = self._path(address.known_hosts) or str(Path.home() / ".ssh" / "known_hosts")
+        known_hosts = self._path(address.known_hosts) or str(Path.home() / ".ssh" / "known_hosts")
         try:
-            client.load_host_keys(known)
+            client.load_host_keys(known_hosts)
         except FileNotFoundError:
-            pass  # then no host is known, and the refusal says so
+            pass  # no host is known, which the error for its key says
         except (OSError, paramiko.SSHException, UnicodeError) as error:
-            raise PermanentDeviceError(f"known_hosts cannot be read: {worded(error)}") from error
+            raise PermanentDeviceError(
+                f"known_hosts cannot be read: {error_text(error)}"
+            ) from error
         client.set_missing_host_key_policy(_Refuse())
         return client
 
@@ -243,7 +245,7 @@ class SshLink:
         try:
             return paramiko.PKey.from_path(path)
         except paramiko.PasswordRequiredException:
-            raise  # of a key that is encrypted: the refusal says what to do
+            raise  # the key is encrypted: `_connect` says what to do
         except OSError as error:
             reason = error.strerror
         except (paramiko.SSHException, UnknownKeyType, ValueError):
@@ -255,7 +257,7 @@ class SshLink:
 
 
 class _UnknownHost(paramiko.SSHException):
-    """The host is in no file of known hosts."""
+    """The host is not in the file of known hosts."""
 
 
 class _Refuse(paramiko.MissingHostKeyPolicy):
@@ -263,9 +265,9 @@ class _Refuse(paramiko.MissingHostKeyPolicy):
         raise _UnknownHost(hostname)
 
 
-def _socket(host: str, port: int) -> socket.socket:
-    made = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or reading is erratic
+def _open_socket(host: str, port: int) -> socket.socket:
+    connection = socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else reading is erratic
     if _TCP_USER_TIMEOUT is not None:
-        made.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
-    return made
+        connection.setsockopt(socket.IPPROTO_TCP, _TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+    return connection

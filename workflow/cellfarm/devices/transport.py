@@ -1,4 +1,4 @@
-"""What every transport can do: put files on a device once, and run a command there to its end."""
+"""The interface of transports: put files on a device once, and run a command there to its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from ..envs.environments import Environment
 
-#: The variable that tells a command when it was spawned.
+#: The variable with the time at which a command was spawned.
 SPAWNED = "CELLFARM_SPAWNED_NS"
 
 
@@ -18,8 +18,8 @@ SPAWNED = "CELLFARM_SPAWNED_NS"
 class Launched:
     """A command that ran to its end on a device.
 
-    `code` is its exit code, negative for the signal that ended it; `timed_out` says that it was
-    killed at its deadline. `log` is the end of its standard error.
+    `code` is its exit code, or the negative signal that ended it; `timed_out`: it was killed at its
+    deadline; `log` is the end of its standard error.
     """
 
     code: int
@@ -39,7 +39,7 @@ class Interpreter:
 class Transport(Protocol):
     """The narrow interface between an experiment and a device. Paths are relative to its work folder."""
 
-    #: whether the device is the machine this process runs on
+    #: Whether the device is this machine.
     is_host: bool
 
     def facts(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class Transport(Protocol):
         """
 
     def check(self) -> None:
-        """Look whether the work folder can be used, without changing anything: an experiment may run there.
+        """Check that the work folder can be used, without changes: an experiment may run there.
 
         Raises:
             TransientDeviceError, PermanentDeviceError: it cannot.
@@ -59,48 +59,48 @@ class Transport(Protocol):
     def prepare(self) -> None:
         """Make the work folder (with `launches/` in it) and check that it can be written.
 
-        Only who holds the device's lock may call it: it removes what launches left, and puts back what a
-        killed experiment has set.
+        Only the holder of the device's lock may call it: it removes the files of launches, and restores
+        the settings that a killed experiment changed.
 
         Raises:
             PermanentDeviceError: it cannot.
         """
 
     def take_control(self, governor: str) -> dict[str, Any]:
-        """Set what the device lets be set, and remember on the device how it was.
+        """Change the device's settings as far as it allows, and keep the previous ones on the device.
 
-        `prepare` puts back what an experiment that was killed left behind.
+        `prepare` restores them after an experiment that was killed.
 
         Args:
-            governor: of the processors' frequency; `keep` leaves it as it is.
+            governor: of the processors' frequency; `keep` changes nothing.
 
         Returns:
             {"governor": what was set or None, "reason": why it could not be or None}
         """
 
     def release_control(self) -> None:
-        """Put everything back as it was."""
+        """Restore the previous settings."""
 
     def close(self) -> None:
-        """Give up the connection to the device, and whatever still runs there for it."""
+        """Close the connection to the device, and end whatever still runs there for it."""
 
     def put(self, source: Path, name: str) -> bool:
-        """Put a file or a folder under a content-addressed name unless it is there already.
+        """Copy a file or a folder to a content-addressed name unless it is there already.
 
         Returns:
             Whether anything was copied.
         """
 
     def interpreter(self, environment: Environment | None) -> Interpreter:
-        """The Python of an environment, put on the device with its packages unless it is there; without an
-        environment, a Python that has the standard library only."""
+        """The Python of an environment, put on the device with its packages unless it is there. Without an
+        environment, a Python with only the standard library."""
 
     @property
     def variables(self) -> Mapping[str, str]:
-        """What a command there sees of its surroundings: no setting of the user's but where things are."""
+        """The environment variables of commands: paths, but no other settings of the user."""
 
     def resolve(self, name: str) -> str:
-        """The path of a deployed name as a command on the device must write it."""
+        """The path of a deployed name on the device, for use in commands."""
 
     def run(
         self,
@@ -112,12 +112,12 @@ class Transport(Protocol):
         on_line: Callable[[str], None],
         keep_open: Sequence[int] = (),
     ) -> Launched:
-        """Run a command; nothing of it is left running afterwards, whatever happens.
+        """Run a command; whatever happens, none of its processes is left running.
 
         Args:
-            stdin: the process's whole standard input.
-            variables: all that it gets, besides SPAWNED: the device's monotonic time (ns) just
-                before it was spawned.
+            stdin: the whole standard input.
+            variables: all of its variables but SPAWNED, the device's monotonic time (ns) just before
+                it was spawned.
             on_line: called with each line of its standard output, as it comes.
             keep_open: descriptors that the process inherits (the device's lock).
         """

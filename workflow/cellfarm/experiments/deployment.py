@@ -20,7 +20,7 @@ from ..devices import Transport
 from ..envs.environments import Environment, locate
 from ..envs.native_building import PROGRAM
 from ..libraries.vendor_tool import NODES, Refusal
-from ..measures.accuracy.pictures import MOST_TOOL_BYTES, Pictures
+from ..measures.accuracy.pictures import MAX_TOOL_BYTES, Pictures
 from ..measures.operators.profile import read_vocabulary
 from ..measures.quality.heldout import Quality, assess
 from ..planning.plan import Plan, PlannedCell
@@ -204,7 +204,7 @@ def _samples(model: Path, pictures: Pictures | None) -> dict[str, dict[str, np.n
     """What is run as arrays [samples, *shape] for each input; no more pictures than a device can hold so."""
     given = {name: array[None] for name, array in _arrays(model / "inputs.npz").items()}
     samples = {GIVEN: given, HELDOUT: _arrays(model / "heldout.npz")}
-    if pictures and pictures.tool_bytes <= MOST_TOOL_BYTES:
+    if pictures and pictures.tool_bytes <= MAX_TOOL_BYTES:
         samples[LABELLED] = pictures.arrays()
     return samples
 

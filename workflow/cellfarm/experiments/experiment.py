@@ -76,7 +76,7 @@ class Experiment:
             ]
             results.setdefault(planned.cell.device, []).append(paths)
         least = sum(
-            host_of(measure).least_launches(self.settings(measure))
+            host_of(measure).min_launches(self.settings(measure))
             for measure in self.protocol.measures
         )
         state = DeviceState(project, self.device)
@@ -397,7 +397,7 @@ class _Measuring:
         left = 0
         for cell in self.running.values():
             least = sum(
-                host_of(measure).least_launches(self.experiment.settings(measure))
+                host_of(measure).min_launches(self.experiment.settings(measure))
                 for measure in cell.measures
             )
             left += max(1, least - len(cell.launches))

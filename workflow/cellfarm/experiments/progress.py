@@ -135,7 +135,7 @@ class Progress:
 
     def _tell(self, state: str, doing: str) -> None:
         zones = self._temperatures_c.values()
-        self._state.tell(
+        self._state.write(
             state,
             model=self._model,
             doing=doing,

@@ -48,7 +48,7 @@ def summarise(
     pictures that could not all be run, have results of their own: no latency depends on them.
     """
     host = host_of(measure)
-    own = host.own(launches)
+    own = host.kept_launches(launches)
     bad = first_bad(launches)
     if bad is not None:
         return _failed(measure, launches, bad, own)

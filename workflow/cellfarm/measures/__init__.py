@@ -1,12 +1,12 @@
-"""The measures: every folder here with a measure.yaml is one, and nothing else names it.
+"""The measures: each folder here with a measure.yaml is a measure; nothing else lists them.
 
 A folder holds
-    measure.yaml  what is asked of a cell, and the columns that answer; nothing else spells a column
+    measure.yaml  the question asked of a cell, and the columns with its answer, defined nowhere else
     device.py     what the process on the device does; shipped with the runner
     host.py       which launches are due, how they are judged and summarised; pure
 
-The warehouse's schema, the data dictionary, the report's and the command line's tables are made from the
-columns (see docs/adding-a-measure.md).
+The columns make the warehouse's schema, the data dictionary, and the tables of the report and the
+command line (see docs/adding-a-measure.md).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import msgspec
 from ..base.documents import load_yaml
 from ..base.errors import UserError
 
-#: Where the folders stand; a test looks elsewhere.
+#: The folder of the measures; a test sets another.
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -30,21 +30,20 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     Args:
         type: DuckDB's.
-        means: for the data dictionary.
-        unit: "1" is of a share.
+        means: its text in the data dictionary.
+        unit: "1" for a share.
         better: which direction is better.
-        title: how a person reads it: on a cell's page, and as a heading; none for what is shown with
-            another column only.
+        title: its heading, also on a cell's page; none for a column that is shown only with another.
         interval: the columns with the two ends of its interval.
-        format: how its numbers are written, where not with three significant digits: `fixed` has 2 decimals,
+        format: how its numbers are written, if not with three significant digits: `fixed` has 2 decimals,
             `exact` 6, `error` a power of ten, `signed` is a share with a sign.
         table: whether the report's table of cells has it.
-        summary: its heading in the table that a run ends with; none for no place there.
-        note: a line below that table, which is of all its rows: "{} labelled pictures".
-        combine: what a cell has of it where several of its measures fill it: the `first` in the order of
+        summary: its heading in the table at the end of a run; none: it is not in that table.
+        note: a line below that table, for all its rows: "{} labelled pictures".
+        combine: a cell's value where several measures fill the column: the `first` in the order of
             measures, or the `min`, `max` or `all` of them.
-        emulated: whether a cell has it that was run by an emulator; if it is not said, of measures
-            that are not timed.
+        emulated: whether it is filled for cells run by an emulator; by default only for measures that
+            are not timed.
     """
 
     type: Literal["DOUBLE", "INTEGER", "BIGINT", "VARCHAR", "BOOLEAN"]
@@ -65,17 +64,17 @@ class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A question asked of a cell.
 
     Args:
-        order: of its columns and summaries among those of all measures.
-        essential: whether a cell is no better than this measure's status; where another one fails, the cell
-            says why and keeps the rest.
+        order: position of its columns and summaries among all measures.
+        essential: whether a cell fails when this measure fails; if a measure that is not essential fails,
+            the cell gives the reason and keeps the rest.
         timed: whether it needs a quiet device.
-        tasks: of the models that it is asked of; none named: all.
+        tasks: of the models to which it applies; empty: all.
         ranks: the column that ranks cells.
         reason: the column that says why a cell has no answer.
-        defaults: its settings, where a protocol lists it without.
-        reads: files of a library's folder that it depends on, beside the modules that it imports.
-        shares: columns that another measure spells and this one fills, too.
-        columns: those that it spells.
+        defaults: its settings where a protocol gives none.
+        reads: files of a library's folder that it depends on, besides the modules that it imports.
+        shares: columns that another measure defines and this one also fills.
+        columns: those that it defines.
     """
 
     name: str
@@ -107,26 +106,26 @@ def all_measures() -> dict[str, Measure]:
     """Every measure by name, in their order.
 
     Raises:
-        UserError: a measure.yaml that is not what it should be.
+        UserError: a measure.yaml is invalid.
     """
-    found = sorted((_read(path) for path in files()), key=lambda measure: measure.order)
-    measures = {measure.name: measure for measure in found}
+    in_order = sorted(map(_read, files()), key=lambda measure: measure.order)
+    measures = {measure.name: measure for measure in in_order}
     _check(measures)
     return measures
 
 
 @cache
 def all_columns() -> dict[str, Column]:
-    """Every column that a measure spells, in their order."""
-    return {name: column for _, name, column in _spelled(all_measures())}
+    """Every column, in the order of the measures that define them."""
+    return {name: column for _, name, column in _definitions(all_measures())}
 
 
 def files() -> list[Path]:
-    """Every measure.yaml: what the schema of the warehouse depends on."""
+    """Every measure.yaml; the schema of the warehouse depends on them."""
     return sorted(FOLDER.glob("*/measure.yaml"))
 
 
-def _spelled(measures: Mapping[str, Measure]) -> Iterator[tuple[Measure, str, Column]]:
+def _definitions(measures: Mapping[str, Measure]) -> Iterator[tuple[Measure, str, Column]]:
     for measure in measures.values():
         for name, column in measure.columns.items():
             yield measure, name, column
@@ -152,16 +151,18 @@ def _read(path: Path) -> Measure:
 
 
 def _check(measures: Mapping[str, Measure]) -> None:
-    """Raise one UserError for a column that is spelled twice, or named and not spelled."""
-    by: dict[str, str] = {}
-    for measure, name, _ in _spelled(measures):
-        if name in by:
-            raise UserError(f"the measures '{by[name]}' and '{measure.name}' both spell '{name}'")
+    """Raise a UserError for a column that is defined twice, or named and not defined."""
+    definers: dict[str, str] = {}
+    for measure, name, _ in _definitions(measures):
+        if name in definers:
+            raise UserError(
+                f"the measures '{definers[name]}' and '{measure.name}' both spell '{name}'"
+            )
         if not name.isidentifier() or name != name.lower():
             raise UserError(f"the measure '{measure.name}': '{name}' is no name of a column")
-        by[name] = measure.name
+        definers[name] = measure.name
     for measure in measures.values():
         ends = [end for column in measure.columns.values() for end in column.interval or ()]
         for name in (*measure.shares, *ends, *filter(None, [measure.ranks, measure.reason])):
-            if name not in by:
+            if name not in definers:
                 raise UserError(f"the measure '{measure.name}': no measure spells '{name}'")

@@ -1,4 +1,4 @@
-"""What makes a cell's numbers doubtful. Which flags keep it from ranking, analysis.ranking says. Pure."""
+"""Flags: what makes a cell's numbers doubtful. analysis.ranking knows which exclude it. Pure."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from ..analysis.statistics import Estimate
 
-#: Cores' worth of work by others, while samples were taken, beyond which a launch is contended,
-#: where the protocol has no limit of its own.
+#: A launch is contended if others used more cores than this while samples were taken; for protocols
+#: without such a limit.
 CONTENDED_CORES = 0.2
-#: More of the launches than this make a cell contended.
+#: A cell is contended if more of its launches than this are.
 CONTENDED_SHARE = 0.25
-#: Clocks below this share of the highest seen in the launch are throttled.
+#: A clock below this share of the launch's highest is throttled.
 THROTTLED_SHARE = 0.9
-#: The operators' sum may be this share off the latency.
+#: The operators' sum may differ from the latency by this share.
 OPERATORS_GAP = 0.15
-#: flag of a launch that ran outside a limit of its gate
+#: limit of the gate -> flag of a launch that ran outside it
 _OF_GATE = {
     "load": "contended",
     "temperature": "hot",
@@ -37,9 +37,9 @@ def cell_flags(
     """The flags of a cell from its measuring launches.
 
     `contended`, `hot`, `low_battery`, `throttled`: a launch began outside a limit of its gate, or
-    the same was seen while samples were taken. `unpinned`: a launch was not on the processors that
-    it was to run on. `unsteady`: most launches reached no steady state. `noisy`: the budget is spent
-    and the interval is wider than wanted. `ungated`: the device's state could not be read.
+    the same was seen while samples were taken. `unpinned`: a launch did not run on the processors
+    asked for. `unsteady`: most launches reached no steady state. `noisy`: the budget is spent and
+    the interval is wider than its target. `ungated`: the device's state could not be read.
     """
     flags = {flag for launch in launches for flag in launch_flags(launch)}
     others = _known(launch["resources"].get("other_cpu_utilisation") for launch in launches)
@@ -55,7 +55,7 @@ def cell_flags(
 
 
 def launch_flags(launch: Mapping[str, Any]) -> set[str]:
-    """The flags that one launch gives to its cell."""
+    """The flags that a launch gives to its cell."""
     gate = launch.get("gate") or {}
     flags = {_OF_GATE[limit] for limit in gate.get("exceeded", ())}
     if gate.get("problem"):
@@ -69,7 +69,7 @@ def launch_flags(launch: Mapping[str, Any]) -> set[str]:
 
 
 def steady_state(launches: Sequence[Mapping[str, Any]]) -> str | None:
-    """The class that most launches share; of classes equally common, the more doubtful one."""
+    """The most common class of the launches; of equally common ones, the most doubtful."""
     doubt = ("flat", "warm-up", "slowdown", "no steady state")
     counts = Counter(str(launch["steady"]) for launch in launches if launch.get("steady") in doubt)
     if not counts:
@@ -84,7 +84,7 @@ def is_unsteady(launches: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _throttled(launch: Mapping[str, Any]) -> bool:
-    """Whether a cluster's clock fell, while the launch ran, and stayed low to the end of it."""
+    """Whether a cluster's clock fell during the launch and stayed low to its end."""
     metrics = (launch.get("conditions") or {}).get("metrics", {})
     for name, values in metrics.items():
         known = _known(values)
@@ -96,7 +96,7 @@ def _throttled(launch: Mapping[str, Any]) -> bool:
 
 
 def _is_busy(metrics: Mapping[str, Sequence[float | None]]) -> bool:
-    """Whether the process kept a core busy: the clock of an idle one falls by itself."""
+    """Whether the process kept a core busy: the clock of an idle core falls by itself."""
     used = _known(metrics.get("cpu_utilisation", ()))
     return bool(used) and median(used) > 0.8
 

@@ -1,7 +1,7 @@
-"""What the host half of a measure is: `host.py` in its folder has one, called HOST. Pure.
+"""The host half of a measure: HOST in `host.py` of its folder. Pure.
 
-The experiment knows no measure by name. It asks each for the launches that it still wants, round by round
-and after the rounds, and for what they come to.
+The experiment knows no measure by name. It asks every measure for the launches that are still due, in each
+round and after the rounds, and for their summary.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ Settings = TypeVar("Settings", bound=Struct)
 
 @dataclass(frozen=True)
 class Context:
-    """What a cell's launches are judged by.
+    """What a cell's launches are judged with.
 
     Args:
-        key: seeds what is drawn at random.
+        key: seeds random numbers.
         tolerance: when an output is right.
         gates: the protocol's limits (see cellfarm.wanted.protocols).
-        fastest_ms: what no inference can be below (see cellfarm.analysis.plausibility).
-        latency_ms: the cell's latency, as far as it is known.
+        fastest_ms: no inference can be faster (see cellfarm.analysis.plausibility).
+        latency_ms: the cell's latency, if known.
         emulated: whether a software implementation of the processor did the work.
     """
 
@@ -42,13 +42,13 @@ class Context:
 
 @dataclass
 class Summary:
-    """What the launches of a measure come to.
+    """The result of a measure's launches.
 
     Args:
-        columns: those of measure.yaml; what is left out is not known.
+        columns: those of measure.yaml; a missing column is unknown.
         violation: why the output is wrong.
         failure: why there are no numbers although every launch ended well.
-        more: further values of the result, for tables of their own.
+        more: further values of the result, for separate tables.
     """
 
     columns: dict[str, Any] = field(default_factory=dict)
@@ -59,16 +59,16 @@ class Summary:
 
 
 class Host(Generic[Settings]):
-    """The host half of a measure. A measure overrides what it does otherwise."""
+    """The host half of a measure, with defaults that a measure overrides."""
 
     #: The settings in a protocol.
     schema: type[Settings]
-    #: The modes of its own launches; `shared` are modes of other measures' launches that it uses, too.
+    #: The modes of its launches; `shared` are modes of other measures' launches that it also uses.
     modes: tuple[str, ...] = ()
     shared: tuple[str, ...] = ()
 
     def settings(self, document: Mapping[str, Any]) -> Settings:
-        """A protocol's settings of the measure, which were checked when the protocol was read."""
+        """The measure's settings in a protocol, which checked them when it was read."""
         return convert(dict(document), self.schema)
 
     def check(self, settings: Settings, launch_timeout_s: float) -> None:
@@ -78,18 +78,18 @@ class Host(Generic[Settings]):
         """
 
     def applies(self, labelled: bool) -> bool:
-        """Whether a model can be asked.
+        """Whether the measure applies to a model.
 
         Args:
             labelled: whether it has labelled pictures.
         """
         return True
 
-    def due(self, taken: Mapping[str, int], number: int, settings: Settings) -> tuple[str, ...]:
-        """The modes of launches that are still to be made in round `number`.
+    def due(self, taken: Mapping[str, int], round: int, settings: Settings) -> tuple[str, ...]:
+        """The modes of the launches that are still due in a round, counted from 0.
 
         Args:
-            taken: launches of the cell so far, by mode.
+            taken: number of the cell's launches so far, by mode.
         """
         return ()
 
@@ -98,32 +98,32 @@ class Host(Generic[Settings]):
         return True
 
     def after_rounds(self, settings: Settings, emulated: bool) -> tuple[str, ...]:
-        """The modes of launches that follow the rounds, one of each."""
+        """The modes of the launches after the rounds, one launch each."""
         return ()
 
-    def least_launches(self, settings: Settings) -> int:
-        """Launches in rounds that are certain to come."""
+    def min_launches(self, settings: Settings) -> int:
+        """The smallest possible number of launches in rounds."""
         return 0
 
     def request(self, settings: Settings, launch_timeout_s: float) -> dict[str, Any]:
-        """What its device half is asked for, beside what every launch is."""
+        """The request to its device half, besides what every launch gets."""
         return {}
 
-    def own(self, launches: Launches) -> list[Launch]:
-        """The launches that its result keeps: its own whole, of shared ones what it uses."""
+    def kept_launches(self, launches: Launches) -> list[Launch]:
+        """The launches that its result keeps; of shared ones only the fields that it uses."""
         return of_mode(launches, *self.modes)
 
     def summarise(self, launches: Launches, settings: Settings, context: Context) -> Summary:
-        """What its launches come to; every one of them ended well.
+        """The summary of its launches, all of which ended well.
 
         Args:
-            launches: all of the cell.
+            launches: all launches of the cell.
         """
         raise NotImplementedError
 
 
 def verified(launches: Launches, context: Context) -> tuple[dict[str, Any], str | None]:
-    """The columns that compare the outputs of launches with the reference, and why they are wrong."""
+    """Columns that compare the launches' outputs with the reference, and why they are wrong or None."""
     if not launches:
         return {}, None
     comparison = worst_comparison(launches)

@@ -1,8 +1,7 @@
-"""Launches, and what measures ask of them. Pure.
+"""Launches, and what measures need from them. Pure.
 
-A launch is a fresh process of the runner for a cell; its record is a mapping as the journal has it. What it
-did is its mode. Some measures use the launches of another: the starts of those that take a latency are
-cold starts, too.
+A launch is a fresh process of the runner for a cell. Its record is a mapping, as in the journal; its mode
+is what it did. Some measures also use the launches of others: those of a latency are cold starts, too.
 """
 
 from __future__ import annotations
@@ -11,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from .quality.verification import Comparison
+from .quality.verification import Comparison, worst
 
-#: What a launch does: `measure` takes warm samples; `start` ends after the first inference, `cold` too, with
-#: a cold page cache; `quality` runs the held-out inputs, `profile` gives the time of each operator,
-#: `accuracy` runs labelled pictures.
+#: Modes: `measure` takes warm samples; `start` ends after the first inference, as does `cold`, with a cold
+#: page cache; `quality` runs the held-out inputs, `profile` times each operator, `accuracy` runs labelled
+#: pictures.
 MEASURE, START, COLD = "measure", "start", "cold"
 QUALITY, PROFILE, ACCURACY = "quality", "profile", "accuracy"
-#: Of the runner as well, and no launch (see cellfarm.experiments.gates).
+#: A mode of the runner, but not of a launch (see cellfarm.experiments.gates).
 GATE = "gate"
 
 Launch = Mapping[str, Any]
@@ -26,7 +25,7 @@ Launches = Sequence[Launch]
 
 
 def of_mode(launches: Launches, *modes: str) -> list[Launch]:
-    """The launches of some modes."""
+    """The launches of these modes."""
     return [launch for launch in launches if launch["mode"] in modes]
 
 
@@ -36,25 +35,17 @@ def is_emulated(launches: Launches) -> bool:
 
 
 def worst_comparison(launches: Launches) -> Comparison:
-    """The launch whose output is farthest from the reference: one wrong launch makes a cell wrong."""
+    """The worst over all launches: one wrong launch makes a cell wrong."""
     comparisons = [Comparison(**(launch.get("comparison") or {})) for launch in launches]
     for comparison in comparisons:
         if comparison.problem:
             return comparison
         if comparison.cosine is None:
             return Comparison(problem="the output was not compared")
-    top1 = [match for each in comparisons if (match := each.top1_match) is not None]
-    return Comparison(
-        cosine=min((each.cosine for each in comparisons if each.cosine is not None), default=None),
-        max_abs_error=max((each.max_abs_error or 0.0 for each in comparisons), default=None),
-        max_relative_error=max(
-            (each.max_relative_error or 0.0 for each in comparisons), default=None
-        ),
-        top1_match=all(top1) if top1 else None,
-    )
+    return worst(comparisons)
 
 
 def median_of(values: Sequence[float | None]) -> float | None:
-    """The median of the known values; None without any."""
+    """The median of the known values; None if there are none."""
     known = [value for value in values if value is not None]
     return float(median(known)) if known else None

@@ -1,7 +1,7 @@
-"""The host half of measures that take a latency over many launches: what they share. Pure.
+"""The host half that measures of latency over many launches share. Pure.
 
-Each launch is a fresh process; its warm-up is told from its steady part. Launches follow until the interval
-of the latency is as narrow as wanted, or the budget is spent.
+Each launch is a fresh process, whose warm-up is separated from its steady part. Launches follow until the
+latency's interval is narrow enough, or the budget is spent.
 """
 
 from __future__ import annotations
@@ -21,34 +21,32 @@ from .launches import MEASURE, Launches, is_emulated, median_of, of_mode
 _Count = Annotated[int, Meta(ge=1, description="a whole number from 1")]
 _LaunchCount = Annotated[int, Meta(ge=2, le=1000, description="a whole number from 2")]
 _Seconds = Annotated[float, Meta(ge=0, le=3600, description="a number of seconds from 0 to 3600")]
+_LongestSeconds = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=3600,
+        description="a number of seconds from 0: how long a launch may go on while its latency is not "
+        "settled",
+    ),
+]
 
 
 class LaunchBudget(Struct, frozen=True, forbid_unknown_fields=True):
-    """Fresh processes per cell: at least, at most."""
+    """The smallest and largest number of fresh processes per cell."""
 
     min: _LaunchCount
     max: _LaunchCount
 
 
 class Samples(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Inferences of a launch after the first: until both `min` and `seconds`, and until settled or
-    `longest_s`; at most `max`."""
+    """Inferences of a launch after the first: at least `min`, for at least `seconds`, then until settled
+    or `longest_s`; at most `max`."""
 
     min: _Count
     max: Annotated[int, Meta(ge=1, le=1_000_000, description="a whole number from 1 to 1000000")]
     seconds: _Seconds
-    longest_s: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=3600,
-                description="a number of seconds from 0: how long a launch may go on while its "
-                "latency is not settled",
-            ),
-        ]
-        | None
-    ) = None
+    longest_s: _LongestSeconds | None = None
 
 
 class TimingSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,7 +74,7 @@ class TimingHost(Host[T]):
     modes = (MEASURE,)
 
     def pattern(self, settings: T) -> dict[str, Any]:
-        """How inferences follow each other, as the runner's series takes it."""
+        """The pattern of inferences for the runner's series."""
         return {"kind": "back_to_back"}
 
     def check(self, settings: T, launch_timeout_s: float) -> None:
@@ -87,38 +85,36 @@ class TimingHost(Host[T]):
         longest_s = samples.seconds if samples.longest_s is None else samples.longest_s
         if longest_s < samples.seconds:
             raise ValueError("key 'samples': longest_s is smaller than seconds")
-        least_s = max(longest_s, samples.min * self.interval_ms(settings) / 1e3)
-        if least_s >= launch_timeout_s:
+        min_s = max(longest_s, samples.min * self.interval_ms(settings) / 1e3)
+        if min_s >= launch_timeout_s:
             raise ValueError(
-                f"key 'samples': they take {least_s:g} s at least, and a launch is killed after "
+                f"key 'samples': they take {min_s:g} s at least, and a launch is killed after "
                 f"launch_timeout_s: {launch_timeout_s:g}"
             )
 
     def interval_ms(self, settings: T) -> float:
-        """The least time between the beginnings of two inferences."""
+        """The shortest time between the starts of two inferences."""
         return 0.0
 
-    def due(self, taken: Mapping[str, int], number: int, settings: T) -> tuple[str, ...]:
-        return (MEASURE,) if taken.get(MEASURE, 0) < number + 1 else ()
+    def due(self, taken: Mapping[str, int], round: int, settings: T) -> tuple[str, ...]:
+        return (MEASURE,) if taken.get(MEASURE, 0) < round + 1 else ()
 
     def is_finished(self, launches: Launches, settings: T, key: str) -> bool:
-        """Whether it is precise enough, or has spent its budget.
+        """Whether the latency is precise enough, or the budget is spent.
 
-        Precise enough is what is so on two looks in a row: three launches that agree may all be of one
-        mode of a device with two (see tests/unit/test_coverage.py).
+        It has to be precise twice in a row: on a device with two modes, three launches that agree may
+        all be of the same mode (see tests/unit/test_coverage.py).
         """
         measured = of_mode(launches, MEASURE)
         if is_emulated(measured):
-            return True  # its time would mean nothing
-        least, most = settings.launches.min, settings.launches.max
-        if len(measured) < least:
-            return False
-        if len(measured) >= most:
+            return True  # its times mean nothing
+        if len(measured) >= settings.launches.max:
             return True
-        looks = [measured[:-1], measured] if len(measured) > least else []
-        return bool(looks) and all(is_precise(estimate(look, key), settings) for look in looks)
+        if len(measured) <= settings.launches.min:
+            return False
+        return all(is_precise(estimate(part, key), settings) for part in (measured[:-1], measured))
 
-    def least_launches(self, settings: T) -> int:
+    def min_launches(self, settings: T) -> int:
         return settings.launches.min
 
     def request(self, settings: T, launch_timeout_s: float) -> dict[str, Any]:
@@ -154,37 +150,37 @@ class TimingHost(Host[T]):
         return Summary(columns, violation, flags=self.kept_flags(flags))
 
     def further_columns(self, launches: Launches, settings: T) -> dict[str, Any]:
-        """Columns of a measure's own."""
+        """Columns that only this measure fills."""
         return {}
 
     def kept_flags(self, flags: list[str]) -> list[str]:
-        """The flags that mean something to the measure."""
+        """The flags that are meaningful for this measure."""
         return flags
 
 
 def estimate(launches: Launches, key: str) -> Estimate:
-    """The warm latency over the measuring launches, in ms."""
+    """The warm latency over measuring launches, in ms."""
     return hierarchical_median([launch["warm_ms"] for launch in launches], seed=key)
 
 
 def is_precise(latency: Estimate, settings: TimingSettings) -> bool:
-    """Whether the interval is as narrow as wanted."""
+    """Whether the interval is narrow enough."""
     width = latency.half_width
     return width is not None and width <= settings.target_half_width
 
 
 def _resources(launches: Launches) -> dict[str, float | None]:
-    """Medians over launches; `peak_rss_mb` is the larger of loading's and inference's."""
+    """Medians over launches; `peak_rss_mb` is the larger peak of loading and inference."""
 
-    def middle(name: str) -> float | None:
+    def median_resource(name: str) -> float | None:
         return median_of([launch["resources"].get(name) for launch in launches])
 
     names = ("load_rss_mb", "peak_load_rss_mb", "cpu_utilisation", "other_cpu_utilisation",
              "energy_mj", "sampler_cpu_share")  # fmt: skip
-    columns = {name: middle(name) for name in names}
-    peak = middle("peak_inference_rss_mb")
+    columns = {name: median_resource(name) for name in names}
+    peak = median_resource("peak_inference_rss_mb")
     reset = all(launch["resources"].get("peak_was_reset") for launch in launches)
-    # Where the mark cannot be put back, what is read after inference is the peak of both.
+    # Where the peak cannot be reset, the value after inference is the peak of both.
     columns["peak_inference_rss_mb"] = peak if reset else None
     peaks = [value for value in (columns["peak_load_rss_mb"], peak) if value is not None]
     return columns | {"peak_rss_mb": max(peaks) if peaks else None}

@@ -1,4 +1,4 @@
-"""When an output is right."""
+"""Tolerances: when an output is right."""
 
 from __future__ import annotations
 
@@ -6,9 +6,25 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+_Decibels = Annotated[
+    float,
+    Meta(
+        description="the smallest ratio of signal to quantisation noise on the held-out inputs that is "
+        "accepted, in dB"
+    ),
+]
+_Agreement = Annotated[
+    float,
+    Meta(
+        ge=0,
+        le=1,
+        description="the smallest share of held-out inputs with the same top-1 class that is accepted",
+    ),
+]
+
 
 class Tolerance(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What an output may differ from the reference before it is wrong."""
+    """How far an output may differ from the reference before it is wrong."""
 
     min_cosine: Annotated[
         float, Meta(ge=-1, le=1, description="the smallest cosine similarity that is accepted")
@@ -24,25 +40,5 @@ class Tolerance(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     top1: Annotated[
         bool, Meta(description="whether the class with the largest logit must be the same")
     ] = False
-    min_sqnr_db: (
-        Annotated[
-            float,
-            Meta(
-                description="the smallest ratio of signal to quantisation noise on the held-out "
-                "inputs that is accepted, in dB"
-            ),
-        ]
-        | None
-    ) = None
-    min_top1_agreement: (
-        Annotated[
-            float,
-            Meta(
-                ge=0,
-                le=1,
-                description="the smallest share of held-out inputs with the same top-1 class that is "
-                "accepted",
-            ),
-        ]
-        | None
-    ) = None
+    min_sqnr_db: _Decibels | None = None
+    min_top1_agreement: _Agreement | None = None

@@ -1,9 +1,8 @@
 """The runner: one launch of one cell, in a fresh process on the device.
 
 Reads a JSON request from standard input and writes JSON lines to standard output, one per event.
-It imports the standard library, numpy and the library under test, nothing else; the library's back
-end is the module `backend` that was packed beside this file. All are packed with what Python compiles
-them to, so that no launch compiles them.
+Imports nothing but the standard library, numpy and the library under test, whose back end is the
+module `backend` beside this file. All modules are packed compiled, so that no launch compiles them.
 """
 
 import time
@@ -17,7 +16,7 @@ import re  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
 
-#: By the same clock, set by who started this process.
+#: By the same clock; set by the process that started this one.
 SPAWNED_NS = int(os.environ["CELLFARM_SPAWNED_NS"])
 
 #: The module of a request: a measure's device half, packed as measure_<name>, or the gate.
@@ -40,7 +39,7 @@ def main() -> int:
         if not MODULE.fullmatch(request["module"]):
             raise ValueError(f"no module {request['module']!r}")
         importlib.import_module(request["module"]).run(request, emit)
-    except BaseException as error:  # whatever it is, the host must learn of it
+    except BaseException as error:  # the host must learn of every error
         traceback.print_exc()
         emit("error", kind=type(error).__name__, message=str(error)[:2000])
         return 1
@@ -51,5 +50,5 @@ def main() -> int:
 if __name__ == "__main__":
     code = main()
     sys.stderr.flush()
-    # Some libraries crash while they are taken down, after all the work is done and reported.
+    # Some libraries crash on exit, after all work is done and reported.
     os._exit(code)

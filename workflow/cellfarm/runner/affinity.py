@@ -1,4 +1,4 @@
-"""Which processors this process runs on."""
+"""The processors that this process runs on."""
 
 import contextlib
 import os
@@ -13,8 +13,8 @@ def pin(cores: list[int] | None) -> list[int] | None:
         cores: their numbers; None or empty leaves everything as it is.
 
     Returns:
-        The cores as the system reads them back: others than asked for if it refused or a cpuset
-        narrows them; None where the system does not tell.
+        The cores that the system reports afterwards: not those asked for if it refused or a cpuset
+        narrows them; None where it reports none.
     """
     if not hasattr(os, "sched_setaffinity"):
         return None
@@ -22,11 +22,11 @@ def pin(cores: list[int] | None) -> list[int] | None:
         for thread in _threads():
             with contextlib.suppress(OSError, ValueError, OverflowError):
                 os.sched_setaffinity(thread, cores)
-    found: set[int] = set()
+    affinity: set[int] = set()
     for thread in _threads():
         with contextlib.suppress(OSError):
-            found |= os.sched_getaffinity(thread)
-    return sorted(found) or None
+            affinity |= os.sched_getaffinity(thread)
+    return sorted(affinity) or None
 
 
 def _threads() -> list[int]:

@@ -1,9 +1,9 @@
-"""A small fixed load that tells how fast the device is just now, whatever library is measured.
+"""A small fixed load that shows how fast the device is at the moment, independent of any library.
 
-Compute: BLAKE2b of a fixed buffer. It keeps a core's units busy, as inference does, and no
-processor has instructions for it: SHA-256 has them on many, leaves the core half idle there, and did
-not notice that two virtual processors shared one core (docs/how-numbers-are-made.md). Memory: a copy
-that is larger than most caches. Both let go of Python's global lock, so threads truly run at once.
+Compute: BLAKE2b of a fixed buffer. It keeps a core's units busy, as inference does. No processor has
+instructions for it, as many have for SHA-256: that left the core half idle and did not show that two
+virtual processors shared a core (docs/how-numbers-are-made.md). Memory: a copy that is larger than
+most caches. Both release Python's global lock, so threads truly run in parallel.
 """
 
 import contextlib
@@ -15,19 +15,19 @@ import sys
 import threading
 import time
 
-#: To be raised when the load changes: figures of different loads are never compared.
+#: Raised when the load changes: figures of different loads are never compared.
 VERSION = 1
 _BUFFER = 1 << 18
 _HASHED = 16  # buffers: about 8 ms on a server's core
 _COPY_BYTES = 8 << 20
 _COPIES = 4  # 3 to 5 ms
-#: A clock that is still rising makes each warm-up block quicker than the one before.
+#: While the clock still rises, each warm-up block is faster than the previous one.
 _SETTLED = 0.97
 _MAX_WARMUP = 40
 
 
 def identity() -> str:
-    """What the figures depend on besides the device: they are comparable only if it is equal."""
+    """What the figures depend on besides the device; only figures of equal identity are comparable."""
     libc = None
     with contextlib.suppress(OSError, ValueError, AttributeError):
         libc = os.confstr("CS_GNU_LIBC_VERSION")  # whose memmove copies
@@ -40,43 +40,44 @@ def identity() -> str:
 
 
 def calibrate(threads: int, cores: list[int] | None = None) -> dict[str, float]:
-    """Run the load in this many threads at once, each on a core of its own where that is allowed.
+    """Run the load in parallel threads, each on its own core where possible.
 
     Args:
         threads: at least 1.
-        cores: to run on; None: those that the process may use, highest numbers first.
+        cores: to run on; None: those allowed to the process, highest numbers first.
 
     Returns:
-        compute_ms, memory_ms: the slowest thread's CPU time. Time in which other processes had the
-        core is not in it: the load gate watches them. A lower clock, a core that is shared with
-        another virtual processor, and a full memory bus are.
+        compute_ms, memory_ms: the slowest thread's CPU time. It shows a lower clock, a core shared
+        with another virtual processor, and a full memory bus; not other processes on the core,
+        which the load gate watches.
     """
-    places = _places(threads, cores)
+    chosen = _choose_cores(threads, cores)
     loads = _loads(threads)
     barrier = threading.Barrier(threads)
-    found: list[tuple[float, float]] = []
+    times_ms: list[tuple[float, float]] = []
 
     def work(number: int) -> None:
-        if places:
+        if chosen:
             with contextlib.suppress(OSError):
-                os.sched_setaffinity(0, {places[number]})  # 0: this thread
+                os.sched_setaffinity(0, {chosen[number]})  # 0: this thread
         load = loads[number]
         load.warm_up()
         barrier.wait()
         compute_ms = _cpu_ms(load.compute)
         barrier.wait()
-        found.append((compute_ms, _cpu_ms(load.copy)))
+        times_ms.append((compute_ms, _cpu_ms(load.copy)))
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return {"compute_ms": max(one for one, _ in found), "memory_ms": max(two for _, two in found)}
+    compute_ms, memory_ms = map(max, zip(*times_ms, strict=True))
+    return {"compute_ms": compute_ms, "memory_ms": memory_ms}
 
 
 class _Load:
-    """One thread's buffers; made once, as their first touch costs more than the copies."""
+    """One thread's buffers; made once, as the first touch costs more than the copies."""
 
     def __init__(self, source: "_Memory") -> None:
         self._text = bytes(range(256)) * (_BUFFER // 256)
@@ -104,7 +105,7 @@ class _Load:
 
 
 class _Memory:
-    """Memory that is there: written once, so that no copy waits for pages."""
+    """Memory written once beforehand, so that no copy waits for pages."""
 
     def __init__(self) -> None:
         self._bytes = bytearray(b"\x5a") * _COPY_BYTES
@@ -118,7 +119,7 @@ def _loads(threads: int) -> list[_Load]:
     return [_Load(source) for _ in range(threads)]
 
 
-def _places(threads: int, cores: list[int] | None) -> list[int]:
+def _choose_cores(threads: int, cores: list[int] | None) -> list[int]:
     """A core for each thread; none if there are too few."""
     if not hasattr(os, "sched_setaffinity"):
         return []

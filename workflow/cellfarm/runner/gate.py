@@ -1,4 +1,4 @@
-"""The gate before a launch: reads the device's state, and waits, bounded, until it is as wanted."""
+"""The gate before a launch: waits, for a limited time, until the device's state is within limits."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,12 +8,12 @@ import calibration  # type: ignore[import-not-found]
 import sensors  # type: ignore[import-not-found]
 import system  # type: ignore[import-not-found]
 
-#: How long the others' load is watched at first. It is counted in ticks of 10 ms: a look that finds
-#: too much is repeated over twice the time, which is the waiting, too.
+#: How long the load by others is watched at first. It is counted in ticks of 10 ms; if it is too
+#: high, it is watched again for twice as long, which is also the waiting.
 _FIRST_LOOK_S = 0.05
 _LONGEST_LOOK_S = 1.0
-#: Waiting shorter than this is not worth telling.
-_TELL_AFTER_S = 1.0
+#: Waiting is reported this often.
+_REPORT_INTERVAL_S = 1.0
 #: Temperatures that are compared for stability are at least this far apart.
 _STABLE_OVER_S = 1.0
 
@@ -22,8 +22,8 @@ def run(request: Mapping[str, Any], emit: Callable[..., None]) -> None:
     """Mode `gate` of the runner: the event `gate` with what `wait` returns, `waiting` before it.
 
     Request: limits, threads, and where known cores, baseline_c, calibration_ms. With `readings` it
-    tells how fast the device is now instead: the event `reference` with the times of so many runs of
-    the calibration load, and the temperatures before them.
+    emits the event `reference` instead: the times of so many runs of the calibration load, and the
+    temperatures before them.
     """
     if request.get("readings"):
         at_rest = sensors.temperatures()
@@ -34,18 +34,18 @@ def run(request: Mapping[str, Any], emit: Callable[..., None]) -> None:
         emit("reference", ms=[run["compute_ms"] for run in runs], temperatures_c=at_rest)
         return
 
-    def tell(exceeded: list[str], waited_s: float) -> None:
+    def report(exceeded: list[str], waited_s: float) -> None:
         emit("waiting", what=", ".join(exceeded), waited_s=waited_s)
 
-    found = wait(
+    state = wait(
         request["limits"],
         threads=request["threads"],
         cores=request.get("cores"),
         baseline_c=request.get("baseline_c"),
         calibration_ms=request.get("calibration_ms"),
-        tell=tell,
+        report=report,
     )
-    emit("gate", **found)
+    emit("gate", **state)
 
 
 def wait(
@@ -55,51 +55,51 @@ def wait(
     cores: list[int] | None = None,
     baseline_c: Mapping[str, float] | None = None,
     calibration_ms: float | None = None,
-    tell: Callable[[list[str], float], None] | None = None,
+    report: Callable[[list[str], float], None] | None = None,
     root: str = "/",
 ) -> dict[str, Any]:
-    """Read the state again and again until it is within all limits, or wait_s have passed.
+    """Read the state repeatedly until it is within all limits, or wait_s have passed.
 
     Args:
         limits: wait_s, and where there is a limit:
             other_cpu_cores: CPU use by others, in cores;
             temperature_rise_c: of any zone above its `baseline_c`;
-            temperature_change_c: of any zone within the last second or more. It counts once
-                something had to be waited for: a device that is cool at the first look may pass;
-            battery_percent: the least charge;
+            temperature_change_c: of any zone within the last second or more. Not checked on the
+                first look: a device that is cool then passes;
+            battery_percent: the lowest charge;
             slowdown: the share by which the calibration may take longer than `calibration_ms`.
-            What cannot be read exceeds no limit.
+            A value that cannot be read exceeds no limit.
         threads, cores: of the calibration load.
-        tell: called every second of waiting with the limits that are exceeded and the time waited.
+        report: called every second of waiting with the exceeded limits and the time waited.
 
     Returns:
         The last look: other_cpu_cores, temperatures_c, battery_percent, governor, frequency_mhz,
         load_1min, idle_w (power while nothing ran, in W), calibration and its identity; waited_s,
-        looks, and exceeded: `load`, `temperature`, `battery`, `speed` that still are.
+        looks; exceeded: which of `load`, `temperature`, `battery`, `speed` still are.
     """
     began_s = time.monotonic()
     end_s = began_s + (limits.get("wait_s") or 0.0)
-    told_s = began_s
+    reported_s = began_s
     look_s = _FIRST_LOOK_S
     steady = _Steadiness()
     looks = 0
     while True:
-        found = _look(look_s, threads, cores, root)
+        state = _look(look_s, threads, cores, root)
         looks += 1
         now_s = time.monotonic()
-        change_c = steady.change_c(now_s, found["temperatures_c"])
-        exceeded = _exceeded(found, limits, baseline_c or {}, calibration_ms, change_c)
+        change_c = steady.change_c(now_s, state["temperatures_c"])
+        exceeded = _exceeded(state, limits, baseline_c or {}, calibration_ms, change_c)
         if not exceeded or now_s + look_s >= end_s:
             waited_s = now_s - began_s if looks > 1 else 0.0
-            return {**found, "waited_s": waited_s, "looks": looks, "exceeded": exceeded}
-        if tell and now_s - told_s >= _TELL_AFTER_S:
-            tell(exceeded, now_s - began_s)
-            told_s = now_s
+            return {**state, "waited_s": waited_s, "looks": looks, "exceeded": exceeded}
+        if report and now_s - reported_s >= _REPORT_INTERVAL_S:
+            report(exceeded, now_s - began_s)
+            reported_s = now_s
         look_s = min(2 * look_s, _LONGEST_LOOK_S)
 
 
 def _look(seconds: float, threads: int, cores: list[int] | None, root: str) -> dict[str, Any]:
-    """One reading of everything: first the idle device for this long, then the calibration."""
+    """Read everything once: the idle device for some seconds, then the calibration."""
     rapl = sensors.Rapl(root)
     before = system.snapshot(root)
     time.sleep(seconds)
@@ -115,26 +115,26 @@ def _look(seconds: float, threads: int, cores: list[int] | None, root: str) -> d
         "governor": sensors.governor(root),
         "load_1min": system.load_average(root),
         "calibration": calibration.calibrate(threads, cores),
-        "frequency_mhz": sensors.frequencies_mhz(root),  # now that the load brought it up
+        "frequency_mhz": sensors.frequencies_mhz(root),  # after the load has raised it
         "identity": calibration.identity(),
     }
 
 
 def _exceeded(
-    found: Mapping[str, Any],
+    state: Mapping[str, Any],
     limits: Mapping[str, float | None],
     baseline_c: Mapping[str, float],
     calibration_ms: float | None,
     change_c: float | None,
 ) -> list[str]:
-    zones = found["temperatures_c"]
+    zones = state["temperatures_c"]
     rises = [zones[name] - at_rest for name, at_rest in baseline_c.items() if name in zones]
-    slowdown = found["calibration"]["compute_ms"] / calibration_ms - 1 if calibration_ms else None
+    slowdown = state["calibration"]["compute_ms"] / calibration_ms - 1 if calibration_ms else None
     is_hot = _above(max(rises, default=None), limits.get("temperature_rise_c"))
     verdicts = {
-        "load": _above(found["other_cpu_cores"], limits.get("other_cpu_cores")),
+        "load": _above(state["other_cpu_cores"], limits.get("other_cpu_cores")),
         "temperature": is_hot or _above(change_c, limits.get("temperature_change_c")),
-        "battery": _above(limits.get("battery_percent"), found["battery_percent"]),
+        "battery": _above(limits.get("battery_percent"), state["battery_percent"]),
         "speed": _above(slowdown, limits.get("slowdown")),
     }
     return [name for name, is_exceeded in verdicts.items() if is_exceeded]
@@ -145,7 +145,7 @@ def _above(value: float | None, limit: float | None) -> bool:
 
 
 class _Steadiness:
-    """Temperatures over the wait: how much they change."""
+    """How much temperatures change during the wait."""
 
     def __init__(self) -> None:
         self._at_s = float("-inf")
@@ -153,7 +153,7 @@ class _Steadiness:
         self._change_c: float | None = None
 
     def change_c(self, now_s: float, zones: dict[str, float]) -> float | None:
-        """The largest change of a zone over the last second or more; None before that is over."""
+        """The largest change of a zone over the last second or more; None before that."""
         if now_s - self._at_s >= _STABLE_OVER_S:
             changes = [abs(zones[name] - old) for name, old in self._zones.items() if name in zones]
             self._change_c = max(changes, default=None)

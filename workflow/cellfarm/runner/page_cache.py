@@ -1,4 +1,4 @@
-"""The page cache: how much of an artifact is in memory, and putting it out of there."""
+"""The page cache: how much of an artifact is in it, and evicting the artifact."""
 
 import contextlib
 import mmap
@@ -10,10 +10,10 @@ _CHUNK_BYTES = 1 << 20
 
 
 def evict(folder: str) -> None:
-    """Put the folder's files out of the page cache; needs no rights beyond reading them.
+    """Evict the folder's files from the page cache; needs no rights beyond reading them.
 
-    Pages that are not on the disk yet are written first: only clean ones can go. Those that another
-    process has mapped stay, and a file system in memory keeps everything; `resident_share` tells.
+    Pages that are not on the disk yet are written first, as only clean pages can go. Pages that another
+    process has mapped stay, and so do all of a file system in memory: see `resident_share`.
     """
     if not hasattr(os, "posix_fadvise"):
         return
@@ -27,10 +27,10 @@ def evict(folder: str) -> None:
 def resident_share(folder: str) -> float | None:
     """The share of the folder's pages that are in the page cache, 0 to 1, by mincore(2).
 
-    None if there is nothing to look at, or the system does not tell: it tells only who owns a file
-    or may write it, and calls every page of others resident. To be called before the library is
-    imported: it looks from a forked child, so that ctypes, which many libraries import, is not
-    there already when their import is timed.
+    None for an empty folder, and where the system does not answer truly: to a user who neither owns a
+    file nor may write it, it calls every page resident. To be called before the library is imported.
+    A forked child asks, so that ctypes, which many libraries import, is not loaded when their import
+    is timed.
     """
     try:
         readable, writable = os.pipe()
@@ -41,7 +41,7 @@ def resident_share(folder: str) -> float | None:
         try:
             os.write(writable, repr(_resident_share(folder)).encode())
         finally:
-            os._exit(0)  # nothing of the parent's may be flushed twice
+            os._exit(0)  # no buffer of the parent may be flushed twice
     os.close(writable)
     with open(readable, "rb") as file:
         answer = file.read()
@@ -57,18 +57,18 @@ def _resident_share(folder: str) -> float | None:
     resident = pages = 0
     for path in _files(folder):
         try:
-            found = _resident_pages(path)
+            counts = _resident_pages(path)
         except (OSError, ValueError, ImportError, AttributeError):
             return None
-        if found is None:
+        if counts is None:
             return None
-        resident += found[0]
-        pages += found[1]
+        resident += counts[0]
+        pages += counts[1]
     return resident / pages if pages else None
 
 
 def read_all(folder: str) -> tuple[float, int]:
-    """Read the folder's files from beginning to end, one after the other.
+    """Read the folder's files completely, one after the other.
 
     Returns:
         (ms, bytes).
@@ -87,8 +87,8 @@ def read_all(folder: str) -> tuple[float, int]:
 
 
 def _resident_pages(path: str) -> tuple[int, int] | None:
-    """(resident, all) pages of a file; None if the system would not say the truth."""
-    import ctypes  # not at the top: only launches that ask pay for it
+    """(resident, all) pages of a file; None if the system does not answer truly."""
+    import ctypes  # its import costs time: only launches that need it pay
 
     with _opened(path) as file:
         status = os.fstat(file)
@@ -99,8 +99,8 @@ def _resident_pages(path: str) -> tuple[int, int] | None:
         libc = ctypes.CDLL(None, use_errno=True)
         pages = -(-status.st_size // mmap.PAGESIZE)
         vector = (ctypes.c_ubyte * pages)()
-        # Private and writable, as ctypes takes the address of nothing that is read-only; no page
-        # is touched, so what mincore sees is the file's own.
+        # Private and writable, as ctypes takes no address of read-only memory. No page is touched,
+        # so mincore sees the file's pages.
         mapping = mmap.mmap(
             file, status.st_size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE
         )

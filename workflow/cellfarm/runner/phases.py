@@ -10,16 +10,21 @@ import sensors  # type: ignore[import-not-found]
 import system  # type: ignore[import-not-found]
 
 
+def pin(request: dict[str, Any], emit: Callable[..., None]) -> None:
+    """Put this process on the cores of the request, if it names any."""
+    emit("pinned", cores=affinity.pin(request["cores"]) if request["cores"] else None)
+
+
 def start(request: dict[str, Any], emit: Callable[..., None], cold: bool = False) -> None:
-    """Before the library: the processors, and the artifact in the page cache, or out of it.
+    """Before the library: pin, and bring the artifact into the page cache or evict it.
 
     Request: artifact (folder), cores (to run on, or None).
     """
-    emit("pinned", cores=affinity.pin(request["cores"]) if request["cores"] else None)
+    pin(request, emit)
     if cold:
         page_cache.evict(request["artifact"])
     else:
-        page_cache.read_all(request["artifact"])  # idle systems reclaim what nobody used lately
+        page_cache.read_all(request["artifact"])  # idle systems reclaim pages that are not in use
     emit("page_cache", resident_share=page_cache.resident_share(request["artifact"]))
 
 
@@ -44,8 +49,8 @@ def load(request: dict[str, Any], emit: Callable[..., None]) -> Any:
     """The phases `import`, `read` and `load`; returns the session."""
     backend = import_library(emit)
     emit("phase", name="read")
-    # Apart from loading, so that storage and the library's own work are told apart; what the
-    # library reads afterwards comes from the page cache.
+    # Read apart from loading, to separate the storage's time from the library's: the library then
+    # reads from the page cache.
     emit("done", name="read", ms=page_cache.read_all(request["artifact"])[0])
 
     emit("phase", name="load")

@@ -1,4 +1,4 @@
-"""From a stored picture to a model's input, and from its output to the classes that it tells."""
+"""From a stored picture to a model's input, and from the model's output to classes."""
 
 from typing import Any
 
@@ -26,8 +26,8 @@ def prepare(pixels: Any, facts: dict[str, Any]) -> Any:
 
 
 def top_classes(scores: Any) -> Any:
-    """The classes of the largest scores, the largest first, at most TOP of them, as int32; -1, which
-    is no class, for each if a score is not finite. Of equal scores the first class counts."""
+    """The classes of the TOP largest scores, the largest first, as int32; of equal scores the first
+    class counts. If a score is not finite, all are -1, which is no class."""
     import numpy
 
     flat = numpy.asarray(scores).reshape(-1).astype(numpy.float64)

@@ -1,4 +1,4 @@
-"""What the sampler reads, and how: files stay open, and what is slow is read once a second."""
+"""What the sampler reads: files stay open, and slow sensors are read once a second."""
 
 import os
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import sensors  # type: ignore[import-not-found]
 import system  # type: ignore[import-not-found]
 
-#: counter -> the metric that its rate is
+#: counter -> the metric that is its rate
 COUNTERS = {
     "process_s": "cpu_utilisation",
-    "own_s": "own",
+    "sampler_s": "sampler",
     "busy_s": "busy",
     "stolen_s": "steal",
     "pressure_s": "cpu_pressure",
@@ -20,7 +20,7 @@ SLOW_S = 1.0
 #: A phone has a hundred thermal zones, a server a frequency domain per processor.
 MAX_ZONES = 8
 MAX_POLICIES = 8
-_TELLING = ("cpu", "soc", "pkg", "skin", "batt", "gpu", "big", "little")
+_PROCESSOR_ZONES = ("cpu", "soc", "pkg", "skin", "batt", "gpu", "big", "little")
 
 
 class Probes:
@@ -28,8 +28,8 @@ class Probes:
 
     Args:
         pid: the process to watch.
-        measured: the cores whose frequency matters most, where there are too many.
-        root: where /proc and /sys stand.
+        measured: the cores whose frequency is watched first, where there are too many.
+        root: the folder that holds /proc and /sys.
     """
 
     def __init__(self, pid: int, measured: list[int], root: str) -> None:
@@ -50,7 +50,7 @@ class Probes:
         self._battery_files: dict[str, File] = {}
         self._slow: list[float | None] = []
         self._slow_due_s = 0.0
-        self.names = ["process_s", "own_s", "busy_s", "stolen_s", "pressure_s", "rss_mb"]
+        self.names = ["process_s", "sampler_s", "busy_s", "stolen_s", "pressure_s", "rss_mb"]
         self.names += [f"frequency_{name}_mhz" for name in watched_policies(measured, root)]
         if self._rapl.exists:
             self.names.append("energy_j")
@@ -62,7 +62,7 @@ class Probes:
         self.power_meter = "rapl" if self._rapl.exists else "battery" if self._battery else None
 
     def read(self, now_s: float) -> list[float | None]:
-        """A value for each of `names`: counters since some moment, sensors as they are now."""
+        """A value for each of `names`: counters from an arbitrary start, sensors as they are now."""
         stat, pressure = self._stat.read(), self._pressure.read()
         jiffies = system.parse_jiffies(stat) if stat else None
         busy, stolen = jiffies if jiffies else (None, None)
@@ -102,7 +102,7 @@ class Probes:
 
 
 class File:
-    """A small file that is read again and again; kept open, which halves what reading costs."""
+    """A small file that is read repeatedly; kept open, which halves the cost of reading."""
 
     def __init__(self, root: str, name: str) -> None:
         try:
@@ -121,16 +121,16 @@ class File:
 
 
 def watched_policies(measured: list[int], root: str) -> list[str]:
-    """Frequency domains to watch: all, or, of too many, those of the measured cores first."""
-    found = sensors.policies(root)
+    """Frequency domains to watch; if there are too many, those of the measured cores first."""
+    policies = sensors.policies(root)
     of_measured = {f"policy{core}" for core in measured}
-    chosen = sorted(found, key=lambda name: name not in of_measured)[:MAX_POLICIES]
-    return [name for name in found if name in chosen]
+    chosen = sorted(policies, key=lambda name: name not in of_measured)[:MAX_POLICIES]
+    return [name for name in policies if name in chosen]
 
 
 def watched_zones(root: str) -> dict[str, Any]:
-    """Thermal zones to watch: those that work, or, of too many, those of processors first."""
+    """Working thermal zones to watch; if there are too many, those of processors first."""
     working = set(sensors.temperatures(root))
-    found = {name: file for name, file in sensors.zones(root).items() if name in working}
-    chosen = sorted(found, key=lambda name: not any(word in name for word in _TELLING))
-    return {name: found[name] for name in sorted(chosen[:MAX_ZONES])}
+    zones = {name: file for name, file in sensors.zones(root).items() if name in working}
+    chosen = sorted(zones, key=lambda name: not any(word in name for word in _PROCESSOR_ZONES))
+    return {name: zones[name] for name in sorted(chosen[:MAX_ZONES])}

@@ -1,8 +1,8 @@
-"""What a back end raises when its library cannot do what is asked, which is a result and no fault."""
+"""What a back end raises when its library cannot do what is asked: a result, not a fault."""
 
 
 class Unsupported(RuntimeError):
-    """The library's own refusal; the message is the reason that the cell is recorded with.
+    """The library refuses; the message is recorded as the cell's reason.
 
-    A fall-back to another processor is one, too: the library did not do what was asked.
+    A fall-back to another processor counts as a refusal.
     """

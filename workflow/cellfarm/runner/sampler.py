@@ -1,7 +1,7 @@
 """The conditions while a launch runs: a child process that reads counters and sensors at a fixed rate.
 
-It is forked before the library is imported: there are no threads to lose then, and nothing of the
-library is copied. It keeps raw counters, works out rates at the end, and costs well under 1 % of a
+It is forked before the library is imported: there are no threads to lose yet, and nothing of the
+library is copied. It keeps raw counters, computes rates at the end, and costs well under 1 % of a
 core at 20 readings a second (docs/benchmarks.md).
 """
 
@@ -22,7 +22,7 @@ MAX_ROWS = 20_000
 #: The child may use this share of a core; above it, it reads half as often.
 MAX_CPU_SHARE = 0.01
 _MAX_INTERVAL_S = 2.0
-#: What the child may take to hand over its rows: 20,000 of them take half a second here.
+#: How long the child may take to hand over its rows: 20,000 of them take half a second here.
 _STOP_TIMEOUT_S = 5.0
 _NOTHING: dict[str, Any] = {
     "t_s": [],
@@ -38,11 +38,10 @@ class Sampler:
 
     Args:
         interval_s: between readings. It doubles when the child would use more than 1 % of a core,
-            and when there are 20,000 rows; then every second row is dropped.
-        avoid_cores: what the measured process runs on; the child keeps off them if others are
-            left. Empty: anywhere.
+            and at 20,000 rows, when every second row is dropped.
+        avoid_cores: those of the measured process; the child avoids them if others are left.
         pid: the process to watch; None: the caller.
-        root: where /proc and /sys stand.
+        root: the folder that holds /proc and /sys.
     """
 
     def __init__(
@@ -61,12 +60,12 @@ class Sampler:
                 _keep_only(control_read, data_write)
                 _run(pid or parent, parent, interval_s, avoid_cores or [], root)
             finally:
-                os._exit(0)  # nothing of the parent's may be flushed or run twice
+                os._exit(0)  # nothing of the parent may be flushed or run twice
         os.close(control_read)
         os.close(data_write)
 
     def stop(self) -> dict[str, Any]:
-        """End the child; what it saw.
+        """End the child; returns what it read.
 
         Returns:
             t_s: the times of the rows, in s of the monotonic clock;
@@ -75,20 +74,18 @@ class Sampler:
             interval_s: between rows at the end;
             cpu_share: CPU time of the child over wall time, once it was set up;
             power_meter: what `power_w` comes from: rapl, battery or None.
-            Without rows and with None if the child was killed or hangs. A second call gives nothing.
+            No rows, and None, if the child was killed or hangs, and on a second call.
         """
         if self.child == 0:
             return dict(_NOTHING)
         with contextlib.suppress(OSError):
-            # Not only closed: a fork of the library's may hold this end open, too.
+            # Closing alone is not enough: a fork made by the library may hold this end open.
             os.write(self._control, b"x")
         os.close(self._control)
         data = _read_all(self._data, time.monotonic() + _STOP_TIMEOUT_S)
         os.close(self._data)
         with contextlib.suppress(OSError):
-            os.kill(
-                self.child, signal.SIGKILL
-            )  # not waited for yet, so the number is still its own
+            os.kill(self.child, signal.SIGKILL)  # not yet waited for: the id is still the child's
         with contextlib.suppress(OSError):  # a library may have waited for it, or ignore SIGCHLD
             os.waitpid(self.child, 0)
         self.child = 0
@@ -99,27 +96,27 @@ class Sampler:
 
 
 def energy_mj(
-    seen: dict[str, Any], start_s: float, end_s: float, idle_w: float | None
+    conditions: dict[str, Any], start_s: float, end_s: float, idle_w: float | None
 ) -> float | None:
-    """Energy that was used from start to end above that of the idle device, in mJ.
+    """Energy used from start to end above that of the idle device, in mJ.
 
-    The power of a row holds for the time since the row before (for RAPL it is worked out of the
-    energy counted in that time, so the sum is exact but for the two ends). How fine this is, tells
-    `seen["interval_s"]`; a battery's gauge may renew its reading more slowly still.
+    The power of a row holds for the time since the previous row. For RAPL it is computed from the
+    energy counted in that time, so the sum is exact except at both ends. The resolution is
+    `conditions["interval_s"]`; a battery's gauge may be slower.
 
     Args:
-        seen: what `Sampler.stop` gave.
+        conditions: what `Sampler.stop` returned.
         start_s, end_s: of the monotonic clock.
         idle_w: power of the idle device in W.
 
     Returns:
         None without a meter or idle power, and when less than 90 % of the time has a reading.
     """
-    power = seen["metrics"].get("power_w")
+    power = conditions["metrics"].get("power_w")
     if power is None or idle_w is None or end_s <= start_s:
         return None
-    times = seen["t_s"]
-    begins = [times[0] - (seen["interval_s"] or 0.0), *times]
+    times = conditions["t_s"]
+    begins = [times[0] - (conditions["interval_s"] or 0.0), *times]
     joules = covered_s = 0.0
     for begin, end, watts in zip(begins, times, power, strict=False):
         seconds = min(end, end_s) - max(begin, start_s)
@@ -132,7 +129,7 @@ def energy_mj(
 
 
 def _run(pid: int, parent: int, interval_s: float, avoid: list[int], root: str) -> None:
-    """The child: sample until the control pipe says so, then write the rows. 0 is the control."""
+    """The child: sample until the control pipe (descriptor 0) ends it, then write the rows."""
     gc.disable()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _keep_off(avoid)
@@ -146,8 +143,8 @@ def _run(pid: int, parent: int, interval_s: float, avoid: list[int], root: str) 
     rows.append([began_s, *probes.read(began_s)])
     schedule_s = began_s  # readings fall on whole intervals after this moment: no drift
     while True:
-        # Not sooner than half an interval from now: over a very short time, one tick of the
-        # machine's clock would look like many busy cores.
+        # At least half an interval from now: over a very short time, one tick of the machine's
+        # clock would look like many busy cores.
         missed = int((clock() - schedule_s) / interval_s + 0.5)
         due_s = schedule_s + (missed + 1) * interval_s
         if poll.poll(max(0.0, due_s - clock()) * 1e3) or os.getppid() != parent:
@@ -171,20 +168,20 @@ def _run(pid: int, parent: int, interval_s: float, avoid: list[int], root: str) 
         rows.pop()
     rows.append([now_s, *probes.read(now_s)])
     used_s = time.process_time() - setup_cpu_s
-    seen = {
+    conditions = {
         "t_s": [round(row[0], 5) for row in rows[1:]],  # type: ignore[arg-type]
         "metrics": _metrics(probes.names, rows),
         "interval_s": interval_s,
         "cpu_share": round(used_s / wall_s, 6) if wall_s > 0 else None,
         "power_meter": probes.power_meter,
     }
-    data = memoryview(json.dumps(seen, allow_nan=False).encode())
+    data = memoryview(json.dumps(conditions, allow_nan=False).encode())
     while data:
         data = data[os.write(1, data) :]
 
 
 def _metrics(names: list[str], rows: list[list[float | None]]) -> dict[str, list[float | None]]:
-    """Columns from rows of raw readings, the first of which is only the start of the rates."""
+    """Columns from rows of raw readings; the first row is only the start of the rates."""
     raw = dict(zip(names, zip(*(row[1:] for row in rows), strict=True), strict=True))
     seconds = [new[0] - old[0] for old, new in itertools.pairwise(rows)]  # type: ignore[operator]
     columns: dict[str, list[float | None]] = {}
@@ -194,8 +191,9 @@ def _metrics(names: list[str], rows: list[list[float | None]]) -> dict[str, list
         else:
             columns[name] = list(values[1:])
     busy = columns.pop("busy", [None] * len(seconds))
-    own = columns.pop("own", busy)
-    columns["other_cpu_utilisation"] = _others(busy, columns.get("cpu_utilisation", busy), own)
+    sampler = columns.pop("sampler", busy)
+    process = columns.get("cpu_utilisation", busy)
+    columns["other_cpu_utilisation"] = _others(busy, process, sampler)
     return {
         name: [None if value is None else round(value, 4) for value in values]
         for name, values in columns.items()
@@ -211,27 +209,27 @@ def _rates(values: Any, seconds: list[float]) -> list[float | None]:
 
 
 def _others(
-    busy: list[float | None], process: list[float | None], own: list[float | None]
+    busy: list[float | None], process: list[float | None], sampler: list[float | None]
 ) -> list[float | None]:
-    """CPU use by the others: of the machine, less the process and this sampler.
+    """CPU use by others: that of the machine, less the process and this sampler.
 
-    The machine is counted in ticks of 10 ms, the processes exactly, so a difference may fall below
-    0. What is below is taken off the next ones: each stays plausible, and the mean is right.
+    The machine is counted in ticks of 10 ms, the processes exactly, so a difference may be negative.
+    It then counts as 0, and the rest is subtracted from the next values: the mean stays right.
     """
     result: list[float | None] = []
-    owed = 0.0
-    for all_of_it, one, two in zip(busy, process, own, strict=True):
-        if all_of_it is None or one is None or two is None:
+    deficit = 0.0
+    for machine_use, process_use, sampler_use in zip(busy, process, sampler, strict=True):
+        if machine_use is None or process_use is None or sampler_use is None:
             result.append(None)
             continue
-        value = all_of_it - one - two + owed
-        owed = min(0.0, value)
+        value = machine_use - process_use - sampler_use + deficit
+        deficit = min(0.0, value)
         result.append(max(0.0, value))
     return result
 
 
 def _keep_only(control: int, data: int) -> None:
-    """Let go of every file of the parent's: its locks and pipes are to end with it."""
+    """Close every file of the parent, so that its locks and pipes end with it."""
     null = os.open(os.devnull, os.O_RDWR)
     for source, target in ((control, 0), (data, 1), (null, 2)):
         os.dup2(source, target)
@@ -249,7 +247,7 @@ def _keep_off(cores: list[int]) -> None:
 
 
 def _read_all(descriptor: int, deadline_s: float) -> bytes:
-    """What comes until the other end closes; nothing if it does not in time."""
+    """All data until the other end closes; nothing if that takes too long."""
     parts = []
     while True:
         left_s = deadline_s - time.monotonic()

@@ -1,6 +1,6 @@
-"""What the system's sensors say: clocks, temperatures, battery, energy counters.
+"""The system's sensors: clocks, temperatures, battery, energy counters.
 
-Every reader takes `root`, where /sys stands. What is missing or nonsense is left out or None.
+Every reader takes `root`, the folder that holds /sys. A missing or absurd value is left out or None.
 """
 
 import re
@@ -14,7 +14,7 @@ THERMAL = "sys/class/thermal"
 POWER_SUPPLY = "sys/class/power_supply"
 POWERCAP = "sys/class/powercap"
 
-#: Zones outside are switched off or broken: phones report -274, -40, 0 and 125 for them.
+#: Phones report -274, -40, 0 and 125 for zones that are switched off or broken.
 PLAUSIBLE_C = (0.5, 124.0)
 
 
@@ -25,12 +25,12 @@ def policies(root: str = "/") -> list[str]:
 
 def frequencies_mhz(root: str = "/") -> dict[str, float]:
     """The present clock by frequency domain (`policy0`), in MHz; empty where unknown."""
-    found = {name: frequency_mhz(read(root, frequency_file(name))) for name in policies(root)}
-    return {name: value for name, value in found.items() if value is not None}
+    clocks = {name: frequency_mhz(read(root, frequency_file(name))) for name in policies(root)}
+    return {name: value for name, value in clocks.items() if value is not None}
 
 
 def frequency_file(policy: str) -> str:
-    """Below root: the file with the present clock of a frequency domain."""
+    """The file with the present clock of a frequency domain, below root."""
     return f"{CPUFREQ}/{policy}/scaling_cur_freq"
 
 
@@ -42,33 +42,33 @@ def frequency_mhz(text: str | None) -> float | None:
 
 def governors(root: str = "/") -> dict[str, str]:
     """The governor by frequency domain; empty where there are none."""
-    found = {name: read(root, f"{CPUFREQ}/{name}/scaling_governor") for name in policies(root)}
-    return {name: text for name, text in found.items() if text}
+    texts = {name: read(root, f"{CPUFREQ}/{name}/scaling_governor") for name in policies(root)}
+    return {name: text for name, text in texts.items() if text}
 
 
 def governor(root: str = "/") -> str | None:
-    """The governor; of domains that differ, all of them. None where there is none."""
+    """The governor, or all of them where domains differ; None where there is none."""
     return ", ".join(sorted(set(governors(root).values()))) or None
 
 
 def zones(root: str = "/") -> dict[str, str]:
     """Thermal zones: name -> file with the temperature, below root.
 
-    The name is the zone's type in lower case and underscores; zones of one type are told apart by
+    The name is the zone's type in lower case with underscores; further zones of the same type get
     their number.
     """
-    found: dict[str, str] = {}
+    files: dict[str, str] = {}
     for zone in _numbered(root, THERMAL, "thermal_zone"):
         kind = read(root, f"{THERMAL}/{zone}/type")
         name = re.sub(r"[^a-z0-9]+", "_", (kind or zone).lower()).strip("_") or zone
-        if name in found:
+        if name in files:
             name += "_" + zone.removeprefix("thermal_zone")
-        found[name] = f"{THERMAL}/{zone}/temp"
-    return found
+        files[name] = f"{THERMAL}/{zone}/temp"
+    return files
 
 
 def temperature_c(text: str | None) -> float | None:
-    """A temperature in °C from the file's 1/1000 °C; None if no working sensor says so."""
+    """A temperature in °C from the file's 1/1000 °C; None if the sensor does not work."""
     value = number(text)
     if value is None:
         return None
@@ -78,15 +78,15 @@ def temperature_c(text: str | None) -> float | None:
 
 def temperatures(root: str = "/") -> dict[str, float]:
     """Temperatures in °C by zone (see `zones`); broken sensors are left out."""
-    found = {name: temperature_c(read(root, file)) for name, file in zones(root).items()}
-    return {name: value for name, value in found.items() if value is not None}
+    values = {name: temperature_c(read(root, file)) for name, file in zones(root).items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def battery_folder(root: str = "/") -> str | None:
-    """Below root: the first supply that is a battery of the device itself."""
+    """The first supply that is the device's battery, below root."""
     for name in listed(root, POWER_SUPPLY):
         folder = f"{POWER_SUPPLY}/{name}"
-        # A mouse's battery has the scope Device; not every kernel tells a type.
+        # A mouse's battery has the scope Device; not every kernel gives a type.
         if read(root, f"{folder}/scope") == "Device":
             continue
         kind = read(root, f"{folder}/type")
@@ -100,7 +100,7 @@ def battery(root: str = "/") -> dict[str, Any] | None:
 
     Returns:
         percent, status (as the system words it), current_a, voltage_v, and power_w. Current and
-        power are None unless it discharges: otherwise they are the charger's. The sign of the
+        power are None unless it discharges, as they are the charger's otherwise. The sign of the
         current differs by vendor and is dropped.
     """
     folder = battery_folder(root)
@@ -108,7 +108,7 @@ def battery(root: str = "/") -> dict[str, Any] | None:
 
 
 def battery_at(field: Callable[[str], str | None]) -> dict[str, Any]:
-    """`battery`, with `field(name)` giving the text of a file of its folder or None."""
+    """As `battery`; `field(name)` returns the text of a file in its folder, or None."""
     percent = number(field("capacity"))
     status = field("status")
     voltage_v = _in_units(number(field("voltage_now")), 1.0, 100.0)
@@ -124,12 +124,12 @@ def battery_at(field: Callable[[str], str | None]) -> dict[str, Any]:
 
 
 def _in_units(micro: float | None, low: float, high: float) -> float | None:
-    """From millionths. Some kernels give thousandths: a value that is too small is not known."""
+    """From millionths. Some kernels give thousandths: a value that is too small is unknown."""
     return micro / 1e6 if micro is not None and low <= micro / 1e6 <= high else None
 
 
 class Rapl:
-    """The energy counters of all processor packages together (powercap; mostly root only)."""
+    """The sum of the energy counters of all processor packages (powercap; mostly root only)."""
 
     def __init__(self, root: str = "/") -> None:
         self._root = root
@@ -148,13 +148,13 @@ class Rapl:
 
     @property
     def exists(self) -> bool:
-        """Whether there is a counter that can be read."""
+        """Whether any counter can be read."""
         return bool(self._packages)
 
     def energy_j(self) -> float | None:
-        """Energy since this object was made, in J, with wraps of the counters undone.
+        """Energy since this object was made, in J, across wraps of the counters.
 
-        They wrap after minutes at the soonest: ask more often than that.
+        They wrap after minutes at the soonest; call it more often than that.
         """
         if not self._packages:
             return None

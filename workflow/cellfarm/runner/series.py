@@ -1,4 +1,4 @@
-"""A series of inferences, one after the other or at an interval, with what it took of the device."""
+"""A series of inferences, back to back or at an interval, and the resources that it used."""
 
 import statistics
 import time
@@ -23,12 +23,12 @@ def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
     phases.start(request, emit)
     watching = None
     if request["interval_ms"]:
-        # Forked before the library is there: cheap, and no threads to lose.
+        # Forked before the library is imported: cheap, and no threads to lose.
         watching = sampler.Sampler(request["interval_ms"] / 1e3, request["cores"])
     session = phases.load(request, emit)
     phases.first(request, session, emit)
     if session.actual().get("emulated"):
-        # How long a software processor takes says nothing about the real one.
+        # The time of a software processor says nothing about the real one.
         if watching:
             watching.stop()
         emit("emulated")
@@ -51,15 +51,16 @@ def _measure(
     emit("samples", ms=ms, seconds=ended_s - began_s)
     resources = system.difference(before, after) | {"peak_inference_rss_mb": system.peak_rss_mb()}
     if watching:
-        seen = watching.stop()
-        energy_mj = sampler.energy_mj(seen, began_s, ended_s, request["idle_w"])
+        conditions = watching.stop()
+        energy_mj = sampler.energy_mj(conditions, began_s, ended_s, request["idle_w"])
         resources |= {
-            "sampler_cpu_share": seen["cpu_share"],
+            "sampler_cpu_share": conditions["cpu_share"],
             "energy_mj": None if energy_mj is None else energy_mj / len(ms),
         }
         origin_s = request["started_ns"] / 1e9
-        emit("conditions", t_s=[t - origin_s for t in seen["t_s"]], metrics=seen["metrics"],
-             interval_s=seen["interval_s"], power_meter=seen["power_meter"])  # fmt: skip
+        emit("conditions", t_s=[t - origin_s for t in conditions["t_s"]],
+             metrics=conditions["metrics"], interval_s=conditions["interval_s"],
+             power_meter=conditions["power_meter"])  # fmt: skip
         resources |= {"series_began_s": began_s - origin_s, "series_ended_s": ended_s - origin_s}
     emit("resources", **resources)
 
@@ -73,12 +74,12 @@ def series(
     """Latencies in ms, in order, from the second inference of the process on.
 
     Until `samples["min"]` are taken and `samples["seconds"]` have passed, at most `samples["max"]`.
-    Where `samples["longest_s"]` is given, a series that is not settled (see `settled`) goes on until
-    it is, or for so long: episodes of a shared processor that are as long as the series would make
-    each launch another one.
+    With `samples["longest_s"]`, a series that is not settled (see `settled`) goes on until it is, or
+    for so long: otherwise slow episodes of a shared processor, as long as a series, would make the
+    launches differ.
 
     The pattern `spaced` begins an inference every `interval_ms`, as an app does, and idles between;
-    the others go back to back.
+    the other patterns run back to back.
     """
     interval_ns = int(pattern["interval_ms"] * 1e6) if pattern["kind"] == "spaced" else 0
     minimum, maximum = samples["min"], samples["max"]
@@ -92,7 +93,7 @@ def series(
         if len(taken) >= minimum and clock() >= end:
             if end >= last or settled(taken, tolerance):
                 break
-            # Looked at again after half as much time once more: a look takes well below 1 ms.
+            # Checked again after half as much time again: a check takes well below 1 ms.
             end = min(last, end + max((end - start) // 2, 1_000_000))
             continue
         if interval_ns:
@@ -105,11 +106,11 @@ def series(
 
 
 def settled(taken: Sequence[float], tolerance: float) -> bool:
-    """Whether blocks of a series have about the same median: all but the highest and the lowest of
-    eight lie within `tolerance` of the middle one, as a share of it.
+    """Whether the blocks of a series have about the same median.
 
-    One block may be a warm-up and one an interruption; a slow episode of a quarter of the series is
-    neither.
+    Of the eight medians all but the highest and the lowest lie within `tolerance` of the middle, as a
+    share of it. So one block may be a warm-up and one an interruption, but a slow episode of a
+    quarter of the series counts.
     """
     size = len(taken) // BLOCKS
     if size == 0:

@@ -1,7 +1,7 @@
 """What the system counts while samples are taken: CPU time, memory, switches, pressure.
 
-Every reader takes `root`, where /proc stands (tests give trees of their own). A file may be missing,
-unreadable or nonsense on any system: such a value is None, never 0.
+Every reader takes `root`, the folder that holds /proc. Any file may be missing, unreadable or absurd:
+such a value is None, never 0.
 """
 
 import os
@@ -10,32 +10,13 @@ import time
 from typing import Any
 
 from reading import listed, number, read  # type: ignore[import-not-found]
-from sensors import governor, temperatures  # type: ignore[import-not-found]
-
-__all__ = [
-    "context_switches",
-    "difference",
-    "governor",
-    "load_average",
-    "machine_jiffies",
-    "migrations",
-    "parse_jiffies",
-    "parse_pressure",
-    "peak_rss_mb",
-    "pressure_us",
-    "process_s",
-    "reset_peak",
-    "rss_mb",
-    "snapshot",
-    "temperatures",
-]
 
 _RSS_LAG_MB = 1.0
-PROCESS_CLOCK = 2  # CPUCLOCK_SCHED: the exact CPU time of a process, user and system
+PROCESS_CLOCK = 2  # CPUCLOCK_SCHED: a process's exact CPU time, user and system
 
 
 def snapshot(root: str = "/") -> dict[str, Any]:
-    """Counters of this process and of the machine, to take the `difference` of."""
+    """Counters of this process and of the machine, see `difference`."""
     voluntary, involuntary = context_switches()
     return {
         "wall_s": time.monotonic(),
@@ -54,8 +35,8 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float
     Returns:
         cpu_utilisation, other_cpu_utilisation, steal: CPU time in cores, of this process, of
         everything else, and taken by a hypervisor;
-        voluntary_switches, involuntary_switches, migrations: counts, all threads together (a
-        thread that ended in between takes its migrations with it);
+        voluntary_switches, involuntary_switches, migrations: counts over all threads (without the
+        migrations of threads that ended in between);
         cpu_pressure: the share of time in which some task waited for a processor.
     """
     wall_s = after["wall_s"] - before["wall_s"]
@@ -67,12 +48,12 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float
     result["migrations"] = _migrated(before["migrations"], after["migrations"])
     if wall_s <= 0:
         return result
-    own = result["cpu_utilisation"] = (after["process_s"] - before["process_s"]) / wall_s
+    process_cores = result["cpu_utilisation"] = (after["process_s"] - before["process_s"]) / wall_s
     if before["machine"] is not None and after["machine"] is not None:
         ticks = os.sysconf("SC_CLK_TCK") * wall_s
         pairs = zip(before["machine"], after["machine"], strict=True)
         busy, stolen = (new - old for old, new in pairs)
-        result["other_cpu_utilisation"] = max(0.0, busy / ticks - own)
+        result["other_cpu_utilisation"] = max(0.0, busy / ticks - process_cores)
         result["steal"] = max(0.0, stolen / ticks)
     if before["pressure_us"] is not None and after["pressure_us"] is not None:
         result["cpu_pressure"] = (after["pressure_us"] - before["pressure_us"]) / 1e6 / wall_s
@@ -82,7 +63,7 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, float
 def machine_jiffies(root: str = "/") -> tuple[int, int] | None:
     """(busy, stolen) time of all processors together since boot, in 1/SC_CLK_TCK s.
 
-    Source: /proc/stat. Android hides it from applications, not from the shell's user.
+    Source: /proc/stat. Android hides it from apps, not from the shell's user.
     """
     text = read(root, "proc/stat")
     return parse_jiffies(text) if text else None
@@ -99,9 +80,9 @@ def parse_jiffies(text: str) -> tuple[int, int] | None:
 
 
 def process_s(pid: int, root: str = "/") -> float | None:
-    """CPU time of a process in s, user and system, all of its threads."""
+    """CPU time of a process in s, user and system, over all threads."""
     if root == "/":
-        try:  # the kernel's clock of that process: exact, where /proc counts in 10 ms
+        try:  # exact, where /proc counts in 10 ms
             return time.clock_gettime((~pid << 3) | PROCESS_CLOCK)
         except OSError:
             pass
@@ -113,34 +94,34 @@ def process_s(pid: int, root: str = "/") -> float | None:
         return None
 
 
-def rss_mb(pid: int | str = "self", root: str = "/") -> float | None:
+def rss_mb(root: str = "/") -> float | None:
     """The resident set now, in units of 2^20 bytes."""
-    return _status_mb("VmRSS", pid, root)
+    return _status_mb("VmRSS", root)
 
 
-def peak_rss_mb(pid: int | str = "self", root: str = "/") -> float | None:
+def peak_rss_mb(root: str = "/") -> float | None:
     """The largest resident set so far, or since `reset_peak`, in units of 2^20 bytes.
 
-    Not ru_maxrss: that one starts with the parent's, and cannot be reset.
+    Not ru_maxrss, which starts at the parent's and cannot be reset.
     """
-    return _status_mb("VmHWM", pid, root)
+    return _status_mb("VmHWM", root)
 
 
 def reset_peak(root: str = "/") -> bool:
-    """Let the peak start anew at the present resident set; whether the kernel did."""
+    """Reset the peak to the present resident set; returns whether the kernel did."""
     try:
         with open(os.path.join(root, "proc/self/clear_refs"), "wb", buffering=0) as file:
             file.write(b"5")
     except OSError:
         return False
-    peak, now = _status_mb("VmHWM", "self", root), _status_mb("VmRSS", "self", root)
-    # A kernel may take the write and do nothing: what it says afterwards decides. Both are counted
+    peak, now = peak_rss_mb(root), rss_mb(root)
+    # Some kernels accept the write and do nothing, so the peak is read back. Both values are counted
     # per processor and lag by some pages.
     return peak is not None and now is not None and peak <= now + _RSS_LAG_MB
 
 
 def context_switches() -> tuple[int, int]:
-    """(voluntary, involuntary) of this process since it began, all threads, ended ones too."""
+    """(voluntary, involuntary) of this process since it began, over all threads, also ended ones."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_nvcsw, usage.ru_nivcsw
 
@@ -183,8 +164,8 @@ def _migrated(before: dict[str, int] | None, after: dict[str, int] | None) -> in
     return sum(max(0, count - before.get(thread, 0)) for thread, count in after.items())
 
 
-def _status_mb(field: str, pid: int | str, root: str) -> float | None:
-    for line in (read(root, f"proc/{pid}/status") or "").splitlines():
+def _status_mb(field: str, root: str) -> float | None:
+    for line in (read(root, "proc/self/status") or "").splitlines():
         if line.startswith(field + ":"):
             try:
                 return int(line.split()[1]) / 1024

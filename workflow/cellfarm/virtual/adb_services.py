@@ -1,4 +1,4 @@
-"""What a virtual phone serves: commands of its shell, and files (the services shell and sync).
+"""The services of a virtual phone: shell commands, and files (services shell and sync).
 
 Source: AOSP, packages/modules/adb, shell_protocol.h and file_sync_protocol.h.
 """
@@ -25,7 +25,7 @@ _STAT_V1 = struct.Struct("<4sIII")
 
 
 def service(name: str, variables: Mapping[str, str]) -> Callable[[Stream], Awaitable[None]] | None:
-    """What serves a name; None if this phone has no such service."""
+    """The service of this name; None if the phone has none."""
     kind, _, command = name.partition(":")
     options = kind.split(",")
     if options[0] in ("shell", "exec"):
@@ -66,7 +66,7 @@ async def _shell(stream: Stream, command: str, variables: Mapping[str, str], v2:
 
 
 def _hang_up(process: asyncio.subprocess.Process) -> None:
-    """As adbd does: the command hears of it, and its pipes end; what it has started may live on.
+    """As adbd does: signal the command and close its pipes; processes that it started may live on.
 
     Source: AOSP, packages/modules/adb/daemon/shell_service.cpp.
     """
@@ -125,23 +125,25 @@ async def _sync(stream: Stream) -> None:
 
 def _stat(kind: bytes, name: str) -> bytes:
     try:
-        found = os.stat(name) if kind == b"STA2" else os.lstat(name)
-        error = 0
-    except OSError as problem:
-        found, error = None, problem.errno or 1
+        status = os.stat(name) if kind == b"STA2" else os.lstat(name)
+    except OSError as error:
+        if kind == b"STAT":
+            return _STAT_V1.pack(kind, 0, 0, 0)
+        return _STAT_V2.pack(kind, error.errno or 1, *[0] * 10)
     if kind == b"STAT":
-        fields = (found.st_mode, found.st_size, int(found.st_mtime)) if found else (0, 0, 0)
-        return _STAT_V1.pack(kind, *fields)
-    if found is None:
-        return _STAT_V2.pack(kind, error, *[0] * 10)
-    return _STAT_V2.pack(kind, 0, *_fields(found))
+        return _STAT_V1.pack(kind, *_fields_v1(status))
+    return _STAT_V2.pack(kind, 0, *_fields_v2(status))
 
 
-def _fields(found: os.stat_result) -> tuple[int, ...]:
-    times = (int(found.st_atime), int(found.st_mtime), int(found.st_ctime))
+def _fields_v1(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mode, status.st_size, int(status.st_mtime)
+
+
+def _fields_v2(status: os.stat_result) -> tuple[int, ...]:
+    times = (int(status.st_atime), int(status.st_mtime), int(status.st_ctime))
     return (
-        found.st_dev, found.st_ino, found.st_mode, found.st_nlink, found.st_uid, found.st_gid,
-        found.st_size, *times,
+        status.st_dev, status.st_ino, status.st_mode, status.st_nlink, status.st_uid, status.st_gid,
+        status.st_size, *times,
     )  # fmt: skip
 
 
@@ -149,26 +151,26 @@ async def _list(stream: Stream, kind: bytes, name: str) -> None:
     entry = b"DNT2" if kind == b"LIS2" else b"DENT"
     with contextlib.suppress(OSError):
         for child in sorted(Path(name).iterdir()):
-            found = child.lstat()
+            status = child.lstat()
             encoded = os.fsencode(child.name)
             if kind == b"LIS2":
-                head = _STAT_V2.pack(entry, 0, *_fields(found))
+                head = _STAT_V2.pack(entry, 0, *_fields_v2(status))
             else:
-                head = _STAT_V1.pack(entry, found.st_mode, found.st_size, int(found.st_mtime))
+                head = _STAT_V1.pack(entry, *_fields_v1(status))
             await stream.write(head + struct.pack("<I", len(encoded)) + encoded)
-    done = 76 if kind == b"LIS2" else 20
-    await stream.write(b"DONE".ljust(done, b"\0"))
+    end_bytes = 76 if kind == b"LIS2" else 20
+    await stream.write(b"DONE".ljust(end_bytes, b"\0"))
 
 
 async def _receive(stream: Stream, name: str) -> None:
-    """A file that the host pushes: `path,mode`, then chunks, then its date."""
+    """Receive a file: `path,mode`, then chunks, then its date."""
     path, _, mode = name.rpartition(",")
     problem: OSError | None = None
     temporary = f"{path}.pushing"
     file = None
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        file = Path(temporary).open("wb")  # noqa: SIM115 (its content comes in many messages)
+        file = Path(temporary).open("wb")  # noqa: SIM115 (filled by many messages)
     except OSError as error:
         problem = error
     try:

@@ -6,6 +6,7 @@ Source: AOSP, packages/modules/adb, protocol.txt and adb.h. Version 0x01000001: 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import NamedTuple
 VERSION = 0x01000001
 MAX_DATA_BYTES = 1 << 20
 _HEAD = struct.Struct("<6I")
+_TOKEN = 1  # kind of an AUTH message
 
 
 def _command(name: bytes) -> int:
@@ -36,7 +38,7 @@ class Closed(Exception):
 
 
 class Stream:
-    """One service that the host opened: bytes in, bytes out, one unconfirmed write at a time."""
+    """A service that the host opened: bytes in and out, with one unconfirmed write at a time."""
 
     def __init__(self, wire: Wire, local: int, remote: int) -> None:
         self._wire = wire
@@ -47,7 +49,7 @@ class Stream:
         self._pending = b""
 
     async def read(self) -> bytes:
-        """What came next; b"" when the host has closed the stream."""
+        """The next data; b"" when the host has closed the stream."""
         if self._pending:
             pending, self._pending = self._pending, b""
             return pending
@@ -58,19 +60,19 @@ class Stream:
         return data
 
     async def take(self, count: int) -> bytes:
-        """Exactly so many bytes.
+        """Read exactly `count` bytes.
 
         Raises:
-            Closed: the stream ends before.
+            Closed: the stream ends earlier.
         """
         while len(self._pending) < count:
-            held, self._pending = self._pending, b""
+            pending, self._pending = self._pending, b""
             data = await self.read()
             if not data:
                 raise Closed
-            self._pending = held + data
-        taken, self._pending = self._pending[:count], self._pending[count:]
-        return taken
+            self._pending = pending + data
+        data, self._pending = self._pending[:count], self._pending[count:]
+        return data
 
     async def write(self, data: bytes) -> None:
         for start in range(0, len(data), MAX_DATA_BYTES):
@@ -97,13 +99,13 @@ class Stream:
 
 @dataclass
 class Faults:
-    """What is wrong with a device.
+    """The faults of a device.
 
     Attributes:
-        awake: cleared while the device is frozen: it takes in what comes, and answers nothing.
-        authorised: False: as a phone on which nobody has allowed debugging.
-        silent: it takes connections and does not greet: its adb server calls it offline.
-        wires: the connections there are.
+        awake: cleared while the device is frozen: it receives messages and answers none.
+        authorised: False: nobody has allowed debugging on the phone.
+        silent: it accepts connections without a greeting: its adb server calls it offline.
+        wires: the open connections.
     """
 
     awake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -126,9 +128,9 @@ class Wire:
     """A connection of an adb server.
 
     Args:
-        banner: what the device says of itself, ``device::ro.product.name=...;features=...``.
-        service: gives what serves a name such as ``shell,v2,raw:ls``; None refuses it.
-        faults: what is wrong with the device just now.
+        banner: the device's description, ``device::ro.product.name=...;features=...``.
+        service: returns the service of a name such as ``shell,v2,raw:ls``, or None for unknown names.
+        faults: the present faults of the device.
     """
 
     def __init__(
@@ -147,7 +149,7 @@ class Wire:
         self._next = 1
 
     async def serve(self) -> None:
-        """Until the server closes the connection."""
+        """Serve until the server closes the connection."""
         self._faults.wires.add(self)
         try:
             while True:
@@ -173,7 +175,7 @@ class Wire:
             await self._writer.drain()
 
     def cut(self) -> None:
-        """As when a cable is pulled: no goodbye."""
+        """Abort the connection, as a pulled cable does."""
         self._writer.transport.abort()
 
     async def _receive(self) -> Message:
@@ -201,8 +203,7 @@ class Wire:
         if self._faults.authorised:
             await self.send(CNXN, VERSION, MAX_DATA_BYTES, self._banner)
         else:
-            token = 1
-            await self.send(AUTH, token, 0, bytes(20))
+            await self.send(AUTH, _TOKEN, 0, bytes(20))
 
     async def _open(self, message: Message) -> None:
         name = message.data.rstrip(b"\0").decode(errors="replace")
@@ -219,9 +220,8 @@ class Wire:
 
     async def _run(self, serve: Service, stream: Stream) -> None:
         try:
-            await serve(stream)
-        except Closed:
-            pass
+            with contextlib.suppress(Closed):
+                await serve(stream)
         finally:
             del self._streams[stream.local]
             await self.send(CLSE, stream.local, stream.remote)

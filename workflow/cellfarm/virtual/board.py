@@ -1,6 +1,6 @@
-"""A virtual board: an sshd of its own, below a process that lets things go wrong with it.
+"""A virtual board: an sshd below a process that inflicts faults on it.
 
-That process adopts whatever is started through the sshd, so that a restart and an end reach all of it.
+That process adopts all that is started through the sshd, so that a restart or an end reaches everything.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ SSHD = "/usr/sbin/sshd"
 
 
 def make_key(path: Path, comment: str) -> None:
-    """A key pair: `path` and `path`.pub.
+    """Make a key pair: `path` and `path`.pub.
 
     Raises:
-        PermanentHostError: ssh-keygen cannot.
+        PermanentHostError: ssh-keygen fails.
     """
     argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)]
     try:
@@ -46,10 +46,10 @@ class Board:
     """Runs the sshd whose configuration and keys are in a folder.
 
     Args:
-        cable: the network device by which alone it is reached; empty if it has none of its own.
+        cable: the only network device that reaches it; empty: it has no own network device.
 
     Attributes:
-        faults: what may go wrong with it.
+        faults: the faults that can be inflicted on it.
     """
 
     def __init__(self, folder: Path, cable: str = "") -> None:
@@ -67,12 +67,12 @@ class Board:
             "change_key": self._change_key,
         }
         if cable:
-            # Unlike a cut, neither side is told: packets are lost and no answer comes.
+            # Unlike after `cut`, neither side is notified: packets are lost and no answer comes.
             self.faults["unplug"] = lambda: run_ip(f"link set {cable} down")
             self.faults["plug"] = lambda: run_ip(f"link set {cable} up")
 
     def start(self) -> None:
-        """Let the sshd listen, unless it does."""
+        """Start the sshd unless it runs."""
         if self._listener is None:
             argv = [SSHD, "-D", "-e", "-f", str(self._folder / "sshd_config")]
             self._listener = subprocess.Popen(
@@ -83,13 +83,13 @@ class Board:
         return self._listener is not None and self._listener.pid == pid
 
     def _sessions(self) -> list[psutil.Process]:
-        """The sshd's processes for connections: commands hear of their end, as of any sshd's."""
-        found = []
+        """The sshd's processes for connections; their end also ends commands, as with any sshd."""
+        sessions = []
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if process.name().startswith("sshd") and not self.is_listener(process.pid):
-                    found.append(process)
-        return found
+                    sessions.append(process)
+        return sessions
 
     def _cut(self) -> None:
         for process in self._sessions():
@@ -97,7 +97,7 @@ class Board:
                 process.kill()
 
     def _freeze(self) -> None:
-        """Stop what serves connections; what runs on the board goes on."""
+        """Stop the processes for connections; commands go on."""
         for process in self._sessions():
             with contextlib.suppress(psutil.Error):
                 process.suspend()
@@ -105,7 +105,7 @@ class Board:
             self._listener.send_signal(signal.SIGSTOP)
 
     def _thaw(self) -> None:
-        # Everything: what was stopped may have become a command meanwhile.
+        # All processes: a stopped one may have become a command since.
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 process.resume()
@@ -138,7 +138,7 @@ class Board:
 
 
 async def serve(board: Board, folder: Path) -> int:
-    """Until it is told to end, or the sshd ends by itself; returns the exit code."""
+    """Serve until SIGTERM, or until the sshd ends by itself; returns the exit code."""
     loop = asyncio.get_running_loop()
     ended: asyncio.Future[int] = loop.create_future()
 
@@ -154,7 +154,7 @@ async def serve(board: Board, folder: Path) -> int:
 
     loop.add_signal_handler(signal.SIGCHLD, reap)
     loop.add_signal_handler(signal.SIGTERM, end, 0)
-    server = await fault_control.obey(fault_control.listen(folder), board.faults)
+    server = await fault_control.serve_faults(fault_control.listen(folder), board.faults)
     board.start()
     async with server:
         return await ended
@@ -164,7 +164,7 @@ def main() -> None:
     """`python -m cellfarm.virtual.board FOLDER [CABLE]`"""
     folder = Path(sys.argv[1])
     adopt_orphans()
-    # What is connected to the sshd would outlive a board that is killed with its starter.
+    # Connections to the sshd would outlive a board that is killed with the process that started it.
     die_with_parent(signal.SIGTERM)
     try:
         sys.exit(asyncio.run(serve(Board(folder, *sys.argv[2:]), folder)))

@@ -43,10 +43,10 @@ def board(
     namespace, where this user may make one (root), else a port on loopback."""
     from .network import LOOPBACK, network_for_board
 
-    def say(reason: str) -> None:
+    def report(reason: str) -> None:
         print(f"{name} gets no network namespace: {reason}", flush=True)
 
-    with nullcontext(LOOPBACK) if loopback else network_for_board(say) as network:
+    with nullcontext(LOOPBACK) if loopback else network_for_board(report) as network:
         where = f"in a network namespace, at {network.address}" if network.cable else _ON_LOOPBACK
         _serve("board", name, port, where, network=network)
 
@@ -65,14 +65,14 @@ def fault(
 
 
 def _serve(kind: str, name: str, port: int, where: str, **network: Any) -> None:
-    from . import starting  # adbutils is not for every command
+    from . import starting  # only when needed: adbutils is slow to import
 
     check_name(name)
     project = Project.here()
     path = project.devices / f"{name}.yaml"
     if path.exists():
-        known = read_device(project, name, "cellfarm virtual")
-        if _LABEL not in known.labels:
+        existing = read_device(project, name, "cellfarm virtual")
+        if _LABEL not in existing.labels:
             raise UserError(
                 f"{project.relative(path)} is not a virtual device: give another --name"
             )

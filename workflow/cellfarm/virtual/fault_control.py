@@ -1,4 +1,4 @@
-"""The socket by which `cellfarm virtual fault` lets something go wrong on a virtual device."""
+"""The socket by which `cellfarm virtual fault` inflicts faults on a virtual device."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OK = "ok"
 
 
 def listen(folder: Path) -> socket.socket:
-    """The device's end. Makes the folder this process's own: a socket's path has 107 bytes at most."""
+    """The device's end. Changes to the folder, as a socket's path has at most 107 bytes."""
     os.chdir(folder)
     Path(NAME).unlink(missing_ok=True)
     control = socket.socket(socket.AF_UNIX)
@@ -25,12 +25,12 @@ def listen(folder: Path) -> socket.socket:
     return control
 
 
-async def obey(
+async def serve_faults(
     control: socket.socket, faults: Mapping[str, Callable[[], None]]
 ) -> asyncio.AbstractServer:
-    """Do what is asked for, a line for each fault's name; each is answered by a line."""
+    """Inflict the requested faults: each request is a line with a name, and gets a line as answer."""
 
-    async def commanded(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
             name = line.decode(errors="replace").strip()
             answer = _OK
@@ -42,24 +42,23 @@ async def obey(
             await writer.drain()
         writer.close()
 
-    return await asyncio.start_unix_server(commanded, sock=control)
+    return await asyncio.start_unix_server(handle, sock=control)
 
 
-def tell(folder: Path, name: str, fault: str) -> None:
-    """Let something go wrong on the virtual device `name`, whose folder that is.
+def request_fault(folder: Path, name: str, fault: str) -> None:
+    """Inflict a fault on the virtual device `name`, which runs in this folder.
 
     Raises:
-        UserError: it does not run, or has no such fault.
+        UserError: the device does not run, or has no such fault.
     """
     with socket.socket(socket.AF_UNIX) as control:
         control.settimeout(ANSWER_TIMEOUT_S)
         try:
-            opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                # The folder by a short name.
-                control.connect(f"/proc/self/fd/{opened}/{NAME}")
+                control.connect(f"/proc/self/fd/{descriptor}/{NAME}")  # a short path
             finally:
-                os.close(opened)
+                os.close(descriptor)
             control.sendall(f"{fault}\n".encode())
             answer = control.recv(1000).decode().strip()
         except OSError as error:

@@ -1,7 +1,7 @@
-"""A network namespace for a virtual board, so that it has an address of its own.
+"""A network namespace for a virtual board, so that it has its own address.
 
-A pair of virtual Ethernet devices joins it to this machine. The namespace has no name: it ends with the last
-process in it, and the kernel takes both devices away with it, whatever way that process ended.
+A pair of virtual Ethernet devices joins it to this machine. The namespace has no name: the kernel removes it
+and both devices with the last process in it, however that process ends.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 from ..base.errors import PermanentHostError
 
-#: Of the range that RFC 2544 sets aside for benchmarks: no network has them.
-_NETWORK, _HERE = "198.18.78", 1
-_BOARDS = range(2, 255)
-#: The namespace's own end of the cable.
-_THERE = "eth0"
+#: From the range that RFC 2544 reserves for benchmarks; no network uses it.
+_NETWORK, _HOST_NUMBER = "198.18.78", 1
+_BOARD_NUMBERS = range(2, 255)
+#: The end of the cable in the namespace.
+_BOARD_DEVICE = "eth0"
 _READY = "ready"
-#: What the kernel says of a device's name that is taken.
+#: The kernel's error for a device name that is in use.
 _TAKEN = "File exists"
 
 
@@ -28,9 +28,9 @@ class Namespace:
     """A network namespace that this machine reaches.
 
     Args:
-        address: where what listens in it is reached, from this machine only.
-        prefix: what a command begins with that is to run in it.
-        cable: the network device in it that can be taken down; none if empty.
+        address: its address, reachable only from this machine.
+        prefix: the start of commands that run in it.
+        cable: its network device, which can be taken down; empty: none.
     """
 
     address: str
@@ -42,14 +42,14 @@ LOOPBACK = Namespace("127.0.0.1")
 
 
 @contextlib.contextmanager
-def own_network() -> Iterator[Namespace]:
-    """A namespace with an address, for the block and for what still runs in it afterwards.
+def network_namespace() -> Iterator[Namespace]:
+    """A namespace with an address, for the block and for processes that still run in it afterwards.
 
     Raises:
-        PermanentHostError: this user may not make one (it takes CAP_SYS_ADMIN and CAP_NET_ADMIN), or
-            this machine cannot.
+        PermanentHostError: this user may not make a namespace (it takes CAP_SYS_ADMIN and
+            CAP_NET_ADMIN), or this machine cannot.
     """
-    # Holds the namespace until something runs in it; ends with its input, and so with this process.
+    # `cat` keeps the namespace until other processes run in it; it ends with this process.
     argv = ["unshare", "--net", "sh", "-c", f"echo {_READY}; exec cat"]
     try:
         holder = subprocess.Popen(
@@ -59,58 +59,58 @@ def own_network() -> Iterator[Namespace]:
         raise PermanentHostError(f"{argv[0]}: {error.strerror}", argv) from error
     with holder:
         assert holder.stdout
-        said = holder.stdout.readline().strip()
-        if said != _READY:
-            raise PermanentHostError(said or f"{argv[0]} ended", argv)
+        line = holder.stdout.readline().strip()
+        if line != _READY:
+            raise PermanentHostError(line or f"{argv[0]} ended", argv)
         prefix = ("nsenter", f"--net=/proc/{holder.pid}/ns/net")
-        yield Namespace(_join(holder.pid, prefix), prefix, _THERE)
+        yield Namespace(_join(holder.pid, prefix), prefix, _BOARD_DEVICE)
 
 
 @contextlib.contextmanager
-def network_for_board(say: Callable[[str], None]) -> Iterator[Namespace]:
-    """A namespace as `own_network` has it, or loopback, when `say` is told why."""
+def network_for_board(report: Callable[[str], None]) -> Iterator[Namespace]:
+    """A namespace, see `network_namespace`; else loopback, with the reason passed to `report`."""
     with contextlib.ExitStack() as stack:
         network = LOOPBACK
         try:
-            network = stack.enter_context(own_network())
+            network = stack.enter_context(network_namespace())
         except PermanentHostError as error:
-            say(str(error))
+            report(str(error))
         yield network
 
 
 def _join(pid: int, prefix: Sequence[str]) -> str:
-    """Join the namespace of a process to this one; returns its address.
+    """Connect the namespace of a process to this machine; returns its address.
 
-    The name of the device on this side decides whose address it is: the kernel gives it once.
+    The kernel gives the name of the device on this side only once, so the address is unique.
     """
-    here = f"{_NETWORK}.{_HERE}"
-    for number in _BOARDS:
-        device, there = f"cellfarm{number}", f"{_NETWORK}.{number}"
+    host = f"{_NETWORK}.{_HOST_NUMBER}"
+    for number in _BOARD_NUMBERS:
+        device, address = f"cellfarm{number}", f"{_NETWORK}.{number}"
         try:
-            run_ip(f"link add {device} type veth peer name {_THERE} netns {pid}")
+            run_ip(f"link add {device} type veth peer name {_BOARD_DEVICE} netns {pid}")
         except PermanentHostError as error:
             if _TAKEN in str(error):
                 continue
             raise
-        run_ip(f"address add {here} peer {there} dev {device}", f"link set {device} up")
+        run_ip(f"address add {host} peer {address} dev {device}", f"link set {device} up")
         run_ip(
             "link set lo up",
-            f"address add {there} peer {here} dev {_THERE}",
-            f"link set {_THERE} up",
+            f"address add {address} peer {host} dev {_BOARD_DEVICE}",
+            f"link set {_BOARD_DEVICE} up",
             prefix=prefix,
         )
-        return there
-    raise PermanentHostError(f"all {len(_BOARDS)} addresses of virtual boards are taken")
+        return address
+    raise PermanentHostError(f"all {len(_BOARD_NUMBERS)} addresses of virtual boards are taken")
 
 
 def run_ip(*commands: str, prefix: Sequence[str] = ()) -> None:
-    """Commands of `ip`.
+    """Run commands of `ip`.
 
     Args:
         prefix: see Namespace.
 
     Raises:
-        PermanentHostError: one of them cannot be done.
+        PermanentHostError: a command fails.
     """
     argv = [*prefix, "ip", "-batch", "-"]
     text = "".join(f"{command}\n" for command in commands)

@@ -1,22 +1,21 @@
-"""A virtual phone: a device-side ADB daemon of ours, confined to a file system of its own.
+"""A virtual phone: an ADB daemon, confined to its own file system.
 
-The file system holds what a phone's shell has and a board's Linux would have not: /system/bin/sh with
-a busybox for toybox, /data/local/tmp, /proc and a /proc/cpuinfo of an ARM machine; no /bin, /etc, /tmp.
-Commands are arm64 programs under qemu, which the kernel starts for them (binfmt_misc, in a user
-namespace of the phone's own: Linux 6.7 or newer, or root).
+The file system is a phone's, not a board's: /system/bin/sh with a busybox for toybox, /data/local/tmp,
+/proc and a /proc/cpuinfo of an ARM machine; no /bin, /etc, /tmp. Commands are arm64 programs, for which the
+kernel starts qemu (binfmt_misc, in a user namespace of the phone: Linux 6.7 or newer, or root).
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
-import encodings.idna  # noqa: F401 (after `confine` nothing can be imported any more)
+import encodings.idna  # noqa: F401 (nothing can be imported after `confine`)
 import os
 import shutil
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from ..base.errors import PermanentHostError
@@ -28,12 +27,12 @@ from .adb_wire import Faults, Wire
 VIRTUAL = "CELLFARM_VIRTUAL"
 Connected = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 WORK_FOLDER = "/data/local/tmp/cellfarm"
-#: Its file system, in its folder.
+#: The phone's file system, in its folder.
 ROOT = "root"
-_CLONE_NEWNS, _CLONE_NEWUSER, _CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
+_CLONE_NEWNS, _CLONE_NEWUSER = 0x00020000, 0x10000000
 _MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
-# The first bytes of an arm64 ELF file, and which of them count (qemu's own binfmt configuration).
+# The first bytes of an arm64 ELF file, and which of them count (qemu's binfmt configuration).
 _MAGIC = r"\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00"
 _MASK = r"\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff"
 
@@ -66,8 +65,8 @@ PROPERTIES = {
 _CORES = range(os.cpu_count() or 1)
 _CPU = "sys/devices/system/cpu"
 _POLICY = f"{_CPU}/cpufreq/policy0"
-#: Processors, as libraries count them (without, XNNPACK finds none and LiteRT loads nothing), and a frequency
-#: domain of which a governor can be set: plain files, which change nothing.
+#: Plain files without effect: the processors, as libraries count them (XNNPACK in LiteRT needs them), and a
+#: frequency domain with a governor that can be set.
 _SYS_FILES = {
     **{f"{_CPU}/{name}": f"{_CORES[0]}-{_CORES[-1]}" for name in ("possible", "present", "online")},
     f"{_POLICY}/related_cpus": " ".join(map(str, _CORES)),
@@ -76,7 +75,7 @@ _SYS_FILES = {
     f"{_POLICY}/scaling_governor": "schedutil",
 }
 
-#: A phone's commands, of those that busybox has.
+#: The commands of a phone that busybox provides.
 _APPLETS = """
     cat chmod chown cp date dd df du echo env false find grep gunzip gzip head id kill ln ls mkdir mv
     nohup ps pwd readlink realpath rm rmdir sed setsid sha256sum sh sleep sort stat sync tail tar
@@ -92,11 +91,11 @@ exit 0
 """
 
 
-def lay_out(root: Path, busybox: Path, properties: Mapping[str, str] = PROPERTIES) -> None:
-    """A phone's file system, made anew but for /data.
+def lay_out(root: Path, busybox: Path) -> None:
+    """Make a phone's file system anew, except /data.
 
     Args:
-        busybox: an arm64 program without libraries.
+        busybox: a static arm64 program.
     """
     shutil.rmtree(root / "system", ignore_errors=True)
     for name in ("system/bin", "data/local/tmp", "proc", _POLICY, "dev"):
@@ -110,20 +109,20 @@ def lay_out(root: Path, busybox: Path, properties: Mapping[str, str] = PROPERTIE
         (binaries / applet).symlink_to("busybox")
     (binaries / "getprop").write_text(_GETPROP, encoding="utf-8")
     (binaries / "getprop").chmod(0o755)
-    lines = "".join(f"{name}={value}\n" for name, value in properties.items())
+    lines = "".join(f"{name}={value}\n" for name, value in PROPERTIES.items())
     (root / "system/build.prop").write_text(lines, encoding="utf-8")
     (root / "system/cpuinfo").write_text(CPUINFO, encoding="utf-8")
 
 
 def confine(root: Path, qemu: str, storage_mb: int = 0) -> None:
-    """Leave the host's file system for the phone's, in namespaces of this process's own.
+    """Exchange the host's file system for the phone's, in new namespaces of this process.
 
     Args:
-        qemu: what runs arm64 programs.
+        qemu: the program that runs arm64 programs.
         storage_mb: how much /data holds, in memory; 0: as much as this disk, and it is kept.
 
     Raises:
-        PermanentHostError: this kernel or this user may not.
+        PermanentHostError: this kernel or user is not allowed to.
     """
     user, group = os.getuid(), os.getgid()
     kinds = _CLONE_NEWNS | _CLONE_NEWUSER
@@ -137,8 +136,8 @@ def confine(root: Path, qemu: str, storage_mb: int = 0) -> None:
     _write("/proc/self/gid_map", f"0 {group} 1")
     _mount(libc, None, "/", None, _MS_REC | _MS_PRIVATE)
     _mount(libc, "binfmt_misc", str(_BINFMT), "binfmt_misc", 0)
-    # F: the interpreter is opened now, so it need not be in the phone's file system. P: a program
-    # sees its own argv[0], by which busybox tells what it is called as.
+    # F: the interpreter is opened now, so the phone's file system need not hold it. P: programs get
+    # their argv[0], by which busybox chooses the command.
     _write(str(_BINFMT / "register"), f":cellfarm-arm64:M::{_MAGIC}:{_MASK}:{qemu}:POCF")
     _mount(libc, "/proc", str(root / "proc"), None, _MS_BIND | _MS_REC)
     _mount(libc, str(root / "system/cpuinfo"), str(root / "proc/cpuinfo"), None, _MS_BIND)
@@ -155,7 +154,7 @@ def confine(root: Path, qemu: str, storage_mb: int = 0) -> None:
 def _mount(
     libc: ctypes.CDLL, source: str | None, target: str, kind: str | None, flags: int, more: str = ""
 ) -> None:
-    encoded = [None if one is None else one.encode() for one in (source, target, kind)]
+    encoded = [None if text is None else text.encode() for text in (source, target, kind)]
     if libc.mount(*encoded, ctypes.c_ulong(flags), more.encode() or None):
         raise PermanentHostError(
             f"{target} cannot be mounted for a virtual phone: {os.strerror(ctypes.get_errno())}"
@@ -173,7 +172,7 @@ def _write(path: str, text: str) -> None:
 
 
 def faults_of(state: Faults) -> dict[str, Callable[[], None]]:
-    """What may go wrong with a phone that is there."""
+    """The faults of a phone that is connected."""
 
     def set_to(name: str, value: bool) -> Callable[[], None]:
         def inflict() -> None:
@@ -198,19 +197,17 @@ def faults_of(state: Faults) -> dict[str, Callable[[], None]]:
     }
 
 
-async def serve(
-    port: int, ready: int, listening: socket.socket, properties: Mapping[str, str] = PROPERTIES
-) -> None:
-    """The ADB daemon of a phone that this process has been confined to.
+async def serve(port: int, ready: int, control: socket.socket) -> None:
+    """The ADB daemon of a phone to which this process is confined.
 
     Args:
-        port: on loopback; 0: any that is free.
-        ready: descriptor that the port is written to as soon as the daemon listens.
-        listening: where it is told what goes wrong, see cellfarm.virtual.fault_control.
+        port: on loopback; 0: any free one.
+        ready: descriptor to which the port is written as soon as the daemon listens.
+        control: the socket for faults, see cellfarm.virtual.fault_control.
     """
     names = ("ro.product.name", "ro.product.model", "ro.product.device")
-    told = ";".join(f"{name}={properties.get(name, 'virtual')}" for name in names)
-    banner = f"device::{told};features={adb_services.FEATURES}".encode()
+    properties = ";".join(f"{name}={PROPERTIES.get(name, 'virtual')}" for name in names)
+    banner = f"device::{properties};features={adb_services.FEATURES}".encode()
     variables = {"PATH": "/system/bin", "HOME": "/", "ANDROID_DATA": "/data", VIRTUAL: "1"}
     state = Faults()
 
@@ -220,24 +217,24 @@ async def serve(
         )
         await wire.serve()
 
-    door = _Door(connected)
-    port = await door.open(port)
+    listener = _Listener(connected)
+    port = await listener.open(port)
 
     def leave() -> None:
-        door.close()
+        listener.close()
         state.cut()
 
     def come_back() -> None:
-        door.opening = asyncio.create_task(door.open(port))
+        listener.opening = asyncio.create_task(listener.open(port))
 
     faults = faults_of(state) | {"leave": leave, "return": come_back}
-    async with await fault_control.obey(listening, faults):
+    async with await fault_control.serve_faults(control, faults):
         os.write(ready, f"{port}\n".encode())
         await asyncio.Event().wait()
 
 
-class _Door:
-    """Where connections are taken while it is open."""
+class _Listener:
+    """Accepts connections while it is open."""
 
     def __init__(self, connected: Connected) -> None:
         self._connected = connected
@@ -245,7 +242,7 @@ class _Door:
         self.opening: asyncio.Task[int] | None = None
 
     async def open(self, port: int) -> int:
-        """Returns the port: 0 takes any that is free."""
+        """Listen on a port, 0 for any free one; returns the port."""
         if self._server is None:
             self._server = await asyncio.start_server(self._connected, "127.0.0.1", port)
         return int(self._server.sockets[0].getsockname()[1])
@@ -260,12 +257,12 @@ def main() -> None:
     """`python -m cellfarm.virtual.phone FOLDER QEMU PORT STORAGE_MB`: prints the port as soon as it
     listens; its file system is FOLDER/root."""
     folder, qemu, port = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    listening = fault_control.listen(folder)
+    control = fault_control.listen(folder)
     adopt_orphans()
     confine(folder / ROOT, qemu, int(sys.argv[4]))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
-        asyncio.run(serve(port, 1, listening))
+        asyncio.run(serve(port, 1, control))
     except KeyboardInterrupt:
         pass
     finally:

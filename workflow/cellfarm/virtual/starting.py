@@ -30,22 +30,22 @@ from . import board, fault_control, phone
 from .network import LOOPBACK, Namespace
 
 START_TIMEOUT_S = 30.0
-#: A device that is told to end gets so long to end what runs on it.
+#: How long a device may take to end after SIGTERM.
 END_TIMEOUT_S = 10.0
-#: Locks of Debian packages (see cellfarm.envs.debian), so that nothing has to be installed here.
+#: Locks of Debian packages (see cellfarm.envs.debian), so that nothing has to be installed.
 _BUSYBOX, _QEMU = "virtual.busybox.txt", "virtual.qemu.txt"
 
 
 @dataclass(frozen=True)
 class Started:
-    """A virtual device that runs: what its file in devices/ says, and its process."""
+    """A running virtual device: the document for its file in devices/, and its process."""
 
     document: dict[str, Any]
     process: subprocess.Popen[bytes]
 
     @property
     def device(self) -> AnyDevice:
-        """The device as its file describes it."""
+        """The device that the document describes."""
         return parse_device(self.document, str(self.document["name"]))
 
 
@@ -60,13 +60,13 @@ def virtual_phone(
     """A phone behind this user's adb server; ends with the block.
 
     Args:
-        storage_mb: what it holds; 0: as much as this disk.
-        server_port: of another adb server than this user's.
+        storage_mb: how much it holds; 0: as much as this disk.
+        server_port: of the adb server, if not this user's.
 
     Raises:
         UserError, PermanentHostError, TransientHostError: it cannot be started here.
     """
-    with _folder(project, name) as folder, ExitStack() as running:
+    with _locked_folder(project, name) as folder, ExitStack() as running:
         busybox, qemu = (
             plant((project.locks / lock).read_text(encoding="utf-8"), project.environments, machine)
             for lock, machine in ((_BUSYBOX, "aarch64"), (_QEMU, None))
@@ -76,8 +76,8 @@ def virtual_phone(
             sys.executable, "-m", "cellfarm.virtual.phone", str(folder),
             str(qemu / "usr/bin/qemu-aarch64-static"), str(port), str(storage_mb),
         ]  # fmt: skip
-        process, found = running.enter_context(_running(argv, folder, wait_for_port=True))
-        serial = f"127.0.0.1:{found}"
+        process, port = running.enter_context(_running(argv, folder, wait_for_port=True))
+        serial = f"127.0.0.1:{port}"
         client = adbutils.AdbClient(port=server_port, socket_timeout=START_TIMEOUT_S)
         try:
             ensure_server(client.host, client.port)
@@ -102,18 +102,18 @@ def virtual_board(
     network: Namespace = LOOPBACK,
     emulated: bool = True,
 ) -> Iterator[Started]:
-    """A board: an sshd of its own, which knows one key; ends with the block.
+    """A board: an sshd that knows a single key; ends with the block.
 
     Args:
-        network: where it listens.
-        emulated: whether it says of itself that it is virtual.
+        network: the network in which it listens.
+        emulated: whether it declares itself virtual.
 
     Raises:
         UserError, PermanentHostError, TransientHostError: it cannot be started here.
     """
     if not Path(board.SSHD).is_file():
         raise UserError("there is no sshd: on Debian or Ubuntu, apt install openssh-server")
-    with _folder(project, name) as folder:
+    with _locked_folder(project, name) as folder:
         port = port or free_port()
         _configure_sshd(folder, name, network.address, port, emulated)
         argv = [
@@ -121,18 +121,18 @@ def virtual_board(
         ]  # fmt: skip
         with _running(argv, folder) as (process, _):
             _wait_for(network.address, port, process, folder)
-            where = {
+            address = {
                 "host": network.address,
                 "port": port,
-                "user": _user(),
+                "user": pwd.getpwuid(os.getuid()).pw_name,
                 "key_file": str(folder / "user_key"),
                 "known_hosts": str(folder / "known_hosts"),
             }
-            yield Started(_document(name, "ssh", where, str(folder / "work")), process)
+            yield Started(_document(name, "ssh", address, str(folder / "work")), process)
 
 
 def _configure_sshd(folder: Path, name: str, address: str, port: int, emulated: bool) -> None:
-    """Keys, known_hosts and sshd's own file in a board's folder."""
+    """Write keys, known_hosts and sshd's configuration to a board's folder."""
     for key in ("host_key", "user_key"):
         if not (folder / key).is_file():
             board.make_key(folder / key, name)
@@ -141,7 +141,7 @@ def _configure_sshd(folder: Path, name: str, address: str, port: int, emulated: 
     (folder / "known_hosts").write_text(
         f"[{address}]:{port} {' '.join(host_key)}\n", encoding="utf-8"
     )
-    # SHLVL: or bash reads this user's .bashrc before every command, which a fresh board has not.
+    # SHLVL: else bash reads this user's .bashrc before every command, which a new board does not have.
     (folder / "sshd_config").write_text(
         f"""ListenAddress {address}
 Port {port}
@@ -160,16 +160,16 @@ SetEnv {phone.VIRTUAL}={int(emulated)} SHLVL=1
         encoding="utf-8",
     )
     if os.getuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # sshd insists
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd requires it
 
 
 def inflict(project: Project, name: str, fault: str) -> None:
-    """Let something go wrong on a virtual device that runs: see phone.faults_of and board.Board.
+    """Inflict a fault on a running virtual device: see phone.faults_of and board.Board.
 
     Raises:
         UserError: there is no such device, or it has no such fault.
     """
-    fault_control.tell(_place(project, name), name, fault)
+    fault_control.request_fault(_folder_of(project, name), name, fault)
 
 
 def _document(
@@ -185,22 +185,22 @@ def _document(
     }
 
 
-def _place(project: Project, name: str) -> Path:
+def _folder_of(project: Project, name: str) -> Path:
     return project.results.absolute() / "virtual" / name
 
 
 @contextlib.contextmanager
-def _folder(project: Project, name: str) -> Iterator[Path]:
-    """A device's folder, which is its own until the block ends.
+def _locked_folder(project: Project, name: str) -> Iterator[Path]:
+    """A device's folder, locked until the block ends.
 
     Raises:
         UserError: a device of that name runs already.
     """
-    folder = _place(project, name)
+    folder = _folder_of(project, name)
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
+    with ExitStack() as lock:
         try:
-            held.enter_context(file_lock(folder / ".lock", wait=False))
+            lock.enter_context(file_lock(folder / ".lock", wait=False))
         except BlockingIOError:
             raise UserError(f"{name} runs already: end it, or give another --name") from None
         yield folder
@@ -248,19 +248,12 @@ def _wait_for(address: str, port: int, process: subprocess.Popen[bytes], folder:
 
 def _last_line(folder: Path) -> str:
     lines = (folder / "log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return (
-        lines[-1].removeprefix("cellfarm.base.errors.PermanentHostError: ")
-        if lines
-        else "no message"
-    )
+    last = lines[-1] if lines else "no message"
+    return last.removeprefix("cellfarm.base.errors.PermanentHostError: ")
 
 
 def free_port() -> int:
-    """A port of this machine's loopback that nothing listened on a moment ago."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-def _user() -> str:
-    return pwd.getpwuid(os.getuid()).pw_name
+    """A free port of this machine's loopback; it may be taken again at any time."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])

@@ -10,7 +10,7 @@ from .pictures import columns
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """There are none: a recipe says which pictures are run."""
+    """There are none: the recipe names the pictures."""
 
 
 class Accuracy(Host[Settings]):

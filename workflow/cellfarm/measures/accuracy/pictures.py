@@ -1,4 +1,4 @@
-"""How many of a user's labelled pictures a variant recognises. Pure, but for reading a model's files."""
+"""How many of a user's labelled pictures a variant recognises. Pure, except for reading a model's files."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ...runner.pictures import TOP, prepare, top_classes
 from ..quality.verification import read_arrays
 
 CONFIDENCE = 0.95
-#: More than this is not put on a device as raw floats, which is what native tools read.
-MOST_TOOL_BYTES = 1 << 30
+#: Larger inputs are not put on a device as raw floats, which native tools read.
+MAX_TOOL_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Pictures:
     """The labelled pictures of a model.
 
     Args:
-        pixels: the file of a model with uint8 [pictures, height, width, 3].
+        pixels: the model's file with uint8 [pictures, height, width, 3].
         facts: how they are prepared (see labelled.json in cellfarm.models.labelled).
-        labels: the class of each.
-        classes: how many classes the model has.
-        reference: the share of them that the reference recognises.
+        labels: the class of each picture.
+        classes: the number of the model's classes.
+        reference: the share of pictures that the reference recognises.
     """
 
     pixels: Path
@@ -38,15 +38,15 @@ class Pictures:
 
     @classmethod
     def of(cls, model: Path) -> Pictures | None:
-        """Those in the folder with a model's files; None for a model without."""
-        described, pixels = model / "labelled.json", model / "labelled.npy"
-        if not described.is_file():
+        """The pictures in the folder of a model's files; None if it has none."""
+        description, pixels = model / "labelled.json", model / "labelled.npy"
+        if not description.is_file():
             return None
-        facts = json.loads(described.read_text(encoding="utf-8"))
+        facts = json.loads(description.read_text(encoding="utf-8"))
         labels = list(facts["labels"])
-        right = [top[0] == label for top, label in zip(facts["reference"], labels, strict=True)]
-        named = {name: facts[name] for name in ("input", "layout", "dtype", "mean", "std")}
-        return cls(pixels, named, labels, facts["classes"], sum(right) / len(right))
+        hits = [top[0] == label for top, label in zip(facts["reference"], labels, strict=True)]
+        preparation = {name: facts[name] for name in ("input", "layout", "dtype", "mean", "std")}
+        return cls(pixels, preparation, labels, facts["classes"], sum(hits) / len(hits))
 
     @property
     def tool_bytes(self) -> int:
@@ -55,7 +55,7 @@ class Pictures:
         return int(stored.size) * np.dtype(str(self.facts["dtype"])).itemsize
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """All of them as the model's input: [pictures, 1, 3, height, width], by the input's name."""
+        """All pictures as the model's input: [pictures, 1, 3, height, width], by the input's name."""
         stored = np.load(self.pixels, mmap_mode="r", allow_pickle=False)
         prepared = np.stack([prepare(pixels, dict(self.facts)) for pixels in stored])
         return {str(self.facts["input"]): prepared}
@@ -63,11 +63,11 @@ class Pictures:
     def assess(self, top: np.ndarray) -> dict[str, Any]:
         """{"images", "top1", "top5", "reference_top1", "top", "problem"} of a launch.
 
-        `top1` and `top5` are numbers of pictures; `top5` is None where there are no more than five
-        classes, of which one is always right. `top` is what was told: raw, as every sample is kept.
+        `top1` and `top5` are numbers of pictures. `top5` is None where there are no more than five
+        classes, as it is always right then. `top` is kept raw, as every sample is.
 
         Args:
-            top: the top classes of each picture, the first first; -1 is none.
+            top: the top classes of each picture in order; -1 is no class.
         """
         shape = (len(self.labels), min(TOP, self.classes))
         if top.shape != shape or top.dtype.kind not in "iu":
@@ -85,7 +85,7 @@ class Pictures:
         }
 
     def read(self, data: bytes, output: str) -> dict[str, Any]:
-        """What a launch wrote: `top` by the runner, or all of the output by a native tool, assessed.
+        """Assess what a launch wrote: `top` by the runner, or the whole output by a native tool.
 
         Args:
             output: the name of the output that holds the classes.
@@ -100,10 +100,10 @@ class Pictures:
 
 
 def columns(launches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What labelled pictures say of a cell, from the launches of this mode; nothing without any.
+    """A cell's columns from its launches of this mode; none without launches.
 
     Intervals are Wilson's, of 95 % (Wilson, "Probable inference, the law of succession, and
-    statistical inference", JASA 1927): over which pictures were drawn, not over launches.
+    statistical inference", JASA 1927), over the choice of pictures, not over launches.
     """
     if not launches:
         return {}
@@ -113,21 +113,21 @@ def columns(launches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if problem:
         return {"accuracy_reason": f"labelled pictures: {problem}"}
     images = counts["images"]
-    known = {"labelled_images": images, "reference_top1_accuracy": counts["reference_top1"]}
+    filled = {"labelled_images": images, "reference_top1_accuracy": counts["reference_top1"]}
     for name in ("top1", "top5"):
         if counts[name] is not None:
             low, high = interval(counts[name], images)
-            known |= {
+            filled |= {
                 f"{name}_accuracy": counts[name] / images,
                 f"{name}_accuracy_low": low,
                 f"{name}_accuracy_high": high,
             }
-    return known
+    return filled
 
 
-def interval(hits: int, of: int) -> tuple[float, float]:
+def interval(hits: int, pictures: int) -> tuple[float, float]:
     """Wilson's interval for a share."""
-    from scipy.stats import binomtest  # takes half a second: not for the start of every command
+    from scipy.stats import binomtest  # takes half a second: only when needed
 
-    bounds = binomtest(hits, of).proportion_ci(CONFIDENCE, method="wilson")
+    bounds = binomtest(hits, pictures).proportion_ci(CONFIDENCE, method="wilson")
     return float(bounds.low), float(bounds.high)

@@ -1,4 +1,4 @@
-"""A start that ends with the first inference, with the artifact in the page cache or out of it."""
+"""A start up to the first inference, with the artifact in the page cache or out of it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,8 +9,7 @@ import phases  # type: ignore[import-not-found]
 def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
     """Start, load and infer once.
 
-    Request: what `phases` takes, and mode: `cold` starts with the artifact out of the page cache, `start`
-    with it there.
+    Request: that of `phases`, and mode: `start` has the artifact in the page cache, `cold` out of it.
     """
     phases.start(request, emit, cold=request["mode"] == "cold")
     session = phases.load(request, emit)

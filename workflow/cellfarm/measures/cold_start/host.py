@@ -1,4 +1,4 @@
-"""Cold start: a fresh process to its first output, by phases."""
+"""Cold start: from a fresh process to its first output, by phases."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..flags import launch_flags
 from ..hosts import Context, Host, Summary, verified
 from ..launches import COLD, MEASURE, START, Launch, Launches, is_emulated, median_of, of_mode
 
-#: Phases of a cold start, in order: fresh process to first result.
+#: Phases of a cold start, in order.
 PHASES = ("start", "import", "read", "load", "first")
-#: What a result keeps of a launch that another measure's result has whole.
-_LIGHT = (
+#: Fields that the result keeps of launches that another measure's result holds completely.
+_SHARED_FIELDS = (
     "round", "session", "mode", "status", "reason", "phases", "started_at", "steady",
     "page_cache_share", "library_version", "actual", "affinity", "comparison",
 )  # fmt: skip
@@ -23,11 +23,11 @@ _Launches = Annotated[int, Meta(ge=0, le=1000, description="a whole number from 
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many starts there are.
+    """The number of starts.
 
     Args:
         launches: with the artifact out of the page cache.
-        warm: with the artifact there, where no other measure's launches have such starts.
+        warm: with the artifact in it, including the launches of other measures.
     """
 
     launches: _Launches
@@ -41,9 +41,9 @@ class ColdStart(Host[Settings]):
     modes = (START, COLD)
     shared = (MEASURE,)
 
-    def due(self, taken: Mapping[str, int], number: int, settings: Settings) -> tuple[str, ...]:
-        warm = taken.get(START, 0) + taken.get(MEASURE, 0) < min(number + 1, settings.warm)
-        cold = taken.get(COLD, 0) < min(number + 1, settings.launches)
+    def due(self, taken: Mapping[str, int], round: int, settings: Settings) -> tuple[str, ...]:
+        warm = taken.get(START, 0) + taken.get(MEASURE, 0) < min(round + 1, settings.warm)
+        cold = taken.get(COLD, 0) < min(round + 1, settings.launches)
         return (START,) * warm + (COLD,) * cold
 
     def is_finished(self, launches: Launches, settings: Settings, key: str) -> bool:
@@ -52,17 +52,17 @@ class ColdStart(Host[Settings]):
         warm = len(of_mode(launches, START, MEASURE)) >= settings.warm
         return warm and len(of_mode(launches, COLD)) >= settings.launches
 
-    def least_launches(self, settings: Settings) -> int:
+    def min_launches(self, settings: Settings) -> int:
         return settings.launches
 
-    def own(self, launches: Launches) -> list[Launch]:
+    def kept_launches(self, launches: Launches) -> list[Launch]:
         kept: list[Launch] = []
         for launch in launches:
             if launch["mode"] == MEASURE:
-                light = {name: launch[name] for name in _LIGHT if name in launch}
+                fields = {name: launch[name] for name in _SHARED_FIELDS if name in launch}
                 warmup_ms = sum(launch.get("warmup_ms") or ())
                 kept.append(
-                    light | {"resources": {}, "warmup_total_ms": warmup_ms, "shared_with": MEASURE}
+                    fields | {"resources": {}, "warmup_total_ms": warmup_ms, "shared_with": MEASURE}
                 )
             elif launch["mode"] in self.modes:
                 kept.append(launch)
@@ -85,22 +85,22 @@ class ColdStart(Host[Settings]):
 
 
 def _medians(launches: Launches, prefix: str, key: str) -> dict[str, float | None]:
-    """Medians over launches of each phase and of their sum, in ms; the sum with its interval."""
+    """Medians over launches of each phase and of the sum with its interval, in ms."""
     columns = {
         f"{prefix}_{phase}_ms": median_of([launch["phases"].get(phase) for launch in launches])
         for phase in PHASES
     }
-    totals = [total for launch in launches if (total := _total_ms(launch)) is not None]
-    whole = hierarchical_median([[total] for total in totals], seed=key) if totals else None
+    totals = [ms for launch in launches if (ms := _total_ms(launch)) is not None]
+    total = hierarchical_median([[ms] for ms in totals], seed=key) if totals else None
     return columns | {
-        f"{prefix}_total_ms": whole.median if whole else None,
-        f"{prefix}_total_ci_low_ms": whole.low if whole else None,
-        f"{prefix}_total_ci_high_ms": whole.high if whole else None,
+        f"{prefix}_total_ms": total.median if total else None,
+        f"{prefix}_total_ci_low_ms": total.low if total else None,
+        f"{prefix}_total_ci_high_ms": total.high if total else None,
     }
 
 
 def _phases(warm: Launches, cold: Launches, key: str) -> list[dict[str, Any]]:
-    """Every phase of the start with its interval, by page cache; `total` and `steady` after them."""
+    """Every phase of the start with its interval, by page cache, then `total` and `steady`."""
     rows = []
     for page_cache, launches in (("warm", warm), ("cold", cold)):
         values = {phase: [launch["phases"].get(phase) for launch in launches] for phase in PHASES}
@@ -125,7 +125,7 @@ def _total_ms(launch: Launch) -> float | None:
 
 
 def _steady_after_ms(launch: Launch) -> float | None:
-    """From the start of the process until latency is steady; None if it never is, or was not looked at."""
+    """From the start of the process until latency is steady; None if it never is, or is unknown."""
     total = _total_ms(launch)
     if total is None or launch.get("steady") not in ("flat", "warm-up"):
         return None

@@ -1,11 +1,5 @@
-"""Inferences one after the other, in a process of their own."""
+"""Inferences back to back, in a separate process: the pattern back_to_back of series.run."""
 
-from collections.abc import Callable
-from typing import Any
+from series import run  # type: ignore[import-not-found]
 
-import series  # type: ignore[import-not-found]
-
-
-def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
-    """Request: see series.run; the pattern is back_to_back."""
-    series.run(request, emit)
+__all__ = ["run"]

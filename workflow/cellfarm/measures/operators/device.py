@@ -1,4 +1,4 @@
-"""The launch that times a model's operators: a process of its own, so no latency ever sees it.
+"""The launch that times a model's operators, in a separate process, so that it disturbs no latency.
 
 A library's folder has a module `profiler`, packed beside `backend`, with one function:
 
@@ -8,10 +8,10 @@ A library's folder has a module `profiler`, packed beside `backend`, with one fu
         "method": "..."}
 
 The arguments up to `outputs` are those of `backend.Session`. `arrays` are the inputs in the model's
-order, `runs` is how many inferences to make, one after the other, and `scratch` an empty folder
-that is removed afterwards. Of each run it returns the operators as they were executed, and the
-wall time of the whole inference. `type` is the library's own word; `node` names the node of the
-graph that was converted, or a tensor that it computes, and is None where the library kept none.
+order, `runs` is the number of inferences, one after the other, and `scratch` an empty folder that is
+removed afterwards. It returns the operators of each run in the order of execution, and the wall time
+of the whole inference. `type` is the library's word; `node` names the node of the converted graph, or
+a tensor that it computes, and is None where the library kept no name.
 """
 
 import shutil
@@ -19,33 +19,32 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import affinity  # type: ignore[import-not-found]
 import phases  # type: ignore[import-not-found]
 
-#: Inferences before the first that counts: cold caches, and what libraries prepare on first use.
+#: Inferences before the first that counts, for caches and what libraries prepare on first use.
 UNRECORDED_RUNS = 5
 
 
 def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
-    """Import the library and profile its operators; report them as one event `operators`.
+    """Import the library, profile its operators, and emit the event `operators`.
 
     The event holds operators (a list of {"name", "type", "node", "ms": one per run}, in the order of
-    execution), total_ms (wall time of each run) and method. Medians are left to the host.
+    execution), total_ms (wall time of each run) and method. The host takes medians.
 
     Request: artifact, inputs, processor, threads, model and cores as for a measurement, outputs (here
-    the name of a folder for files that come and go), and profile ({"runs"}).
+    the name of a folder for temporary files), and profile ({"runs"}).
 
     Raises:
-        RuntimeError: the operators differ from run to run, so that they cannot be told apart.
+        RuntimeError: the operators differ from run to run.
     """
     import profiler  # type: ignore[import-not-found]
 
-    emit("pinned", cores=affinity.pin(request["cores"]) if request["cores"] else None)
+    phases.pin(request, emit)
     phases.import_library(emit)
     emit("phase", name="profile")
     model = request["model"]
     arrays = phases.read_inputs(request["inputs"], model["inputs"])
-    # The host removes what is named so, even after it had to kill this process.
+    # The host removes a file or folder of this name, even after it had to kill this process.
     scratch = request["outputs"]
     Path(scratch).mkdir(exist_ok=True)
     try:
@@ -63,21 +62,21 @@ def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
     emit(
         "operators",
-        operators=_side_by_side(profile["runs"][UNRECORDED_RUNS:]),
+        operators=_by_operator(profile["runs"][UNRECORDED_RUNS:]),
         total_ms=profile["total_ms"][UNRECORDED_RUNS:],
         method=profile["method"],
     )
 
 
-def _side_by_side(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """One entry per operator with its times in all runs, from one list of operators per run."""
+def _by_operator(runs: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """An entry per operator with its times in all runs, from a list of operators per run."""
     if not runs or not runs[0]:
         raise RuntimeError("the library's profiler reported no operators")
-    kinds = [(one["name"], one["type"], one["node"]) for one in runs[0]]
-    for other in runs[1:]:
-        if [(one["name"], one["type"], one["node"]) for one in other] != kinds:
-            raise RuntimeError("the operators differ from run to run")
+    keys = ("name", "type", "node")
+    identities = [[[operator[key] for key in keys] for operator in run] for run in runs]
+    if any(identity != identities[0] for identity in identities):
+        raise RuntimeError("the operators differ from run to run")
     return [
-        {"name": name, "type": kind, "node": node, "ms": [one[position]["ms"] for one in runs]}
-        for position, (name, kind, node) in enumerate(kinds)
+        {**{key: operator[key] for key in keys}, "ms": [run[position]["ms"] for run in runs]}
+        for position, operator in enumerate(runs[0])
     ]

@@ -1,4 +1,4 @@
-"""The time of each operator, against the latency of the whole."""
+"""The time of each operator, compared with the latency of the whole model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .profile import operators_match
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many inferences are profiled."""
+    """The number of profiled inferences."""
 
     runs: Annotated[
         int,
@@ -39,11 +39,11 @@ class Operators(Host[Settings]):
 
     def summarise(self, launches: Launches, settings: Settings, context: Context) -> Summary:
         profiles = of_mode(launches, PROFILE)
-        good = [launch["profile"] for launch in profiles if launch["status"] == "ok"]
-        if not good:
+        successful = [launch["profile"] for launch in profiles if launch["status"] == "ok"]
+        if not successful:
             reason = profiles[-1]["reason"] if profiles else None
             return Summary({"operators_reason": reason})
-        sum_ms = float(good[-1]["sum_ms"])
+        sum_ms = float(successful[-1]["sum_ms"])
         gap = operators_match(sum_ms, context.latency_ms) if context.latency_ms else None
         flags = ["operators_gap"] if gap is not None and abs(gap) > OPERATORS_GAP else []
         return Summary({"operators_sum_ms": sum_ms, "operators_gap": gap}, flags=flags)

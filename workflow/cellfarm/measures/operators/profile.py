@@ -1,4 +1,4 @@
-"""What a profiling launch reported, checked, and named in words that all libraries share."""
+"""The checked report of a profiling launch, in names that all libraries share."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ...base import documents
 from ...base.errors import UserError
 from ...base.untrusted import text
 
-#: The common name of a type that a library's operators.yaml does not have.
+#: The common name of types that a library's operators.yaml does not list.
 OTHER = "Other"
 MAX_OPERATORS = 20_000
 MAX_RUNS = 10_000
 MAX_NAME = 300
-#: One run of one operator, in ms; more is no time that a launch could have lasted.
+#: One run of an operator, in ms; no launch lasts longer.
 MAX_MS = 1e8
 #: The names of operators that all libraries share.
 Common = Literal[
@@ -37,7 +37,7 @@ Common = Literal[
 
 
 class NameRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"common": "is"}):
-    """A type that only an operator's name tells apart."""
+    """A type whose meaning depends on the operator's name."""
 
     type: Annotated[str, Meta(description="the library's own type")]
     name: Annotated[str, Meta(description="a regular expression that the whole name matches")]
@@ -61,8 +61,8 @@ class VocabularyFile(Struct, frozen=True, forbid_unknown_fields=True):
 class Vocabulary:
     """A library's own types of operators in the common vocabulary.
 
-    `by_name` are (type, pattern of the whole name, common name) for types that say too little;
-    the first that fits counts, before `types`.
+    `by_name` are (type, pattern of the whole name, common name) for types whose meaning depends on the
+    name; the first match counts, before `types`.
     """
 
     types: Mapping[str, str]
@@ -70,9 +70,9 @@ class Vocabulary:
 
     def common(self, library_type: str, name: str) -> str:
         """The common name of an operator; `Other` if there is none."""
-        for kind, pattern, found in self.by_name:
+        for kind, pattern, common in self.by_name:
             if kind == library_type and pattern.fullmatch(name):
-                return found
+                return common
         return self.types.get(library_type, OTHER)
 
 
@@ -94,9 +94,9 @@ class Profile:
 
     `sum_ms` is the sum of the operators' medians and `total_ms` the median wall time of the profiled
     inferences. On a disturbed machine the first is well below the second: a disturbance hits every run,
-    but each time another operator. `gap` is how far the operators of a run are off that run's own
-    wall time, as a share of it, the median over the runs: time that the library spends between
-    operators, or that profiling takes. `total_ms` and `gap` are None where no total is known.
+    but a different operator each time. `gap` is the difference between the sum of a run's operators and
+    the run's wall time, as a share of it, median over the runs: time between operators, or of profiling
+    itself. `total_ms` and `gap` are None where no total is known.
     """
 
     operators: tuple[Operator, ...]
@@ -107,7 +107,7 @@ class Profile:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self) | {"operators": [asdict(one) for one in self.operators]}
+        return asdict(self) | {"operators": [asdict(operator) for operator in self.operators]}
 
 
 @cache
@@ -115,17 +115,17 @@ def read_vocabulary(path: Path) -> Vocabulary:
     """A library's operators.yaml.
 
     Raises:
-        UserError: not what its schema asks for, a type with two names, or a pattern that is none.
+        UserError: it violates the schema, gives a type two names, or has an invalid pattern.
     """
     document = documents.read(path, VocabularyFile)
     types: dict[str, str] = {}
-    for common, own in document.types.items():
-        for one in own:
-            if one in types:
+    for common, library_types in document.types.items():
+        for kind in library_types:
+            if kind in types:
                 raise UserError(
-                    f"{path}: key 'types': '{one}' stands under '{types[one]}' and '{common}'"
+                    f"{path}: key 'types': '{kind}' stands under '{types[kind]}' and '{common}'"
                 )
-            types[one] = common
+            types[kind] = common
     by_name = []
     for number, rule in enumerate(document.by_name):
         try:
@@ -139,14 +139,14 @@ def read_vocabulary(path: Path) -> Vocabulary:
 
 
 def read_profile(event: Any, vocabulary: Vocabulary) -> Profile:
-    """The profile that a runner's event `operators` describes.
+    """The profile in a runner's event `operators`.
 
     Args:
         event: {"operators": [{"name", "type", "node", "ms": [one per run]}], "total_ms": [one per
-            run, or none], "method"}, as it came from the device: nothing of it is trusted.
+            run, or none], "method"}, as it came from the device; nothing in it is trusted.
 
     Raises:
-        ValueError: it is something else; the message says what.
+        ValueError: it is anything else; the message says what.
     """
     if not isinstance(event, Mapping):
         raise ValueError("it is no mapping")
@@ -156,16 +156,16 @@ def read_profile(event: Any, vocabulary: Vocabulary) -> Profile:
     totals = _times(event.get("total_ms"), "total_ms")
     operators: list[Operator] = []
     columns: list[list[float]] = []
-    for position, one in enumerate(reported):
+    for position, entry in enumerate(reported):
         where = f"operator {position}"
-        if not isinstance(one, Mapping):
+        if not isinstance(entry, Mapping):
             raise ValueError(f"{where} is no mapping")
-        times = _times(one.get("ms"), where)
+        times = _times(entry.get("ms"), where)
         columns.append(times)
         if not times or len(times) != len(columns[0]):
             raise ValueError(f"{where} has {len(times)} times; others have {len(columns[0])}")
-        name, kind = _name(one.get("name"), where), _name(one.get("type"), where)
-        node = None if one.get("node") is None else _name(one["node"], where)
+        name, kind = _name(entry.get("name"), where), _name(entry.get("type"), where)
+        node = None if entry.get("node") is None else _name(entry["node"], where)
         operators.append(
             Operator(position, name, vocabulary.common(kind, name), kind, node, _median(times))
         )
@@ -177,7 +177,7 @@ def read_profile(event: Any, vocabulary: Vocabulary) -> Profile:
     ]
     return Profile(
         operators=tuple(operators),
-        sum_ms=round(math.fsum(one.ms for one in operators), 6),
+        sum_ms=round(math.fsum(operator.ms for operator in operators), 6),
         total_ms=_median(totals) if totals else None,
         gap=_median(gaps) if gaps else None,
         method=text(event.get("method", ""), MAX_NAME),
@@ -185,7 +185,7 @@ def read_profile(event: Any, vocabulary: Vocabulary) -> Profile:
 
 
 def operators_match(sum_ms: float, latency_ms: float) -> float:
-    """How far the operators' sum is off a latency, as a share of it: 0.1 is a tenth too much.
+    """The difference of the operators' sum from a latency, as a share of it: 0.1 is a tenth too much.
 
     Raises:
         ValueError: no latency.
@@ -196,14 +196,14 @@ def operators_match(sum_ms: float, latency_ms: float) -> float:
 
 
 def _times(values: Any, where: str) -> list[float]:
-    """Checked times in ms; a missing list is an empty one."""
+    """Checked times in ms; empty for a missing list."""
     if values is None:
         return []
     if not isinstance(values, list) or len(values) > MAX_RUNS:
         raise ValueError(f"{where}: no list of at most {MAX_RUNS} times")
     for value in values:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        # Comparisons are False for NaN, and exact for integers that are too large for a float.
+        # Comparisons are False for NaN, and exact for integers too large for a float.
         if not (number and 0 <= value <= MAX_MS):
             raise ValueError(f"{where}: {value!r:.40} is no time")
     return [float(value) for value in values]

@@ -12,19 +12,19 @@ import numpy as np
 from ..tolerances import Tolerance
 from .verification import compare
 
-#: Outputs that equal the reference bit by bit have no noise: recorded as this, as JSON has no infinity.
-MOST_SQNR_DB = 300.0
+#: Recorded for outputs that equal the reference bit by bit, as JSON has no infinity.
+MAX_SQNR_DB = 300.0
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Outputs against the reference over the held-out samples; over several outputs the worst.
+    """The outputs of the held-out samples against the reference; the worst over all outputs.
 
     Args:
         cosine: of the outputs of all samples, flattened.
         sqnr_db: signal to quantisation noise: 10 log10 of the reference's energy over that of the
             difference, over all samples.
-        top1_agreement: share of the samples with the same top-1 class; None for tasks without.
+        top1_agreement: share of the samples with the same top-1 class; None for tasks without classes.
         problem: why nothing could be compared.
     """
 
@@ -44,13 +44,16 @@ class Quality:
         assert self.cosine is not None and self.sqnr_db is not None
         if self.cosine < tolerance.min_cosine:
             return f"held-out inputs: cosine {self.cosine:.5f} is below {tolerance.min_cosine}"
-        least_db = tolerance.min_sqnr_db
-        if least_db is not None and self.sqnr_db < least_db:
-            return f"held-out inputs: SQNR {self.sqnr_db:.1f} dB is below {least_db:g} dB"
-        least = tolerance.min_top1_agreement
-        if least is not None and self.top1_agreement is not None and self.top1_agreement < least:
-            share = f"{self.top1_agreement:.0%} of {self.samples}"
-            return f"held-out inputs: the top-1 class is the same for {share}, below {least:.0%}"
+        min_db = tolerance.min_sqnr_db
+        if min_db is not None and self.sqnr_db < min_db:
+            return f"held-out inputs: SQNR {self.sqnr_db:.1f} dB is below {min_db:g} dB"
+        min_share = tolerance.min_top1_agreement
+        agreement = self.top1_agreement
+        if min_share is not None and agreement is not None and agreement < min_share:
+            share = f"{agreement:.0%} of {self.samples}"
+            return (
+                f"held-out inputs: the top-1 class is the same for {share}, below {min_share:.0%}"
+            )
         return None
 
 
@@ -60,38 +63,38 @@ def assess(
     """Compare the outputs of held-out samples with the reference's.
 
     Args:
-        outputs: [samples, *shape] for each output; the first samples of the reference's, at least one.
-        reference: the same, of all samples.
+        outputs: [samples, *shape] for each output; may hold only the first samples, at least one.
+        reference: the same for all samples.
         classes: whether the last axis is over classes.
     """
     count = min((len(array) for array in outputs.values() if array.ndim), default=0)
     if count == 0:
         return Quality(problem="no output")
     expected = {name: array[:count] for name, array in reference.items()}
-    compared = compare(outputs, expected, classes=False)
-    if compared.problem:
-        return Quality(count, problem=compared.problem)
+    comparison = compare(outputs, expected, classes=False)
+    if comparison.problem:
+        return Quality(count, problem=comparison.problem)
     agreements = [_agreement(outputs[name], array) for name, array in expected.items() if classes]
     return Quality(
         samples=count,
-        cosine=compared.cosine,
+        cosine=comparison.cosine,
         sqnr_db=min(_sqnr_db(outputs[name], array) for name, array in expected.items()),
         top1_agreement=min(agreements, default=None),
     )
 
 
-def _agreement(got: np.ndarray, wanted: np.ndarray) -> float:
-    same = got.argmax(axis=-1) == wanted.argmax(axis=-1)
+def _agreement(output: np.ndarray, reference: np.ndarray) -> float:
+    same = output.argmax(axis=-1) == reference.argmax(axis=-1)
     return float(same.reshape(len(same), -1).all(axis=1).mean())
 
 
-def _sqnr_db(got: np.ndarray, wanted: np.ndarray) -> float:
-    signal, noisy = wanted.astype(np.float64), got.astype(np.float64)
+def _sqnr_db(output: np.ndarray, reference: np.ndarray) -> float:
+    signal, noisy = reference.astype(np.float64), output.astype(np.float64)
     scale = max(float(np.abs(signal).max()), float(np.abs(noisy).max()), 1e-300)
     energy = float(np.square(signal / scale).sum())
     noise = float(np.square((noisy - signal) / scale).sum())
     if noise == 0:
-        return MOST_SQNR_DB
+        return MAX_SQNR_DB
     if energy == 0:
-        return -MOST_SQNR_DB
-    return max(-MOST_SQNR_DB, min(MOST_SQNR_DB, 10 * math.log10(energy / noise)))
+        return -MAX_SQNR_DB
+    return max(-MAX_SQNR_DB, min(MAX_SQNR_DB, 10 * math.log10(energy / noise)))

@@ -34,7 +34,7 @@ class QualityHost(Host[Settings]):
         return (QUALITY,)
 
     def request(self, settings: Settings, launch_timeout_s: float) -> dict[str, Any]:
-        # Stopping early beats a timeout: a slow device still tells something.
+        # Stopping early beats a time-out: a slow device still gives a result.
         return {"quality": {"samples": settings.samples, "seconds": launch_timeout_s / 2}}
 
     def summarise(self, launches: Launches, settings: Settings, context: Context) -> Summary:

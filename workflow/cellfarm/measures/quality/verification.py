@@ -1,11 +1,11 @@
-"""Verification before speed: is a library's output the reference's, within the variant's tolerance?"""
+"""Verification before speed: does a library's output match the reference within the tolerance?"""
 
 from __future__ import annotations
 
 import io
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,14 +14,14 @@ import numpy as np
 from ..tolerances import Tolerance
 
 MAX_OUTPUT_BYTES = 1 << 30
-#: What an absurd error is recorded as: JSON has no infinity.
-LARGEST = 1e300
+#: Recorded for larger errors: JSON has no infinity.
+MAX_ERROR = 1e300
 _NUMERIC = frozenset("biuf")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How far the outputs are from the reference, the worst over all outputs.
+    """How far the outputs are from the reference; the worst over all outputs.
 
     `max_relative_error` is max_abs_error over the reference's largest magnitude; `top1_match` is
     None for tasks without classes. `problem` says why nothing could be compared.
@@ -54,7 +54,7 @@ class Comparison:
 
 
 def read_arrays(data: bytes) -> dict[str, np.ndarray]:
-    """The arrays of an .npz that came from a device: nothing in it is trusted.
+    """The arrays of an .npz from a device; nothing in it is trusted.
 
     Raises:
         ValueError: not an .npz of plain arrays, or too large when unpacked.
@@ -83,26 +83,36 @@ def compare(
 
     Args:
         classes: whether the last axis is over classes, so that top-1 makes sense.
-        inputs: what the model was given; an output that equals an input was not computed.
+        inputs: the model's; an output that equals an input was not computed.
     """
-    worst: list[Comparison] = []
+    comparisons: list[Comparison] = []
     for name, expected in reference.items():
         if name not in outputs:
             return Comparison(problem=f"the output '{name}' is missing")
-        for entry, array in (inputs or {}).items():
+        for input_name, array in (inputs or {}).items():
             if _same(outputs[name], array) and not _same(expected, array):
-                return Comparison(problem=f"the output '{name}' equals the input '{entry}'")
-        compared = _compare_output(name, outputs[name], expected, classes)
-        if compared.problem:
-            return compared
-        worst.append(compared)
-    if not worst:
+                return Comparison(problem=f"the output '{name}' equals the input '{input_name}'")
+        comparison = _compare_output(name, outputs[name], expected, classes)
+        if comparison.problem:
+            return comparison
+        comparisons.append(comparison)
+    if not comparisons:
         return Comparison(problem="the reference has no outputs")
-    matches = [each.top1_match for each in worst if each.top1_match is not None]
+    return worst(comparisons)
+
+
+def worst(comparisons: Sequence[Comparison]) -> Comparison:
+    """The worst value of each kind, of comparisons without a problem."""
+    cosines = [comparison.cosine for comparison in comparisons if comparison.cosine is not None]
+    matches = [match for comparison in comparisons if (match := comparison.top1_match) is not None]
     return Comparison(
-        cosine=min(_known(each.cosine) for each in worst),
-        max_abs_error=max(_known(each.max_abs_error) for each in worst),
-        max_relative_error=max(_known(each.max_relative_error) for each in worst),
+        cosine=min(cosines, default=None),
+        max_abs_error=max(
+            (comparison.max_abs_error or 0.0 for comparison in comparisons), default=None
+        ),
+        max_relative_error=max(
+            (comparison.max_relative_error or 0.0 for comparison in comparisons), default=None
+        ),
         top1_match=all(matches) if matches else None,
     )
 
@@ -115,40 +125,35 @@ def _compare_output(
             problem=f"the output '{name}' has shape {list(actual.shape)}, "
             f"the reference {list(expected.shape)}"
         )
-    got, wanted = actual.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
-    if not np.isfinite(got).all():
+    output, reference = actual.astype(np.float64).ravel(), expected.astype(np.float64).ravel()
+    if not np.isfinite(output).all():
         return Comparison(problem=f"the output '{name}' has values that are not finite")
-    if got.size > 1 and got.min() == got.max() and wanted.min() < wanted.max():
+    if output.size > 1 and output.min() == output.max() and reference.min() < reference.max():
         return Comparison(problem=f"the output '{name}' is constant")
-    cosine = 1.0 if np.array_equal(got, wanted) else _cosine(got, wanted)
+    cosine = 1.0 if np.array_equal(output, reference) else _cosine(output, reference)
     with np.errstate(over="ignore"):
-        error = float(np.abs(got - wanted).max(initial=0.0))
-    scale = _magnitude(wanted)
+        error = float(np.abs(output - reference).max(initial=0.0))
+    scale = _magnitude(reference)
     relative = error / scale if scale > 0 else (0.0 if error == 0 else math.inf)
     match = None
     if classes:
         match = bool((actual.argmax(axis=-1) == expected.argmax(axis=-1)).all())
-    return Comparison(cosine, min(error, LARGEST), min(relative, LARGEST), match)
+    return Comparison(cosine, min(error, MAX_ERROR), min(relative, MAX_ERROR), match)
 
 
 def _same(array: np.ndarray, other: np.ndarray) -> bool:
     return array.size == other.size and np.array_equal(array.ravel(), other.ravel())
 
 
-def _cosine(got: np.ndarray, wanted: np.ndarray) -> float:
-    """The cosine of the angle between two vectors; 0 if one of them is zero."""
-    if _magnitude(got) == 0 or _magnitude(wanted) == 0:
+def _cosine(first: np.ndarray, second: np.ndarray) -> float:
+    """The cosine of the angle between two vectors; 0 if either is zero."""
+    if _magnitude(first) == 0 or _magnitude(second) == 0:
         return 0.0
-    # Scaled to 1 first: the squares of absurd values would overflow, and infinity / infinity pass.
-    got, wanted = got / _magnitude(got), wanted / _magnitude(wanted)
-    cosine = float(got @ wanted) / float(np.linalg.norm(got) * np.linalg.norm(wanted))
+    # Scaled to 1 first: the squares of absurd values would overflow to infinity / infinity.
+    first, second = first / _magnitude(first), second / _magnitude(second)
+    cosine = float(first @ second) / float(np.linalg.norm(first) * np.linalg.norm(second))
     return max(-1.0, min(1.0, cosine))
 
 
 def _magnitude(array: np.ndarray) -> float:
     return float(np.abs(array).max(initial=0.0))
-
-
-def _known(value: float | None) -> float:
-    assert value is not None
-    return value

@@ -1,11 +1,5 @@
-"""An inference every so often, in a process of their own."""
+"""Inferences at an interval, in a separate process: the pattern spaced of series.run."""
 
-from collections.abc import Callable
-from typing import Any
+from series import run  # type: ignore[import-not-found]
 
-import series  # type: ignore[import-not-found]
-
-
-def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
-    """Request: see series.run; the pattern is spaced."""
-    series.run(request, emit)
+__all__ = ["run"]

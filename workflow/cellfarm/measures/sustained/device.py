@@ -1,11 +1,5 @@
-"""Inferences one after the other for minutes, in a process of their own."""
+"""Inferences back to back for minutes, in a separate process: the pattern sustained of series.run."""
 
-from collections.abc import Callable
-from typing import Any
+from series import run  # type: ignore[import-not-found]
 
-import series  # type: ignore[import-not-found]
-
-
-def run(request: dict[str, Any], emit: Callable[..., None]) -> None:
-    """Request: see series.run; the pattern is sustained."""
-    series.run(request, emit)
+__all__ = ["run"]

@@ -44,7 +44,7 @@ class Sustained(TimingHost[Settings]):
         }
 
     def kept_flags(self, flags: list[str]) -> list[str]:
-        """Slowing down is what the measure is there to see."""
+        """All but `unsteady`: slowing down is what this measure observes."""
         return [flag for flag in flags if flag != "unsteady"]
 
 
