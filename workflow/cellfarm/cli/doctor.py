@@ -18,7 +18,7 @@ from ..base.project import Project
 from ..conversion.routes import choose, native_format
 from ..devices import open_device
 from ..envs.environments import MODELS_ENVIRONMENT, locate, lock_of
-from ..envs.native_building import MEND, missing_compiler
+from ..envs.native_building import INSTALL_COMMAND, missing_compiler
 from ..libraries import all_libraries, resolve
 from ..planning.needs import needs_of
 from ..planning.plan import read_all_facts
@@ -145,7 +145,7 @@ def _device(project: Project, configuration: Configuration, name: str) -> Iterat
         what = (
             f"native runners ({', '.join(device.native)}) cannot be built: no {missing_compiler()}"
         )
-        yield Finding("bad", what, MEND)
+        yield Finding("bad", what, INSTALL_COMMAND)
     if not facts["thermal_zones"]:
         yield Finding("note", "temperatures: not available")
     yield _load(facts["load_1min"], facts["cores"])
