@@ -1,4 +1,4 @@
-"""What every source of architectures says about names that it does not know."""
+"""The refusals of all sources of architectures: unknown names and wrong arguments."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from protocol import RecipeError, shorten
 from torch import nn
 
-# Arguments that would fetch trained weights: a recipe says where weights come from in `weights`.
+# Arguments that would fetch trained weights: a recipe names its weights in `weights`.
 DOWNLOADS = (
     *("weights", "weights_backbone", "pretrained", "progress"),
     *("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"),
@@ -36,7 +36,7 @@ def construct(name: str, build: Callable[[], nn.Module]) -> nn.Module:
     except RecipeError:
         raise
     except Exception as error:
-        # Whatever an architecture raises here is about its arguments.
+        # Any error of an architecture here is about its arguments.
         raise RecipeError(f"{name} does not take these arguments: {shorten(error)}") from error
 
 

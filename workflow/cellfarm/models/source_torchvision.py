@@ -1,4 +1,4 @@
-"""Architectures of torchvision: classifiers, segmentation networks, detectors without their boxes' end."""
+"""Architectures of torchvision: classifiers, segmentation networks, detectors without post-processing."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from torchvision_import import import_torchvision
 
 
 class RawDetector(nn.Module):
-    """Backbone and head of a detector: what is learnt of it, and what an accelerator can run.
+    """Backbone and head of a detector: the parts that are trained, and that an accelerator can run.
 
-    Resizing before, and decoding and suppression of boxes after them depend on data; on devices an
-    application does them.
+    Resizing, decoding and suppression of boxes depend on data; on devices an application does them.
 
     Args:
         detector: a model of torchvision.models.detection with `backbone` and `head`.

@@ -14,28 +14,28 @@ from torchvision_import import import_torchvision
 
 
 def build(recipe: Mapping[str, Any]) -> Network:
-    """A model, which takes its inputs by name.
+    """A model that takes its inputs by name.
 
     Args:
         recipe: ``architecture`` is a class such as ``BertModel``, or a part of a class, such as
             ``WhisperModel.encoder``; ``arguments`` are those of the configuration class, and
             ``attn_implementation``; ``inputs`` are named as arguments of ``forward``, and for a
             decoder ``past_key_0``, ``past_value_0`` and so on: its cache; ``outputs`` are keys of
-            what it returns, and for a decoder ``present_key_0`` and so on.
+            its result, and for a decoder ``present_key_0`` and so on.
 
     Raises:
         RecipeError: an unknown class, part, argument or input.
     """
     architecture, arguments = recipe["architecture"], dict(recipe.get("arguments") or {})
     name, *path = architecture.split(".")
-    import_torchvision()  # transformers imports it, and would stumble over the same operators
+    import_torchvision()  # transformers imports it, and would fail on its missing operators
     import transformers
 
     cls = getattr(transformers, name, None) if name in dir(transformers) else None
     if not (inspect.isclass(cls) and issubclass(cls, transformers.PreTrainedModel)):
         classes = [known for known in dir(transformers) if known.endswith("Model")]
         raise RecipeError(unknown("transformers model class", name, classes))
-    # A configuration keeps any unknown argument as an attribute, so a misspelt argument would go by.
+    # A configuration accepts unknown arguments, so a misspelt argument must be refused here.
     config_class = cls.config_class
     check_names("argument", arguments, [*config_class().to_dict(), "attn_implementation"], name)
     model = construct(name, lambda: cls(config_class(**arguments)))
