@@ -192,7 +192,7 @@ def _get(
             yield answer
     except requests.exceptions.SSLError as error:
         raise _Retry(f"there is no secure connection to {host}: {error}") from error
-    except (requests.exceptions.ConnectTimeout, requests.exceptions.ReadTimeout) as error:
+    except requests.exceptions.Timeout as error:
         raise _Retry(f"{host} does not answer") from error
     except requests.exceptions.ChunkedEncodingError as error:
         raise _Retry("the connection broke off") from error

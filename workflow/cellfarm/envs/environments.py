@@ -131,12 +131,12 @@ def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path
     Raises:
         UserError: there is no such version, with the resolver's reason.
     """
-    made = []
-    for name, version in versions:
-        for purpose in locks.PURPOSES:
-            if not lock_of(project, library_environment(name, version, purpose)).is_file():
-                made.append(_make_lock(project, name, version, purpose))
-    return made
+    return [
+        _make_lock(project, name, version, purpose)
+        for name, version in versions
+        for purpose in locks.PURPOSES
+        if not lock_of(project, library_environment(name, version, purpose)).is_file()
+    ]
 
 
 def make_locks(project: Project, references: list[str]) -> list[Path]:

@@ -47,16 +47,6 @@ class Calibration:
 
 
 @dataclass(frozen=True)
-class Baseline:
-    """The median of earlier experiments' medians, in ms, and the least and largest of them."""
-
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    experiments: int
-
-
-@dataclass(frozen=True)
 class Departure:
     """An experiment against the baseline: above 1 it is slower.
 
@@ -111,27 +101,25 @@ def baseline(
     threads: int,
     *,
     excluding: str | None = None,
-) -> Baseline | None:
-    """The baseline from the last earlier experiments on the same device with the same load.
+) -> float | None:
+    """The baseline in ms: the median over the last experiments on the same device with the same load.
 
     Args:
         excluding: the present experiment, which may have a record already.
 
     Returns:
-        None if there is none yet.
+        None without such an experiment.
     """
     medians = [
         median(record.compute_ms[threads])
         for record in _comparable(records, identity, fingerprint, excluding)
         if len(record.compute_ms.get(threads, ())) >= LEAST_READINGS
     ][-REMEMBERED:]
-    if not medians:
-        return None
-    return Baseline(median(medians), min(medians), max(medians), len(medians))
+    return median(medians) if medians else None
 
 
 def departure(
-    current: Sequence[float], base: Baseline | None, tolerance: float
+    current: Sequence[float], baseline_ms: float | None, tolerance: float
 ) -> Departure | None:
     """Whether the device ran at another speed than its baseline.
 
@@ -141,19 +129,19 @@ def departure(
 
     Args:
         current: the experiment's readings in ms.
-        base: None if it is the first experiment.
+        baseline_ms: None if it is the first experiment.
         tolerance: a share, above 0; the protocol's target half-width.
 
     Returns:
         None without a baseline or without readings.
     """
-    if base is None or not current:
+    if baseline_ms is None or not current:
         return None
     estimate = hierarchical_median([[value] for value in current], "drift")
-    ratio = estimate.median / base.median_ms
+    ratio = estimate.median / baseline_ms
     if estimate.low is None or estimate.high is None:
         return Departure(ratio, None, None, False)
-    low, high = estimate.low / base.median_ms, estimate.high / base.median_ms
+    low, high = estimate.low / baseline_ms, estimate.high / baseline_ms
     return Departure(ratio, low, high, low > 1 + tolerance or high < 1 / (1 + tolerance))
 
 

@@ -56,10 +56,10 @@ class DeviceSpeed:
 
     def departure(self, threads: int, tolerance: float) -> dict[str, Any] | None:
         """The departure of the readings so far (see cellfarm.experiments.drift.departure)."""
-        base = drift.baseline(
+        baseline_ms = drift.baseline(
             self.earlier, self.identity, self.fingerprint, threads, excluding=self.experiment
         )
-        departure = drift.departure(self.compute_ms.get(threads, []), base, tolerance)
+        departure = drift.departure(self.compute_ms.get(threads, []), baseline_ms, tolerance)
         return departure.as_dict() if departure else None
 
     def save(self) -> None:

@@ -11,6 +11,7 @@ cosine of 0.9998, and no comparison of outputs could tell wrong conversions from
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -143,13 +144,10 @@ def normalise_layers(network: nn.Module, batch: Sequence[Tensor]) -> int:
     if any("norm" in type(module).__name__.lower() for module in network.modules()):
         return 0
     layers = [module for module in network.modules() if isinstance(module, _WEIGHTED)]
-    handles = [layer.register_forward_hook(_normalise_output) for layer in layers]
-    try:
-        with torch.no_grad():
-            network(*batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_hook(_normalise_output))
+        network(*batch)
     return len(layers)
 
 
@@ -195,19 +193,15 @@ def balance_classes(network: nn.Module, batches: Iterable[Sequence[Tensor]]) -> 
     network.eval()
     layers = [module for module in network.modules() if isinstance(module, _WEIGHTED)]
     last: list[tuple[nn.Module, Tensor]] = []
-    handles = [
-        layer.register_forward_hook(lambda module, _, output: last.append((module, output)))
-        for layer in layers
-    ]
     results = []
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                last.clear()
-                results.append(network(*batch)[0].flatten(1))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for layer in layers:
+            hooks.enter_context(
+                layer.register_forward_hook(lambda module, _, output: last.append((module, output)))
+            )
+        for batch in batches:
+            last.clear()
+            results.append(network(*batch)[0].flatten(1))
     layer, output = last[-1] if last else (None, results[-1])
     if (
         layer is None

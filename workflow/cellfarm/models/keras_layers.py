@@ -54,9 +54,7 @@ class Add(nn.Module):
     """The sum of the inputs."""
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
-        for other in others:
-            first = first + other
-        return first
+        return sum(others, start=first)
 
 
 class Concatenate(nn.Module):

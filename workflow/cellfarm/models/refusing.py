@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from protocol import RecipeError, shorten
@@ -40,12 +40,10 @@ def construct(name: str, build: Callable[[], nn.Module]) -> nn.Module:
         raise RecipeError(f"{name} does not take these arguments: {shorten(error)}") from error
 
 
-def check_names(kind: str, names: Iterable[str], known: Iterable[str], owner: str) -> None:
-    """Raise RecipeError on the first of `names` that is not among `known`."""
-    known = list(known)
-    for name in names:
-        if name not in known:
-            raise RecipeError(unknown(f"{kind} of {owner}", name, known))
+def check_name(kind: str, name: str, known: Collection[str]) -> None:
+    """Raise RecipeError if a name is not among `known`."""
+    if name not in known:
+        raise RecipeError(unknown(kind, name, known))
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

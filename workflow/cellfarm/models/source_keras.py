@@ -20,7 +20,7 @@ from keras_layers import TRANSLATORS
 from keras_weights import restore
 from network import Network
 from protocol import RecipeError
-from refusing import arguments_of, construct, unknown
+from refusing import arguments_of, check_name, construct
 from torch import Tensor, nn
 
 
@@ -87,8 +87,7 @@ def build(recipe: Mapping[str, Any]) -> Network:
     keras = _import_keras()
     applications = keras.applications
     known = [key for key in dir(applications) if inspect.isfunction(getattr(applications, key))]
-    if name not in known:
-        raise RecipeError(unknown("Keras application", name, known))
+    check_name("Keras application", name, known)
     arguments = arguments_of(recipe)
     if len(shape) != 4:
         raise RecipeError(f"{name} takes pictures [N, channels, height, width], not {shape}")

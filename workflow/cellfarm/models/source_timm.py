@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from network import Network
-from protocol import RecipeError
-from refusing import arguments_of, construct, unknown
+from refusing import arguments_of, check_name, construct
 from torchvision_import import import_torchvision
 
 
@@ -20,9 +19,8 @@ def build(recipe: Mapping[str, Any]) -> Network:
     import_torchvision()  # timm imports it, and would fail on its missing operators
     import timm
 
-    name, known = recipe["architecture"], timm.list_models()
-    if name not in known:
-        raise RecipeError(unknown("timm architecture", name, known))
+    name = recipe["architecture"]
+    check_name("timm architecture", name, timm.list_models())
     arguments = arguments_of(recipe)
     # Plain matrix products and a softmax: most libraries, and the formats that older ones read, lack
     # the fused operator.

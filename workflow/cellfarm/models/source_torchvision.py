@@ -8,7 +8,7 @@ from typing import Any
 
 from network import Network
 from protocol import RecipeError
-from refusing import arguments_of, construct, unknown
+from refusing import arguments_of, check_name, construct
 from torch import Tensor, nn
 from torchvision_import import import_torchvision
 
@@ -43,9 +43,7 @@ def build(recipe: Mapping[str, Any]) -> Network:
     """
     models = import_torchvision().models
     name = recipe["architecture"]
-    known = models.list_models()
-    if name not in known:
-        raise RecipeError(unknown("torchvision architecture", name, known))
+    check_name("torchvision architecture", name, models.list_models())
     arguments = arguments_of(recipe)
     builder = models.get_model_builder(name)
     if "weights_backbone" in inspect.signature(builder).parameters:

@@ -9,7 +9,7 @@ from typing import Any
 from decoding import CachedDecoder
 from network import Network
 from protocol import RecipeError
-from refusing import check_names, construct, unknown
+from refusing import check_name, construct, unknown
 from torchvision_import import import_torchvision
 
 
@@ -37,15 +37,17 @@ def build(recipe: Mapping[str, Any]) -> Network:
         raise RecipeError(unknown("transformers model class", name, classes))
     # A configuration accepts unknown arguments, so a misspelt argument must be refused here.
     config_class = cls.config_class
-    check_names("argument", arguments, [*config_class().to_dict(), "attn_implementation"], name)
+    known = [*config_class().to_dict(), "attn_implementation"]
+    for argument in arguments:
+        check_name(f"argument of {name}", argument, known)
     model = construct(name, lambda: cls(config_class(**arguments)))
     for part in path:
         parts = dict(model.named_children())
-        if part not in parts:
-            raise RecipeError(unknown(f"part of {name}", part, parts))
+        check_name(f"part of {name}", part, parts)
         model = parts[part]
     if any(output.startswith("present_key_") for output in recipe["outputs"]):
         return Network(CachedDecoder(model, recipe["inputs"]), recipe, by_name=True)
-    names = [spec["name"] for spec in recipe["inputs"]]
-    check_names("input", names, inspect.signature(model.forward).parameters, architecture)
+    parameters = inspect.signature(model.forward).parameters
+    for spec in recipe["inputs"]:
+        check_name(f"input of {architecture}", spec["name"], parameters)
     return Network(model, recipe, by_name=True)

@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from protocol import RecipeError
-from refusing import check_names, construct, unknown
+from refusing import check_name, construct
 from torch import Tensor, nn
 
 #: name -> (depth, width, depthwise) multipliers, as published.
@@ -179,7 +178,7 @@ def build(name: str, arguments: dict[str, Any]) -> nn.Module:
     Raises:
         RecipeError: another name or argument.
     """
-    if name not in _SIZES:
-        raise RecipeError(unknown("cellfarm architecture", name, _SIZES))
-    check_names("argument", arguments, ["num_classes"], name)
+    check_name("cellfarm architecture", name, _SIZES)
+    for argument in arguments:
+        check_name(f"argument of {name}", argument, ["num_classes"])
     return construct(name, lambda: YOLOX(*_SIZES[name], classes=arguments.get("num_classes", 80)))

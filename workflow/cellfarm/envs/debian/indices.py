@@ -16,7 +16,6 @@ from functools import cache, cached_property
 from .mirrors import read
 
 _FIELD = re.compile(r"^(Package|Version|Depends|Pre-Depends|Provides|Filename|Size|SHA256): (.*)$")
-_PARAGRAPH = "\n\n"
 
 
 @dataclass(frozen=True)
@@ -50,11 +49,8 @@ class Index:
     """The packages of one release for one architecture."""
 
     def __init__(self, text: str) -> None:
-        self.packages: dict[str, Package] = {}
-        for paragraph in text.split(_PARAGRAPH):
-            if paragraph.strip():
-                package = _package(paragraph)
-                self.packages[package.name] = package
+        packages = map(_package, filter(str.strip, text.split("\n\n")))
+        self.packages = {package.name: package for package in packages}
 
     @cached_property
     def providers(self) -> dict[str, list[str]]:
