@@ -110,7 +110,7 @@ class Subject:
         settings = host.settings(protocol.measures["latency"])
         result = launch(
             setting, self.deployed, self.planned.cell, mode="measure", measure="latency",
-            asked=host.request(settings, protocol.launch_timeout_s), cores=self.cores,
+            measure_request=host.request(settings, protocol.launch_timeout_s), cores=self.cores,
             scratch=SCRATCH_NAME,
         )  # fmt: skip
         if result["status"] != "ok":

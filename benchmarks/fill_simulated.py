@@ -31,7 +31,7 @@ def main() -> None:
     for planned in outlook.cells:
         environment = locate(project, planned.needs.run)
         on_device = target_of(outlook.facts[planned.cell.device])
-        if on_device is None or on_device.brought:
+        if on_device is None or on_device.bundled:
             sys.exit("a board of this machine has no Python 3.11 or later of its own")
         if environment.state() is None:
             environment.packages.mkdir(parents=True)

@@ -1,6 +1,6 @@
 """What a launch costs the host besides the runner's own time.
 
-The measuring loop of a real experiment (cellfarm.experiments.experiment, from its first round to
+The measuring loop of a real experiment (cellfarm.experiments.measuring, from its first round to
 the commit of its last cell) over a back end that sleeps 5 ms an inference, with the protocol
 `quick` and a target that is never reached, so that every cell takes its 10 launches and its interval
 is worked out after each. Two cells, so that rounds are interleaved; no cold starts, no profiles.
@@ -34,10 +34,11 @@ from cellfarm.base.digests import digest
 from cellfarm.base.locking import file_lock, machine_lock_path
 from cellfarm.base.project import Project
 from cellfarm.devices import Interpreter, Transport, open_device
-from cellfarm.experiments.experiment import Experiment, _Measuring
+from cellfarm.experiments.experiment import Experiment
 from cellfarm.experiments.host_share import HostShare
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
+from cellfarm.experiments.measuring import Measuring
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.payload import pack
 from cellfarm.experiments.running_cell import Running
@@ -100,7 +101,7 @@ def measure(options: Options) -> list[Figure]:
     return [_figure(transport.launches, began, ended, bare_ms)]
 
 
-class _Trivial(_Measuring):
+class _Trivial(Measuring):
     """The measuring loop with a back end that is no library's."""
 
     def deploy_all(self, share: HostShare) -> None:
@@ -155,7 +156,7 @@ def _deploy(root: Path, transport: Transport) -> Deployed:
         artifact="artifact",
         inputs="inputs.npz",
         description={"inputs": [INPUT], "outputs": [OUTPUT]},
-        given=given,
+        input_arrays=given,
         reference={"output": np.arange(count, dtype="float32").reshape(OUTPUT["shape"])},
         classes=True,
         variables={},

@@ -47,7 +47,7 @@ class Bench:
         return Deployed(
             python=Interpreter((sys.executable, "-s", "-E"), {}), payload="payload.pyz",
             artifact="", inputs="",
-            description={}, given={}, reference={}, classes=False, variables={},
+            description={}, input_arrays={}, reference={}, classes=False, variables={},
         )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from cellfarm.base.project import Project
 from cellfarm.base.records import FILES
-from cellfarm.envs.debian.trees import plant
+from cellfarm.envs.debian.trees import make_tree
 from cellfarm.envs.native_building import PROGRAM, missing_compiler
 
 from tests.support.projects import REPOSITORY
@@ -35,7 +35,7 @@ def native(folder) -> Path:
     subject = Subject.of("ncnn", "fp32", folder / "model")
     program = subject.environment("native").packages / PROGRAM
     lock = (HERE.locks / "virtual.qemu.txt").read_text(encoding="utf-8")
-    qemu = plant(lock, HERE.environments) / "usr/bin/qemu-aarch64-static"
+    qemu = make_tree(lock, HERE.environments) / "usr/bin/qemu-aarch64-static"
     wrapped = folder / "wrapped"
     wrapped.mkdir()
     (wrapped / PROGRAM).write_text(f'#!/bin/sh\nexec "{qemu}" "{program}"\n')

@@ -125,7 +125,7 @@ def deploy(model: Path, artifact: Path, work: Path) -> tuple[LocalTransport, Dep
         heldout="heldout.npz",
         heldout_reference=heldout_reference,
         description=DESCRIPTION,
-        given={},
+        input_arrays={},
         reference=reference,
         classes=True,
         variables=MOBILE.variables,

@@ -132,7 +132,7 @@ def test_what_compiles_for_the_htp_is_verified_there(model, tmp_path, variant, l
         heldout="heldout.npz",
         heldout_reference=heldout_reference,
         description=json.loads((files / "model.json").read_text()),
-        given={},
+        input_arrays={},
         reference=reference,
         classes=True,
         variables=QNN.variables,

@@ -101,7 +101,7 @@ def launched(tmp_path) -> Launch:
             heldout="heldout.npz",
             heldout_reference={"y": HELDOUT * 2},
             description={"name": "m", "inputs": [{"name": "x"}], "outputs": [{"name": "y"}]},
-            given={"x": INPUT},
+            input_arrays={"x": INPUT},
             reference={"y": INPUT * 2},
             classes=True,
             variables={"MINE": "set"},

@@ -13,10 +13,10 @@ import pytest
 from cellfarm.base.cells import Cell
 from cellfarm.base.project import Project
 from cellfarm.devices import Transport
-from cellfarm.experiments import experiment as module
-from cellfarm.experiments.experiment import _Measuring
+from cellfarm.experiments import measuring as module
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
+from cellfarm.experiments.measuring import Measuring
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.running_cell import Running
 from cellfarm.planning.plan import PlannedCell
@@ -76,7 +76,7 @@ class MadeUp:
             experiment = make_experiment(self.project, plan)
             none = cast(Transport, None)
             facts = FACTS | self.facts
-            measuring = _Measuring(experiment, none, facts, 0, Patience(0, print))
+            measuring = Measuring(experiment, none, facts, 0, Patience(0, print))
             cast(Any, measuring.gates).pass_through = lambda *arguments: {}
             for each in planned:
                 journal = Journal(self.project.journal(each.cell.device, each.key))

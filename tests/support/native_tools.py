@@ -78,7 +78,7 @@ class Bench:
             artifact="artifact",
             inputs="unused",
             description={"inputs": inputs, "outputs": outputs},
-            given=self.given,
+            input_arrays=self.given,
             reference=self.reference,
             classes=False,
             variables={},

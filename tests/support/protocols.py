@@ -56,4 +56,4 @@ def asked(document: dict[str, Any], mode: str) -> dict[str, Any]:
     host = host_of(measure)
     settings = all_measures()[measure].defaults | document["measures"].get(measure, {})
     request = host.request(host.settings(settings), document["launch_timeout_s"])
-    return {"mode": mode, "measure": measure, "asked": request}
+    return {"mode": mode, "measure": measure, "measure_request": request}

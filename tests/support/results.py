@@ -13,9 +13,10 @@ from cellfarm.base.cells import Cell
 from cellfarm.base.digests import digest
 from cellfarm.base.project import Project
 from cellfarm.devices import Transport
-from cellfarm.experiments.experiment import Experiment, _Measuring
+from cellfarm.experiments.experiment import Experiment
 from cellfarm.experiments.journal import Journal
 from cellfarm.experiments.launch import Deployed
+from cellfarm.experiments.measuring import Measuring
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.running_cell import Running
 from cellfarm.experiments.summarising import Result
@@ -177,7 +178,7 @@ def commit_result(
     if "quality" in planned.stale and not of_mode(taken, "quality"):
         taken.append(quality_launch())
     experiment = make_experiment(project, make_plan(planned))
-    measuring = _Measuring(experiment, cast(Transport, None), FACTS, 0, Patience(0, print))
+    measuring = Measuring(experiment, cast(Transport, None), FACTS, 0, Patience(0, print))
     deployed = cast(Deployed, SimpleNamespace(payload_bytes=1000))
     journal = Journal(project.journal(planned.cell.device, planned.key))
     with contextlib.redirect_stderr(io.StringIO()):

@@ -161,7 +161,7 @@ class Subject:
             **inputs,
             heldout_reference=heldout_reference,
             description=_DESCRIPTION,
-            given={},
+            input_arrays={},
             reference=reference,
             classes=True,
             variables=self.library.variables,

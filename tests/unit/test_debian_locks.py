@@ -10,7 +10,13 @@ from cellfarm.envs import debian
 from cellfarm.envs.debian import indices, resolving
 from cellfarm.envs.debian.indices import Index
 from cellfarm.envs.debian.mirrors import ARCHIVE, DEFAULT, VARIABLE, mirrors
-from cellfarm.envs.debian.resolving import ResolveError, close, is_lock, make_lock, read_lock
+from cellfarm.envs.debian.resolving import (
+    ResolveError,
+    dependency_closure,
+    is_lock,
+    make_lock,
+    read_lock,
+)
 from cellfarm.envs.locks import LockError, compile_debian_lock
 
 PACKAGES = {
@@ -60,17 +66,17 @@ def names(packages: list[object]) -> list[str]:
 
 
 def test_all_that_is_needed_comes_along_in_one_order(index):
-    found = names(close(index, {"python3-thing": "1.13.1"}, []))
+    found = names(dependency_closure(index, {"python3-thing": "1.13.1"}, []))
     assert found == sorted(set(PACKAGES) - {"libother", "libopenblas0"})
 
 
 def test_what_was_asked_for_decides_between_alternatives(index):
-    found = names(close(index, {"python3-thing": None, "libopenblas0": None}, []))
+    found = names(dependency_closure(index, {"python3-thing": None, "libopenblas0": None}, []))
     assert "libopenblas0" in found and "libblas3" not in found
 
 
 def test_what_is_left_out_takes_along_what_only_it_needs(index):
-    found = names(close(index, {"python3-thing": None}, ["data", "libgcc-s1"]))
+    found = names(dependency_closure(index, {"python3-thing": None}, ["data", "libgcc-s1"]))
     assert not {"data", "more-data", "libgcc-s1"} & set(found)
 
 
@@ -83,13 +89,13 @@ def test_what_is_left_out_takes_along_what_only_it_needs(index):
 )
 def test_what_is_not_there_is_said(index, wanted, message):
     with pytest.raises(ResolveError, match=message):
-        close(index, wanted, [])
+        dependency_closure(index, wanted, [])
 
 
 def test_a_release_that_lacks_a_dependency_is_refused():
     broken = Index(listing({"a": ("1", "b | c (>= 2)")}))
     with pytest.raises(ResolveError, match="a needs b or c, which the release lacks"):
-        close(broken, {"a": None}, [])
+        dependency_closure(broken, {"a": None}, [])
 
 
 @pytest.mark.parametrize(
@@ -154,10 +160,10 @@ def test_a_lock_says_what_was_asked_and_is_written_at_once(lock, tmp_path: Path)
 
 
 def test_debian_packages_and_others_do_not_mix():
-    assert debian.is_asked_for(["deb:bookworm/a"])
-    assert not debian.is_asked_for(["numpy==2.0"])
+    assert debian.are_debian(["deb:bookworm/a"])
+    assert not debian.are_debian(["numpy==2.0"])
     with pytest.raises(ValueError, match="in one environment"):
-        debian.is_asked_for(["deb:bookworm/a", "numpy==2.0"])
+        debian.are_debian(["deb:bookworm/a", "numpy==2.0"])
 
 
 def test_mirrors_are_the_user_s_the_host_s_and_debian_s(tmp_path, monkeypatch):

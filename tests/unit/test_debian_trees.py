@@ -17,7 +17,7 @@ import pytest
 from cellfarm.base.errors import PermanentHostError, TransientHostError
 from cellfarm.envs.debian import fetching, mirrors, trees
 from cellfarm.envs.debian.mirrors import VARIABLE
-from cellfarm.envs.debian.trees import library_folders, plant, python_script
+from cellfarm.envs.debian.trees import library_folders, make_tree, python_script
 from cellfarm.envs.debian.unpacking import PackageError, unpack
 
 HEAD = "debian bookworm at 20260712T101637Z\n\n[amd64]\n"
@@ -162,10 +162,10 @@ def test_a_tree_is_planted_once_for_all_locks_of_the_same_packages(mirror, pytho
         entry("./usr/lib/x86_64-linux-gnu/gconv/UTF-16.so", ""),
     )
     lock = locked(mirror, python, blas)
-    tree = plant(lock, tmp_path / "envs")
+    tree = make_tree(lock, tmp_path / "envs")
     (tree / "seen").touch()
     python.unlink()
-    assert plant(f"# another comment\n{lock}", tmp_path / "envs") == tree
+    assert make_tree(f"# another comment\n{lock}", tmp_path / "envs") == tree
     assert (tree / "seen").exists()
     assert sorted(path.name for path in (tmp_path / "envs").glob("debian*")) == [tree.name]
     assert library_folders(tree, "x86_64-linux-gnu") == [
@@ -182,7 +182,7 @@ def test_a_tree_is_planted_once_for_all_locks_of_the_same_packages(mirror, pytho
 
 def test_a_tree_without_python_is_no_environment(mirror, tmp_path):
     data = package(mirror / "pool/main/d/data/data_1_all.deb", entry("./usr/share/x", "x"))
-    tree = plant(locked(mirror, data), tmp_path / "envs")
+    tree = make_tree(locked(mirror, data), tmp_path / "envs")
     with pytest.raises(PermanentHostError, match="no Python"):
         python_script(tree, tmp_path / "envs" / "a")
 
@@ -191,7 +191,7 @@ def test_a_package_that_is_another_one_is_refused(mirror, python, tmp_path):
     lock = locked(mirror, python)
     python.write_bytes(python.read_bytes().replace(b"odd", b"new"))
     with pytest.raises(PermanentHostError, match=r"python_3\.11_amd64\.deb: has the SHA-256"):
-        plant(lock, tmp_path / "envs")
+        make_tree(lock, tmp_path / "envs")
     assert not list((tmp_path / "envs").glob("debian-????????????"))
 
 
@@ -199,7 +199,7 @@ def test_a_package_that_no_mirror_has_is_said(mirror, python, tmp_path):
     lock = locked(mirror, python)
     python.unlink()
     with pytest.raises(PermanentHostError, match="404"):
-        plant(lock, tmp_path / "envs")
+        make_tree(lock, tmp_path / "envs")
 
 
 def test_a_download_that_breaks_off_may_work_later_and_goes_on(mirror, python, tmp_path):
@@ -207,10 +207,10 @@ def test_a_download_that_breaks_off_may_work_later_and_goes_on(mirror, python, t
     lock, whole = locked(mirror, other, python), python.read_bytes()
     python.write_bytes(whole[:-4])
     with pytest.raises(TransientHostError, match=rf"ended after .*{VARIABLE}"):
-        plant(lock, tmp_path / "envs")
+        make_tree(lock, tmp_path / "envs")
     python.write_bytes(whole)
     other.unlink()  # it was fetched, and is not asked for again
-    assert plant(lock, tmp_path / "envs").is_dir()
+    assert make_tree(lock, tmp_path / "envs").is_dir()
 
 
 def test_a_mirror_that_does_not_answer_may_later(mirror, python, tmp_path, monkeypatch):
@@ -218,7 +218,7 @@ def test_a_mirror_that_does_not_answer_may_later(mirror, python, tmp_path, monke
     silent = ["http://127.0.0.1:9", "file:///etc"]
     monkeypatch.setattr("cellfarm.envs.debian.fetching.mirrors", lambda moment: silent)
     with pytest.raises(TransientHostError, match=r"127\.0\.0\.1:9"):
-        plant(lock, tmp_path / "envs")
+        make_tree(lock, tmp_path / "envs")
 
 
 class Portal(socketserver.StreamRequestHandler):
@@ -264,9 +264,9 @@ def test_what_a_captive_portal_answers_leads_to_the_next_mirror(
         working = fetching.mirrors("")
         monkeypatch.setattr(fetching, "mirrors", lambda moment: [address])
         with pytest.raises(TransientHostError, match=f"{address}.*{VARIABLE}"):
-            plant(lock, tmp_path / "envs")
+            make_tree(lock, tmp_path / "envs")
         monkeypatch.setattr(fetching, "mirrors", lambda moment: [address, *working])
-        assert plant(lock, tmp_path / "envs").is_dir()
+        assert make_tree(lock, tmp_path / "envs").is_dir()
         portal.shutdown()
 
 
@@ -274,4 +274,4 @@ def test_what_a_captive_portal_answers_leads_to_the_next_mirror(
 def test_a_machine_that_the_lock_lacks_is_said(mirror, python, tmp_path, monkeypatch, name):
     monkeypatch.setattr(trees, "architecture", lambda: name)
     with pytest.raises(PermanentHostError, match="locked for x86_64, aarch64 only"):
-        plant(locked(mirror, python), tmp_path / "envs")
+        make_tree(locked(mirror, python), tmp_path / "envs")

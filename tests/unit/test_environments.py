@@ -252,7 +252,7 @@ def debian_environment(project, monkeypatch) -> Environment:
     for machine, triplet in trees._TRIPLETS.items():
         program(tree / "lib" / triplet / trees._LINKERS[machine], LINKER)
     program(tree / "usr/bin/python3.11", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    monkeypatch.setattr(environments, "plant", lambda lock, folder: tree)
+    monkeypatch.setattr(environments, "make_tree", lambda lock, folder: tree)
     lock_of(project, NAME).write_text(f"# asked for\n{DEBIAN_LOCK}")
     return locate(project, NAME)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from cellfarm.base.errors import PermanentHostError, TransientHostError
-from cellfarm.envs.downloads import Download, Policy, fetch, wanted_download
+from cellfarm.envs.downloads import Download, Policy, fetch, weights_download
 
 from tests.support.steps import parse_recipe
 
@@ -296,7 +296,7 @@ def test_a_recipe_says_what_it_wants_from_the_net():
     weights = {"kind": "pretrained", "url": "https://a/b", "sha256": SHA256, "format": "pth"}
 
     def wanted(**document: Any) -> Download | None:
-        return wanted_download(parse_recipe({"source": "timm", **document}))
+        return weights_download(parse_recipe({"source": "timm", **document}))
 
     found = wanted(weights=weights)
     assert found == Download("https://a/b", SHA256)

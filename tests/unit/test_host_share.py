@@ -10,8 +10,7 @@ from cellfarm.base.locking import file_lock
 from cellfarm.base.project import Project
 from cellfarm.base.records import Record
 from cellfarm.experiments import experiment as module
-from cellfarm.experiments import host_share, patience
-from cellfarm.experiments.experiment import _Measuring
+from cellfarm.experiments import host_share, measuring, patience
 
 from tests.support.results import FACTS, make_cell, make_experiment, make_plan, make_planned
 
@@ -74,8 +73,8 @@ def measure(tmp_path, monkeypatch):
                 return Record("failed", "a test")
 
         monkeypatch.setattr(module, "open_device", lambda document, project: device)
-        monkeypatch.setattr(module, "Deployment", Deployment)
-        monkeypatch.setattr(_Measuring, "run", lambda self: device.note("measure"))
+        monkeypatch.setattr(measuring, "Deployment", Deployment)
+        monkeypatch.setattr(measuring.Measuring, "run", lambda self: device.note("measure"))
         experiment = make_experiment(Project(tmp_path), make_plan(planned))
         monkeypatch.setattr(experiment.progress, "note", lambda text: device.note("lost"))
         experiment.run()

@@ -285,7 +285,7 @@ def test_launches_of_other_measures_are_refused(mace) -> None:
     setting = Setting(bench.transport, protocol_of(), 2)
     record = launch(
         setting, bench.deployed, make_cell(library="mace"), mode="unheard_of", measure="unheard_of",
-        asked={}, cores=None, scratch="launches/one",
+        measure_request={}, cores=None, scratch="launches/one",
     )  # fmt: skip
     assert (record["status"], record["reason"]) == (
         "unsupported", "the library's own tool has no launches of mode unheard_of")  # fmt: skip

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cellfarm.base.project import Project
-from cellfarm.experiments import experiment as module
-from cellfarm.experiments.experiment import _Measuring
+from cellfarm.experiments import measuring as module
 from cellfarm.experiments.journal import Journal
+from cellfarm.experiments.measuring import Measuring
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.running_cell import Running
 from cellfarm.measures.launches import QUALITY
@@ -27,7 +27,7 @@ def test_processes_of_one_id_are_two_sessions(tmp_path, monkeypatch):
     journal = Journal(tmp_path / "key.jsonl")
     for _ in range(2):
         experiment = make_experiment(Project(tmp_path), plan)
-        measuring = _Measuring(experiment, None, FACTS, 0, Patience(0, print))
+        measuring = Measuring(experiment, None, FACTS, 0, Patience(0, print))
         running = Running(planned, None, None, journal, journal.read())
         for number in range(2):
             measuring._launch(running, "quality", QUALITY, number)

@@ -145,7 +145,7 @@ def stand_in(tmp_path) -> tuple[Setting, Deployed]:
         inputs="given", heldout="heldout", labelled="labelled", pictures=pictures,
         native="program/runner",
         description={"inputs": inputs, "outputs": [{"name": "y", "shape": [1, 6]}]},
-        given={"x": INPUT}, reference={"y": INPUT * 2}, classes=False, variables={},
+        input_arrays={"x": INPUT}, reference={"y": INPUT * 2}, classes=False, variables={},
         heldout_reference={"y": np.stack([INPUT, -3 * INPUT]) * 2},
     )  # fmt: skip
     return Setting(transport, protocol_of(), 2), deployed

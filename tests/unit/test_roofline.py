@@ -132,7 +132,7 @@ def setting(transport: Any) -> Setting:
 def deployed() -> Deployed:
     python: Any = SimpleNamespace(argv=(sys.executable,), variables={})
     return Deployed(
-        python=python, payload="x", artifact="x", inputs="x", description={}, given={}, reference={},
+        python=python, payload="x", artifact="x", inputs="x", description={}, input_arrays={}, reference={},
         classes=True, variables={"OWN": "1"},
     )  # fmt: skip
 
@@ -169,7 +169,7 @@ def test_the_best_reading_is_kept_and_another_system_is_another_device(tmp_path)
     known = peak.with_peak(path, FACTS)["peak"]["1"]
     assert (known["gflops"], known["gb_s"], known["readings"]) == (50.0, 12.0, 2)
     other = {**FACTS, "kernel": "6.2"}
-    assert peak.with_peak(path, other) == other and peak.wanted(path, other, [1]) == [1]
+    assert peak.with_peak(path, other) == other and peak.missing(path, other, [1]) == [1]
     peak.add(path, other, 1, {"gflops": 1.0, "gb_s": 1.0, "method": "numpy"})
     assert peak.with_peak(path, other)["peak"]["1"]["gflops"] == 1.0
 
@@ -188,7 +188,7 @@ def test_what_is_no_reading_is_noted_and_not_kept(tmp_path, answer):
 
 
 def test_an_emulated_device_has_no_peak(tmp_path):
-    assert peak.wanted(tmp_path / "x.json", {**FACTS, "emulated": True}, [1]) == []
+    assert peak.missing(tmp_path / "x.json", {**FACTS, "emulated": True}, [1]) == []
 
 
 def test_the_warehouse_is_told_of_peaks_and_of_models(tmp_path):

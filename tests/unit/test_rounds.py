@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cellfarm.base.cells import Cell
 from cellfarm.base.project import Project
-from cellfarm.experiments import experiment, running_cell, summarising
+from cellfarm.experiments import experiment, measuring, running_cell, summarising
 from cellfarm.experiments.rounds import round_order
 from cellfarm.experiments.speed import DeviceSpeed
 from cellfarm.measures import all_measures
@@ -195,7 +195,7 @@ def test_a_round_s_launch_that_the_cell_does_not_depend_on_ends_its_measure_alon
 ):
     further = structs.replace(all_measures()["cold_start"], essential=False)
     known = {**all_measures(), "cold_start": further}
-    for module in (experiment, running_cell, summarising):
+    for module in (experiment, measuring, running_cell, summarising):
         monkeypatch.setattr(module, "all_measures", lambda: known)
     planned = make_planned()
     device.protocol = protocol(3, cold=2)

@@ -10,9 +10,9 @@ from cellfarm.conversion.routes import (
     FILES,
     READ_IN,
     SUFFIXES,
-    at_hand,
     choose,
     format_of,
+    model_formats,
     native_format,
     no_route,
     route,
@@ -99,12 +99,12 @@ def test_a_suffix_says_the_format(name, form):
 
 def test_what_is_built_is_a_program():
     assert native_format(recipe(source="timm")) == "pt2"
-    assert at_hand("pt2") == ("pt2",) and at_hand("onnx") == ("onnx",)
+    assert model_formats("pt2") == ("pt2",) and model_formats("onnx") == ("onnx",)
 
 
 def test_a_source_with_a_format_of_its_own_leaves_both():
     native = native_format(recipe(source="keras"))
-    assert at_hand(native) == ("keras", "pt2")
+    assert model_formats(native) == ("keras", "pt2")
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model", ".onnx"])

@@ -17,7 +17,7 @@ from ..base.project import Project
 from ..conversion.routes import choose, native_format
 from ..devices import open_device
 from ..envs.environments import MODELS_ENVIRONMENT, locate, lock_of
-from ..envs.native_building import MEND, missing_compiler
+from ..envs.native_building import INSTALL_COMMAND, missing_compiler
 from ..libraries import all_libraries, resolve
 from ..planning.device_facts import read_all_facts
 from ..planning.needs import needs_of
@@ -143,7 +143,7 @@ def _device(project: Project, configuration: Configuration, name: str) -> Iterat
         yield Finding("ok", f"governor {facts['governor'] or 'not available'}")
     if device.native and missing_compiler():
         runners = f"native runners ({', '.join(device.native)})"
-        yield Finding("bad", f"{runners} cannot be built: no {missing_compiler()}", MEND)
+        yield Finding("bad", f"{runners} cannot be built: no {missing_compiler()}", INSTALL_COMMAND)
     if not facts["thermal_zones"]:
         yield Finding("note", "temperatures: not available")
     yield _load(facts["load_1min"], facts["cores"])

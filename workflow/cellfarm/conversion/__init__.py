@@ -1,1 +1,1 @@
-"""From a model's recipe to a library's artifact: three kinds of job, each in its own environment."""
+"""From a model's recipe to a library's artifact: three kinds of job, each in its environment."""

@@ -1,4 +1,4 @@
-"""The steps of a frozen plan, done: downloads, models, derived models, exports, artifacts."""
+"""Does the steps of a frozen plan: downloads, models, derived models, exports, artifacts."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from .workers import fill, is_whole
 def download(project: Project, step: DownloadStep, say: Callable[[str], None]) -> Record:
     """Fetch the weights of a model.
 
-    What will never work is recorded as `failed`, so that the model's cells say why.
+    A download that can never succeed is recorded as `failed`, so that the model's cells say why.
 
     Raises:
-        TransientHostError: no network; nothing is recorded, the next run tries again.
+        TransientHostError: no network; nothing is recorded, and the next run tries again.
     """
     started = time.monotonic()
     reason = None
@@ -38,36 +38,36 @@ def download(project: Project, step: DownloadStep, say: Callable[[str], None]) -
 
 
 def build_model(project: Project, step: ModelStep) -> Record:
-    """Build a model, or take over the user's own file: the model's file, model.json, and the .npz of its
+    """Build a model, or take over the user's file: the model's file, model.json, and the .npz of its
     inputs and reference outputs.
 
     Raises:
-        TransientHostError: a file is gone.
+        TransientHostError: a file is gone or damaged.
     """
     folder = project.root / step.folder
-    files = {what: project.root / path for what, path in step.files.items()}
+    files = {kind: project.root / path for kind, path in step.files.items()}
     if step.download:
         refusal = failure(project.root / step.download, "weights")
         if refusal:
             return write_record(folder, refusal)
-    for what, path in files.items():
-        is_ours = step.download is not None and what == "weights"  # under the name of its content
-        if not (is_whole(path, path.name) if is_ours else path.is_file()):
+    for kind, path in files.items():
+        is_download = step.download is not None and kind == "weights"  # named by its digest
+        if not (is_whole(path, path.name) if is_download else path.is_file()):
             if step.download:
                 (project.root / step.download / RECORD).unlink(missing_ok=True)
-            if is_ours and path.is_file():
+            if is_download and path.is_file():
                 path.replace(path.with_name(f"{path.name}.damaged"))
             raise TransientHostError(f"{path} is gone or damaged; start again")
     request = {
         "module": step.module,
         "recipe": step.recipe.as_dict(),
-        "files": {what: str(path.absolute()) for what, path in files.items()},
+        "files": {kind: str(path.absolute()) for kind, path in files.items()},
     }
     return fill(project, folder, locate(project, step.environment), step.code, request)
 
 
 def derive(project: Project, step: DeriveStep) -> Record:
-    """Apply passes to a model: the files of a model, and the parent's reference beside its own."""
+    """Apply passes to a model: the files of a model, and the parent's reference beside the model's."""
     folder, parent = project.root / step.folder, project.root / step.parent
     if step.refusal:
         return write_record(folder, Record("unsupported", step.refusal))
@@ -81,7 +81,7 @@ def derive(project: Project, step: DeriveStep) -> Record:
 
 
 def export(project: Project, step: ExportStep) -> Record:
-    """Export a model to a format: one step, from its own files or from an export of it."""
+    """Export a model to a format in one step, from the model's files or from an export of it."""
     program, source = project.root / step.program, project.root / step.source
     request = {
         "module": step.module,
@@ -98,8 +98,8 @@ def export(project: Project, step: ExportStep) -> Record:
 def convert(project: Project, step: ArtifactStep) -> Record:
     """Make an artifact.
 
-    A user's file that is quantised already, or in half precision, is what it is: it is converted
-    without a further change where that is the precision that is asked for.
+    A user's file that is already quantised or in half precision is converted as it is, if that is the
+    cell's precision.
     """
     library = all_libraries()[step.library]
     folder = project.root / step.folder

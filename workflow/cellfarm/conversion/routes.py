@@ -1,9 +1,9 @@
-"""From the format that a model is in to one that a library's converter reads. Pure.
+"""Routes from a model's format to a format that a library's converter reads. Pure.
 
-A model built from an architecture is a PyTorch program (``pt2``), and may also be what its source
-made it as; a user's own file is what it is. Each edge is one exporter, and the least number of them
-wins: every step is a chance to lose something. Every step of a user's file is checked against the
-file's own outputs (see cellfarm.models.checked_exports).
+A model that is built from an architecture is a PyTorch program (``pt2``), and may also be in its
+source's format; a user's file has one format. Each edge is one exporter. The route with the fewest
+edges wins: every export may lose something. Every export of a user's file is checked against the
+file's outputs (see cellfarm.models.checked_exports).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import PurePosixPath
 from ..base.names import Format
 from ..wanted.recipes import Recipe
 
-#: format -> the name of its file, in the folder of a model or of an export. `torchscript` is a trace,
-#: operators one after the other; `script` is TorchScript of a user's own, which may hold any code.
+#: format -> the name of its file, in the folder of a model or of an export. `torchscript` is a trace, a
+#: sequence of operators; `script` is a user's TorchScript, which may hold any code.
 FILES: dict[Format, str] = {
     "pt2": "model.pt2",
     "onnx": "model.onnx",
@@ -27,7 +27,7 @@ FILES: dict[Format, str] = {
     "keras": "model.keras",
 }
 
-#: how a user's file may be called -> what it is
+#: suffix of a user's file -> its format
 SUFFIXES: dict[str, Format] = {
     ".onnx": "onnx",
     ".tflite": "tflite",
@@ -37,7 +37,7 @@ SUFFIXES: dict[str, Format] = {
     ".ts": "script",
 }
 
-#: (from, to) -> the environment that its exporter runs in
+#: (from, to) -> the environment of the exporter
 EDGES: dict[tuple[Format, Format], str] = {
     ("pt2", "onnx"): "models",
     ("pt2", "torchscript"): "models",
@@ -46,8 +46,8 @@ EDGES: dict[tuple[Format, Format], str] = {
     ("tflite", "onnx"): "models.tflite",
 }
 
-#: The environment that a library's converter runs in where what it reads needs a framework of its
-#: own; every other format is read in the library's own conversion environment.
+#: format -> the environment of the converters that read it, if it needs a framework; converters of the
+#: other formats run in their library's conversion environment.
 READ_IN: dict[str, str] = {"keras": "models.tflite"}
 
 _TITLES = {
@@ -61,12 +61,12 @@ _TITLES = {
 
 
 def native_format(recipe: Recipe) -> Format:
-    """What the files of a recipe's model hold.
+    """The format of a recipe's model.
 
-    A source that is called as a format is leaves its models in that format too (see `at_hand`).
+    Models from Keras are both Keras models and programs (see `model_formats`).
 
     Raises:
-        ValueError: the suffix of a user's file says no format.
+        ValueError: a user's file has no known suffix.
     """
     source = recipe.source
     if source == "file":
@@ -74,9 +74,8 @@ def native_format(recipe: Recipe) -> Format:
     return "keras" if source == "keras" else "pt2"
 
 
-def at_hand(native: Format) -> tuple[Format, ...]:
-    """The formats that a model's own files hold: the native one, and the program that every
-    architecture is built as."""
+def model_formats(native: Format) -> tuple[Format, ...]:
+    """The formats of a model's files: its native format, and the program of an architecture."""
     return (native,) if native in SUFFIXES.values() else (native, "pt2")
 
 
@@ -84,7 +83,7 @@ def format_of(file: str) -> Format:
     """The format of a user's file, by its suffix.
 
     Raises:
-        ValueError: the suffix says none.
+        ValueError: the suffix is unknown.
     """
     suffix = PurePosixPath(file).suffix.lower()
     if suffix not in SUFFIXES:
@@ -95,32 +94,25 @@ def format_of(file: str) -> Format:
 
 @cache
 def route(native: Format, form: Format) -> tuple[Format, ...] | None:
-    """The formats from one that is at hand to `form`, both included; None where there is no way.
+    """The formats from one of the model's files to `form`, both included; None without a route.
 
-    A part of a route is the route to its own end, so routes share their first steps.
+    The start of a route is itself a route, so routes share their first exports.
     """
-    before: dict[Format, Format | None] = dict.fromkeys(at_hand(native))
-    waiting = deque(before)
-    while waiting:
-        here = waiting.popleft()
+    routes: dict[Format, tuple[Format, ...]] = {start: (start,) for start in model_formats(native)}
+    queue = deque(routes)
+    while queue:
+        reached = queue.popleft()
         for start, end in EDGES:
-            if start == here and end not in before:
-                before[end] = here
-                waiting.append(end)
-    if form not in before:
-        return None
-    steps: list[Format] = []
-    step: Format | None = form
-    while step is not None:
-        steps.append(step)
-        step = before[step]
-    return tuple(reversed(steps))
+            if start == reached and end not in routes:
+                routes[end] = (*routes[reached], end)
+                queue.append(end)
+    return routes.get(form)
 
 
 @cache
 def choose(native: Format, sources: tuple[Format, ...]) -> Format | None:
-    """Which of the formats that a library reads, best first, it is given: the one that the fewest
-    steps lead to, and of several the one that the library likes best; None where no way leads."""
+    """The format that a library gets, of those that it reads, best first: the one with the shortest
+    route, and among equals the first; None without a route."""
     routes = [steps for form in sources if (steps := route(native, form))]
     return min(routes, key=len)[-1] if routes else None
 
@@ -131,7 +123,7 @@ def exporter_of(start: Format, end: Format) -> str:
 
 
 def worker_entries(recipe: Recipe, native: Format) -> tuple[list[str], str]:
-    """The modules that building a model enters, below the package, and the one that does it."""
+    """The entry modules of a model's build, below the package, and the module that handles it."""
     if recipe.is_file:
         module = "build_file"
         further = [f"user_{_READERS[native]}"]
@@ -144,18 +136,18 @@ def worker_entries(recipe: Recipe, native: Format) -> tuple[list[str], str]:
 
 
 def describer_entries(file: str) -> list[str]:
-    """The modules that describing a user's own file enters, below the package."""
+    """The entry modules of the description of a user's file, below the package."""
     reader = f"user_{_READERS[format_of(file)]}"
     return [f"models/{name}.py" for name in ("worker", "describe_file", reader)]
 
 
-#: format of a user's file -> the module that reads it is user_<this>
+#: format of a user's file -> <name> of the module user_<name> that reads it
 _READERS: dict[Format, str] = {
     "onnx": "onnx", "tflite": "tflite", "pt2": "torch", "script": "torch"
 }  # fmt: skip
 
 
 def no_route(title: str, native: Format, sources: Sequence[Format]) -> str:
-    """Why a library gets nothing: the reason of an `unsupported` result."""
+    """The reason of an `unsupported` result."""
     read = " and ".join(_TITLES[form] for form in sources)
     return f"{title} reads {read}; from {_TITLES[native]} there is no faithful route to that"

@@ -1,7 +1,7 @@
-"""The steps before a measurement, typed: each fills one folder that is named by a digest of its causes.
+"""The steps before a measurement: each fills one folder, which is named by a digest of its causes.
 
-A job reads its step from the frozen plan, and nothing else: what it needs is resolved when the plan is made.
-Paths are relative to the project's folder.
+A job reads only its step of the frozen plan: its inputs are resolved when the plan is made. Paths are
+relative to the project's folder.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ..wanted.recipes import Recipe
 
 
 class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one job makes.
+    """The task of one job.
 
     Args:
         id: its name among the steps of its kind, and the end of its folder's path.
-        output: the record that is there when the step is done.
-        inputs: the records that must be there before.
+        output: the record that the step writes.
+        inputs: the records that the step needs.
     """
 
     id: str
@@ -30,7 +30,7 @@ class Step(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def folder(self) -> str:
-        """Where the output stands."""
+        """The folder of the output."""
         return self.output.rpartition("/")[0]
 
 
@@ -53,7 +53,7 @@ class WorkerStep(Step, frozen=True, kw_only=True):
 
     Args:
         environment: the name of the environment.
-        code: what the worker is.
+        code: the worker's code.
     """
 
     environment: str
@@ -61,10 +61,10 @@ class WorkerStep(Step, frozen=True, kw_only=True):
 
 
 class ModelStep(WorkerStep, frozen=True, kw_only=True):
-    """A model is built, or a file of the user's own is taken over.
+    """A model is built, or a user's file is taken over.
 
     Args:
-        files: what is built from beside the recipe, by what it is: `file`, `weights`, `labelled`.
+        files: the files that it is built from, by kind: `file`, `weights`, `labelled`.
         download: the folder with the record of the fetched weights.
     """
 
@@ -94,8 +94,8 @@ class ExportStep(WorkerStep, frozen=True, kw_only=True):
 
     Args:
         program: the folder of the model, built or derived.
-        source: the folder that holds what is exported: the model's, or that of an export.
-        exporter: the digest of the code that leads from the model to this format.
+        source: the folder of the exported file: the model's, or that of an export.
+        exporter: the digest of all exporters between the model and this format.
     """
 
     model: str
@@ -111,12 +111,12 @@ class ArtifactStep(WorkerStep, frozen=True, kw_only=True):
     """A model is converted for a library.
 
     Args:
-        source: the folder that holds what is converted: the model's, or that of an export.
-        source_format: None where no route leads to a format that the library reads.
-        native: the format of the model's own files.
-        exporter: as of an export; empty where the model's own files are read.
+        source: the folder of the converted file: the model's, or that of an export.
+        source_format: None if no route leads to a format that the library reads.
+        native: the format of the model's files.
+        exporter: as of an export; empty if the model's files are read.
         converter: the digest of the converter's code, lock, settings, tools and precision.
-        tools: the vendor's own, by path (see cellfarm.wanted.tools).
+        tools: the paths of the vendor's tools (see cellfarm.wanted.tools).
     """
 
     model: str

@@ -1,8 +1,8 @@
 """Runs a library's convert.py in its conversion environment: `python worker.py REQUEST.json`.
 
-It runs from a copy of the code, in which convert.py and what that imports stand beside it. Standard library
-only. The last line on standard output is a JSON object
-{"status": "ok" | "unsupported" | "failed", "reason": ...}; all chatter goes to standard error.
+It runs from a copy of the code, with convert.py and its imports beside it. Standard library only. The last
+line on standard output is a JSON object {"status": "ok" | "unsupported" | "failed", "reason": ...}; all other
+output goes to standard error.
 """
 
 import json

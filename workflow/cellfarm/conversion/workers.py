@@ -1,4 +1,4 @@
-"""Workers: a step's code, run in its environment, fills the step's folder.
+"""Workers: run a step's code in its environment, which fills the step's folder.
 
 A step never fails because a converter does: its record has the status and the reason, and the cells that
 need it say so. Its folder appears whole or not at all.
@@ -42,9 +42,9 @@ def fill(
     """Run a worker into a temporary folder, then rename that into place with its record.
 
     Args:
-        code: what is run: its first entry takes the file of the request.
-        request: for the worker, without `out`, the folder that it fills.
-        upstream: the folders of the steps before, each with the word for it.
+        code: its first entry is run with the file of the request.
+        request: the worker's request without `out`, the folder that it fills.
+        upstream: the folders of the steps before, each with its name in messages.
         variables: environment variables for the worker.
 
     Raises:
@@ -82,7 +82,7 @@ def fill(
 def check_files(folder: Path) -> None:
     """Raise if the files of a step that succeeded are not what its record says.
 
-    The record is removed then, so that the next run does the step again.
+    Then the record is removed, so that the next run does the step again.
 
     Raises:
         TransientHostError: files are missing or changed.
@@ -98,7 +98,7 @@ def check_files(folder: Path) -> None:
 
 
 def is_whole(path: Path, sha256: str) -> bool:
-    """Whether a file is there with the content that it had when it was made."""
+    """Whether a file is there and has this digest."""
     try:
         return known_file_digest(path) == sha256
     except OSError:
@@ -111,11 +111,11 @@ def _work(
     argv = [str(environment.python), "-s", "-E", *arguments]
     started = time.monotonic()
     log = scratch / "log"
-    # Tools that write where they stand (and libraries that fill HOME) stay inside the scratch folder.
+    # Tools that write to the working folder or to HOME stay inside the scratch folder.
     settings = clean_variables(dict(variables)) | {"TMPDIR": str(scratch), "HOME": str(scratch)}
     with log.open("wb") as stderr:
         try:
-            done = subprocess.run(
+            process = subprocess.run(
                 argv,
                 cwd=scratch,
                 stdin=subprocess.DEVNULL,
@@ -126,7 +126,7 @@ def _work(
                 check=False,
                 preexec_fn=die_with_parent,
             )
-            record = _answer(done.stdout) or Record("failed", _death(done.returncode))
+            record = _answer(process.stdout) or Record("failed", _death(process.returncode))
         except subprocess.TimeoutExpired:
             record = Record("timeout", f"no end within {STEP_TIMEOUT_S} s")
     peak_mb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024

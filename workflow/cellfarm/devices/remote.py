@@ -19,7 +19,7 @@ from ..base.errors import PermanentDeviceError, TransientDeviceError, TransientH
 from ..base.project import Project
 from ..envs.debian.trees import device_python
 from ..envs.environments import Environment, build, locate
-from ..envs.targets import BROUGHT, Target, target_of
+from ..envs.targets import BUNDLED_PYTHON, Target, target_of
 from . import remote_facts
 from .agent import ARRIVALS
 from .agent_payload import pack_agent
@@ -203,14 +203,14 @@ class RemoteTransport:
                 raise PermanentDeviceError(
                     f"its architecture, {facts['architecture']}, is none that cellfarm knows"
                 )
-            if not target.brought:
+            if not target.bundled:
                 self._base = Interpreter(("python3", "-s"), {})
             else:
                 self._base = self._install_python(target, facts["free_mb"])
         return self._base
 
     def _install_python(self, target: Target, free_mb: int | None) -> Interpreter:
-        environment = locate(self._project, f"{BROUGHT}+{target}")
+        environment = locate(self._project, f"{BUNDLED_PYTHON}+{target}")
         # A failed build is an error of this device: the others can be measured.
         try:
             state = build(environment)

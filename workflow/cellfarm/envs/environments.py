@@ -1,6 +1,6 @@
 """Environments: one plain virtual environment per library and purpose, built from a lock by uv.
 
-Where a lock lists Debian packages (see cellfarm.envs.debian) it is their Python instead of a virtual one.
+A lock of Debian packages (see cellfarm.envs.debian) gives their Python instead of a virtual environment.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from ..base.records import Record, read_record, write_record
 from ..libraries import Library, all_libraries, resolve
 from . import debian, locks
 from .debian.resolving import is_lock
-from .debian.trees import copy_lean, plant, python_script
+from .debian.trees import copy_lean, make_tree, python_script
 from .native_building import build_runner, refuse_without_compiler
 from .pip_options import uv_options
-from .targets import BROUGHT, Target
+from .targets import BUNDLED_PYTHON, Target
 from .targets import parse as parse_target
 
 MODELS_ENVIRONMENT = "models"
-#: Where a TFLite file becomes ONNX, and a model of Keras' TFLite.
+#: Exports TFLite files to ONNX, and Keras models to TFLite.
 TFLITE_ENVIRONMENT = "models.tflite"
-#: What builds native runners, environments of the purpose NATIVE (see cellfarm.envs.native_building).
+#: CMAKE builds native runners, which are environments of the purpose NATIVE (see native_building).
 CMAKE, NATIVE = "cmake", "native"
-#: The environments that belong to no library, with the files that say what they hold.
+#: The environments that belong to no library, with the files of their requirements.
 SHARED = {
     MODELS_ENVIRONMENT: "models/environment.yaml",
     TFLITE_ENVIRONMENT: "models/environment.tflite.yaml",
-    BROUGHT: "devices/environment.yaml",
+    BUNDLED_PYTHON: "devices/environment.yaml",
     CMAKE: "libraries/environment.cmake.yaml",
     "virtual.busybox": "virtual/environment.busybox.yaml",
     "virtual.qemu": "virtual/environment.qemu.yaml",
@@ -49,7 +49,7 @@ SHARED = {
 READY = "ready.json"
 INSTALL_TIMEOUT_S = 3600
 
-#: What uv says when the network, not the request, is at fault.
+#: uv's messages when the network, not the request, is at fault.
 _TRANSIENT = re.compile(
     r"error sending request|failed to fetch|timed out|dns error|connection (?:reset|refused)"
     r"|temporarily unavailable|\b50[234] |No space left|client error \(Connect\)"
@@ -60,7 +60,7 @@ _TRANSIENT = re.compile(
 
 
 def library_environment(library: str, version: str, purpose: str, target: str | None = None) -> str:
-    """`ncnn@1.0.run`: the name of an environment: its lock's, and for a device what it is built for."""
+    """The name of an environment, `ncnn@1.0.run`: its lock's, and the target if it is for a device."""
     return f"{library}@{version}.{purpose}{f'+{target}' if target else ''}"
 
 
@@ -72,7 +72,7 @@ def lock_of(project: Project, name: str) -> Path:
 class Environment:
     """A virtual environment; `folder` carries the digest of the lock and the interpreter.
 
-    One with a target is for a device: its packages are in `packages`, and it has no Python.
+    With a target it is for a device: its files are in `packages`, and it has no Python.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Environment:
         return self.folder / READY
 
     def state(self) -> Record | None:
-        """How it was built; None while it is not."""
+        """The record of its build; None if it is not built."""
         return read_record(self.folder, READY)
 
 
@@ -126,32 +126,29 @@ def python_tag() -> str:
 
 
 def ensure_locks(project: Project, versions: list[tuple[str, str]]) -> list[Path]:
-    """Make the locks that are missing, so that any released version can be asked for.
+    """Make the locks that are missing, so that a matrix can have any released version.
 
     Raises:
         UserError: there is no such version, with the resolver's reason.
     """
-    made = []
-    for name, version in versions:
-        for purpose in locks.PURPOSES:
-            if not lock_of(project, library_environment(name, version, purpose)).is_file():
-                made.append(_make_lock(project, name, version, purpose))
-    return made
+    return [
+        _make_lock(project, name, version, purpose)
+        for name, version in versions
+        for purpose in locks.PURPOSES
+        if not lock_of(project, library_environment(name, version, purpose)).is_file()
+    ]
 
 
 def make_locks(project: Project, references: list[str]) -> list[Path]:
-    """Lock anew: the given libraries, or, for none, every library and what belongs to none.
+    """Lock libraries anew; without references, every library and every shared environment.
 
-    A lock that cannot be made leaves the one that is there as it is.
+    If a lock cannot be made, the old one stays as it is.
 
     Raises:
         UserError: an unknown library, or a version that does not exist.
     """
-    wanted = references or list(all_libraries())
-    versions = [resolve(reference) for reference in wanted]
-    made = []
-    if not references:
-        made += [make_shared_lock(project, name) for name in SHARED]
+    versions = [resolve(reference) for reference in references or all_libraries()]
+    made = [] if references else [make_shared_lock(project, name) for name in SHARED]
     for name, version in versions:
         made += [_make_lock(project, name, version, purpose) for purpose in locks.PURPOSES]
     return made
@@ -160,14 +157,16 @@ def make_locks(project: Project, references: list[str]) -> list[Path]:
 def _make_lock(project: Project, library: str, version: str, purpose: locks.Purpose) -> Path:
     path = lock_of(project, library_environment(library, version, purpose))
     print(f"Locking {path.stem} (once; keep {project.relative(path)})", file=sys.stderr)
-    wanted, exclude = locks.environment_requirements(all_libraries()[library], purpose, version)
-    _compile(f"{library}@{version}", wanted, path, exclude)
+    requirements, exclude = locks.environment_requirements(
+        all_libraries()[library], purpose, version
+    )
+    _compile(f"{library}@{version}", requirements, path, exclude)
     return path
 
 
 def _compile(name: str, requirements: list[str], path: Path, exclude: list[str]) -> None:
     try:
-        if debian.is_asked_for(requirements):
+        if debian.are_debian(requirements):
             locks.compile_debian_lock(requirements, path, exclude)
         else:
             locks.compile_lock(requirements, path, uv_binary(), uv_options(), exclude)
@@ -178,10 +177,10 @@ def _compile(name: str, requirements: list[str], path: Path, exclude: list[str])
 def build(environment: Environment) -> Record:
     """Build an environment unless it is there; returns its state.
 
-    What can never be installed is recorded as `failed`, so that the cells that need it say why.
+    An environment that can never be installed is recorded as `failed`, so that its cells say why.
 
     Raises:
-        TransientHostError: no network, no disk space: nothing is recorded, the next run tries again.
+        TransientHostError: no network or disk space; nothing is recorded, and the next run tries again.
     """
     with file_lock(environment.folder.with_name(f".{environment.folder.name}.lock")):
         state = environment.state()
@@ -212,63 +211,51 @@ def _install(environment: Environment) -> None:
     if is_lock(environment.lock.read_text(encoding="utf-8")):
         _install_debian(environment)
         return
-    uv = str(uv_binary())
-    python = str(environment.python)
-    _run([uv, "venv", "--quiet", "--python", sys.executable, str(environment.folder)])
+    _run([str(uv_binary()), "venv", "--quiet", "--python", sys.executable, str(environment.folder)])
+    # Byte code is compiled now, not by the first launch that is measured.
+    _install_lock(environment, ["--python", str(environment.python), "--compile-bytecode"])
+
+
+def _install_lock(environment: Environment, options: list[str]) -> None:
+    """Install the packages of a lock by `uv pip install` with the options."""
     hashed, bare = locks.split_lock(environment.lock.read_text(encoding="utf-8"))
     requirements = environment.folder / "requirements.txt"
     requirements.write_text(hashed, encoding="utf-8")
-    install = [uv, "pip", "install", "--quiet", "--python", python, "--no-deps"]
-    # Byte code is compiled now, not by the first launch that is measured.
-    compiled = "--compile-bytecode"
-    _run([*install, compiled, *uv_options(), "--require-hashes", "-r", str(requirements)])
-    for requirement in bare:
-        _install_cpu_build([*install, compiled], requirement)
-
-
-def _install_for_device(environment: Environment, target: Target) -> None:
-    """The files that a device needs, of its architecture; nothing of them can be run here."""
-    text = environment.lock.read_text(encoding="utf-8")
-    if is_lock(text):
-        tree = plant(text, environment.folder.parent, target.architecture)
-        environment.folder.mkdir()
-        copy_lean(tree, environment.packages, target.architecture)
-        return
-    environment.folder.mkdir()
-    hashed, bare = locks.split_lock(text)
-    requirements = environment.folder / "requirements.txt"
-    requirements.write_text(hashed, encoding="utf-8")
-    install = [
-        str(uv_binary()), "pip", "install", "--quiet", "--python", sys.executable, "--no-deps",
-        "--target", str(environment.packages), "--python-platform", target.platform,
-        "--python-version", target.python, "--only-binary", ":all:",
-    ]  # fmt: skip
+    install = [str(uv_binary()), "pip", "install", "--quiet", "--no-deps", *options]
     _run([*install, *uv_options(), "--require-hashes", "-r", str(requirements)])
     for requirement in bare:
         _install_cpu_build(install, requirement)
 
 
+def _install_for_device(environment: Environment, target: Target) -> None:
+    """Install the files that a device needs, of its architecture; they cannot be run here."""
+    text = environment.lock.read_text(encoding="utf-8")
+    if is_lock(text):
+        tree = make_tree(text, environment.folder.parent, target.architecture)
+        environment.folder.mkdir()
+        copy_lean(tree, environment.packages, target.architecture)
+        return
+    environment.folder.mkdir()
+    options = [
+        "--python", sys.executable, "--target", str(environment.packages), "--python-platform",
+        target.platform, "--python-version", target.python, "--only-binary", ":all:",
+    ]  # fmt: skip
+    _install_lock(environment, options)
+
+
 def _install_debian(environment: Environment) -> None:
-    tree = plant(environment.lock.read_text(encoding="utf-8"), environment.folder.parent)
+    tree = make_tree(environment.lock.read_text(encoding="utf-8"), environment.folder.parent)
     python = environment.python
     python.parent.mkdir(parents=True)
     python.write_text(python_script(tree, environment.folder), encoding="utf-8")
     python.chmod(0o755)
-    # Byte code as above. What is not for this Python, such as tests of syntax errors, is passed over.
     _run([str(python), "-c", "import zlib, ssl, ctypes"], "Python")
-    subprocess.run(
-        [str(python), "-m", "compileall", "-q", "-q", str(tree / "usr/lib")],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=INSTALL_TIMEOUT_S,
-        check=False,
-        env=clean_variables(),
-        preexec_fn=die_with_parent,
-    )
+    # Byte code as above. Files that do not compile, such as tests of syntax errors, are passed over.
+    _execute([str(python), "-m", "compileall", "-q", "-q", str(tree / "usr/lib")])
 
 
 def _install_native(environment: Environment) -> None:
-    """A program for devices, built here."""
+    """Build a native runner."""
     refuse_without_compiler()
     name = f"{CMAKE}-{identify_lock(environment.lock)[:12]}"
     cmake = Environment(CMAKE, environment.folder.with_name(name), environment.lock)
@@ -281,7 +268,7 @@ def _install_native(environment: Environment) -> None:
 
 
 def _install_cpu_build(install: list[str], requirement: str) -> None:
-    """A CPU build of torch: a wheel that pip's configuration points at, else PyTorch's CPU index.
+    """Install a CPU build of torch: a wheel that pip's configuration names, else from PyTorch's CPU index.
 
     UV_TORCH_BACKEND overrides the index, as for uv itself.
     """
@@ -298,37 +285,42 @@ def _install_cpu_build(install: list[str], requirement: str) -> None:
 
 def _run(argv: list[str], program: str = "uv") -> None:
     try:
-        done = subprocess.run(
-            argv,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=INSTALL_TIMEOUT_S,
-            check=False,
-            env=clean_variables(),
-            preexec_fn=die_with_parent,
-        )
+        process = _execute(argv)
     except subprocess.TimeoutExpired as error:
         message = f"{program} did not end within {INSTALL_TIMEOUT_S} s"
         raise TransientHostError(message, argv) from error
-    if done.returncode == 0:
+    status = process.returncode
+    if status == 0:
         return
-    output = done.stderr.decode(errors="replace")[-8000:]
-    reason = locks.uv_reason(output)[:600] or f"{program} ended with status {done.returncode}"
+    output = process.stderr.decode(errors="replace")[-8000:]
+    reason = locks.uv_reason(output)[:600] or f"{program} ended with status {status}"
     kind = TransientHostError if _TRANSIENT.search(output) else PermanentHostError
-    raise kind(f"environment cannot be installed: {reason}", argv, done.returncode, output)
+    raise kind(f"environment cannot be installed: {reason}", argv, status, output)
+
+
+def _execute(argv: list[str]) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        argv,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=INSTALL_TIMEOUT_S,
+        check=False,
+        env=clean_variables(),
+        preexec_fn=die_with_parent,
+    )
 
 
 def uv_binary() -> Path:
-    """The uv of the orchestrator's own environment."""
+    """The uv of the orchestrator's environment, else that of the search path."""
     beside = Path(sys.executable).parent / "uv"
-    found = str(beside) if beside.is_file() else shutil.which("uv")
-    if found is None:
+    path = str(beside) if beside.is_file() else shutil.which("uv")
+    if path is None:
         raise UserError("uv is missing: run `make setup`")
-    return Path(found)
+    return Path(path)
 
 
 def clean_variables(extra: dict[str, str] | None = None) -> dict[str, str]:
-    """The process's variables without those that would lead another Python astray."""
+    """The process's variables without those that would mislead another Python."""
     dropped = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE"}
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     return kept | (extra or {})

@@ -2,17 +2,16 @@
 
 A lock is resolved for every platform at once (``uv pip compile --universal``), so that one file
 serves the workstation, an arm64 board and CI. One package is special: ``torch``. Its package on
-the public index is a CUDA build of several GB, while the CPU build cellfarm wants comes from
-another place (a local wheel, PyTorch's CPU index) and so has other hashes on each machine. Its
-line is therefore bare (``torch==2.13.0``, no hash, no ``+cpu``), and its CUDA dependencies are
-dropped. Everything is installed with ``--no-deps``: the lock alone decides.
+the public index is a CUDA build of several GB; cellfarm uses the CPU build, which comes from another
+place (a local wheel, PyTorch's CPU index) and has other hashes on each machine. Its line is
+therefore bare (``torch==2.13.0``, no hash, no ``+cpu``), and its CUDA dependencies are dropped.
+Everything is installed with ``--no-deps``: the lock alone decides.
 
-A lock of Debian packages is made by cellfarm.envs.debian and has a form of its own.
+A lock of Debian packages is made by cellfarm.envs.debian and has another form.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -23,6 +22,7 @@ from typing import Literal
 
 from packaging.version import InvalidVersion, Version
 
+from ..base.files import write_atomically
 from ..libraries import Description
 from .debian.resolving import ResolveError, make_lock
 
@@ -55,7 +55,7 @@ def compile_lock(
         uv: the uv executable.
         pip_options: options for ``uv pip compile`` that say where packages come from, such as
             ``["--find-links", "<folder>"]``. They leave no trace in the lock.
-        exclude: names of packages left out although a dependency declares them, together with
+        exclude: names of packages that are left out although a dependency declares them, with
             whatever only they need.
 
     Raises:
@@ -70,7 +70,8 @@ def compile_lock(
             excludes.write_text("".join(f"{name}\n" for name in exclude), encoding="utf-8")
             argv += ["--excludes", str(excludes)]
         resolved = _run(argv, folder)
-    _write(destination, _comment(requirements, exclude) + clean_lock(resolved))
+    text = _comment(requirements, exclude) + clean_lock(resolved)
+    write_atomically(destination, text, durable=False)
 
 
 def compile_debian_lock(
@@ -82,18 +83,10 @@ def compile_debian_lock(
         LockError: something is not in the release, or no mirror answers.
     """
     try:
-        text = make_lock(requirements, exclude)
+        text = _comment(requirements, exclude) + make_lock(requirements, exclude)
     except (ResolveError, OSError) as error:
         raise LockError(str(error)) from error
-    _write(destination, _comment(requirements, exclude) + text)
-
-
-def _write(destination: Path, text: str) -> None:
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    # A lock is an input of keys: a reader must never see half of one.
-    temporary = destination.with_name(f".{destination.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, destination)
+    write_atomically(destination, text, durable=False)
 
 
 def clean_lock(resolved: str) -> str:
@@ -105,40 +98,35 @@ def clean_lock(resolved: str) -> str:
     blocks: list[str] = []
     bare: dict[str, str] = {}
     for block in _blocks(resolved):
-        found = _PINNED.match(block)
-        if found is None:
+        match = _PINNED.match(block)
+        if match is None:
             raise LockError(f"not a pinned package: {block.splitlines()[0]}")
-        name = normalise(found["name"])
+        name = normalise(match["name"])
         if _CUDA.fullmatch(name):
             continue
         if name in UNHASHED:
-            # Per-platform forks ("2.13.0" and "2.13.0+cpu") are the same release for us.
-            version = found["version"].partition("+")[0]
+            # Per-platform forks ("2.13.0" and "2.13.0+cpu") count as the same release.
+            version = match["version"].partition("+")[0]
             if bare.setdefault(name, version) != version:
                 raise LockError(f"two versions of {name}: {bare[name]} and {version}")
             continue
         if "--hash=" not in block:
-            raise LockError(f"no hash for {found['name']}=={found['version']}")
+            raise LockError(f"no hash for {match['name']}=={match['version']}")
         blocks.append(block)
     blocks += [f"{name}=={version}" for name, version in bare.items()]
     return "".join(f"{block}\n" for block in sorted(blocks, key=str.lower))
 
 
 def split_lock(text: str) -> tuple[str, list[str]]:
-    """Split a lock into what is installed with ``--require-hashes`` and the bare lines.
+    """Split a lock into the part that is installed with ``--require-hashes`` and the bare lines.
 
     Returns:
-        The text of the hashed part (may be empty of packages), and the unhashed requirements such
-        as ``["torch==2.13.0"]``, which are installed from wherever a CPU build is to be had.
+        The text of the hashed part (may be empty), and the unhashed requirements such as
+        ``["torch==2.13.0"]``, which are installed from any source of CPU builds.
     """
-    hashed: list[str] = []
-    bare: list[str] = []
-    for block in _blocks(text):
-        if "--hash=" in block:
-            hashed.append(block)
-        else:
-            bare.append(block)
-    return "".join(f"{block}\n" for block in hashed), bare
+    blocks = list(_blocks(text))
+    hashed = "".join(f"{block}\n" for block in blocks if "--hash=" in block)
+    return hashed, [block for block in blocks if "--hash=" not in block]
 
 
 def normalise(name: str) -> str:
@@ -152,15 +140,15 @@ def environment_requirements(
     """The requirement lines and excluded names of a library's environment at a version.
 
     Args:
-        version: the library's version, filled in for ``{version}``, and compared with those below
-            which other packages go with it (``older``).
+        version: the library's version. It is filled in for ``{version}``; below the versions in
+            ``older``, other packages replace those of the environment.
     """
-    others: dict[str, list[str]] = {}
+    replacements: dict[str, list[str]] = {}
     for older in library.older:
         for line in older.packages if _is_below(version, older.below) else ():
-            others.setdefault(_distribution(line), []).append(line)
-    asked: tuple[str, ...] = getattr(library.environments, purpose)
-    lines = [line for wanted in asked for line in others.get(_distribution(wanted), [wanted])]
+            replacements.setdefault(_distribution(line), []).append(line)
+    packages: tuple[str, ...] = getattr(library.environments, purpose)
+    lines = [line for name in packages for line in replacements.get(_distribution(name), [name])]
     exclude: tuple[str, ...] = getattr(library.exclude, purpose)
     return [line.replace("{version}", version) for line in lines], list(exclude)
 
@@ -168,12 +156,12 @@ def environment_requirements(
 def _is_below(version: str, other: str) -> bool:
     try:
         return Version(version) < Version(other)
-    except InvalidVersion:  # uv says so, and better
+    except InvalidVersion:  # uv reports it better
         return False
 
 
 def _distribution(line: str) -> str:
-    """Of a requirement the distribution: ``Ruamel_Yaml==1.0; python_version < '4'`` -> ``ruamel-yaml``."""
+    """The distribution of a requirement: ``Ruamel_Yaml==1.0; python_version < '4'`` -> ``ruamel-yaml``."""
     return normalise(re.split(r"[\[\s;<>=!~]", line, maxsplit=1)[0])
 
 
@@ -192,7 +180,7 @@ def _compile_argv(source: Path, uv: Path, pip_options: list[str]) -> list[str]:
 
 def _run(argv: list[str], folder: str) -> str:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             argv,
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -205,13 +193,13 @@ def _run(argv: list[str], folder: str) -> str:
         raise LockError(f"cannot run {argv[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise LockError(f"uv found no solution in {COMPILE_TIMEOUT_S} s") from error
-    if done.returncode != 0:
-        raise LockError(uv_reason(done.stderr) or f"uv ended with status {done.returncode}")
-    return done.stdout
+    if process.returncode != 0:
+        raise LockError(uv_reason(process.stderr) or f"uv ended with status {process.returncode}")
+    return process.stdout
 
 
 def uv_reason(stderr: str) -> str:
-    """uv's explanation as one line, without headings and the characters of its tree."""
+    """uv's explanation as one line, without headings and tree characters."""
     lines = [re.sub(r"^[\s×│├╰└─▶]+", "", line).strip() for line in stderr.splitlines()]
     kept = [re.sub(r"^(error|cause): ", "", line) for line in lines]
     text = " ".join(line for line in kept if line and not line.startswith("warning:"))
@@ -220,7 +208,7 @@ def uv_reason(stderr: str) -> str:
 
 
 def _blocks(text: str) -> Iterable[str]:
-    """Each package with its continuation lines (the hashes); comments and blank lines fall out."""
+    """Each package with its continuation lines (the hashes), without comments and blank lines."""
     block: list[str] = []
     for line in text.splitlines():
         if not line.strip() or line.lstrip().startswith("#"):

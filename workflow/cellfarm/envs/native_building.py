@@ -1,8 +1,8 @@
-"""Native runners: a library with a small program of cellfarm's, built for aarch64 from their sources.
+"""Native runners: a library and a small program of cellfarm's, built for aarch64 from their sources.
 
 The program has no shared libraries, so it runs on any Linux kernel of its architecture, Android's included.
-Debian's cross compiler builds it. What it tells is what the runner tells (see cellfarm.runner), what it takes
-is in cellfarm.experiments.native_runner.
+Debian's cross compiler builds it. Its events are those of the runner (see cellfarm.runner); its request is
+described in cellfarm.experiments.native_runner.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from .pip_options import uv_options
 ARCHITECTURE = "aarch64"
 #: The program's name, in the folder that `build_runner` fills.
 PROGRAM = "runner"
-#: What installs the cross compiler.
-MEND = f"apt install g++-{ARCHITECTURE}-linux-gnu"
+#: The command that installs the cross compiler.
+INSTALL_COMMAND = f"apt install g++-{ARCHITECTURE}-linux-gnu"
 _Run = Callable[[list[str], str], None]
 _COMPILERS = {"C": f"{ARCHITECTURE}-linux-gnu-gcc", "CXX": f"{ARCHITECTURE}-linux-gnu-g++"}
 
@@ -40,7 +40,8 @@ def refuse_without_compiler() -> None:
     missing = missing_compiler()
     if missing:
         raise PermanentHostError(
-            f"a native runner is built with {missing}, which is not installed: on Debian or Ubuntu, {MEND}"
+            f"a native runner is built with {missing}, which is not installed: on Debian or Ubuntu, "
+            f"{INSTALL_COMMAND}"
         )
 
 
@@ -55,11 +56,11 @@ def build_runner(
     """Fill `folder` with the native runner of a library that has one.
 
     Args:
-        run: runs a command to its end, with the name of its program; raises if it fails.
+        run: runs a command, given with its program's name, to its end; raises if it fails.
 
     Raises:
-        PermanentHostError: its sources are of another version, or do not compile.
-        TransientHostError: they cannot be fetched.
+        PermanentHostError: the sources are of another version, or do not compile.
+        TransientHostError: the sources cannot be fetched.
     """
     source = load_yaml(library.folder / "native" / "source.yaml")
     if source["version"] != version:
@@ -69,7 +70,7 @@ def build_runner(
     work = folder.with_name("work")
     work.mkdir()
     try:
-        archive = fetch(_find(source, work, uv, run), work, _say)
+        archive = fetch(_source_distribution(source, work, uv, run), work, _say)
         shutil.unpack_archive(archive, work / "source", "gztar")
         (unpacked,) = (work / "source").iterdir()
         settings = {
@@ -80,7 +81,10 @@ def build_runner(
             "LIBRARY_SOURCE": str(unpacked),
             "LIBRARY_VERSION": version,
         }
-        run([str(cmake), *_configure(library.folder / "native", work / "build", settings)], "cmake")
+        # Make is installed anyway: cellfarm needs it.
+        paths = ["-S", str(library.folder / "native"), "-B", str(work / "build")]
+        definitions = [f"-D{name}={value}" for name, value in settings.items()]
+        run([str(cmake), *paths, "-G", "Unix Makefiles", *definitions], "cmake")
         parallel = str(os.cpu_count() or 1)
         run([str(cmake), "--build", str(work / "build"), "--parallel", parallel], "cmake")
         folder.mkdir()
@@ -89,28 +93,20 @@ def build_runner(
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _find(source: Mapping[str, Any], work: Path, uv: Path, run: _Run) -> Download:
-    """Where the package index has a source distribution. uv knows it without unpacking it; pip would run its
-    build to learn its name and version."""
+def _source_distribution(source: Mapping[str, Any], work: Path, uv: Path, run: _Run) -> Download:
+    """A source distribution of the package index. uv finds it without unpacking it; pip would run its build
+    to learn its name and version."""
     requirement = f"{source['distribution']}=={source['version']}"
-    wanted, found = work / "requirements.in", work / "pylock.toml"
-    wanted.write_text(f"{requirement}\n", encoding="utf-8")
+    requirements, lock = work / "requirements.in", work / "pylock.toml"
+    requirements.write_text(f"{requirement}\n", encoding="utf-8")
     options = ("--quiet", "--no-deps", "--format", "pylock.toml", "--python", sys.executable)
-    run(
-        [str(uv), "pip", "compile", *options, *uv_options(), "-o", str(found), str(wanted)],
-        "uv",
-    )
-    (package,) = tomllib.loads(found.read_text(encoding="utf-8"))["packages"]
+    argv = [str(uv), "pip", "compile", *options, *uv_options(), "-o", str(lock), str(requirements)]
+    run(argv, "uv")
+    (package,) = tomllib.loads(lock.read_text(encoding="utf-8"))["packages"]
     url = package.get("sdist", {}).get("url")
     if url is None:
         raise PermanentHostError(f"no package index has the sources of {requirement}")
     return Download(url, source["sha256"])
-
-
-def _configure(source: Path, build: Path, settings: dict[str, str]) -> Sequence[str]:
-    # Make is what cellfarm needs anyway.
-    argv = ["-S", str(source), "-B", str(build), "-G", "Unix Makefiles"]
-    return [*argv, *(f"-D{name}={value}" for name, value in settings.items())]
 
 
 def _say(text: str) -> None:

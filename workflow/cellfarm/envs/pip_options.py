@@ -1,7 +1,7 @@
-"""uv ignores pip's configuration; this passes on the part that says where packages come from.
+"""The part of pip's configuration that says where packages come from, as options for uv, which ignores it.
 
-Runs as a script too (`python pip_options.py` prints the options), for the Makefile, before
-anything is installed: standard library only.
+The Makefile runs it as a script (`python pip_options.py` prints the options) before anything is
+installed: standard library only.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _OPTIONS = {
 
 
 def uv_options(only: str | None = None) -> list[str]:
-    """Options for `uv pip`, such as ["--find-links", "<folder>"]; with `only`, that option's alone."""
+    """Options for `uv pip`, such as ["--find-links", "<folder>"]; with `only`, that option alone."""
     options = parse(_pip_config())
     if only is not None:
         pairs = zip(options[::2], options[1::2], strict=True)
@@ -29,7 +29,7 @@ def uv_options(only: str | None = None) -> list[str]:
 
 
 def parse(listing: str) -> list[str]:
-    """Options from what `pip config list` prints, each once."""
+    """Options from the output of `pip config list`, without duplicates."""
     pairs: list[tuple[str, str]] = []
     for line in listing.splitlines():
         name, equals, value = line.partition("=")
@@ -40,10 +40,8 @@ def parse(listing: str) -> list[str]:
             # uv asks every index for every package and stops at a folder that lacks one.
             if setting == "extra-index-url" and address.startswith("file:"):
                 continue
-            pair = (_OPTIONS[setting], address)
-            if pair not in pairs:
-                pairs.append(pair)
-    return [part for pair in pairs for part in pair]
+            pairs.append((_OPTIONS[setting], address))
+    return [part for pair in dict.fromkeys(pairs) for part in pair]
 
 
 def _text(value: str) -> str:
@@ -56,7 +54,7 @@ def _text(value: str) -> str:
 @cache
 def _pip_config() -> str:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", "pip", "config", "list"],
             capture_output=True,
             text=True,
@@ -65,7 +63,7 @@ def _pip_config() -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout
+    return process.stdout
 
 
 if __name__ == "__main__":

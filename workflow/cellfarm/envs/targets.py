@@ -1,7 +1,7 @@
-"""What an environment is built for: this machine, or a device of another architecture or Python.
+"""The target of an environment: this machine, or a device of another architecture or Python.
 
-A target stands in an environment's name after the lock's: `ncnn@1.0.run+cp311-aarch64-glibc2.36`. Without
-one it is for this machine.
+An environment's name has its target after its lock's name: `ncnn@1.0.run+cp311-aarch64-glibc2.36`. An
+environment without a target is for this machine.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 _NAME = re.compile(
     r"cp(?P<major>\d)(?P<minor>\d{1,2})-(?P<architecture>x86_64|aarch64)-glibc(?P<glibc>\d+\.\d+)"
 )
-#: The Python that cellfarm brings where a device has none of its own: Debian 12's, see envs/device.txt.
-BROUGHT = "device"
-_BROUGHT_PYTHON, _BROUGHT_GLIBC = "3.11", "2.36"
+#: The environment of the Python that cellfarm puts on a device without Python: Debian 12's, see
+#: envs/device.txt.
+BUNDLED_PYTHON = "device"
+_BUNDLED_VERSION, _BUNDLED_GLIBC = "3.11", "2.36"
 LEAST_PYTHON = (3, 11)
 
 
@@ -27,48 +28,48 @@ class Target:
     Args:
         python: such as 3.11.
         glibc: the version of the C library that wheels have to fit.
-        brought: whether cellfarm brings this Python, with its C library.
+        bundled: whether cellfarm puts this Python on the device, with its C library.
     """
 
     python: str
     architecture: str
     glibc: str
-    brought: bool = False
+    bundled: bool = False
 
     def __str__(self) -> str:
         return f"cp{self.python.replace('.', '')}-{self.architecture}-glibc{self.glibc}"
 
     @property
     def platform(self) -> str:
-        """In uv's words."""
+        """uv's name of the target's platform."""
         return f"{self.architecture}-manylinux_{self.glibc.replace('.', '_')}"
 
 
 def target_of(facts: Mapping[str, Any]) -> Target | None:
-    """What a remote device's environments are built for; None if there is nothing that would run.
+    """The target of a remote device's environments; None if cellfarm has nothing that would run.
 
-    Its own Python is taken where it is new enough and its C library is known (a board); else
-    cellfarm brings one (a phone, which has neither).
+    The device's Python is used if it is new enough and the C library is known (a board); else
+    cellfarm puts one there (a phone, which has neither).
     """
     architecture = facts.get("architecture")
     if architecture not in ("x86_64", "aarch64"):
         return None
-    own, glibc = facts.get("python"), facts.get("glibc")
-    if own and glibc and tuple(int(part) for part in own.split(".")) >= LEAST_PYTHON:
-        return Target(own, architecture, glibc)
-    return Target(_BROUGHT_PYTHON, architecture, _BROUGHT_GLIBC, brought=True)
+    python, glibc = facts.get("python"), facts.get("glibc")
+    if python and glibc and tuple(map(int, python.split("."))) >= LEAST_PYTHON:
+        return Target(python, architecture, glibc)
+    return Target(_BUNDLED_VERSION, architecture, _BUNDLED_GLIBC, bundled=True)
 
 
 def parse(name: str) -> tuple[str, Target | None]:
-    """(the lock's name, target) of an environment's name.
+    """Split an environment's name into its lock's name and its target.
 
     Raises:
         ValueError: what follows the + is no target.
     """
-    lock, plus, written = name.partition("+")
+    lock, plus, target = name.partition("+")
     if not plus:
         return lock, None
-    found = _NAME.fullmatch(written)
-    if found is None:
+    match = _NAME.fullmatch(target)
+    if match is None:
         raise ValueError(f"{name}: no target of an environment")
-    return lock, Target(f"{found['major']}.{found['minor']}", found["architecture"], found["glibc"])
+    return lock, Target(f"{match['major']}.{match['minor']}", match["architecture"], match["glibc"])

@@ -1,4 +1,4 @@
-"""Putting what a cell's launches need on the device, or saying why it cannot be launched."""
+"""Puts on the device what a cell's launches need, or says why the cell cannot be launched."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from . import native_runner, vendor_tools
 from .launch import Deployed
 from .payload import pack
 
-#: What inputs are for.
-GIVEN, HELDOUT, LABELLED = "given", "heldout", "labelled"
+#: The kinds of inputs: those of record, the held-out ones, the labelled pictures.
+INPUTS, HELDOUT, LABELLED = "given", "heldout", "labelled"
 #: The outputs of a derived model's parent on held-out inputs, in the derived model's folder.
 PARENT_REFERENCE = "heldout_parent_reference.npz"
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """The cells of one experiment on their way to its device.
+    """Puts the cells of an experiment on its device.
 
     Args:
         plan: the frozen plan.
         facts: the device's.
-        told: called with the name of everything that was copied.
+        on_copied: called with the name of everything that was copied.
     """
 
     project: Project
     plan: Plan
     transport: Transport
     facts: Mapping[str, Any]
-    told: Callable[[str], None]
+    on_copied: Callable[[str], None]
 
     def deploy(self, planned: PlannedCell) -> Deployed | Record:
-        """Put a cell on the device; the record of one that cannot be launched says why."""
+        """Put a cell on the device; the record of a cell that cannot be launched says why."""
         refusal = self._refusal(planned)
         if refusal:
             return refusal
@@ -60,48 +60,49 @@ class Deployment:
         library = libraries.all_libraries()[cell.library]
         model = self.project.root / planned.model / FILES
         artifact = self.project.root / planned.artifact
-        for filled in (model.parent, artifact):
-            check_files(filled)
+        for folder in (model.parent, artifact):
+            check_files(folder)
         record = read_record(artifact)
         assert record
+        description = json.loads((model / "model.json").read_text(encoding="utf-8"))
         pictures = Pictures.of(model)
         environment = self._environment(planned)
         is_native = planned.needs.native
         payload = pack(self.plan.runners[cell.library], self.project.results / "payloads")
-        names = {f"artifacts/{record.content}": artifact / FILES}
+        files = {f"artifacts/{record.content}": artifact / FILES}
         if self._device(planned).runs_python:
-            names[f"payloads/{payload.name}"] = payload
+            files[f"payloads/{payload.name}"] = payload
         if is_native:
-            names[f"runtimes/{environment.folder.name}"] = environment.packages
-            inputs = self._put_raw(planned, model, pictures)
+            files[f"runtimes/{environment.folder.name}"] = environment.packages
+            inputs = self._put_raw(planned, model, description, pictures)
         else:
-            inputs = {GIVEN: f"inputs/{model_id(planned)}.npz",
+            inputs = {INPUTS: f"inputs/{model_id(planned)}.npz",
                       HELDOUT: f"inputs/{model_id(planned)}.heldout.npz"}  # fmt: skip
-            names |= {inputs[GIVEN]: model / "inputs.npz", inputs[HELDOUT]: model / "heldout.npz"}
+            files |= {inputs[INPUTS]: model / "inputs.npz", inputs[HELDOUT]: model / "heldout.npz"}
             if pictures:
                 inputs[LABELLED] = f"inputs/{model_id(planned)}.labelled.npy"
-                names[inputs[LABELLED]] = pictures.pixels
-        for name, source in names.items():
+                files[inputs[LABELLED]] = pictures.pixels
+        for name, source in files.items():
             if self.transport.put(source, name):
-                self.told(name)
+                self.on_copied(name)
         heldout_reference = _arrays(model / "heldout_reference.npz")
         classes = self.plan.models[cell.model].task == "classification"
         try:
-            tool = self._tool(planned, library, model, artifact, pictures)
-        except Refusal as refused:
-            return _unsupported(str(refused))
+            tool = self._tool(planned, library, model, description, pictures)
+        except Refusal as error:
+            return _unsupported(str(error))
         if tool is None and not library.has_backend:
             return _unsupported(f"no tool of {library.name} is given for this device")
         return Deployed(
             python=self.transport.interpreter(None if is_native else environment),
             payload=f"payloads/{payload.name}",
             artifact=f"artifacts/{record.content}",
-            inputs=inputs[GIVEN],
+            inputs=inputs[INPUTS],
             heldout=inputs[HELDOUT],
             heldout_reference=heldout_reference,
             compression=_compression(model, heldout_reference, classes),
-            description=json.loads((model / "model.json").read_text(encoding="utf-8")),
-            given=_arrays(model / "inputs.npz"),
+            description=description,
+            input_arrays=_arrays(model / "inputs.npz"),
             reference=_arrays(model / "reference.npz"),
             classes=classes,
             variables=library.variables,
@@ -114,16 +115,19 @@ class Deployment:
         )
 
     def _put_raw(
-        self, planned: PlannedCell, model: Path, pictures: Pictures | None
+        self,
+        planned: PlannedCell,
+        model: Path,
+        description: Mapping[str, Any],
+        pictures: Pictures | None,
     ) -> dict[str, str]:
-        """Put the inputs on the device as a native runner reads them; returns their names."""
-        description = json.loads((model / "model.json").read_text(encoding="utf-8"))
+        """Put the inputs on the device as a native runner reads them; returns their names by kind."""
         names = {}
         for kind, arrays in _samples(model, pictures).items():
             name = f"inputs/{model_id(planned)}.{kind}.raw"
             raw = native_runner.as_raw(arrays, description["inputs"])
             if vendor_tools.put_files(self.transport, name, {native_runner.SAMPLES: raw}):
-                self.told(name)
+                self.on_copied(name)
             names[kind] = f"{name}/{native_runner.SAMPLES}"
         return names
 
@@ -132,28 +136,28 @@ class Deployment:
         planned: PlannedCell,
         library: libraries.Library,
         model: Path,
-        artifact: Path,
+        description: Mapping[str, Any],
         pictures: Pictures | None,
     ) -> vendor_tools.VendorTool | None:
-        """The library's own tool with its inputs on the device, where the user gave its path."""
-        on_host, on_device = self._given(planned)
-        found = vendor_tools.find(library, on_host, on_device, self.transport.is_host)
-        if found is None:
+        """The library's own tool with its inputs on the device; None if the user names no tool."""
+        host_tools = self.plan.tools.get(planned.cell.library, {})
+        device_tools = self._device(planned).tools
+        tool = vendor_tools.find(library, host_tools, device_tools, self.transport.is_host)
+        if tool is None:
             return None
-        module, paths = found
-        description = json.loads((model / "model.json").read_text(encoding="utf-8"))
-        nodes = artifact / FILES / NODES
+        module, paths = tool
+        nodes = self.project.root / planned.artifact / FILES / NODES
         prefix = f"inputs/{model_id(planned)}.{library.name}-{code_digest(*library.tool_modules)}"
         samples = _samples(model, pictures)
         for kind, arrays in samples.items():
             name = f"{prefix}.{kind}"
             if vendor_tools.put_inputs(module, self.transport, name, arrays, description["inputs"]):
-                self.told(name)
+                self.on_copied(name)
         return vendor_tools.VendorTool(
             module=module,
             tools=paths,
-            host_tools=on_host,
-            given=f"{prefix}.{GIVEN}",
+            host_tools=host_tools,
+            inputs=f"{prefix}.{INPUTS}",
             heldout=f"{prefix}.{HELDOUT}",
             heldout_samples=min((len(array) for array in samples[HELDOUT].values()), default=0),
             architecture=self.facts.get("architecture"),
@@ -168,13 +172,8 @@ class Deployment:
     def _device(self, planned: PlannedCell) -> AnyDevice:
         return self.plan.devices[planned.cell.device]
 
-    def _given(self, planned: PlannedCell) -> tuple[dict[str, str], dict[str, str]]:
-        """The tools that the config and the device's file give to a cell."""
-        on_host = self.plan.tools.get(planned.cell.library, {})
-        return on_host, self._device(planned).tools
-
     def fastest_ms(self, planned: PlannedCell, deployed: Deployed) -> float | None:
-        """See cellfarm.analysis.plausibility."""
+        """The shortest plausible latency (see cellfarm.analysis.plausibility)."""
         cell = planned.cell
         flops = deployed.description.get("flops")
         precision = self.plan.precisions[cell.variant]
@@ -192,7 +191,7 @@ class Deployment:
 
 
 def model_id(planned: PlannedCell) -> str:
-    """What the files of a cell's model are called on a device."""
+    """The name of a cell's model in the names of files on a device."""
     return planned.model.rpartition("/")[2]
 
 
@@ -201,16 +200,16 @@ def _unsupported(reason: str) -> Record:
 
 
 def _samples(model: Path, pictures: Pictures | None) -> dict[str, dict[str, np.ndarray]]:
-    """What is run as arrays [samples, *shape] for each input; no more pictures than a device can hold so."""
-    given = {name: array[None] for name, array in _arrays(model / "inputs.npz").items()}
-    samples = {GIVEN: given, HELDOUT: _arrays(model / "heldout.npz")}
+    """By kind, arrays [samples, *shape] for each input; pictures only if a device can hold them as floats."""
+    inputs = {name: array[None] for name, array in _arrays(model / "inputs.npz").items()}
+    samples = {INPUTS: inputs, HELDOUT: _arrays(model / "heldout.npz")}
     if pictures and pictures.tool_bytes <= MAX_TOOL_BYTES:
         samples[LABELLED] = pictures.arrays()
     return samples
 
 
 def _bytes(path: Path) -> int:
-    return sum(one.stat().st_size for one in ([path] if path.is_file() else path.iterdir()))
+    return sum(file.stat().st_size for file in ([path] if path.is_file() else path.iterdir()))
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
-"""Drift: how fast a device is in this experiment, against how fast it was in the earlier ones.
+"""Drift: the speed of a device in this experiment against its speed in earlier experiments.
 
-Every gate runs a small fixed calibration load. One line per experiment in a file of the device keeps
-its readings; results of different experiments are comparable only through them.
+Every gate runs a small fixed calibration load. A file of the device keeps the readings, one line per
+experiment; results of different experiments are comparable only through them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,10 @@ from typing import Any
 
 from ..analysis.statistics import hierarchical_median
 
-#: The baseline follows a device that changes for good: only so many experiments make it.
+#: So many of the last experiments make the baseline, so that it follows a device that changes for good.
 REMEMBERED = 20
 #: An experiment with fewer readings says too little about a device.
 LEAST_READINGS = 5
-COMPUTE, MEMORY = "compute_ms", "memory_ms"
 
 
 @dataclass(frozen=True)
@@ -46,28 +45,12 @@ class Calibration:
     memory_ms: Mapping[int, Sequence[float]] = field(default_factory=dict)
     temperatures_c: Mapping[str, float] = field(default_factory=dict)
 
-    def readings(self, threads: int, metric: str = COMPUTE) -> Sequence[float]:
-        """The readings of one load in ms, in order; none if it was not run with these threads."""
-        by_threads = self.compute_ms if metric == COMPUTE else self.memory_ms
-        return by_threads.get(threads, ())
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The median of earlier experiments' medians, in ms, and the least and largest of them."""
-
-    median_ms: float
-    low_ms: float
-    high_ms: float
-    experiments: int
-
 
 @dataclass(frozen=True)
 class Departure:
     """An experiment against the baseline: above 1 it is slower.
 
-    low and high are the 95 % interval, None with one reading; then `departs` is False: it is not
-    known to depart.
+    low and high are the 95 % interval; with one reading they are None, and `departs` is False.
     """
 
     ratio: float
@@ -91,24 +74,24 @@ def append(path: Path, record: Calibration) -> None:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":
-                line = b"\n" + line  # ends a line that was torn: it is passed over when reading
+                line = b"\n" + line  # ends a torn line, which `read` leaves out
         file.write(line)
         os.fsync(file.fileno())
 
 
 def read(path: Path) -> list[Calibration]:
-    """The records in order; lines that are torn, or of another version of cellfarm, are left out."""
+    """The records in order, without lines that are torn or of another version of cellfarm."""
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError:
-        return []  # no history is known
-    found: dict[str, Calibration] = {}
+        return []
+    records: dict[str, Calibration] = {}
     for line in lines:
         record = _parse(line)
         if record:
-            found.pop(record.experiment, None)
-            found[record.experiment] = record
-    return list(found.values())
+            records.pop(record.experiment, None)
+            records[record.experiment] = record
+    return list(records.values())
 
 
 def baseline(
@@ -117,58 +100,55 @@ def baseline(
     fingerprint: str,
     threads: int,
     *,
-    metric: str = COMPUTE,
     excluding: str | None = None,
-) -> Baseline | None:
-    """What the last earlier experiments on the same device with the same load say.
+) -> float | None:
+    """The baseline in ms: the median over the last experiments on the same device with the same load.
 
     Args:
         excluding: the present experiment, which may have a record already.
 
     Returns:
-        None if there is none yet.
+        None without such an experiment.
     """
     medians = [
-        median(record.readings(threads, metric))
+        median(record.compute_ms[threads])
         for record in _comparable(records, identity, fingerprint, excluding)
-        if len(record.readings(threads, metric)) >= LEAST_READINGS
+        if len(record.compute_ms.get(threads, ())) >= LEAST_READINGS
     ][-REMEMBERED:]
-    if not medians:
-        return None
-    return Baseline(median(medians), min(medians), max(medians), len(medians))
+    return median(medians) if medians else None
 
 
 def departure(
-    current: Sequence[float], base: Baseline | None, tolerance: float
+    current: Sequence[float], baseline_ms: float | None, tolerance: float
 ) -> Departure | None:
-    """Whether an experiment ran on another speed than the device's baseline.
+    """Whether the device ran at another speed than its baseline.
 
     It departs when the whole interval of the ratio lies outside [1 / (1 + tolerance),
-    1 + tolerance]: a departure smaller than the precision that is wanted is none. The interval is
-    that of the experiment's median (see analysis.statistics); the baseline is taken as fixed.
+    1 + tolerance]. The interval is that of the experiment's median (see analysis.statistics); the
+    baseline is taken as fixed.
 
     Args:
         current: the experiment's readings in ms.
-        base: None if it is the first experiment.
+        baseline_ms: None if it is the first experiment.
         tolerance: a share, above 0; the protocol's target half-width.
 
     Returns:
         None without a baseline or without readings.
     """
-    if base is None or not current:
+    if baseline_ms is None or not current:
         return None
     estimate = hierarchical_median([[value] for value in current], "drift")
-    ratio = estimate.median / base.median_ms
+    ratio = estimate.median / baseline_ms
     if estimate.low is None or estimate.high is None:
         return Departure(ratio, None, None, False)
-    low, high = estimate.low / base.median_ms, estimate.high / base.median_ms
+    low, high = estimate.low / baseline_ms, estimate.high / baseline_ms
     return Departure(ratio, low, high, low > 1 + tolerance or high < 1 / (1 + tolerance))
 
 
 def resting_c(
     records: Iterable[Calibration], fingerprint: str, *, excluding: str | None = None
 ) -> dict[str, float]:
-    """Temperature by zone of the device at rest: the median over experiments of the coolest ones."""
+    """The device's temperature at rest, by zone: the median over experiments of their coolest reading."""
     zones = defaultdict(list)
     for record in list(_comparable(records, None, fingerprint, excluding))[-REMEMBERED:]:
         for zone, value in record.temperatures_c.items():
@@ -206,12 +186,12 @@ def _parse(line: bytes) -> Calibration | None:
 
 
 def _by_threads(document: Mapping[str, Any]) -> dict[int, list[float]]:
-    found = {}
+    readings = {}
     for threads, values in document.items():
         if not isinstance(values, list):
             raise ValueError("readings are no list")
         numbers = [float(value) for value in values]
         if not all(0 < value < float("inf") for value in numbers):
             raise ValueError("a reading is no time")
-        found[int(threads)] = numbers
-    return found
+        readings[int(threads)] = numbers
+    return readings

@@ -1,4 +1,4 @@
-"""What a runner says, line by line, and what it comes to. Nothing from a device is trusted."""
+"""The record of a launch from the lines that a runner prints. Nothing from a device is trusted."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Record:
     """Gathers a runner's events; lines that are not events are the library's chatter.
 
     Args:
-        mode: what the launch was asked for; what it must have said at its end depends on it.
+        mode: the launch's mode; which events must have come by its end depends on it.
     """
 
     def __init__(self, mode: str = MEASURE) -> None:
@@ -40,7 +40,7 @@ class Record:
             name = event.pop("event")
             getattr(self, f"_on_{name}")(**event)
         except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
-            return  # what does not fit is not an event
+            return  # not an event
 
     def _on_start(self, ms: float, pid: int) -> None:
         self.phases["start"] = _latency(ms)
@@ -132,10 +132,8 @@ class Record:
         if self.refused:
             return "unsupported", self.refused
         if self.error:
-            what = (
-                "the library cannot be imported: " if self.missing else f"in phase {self.phase}: "
-            )
-            return "failed", what + self.error
+            where = "the library cannot be imported" if self.missing else f"in phase {self.phase}"
+            return "failed", f"{where}: {self.error}"
         if code < 0:
             return "failed", f"killed by {_signal(-code)} in phase {self.phase}"
         if code != 0:
@@ -146,10 +144,10 @@ class Record:
 
     def _completeness(self) -> tuple[str, str | None]:
         """Exit code 0 is no proof that anything was done."""
+        if self.mode == PROFILE and not self.profile:
+            return "failed", "ended with code 0 without a profile"
         if self.mode == PROFILE:
-            return (
-                ("ok", None) if self.profile else ("failed", "ended with code 0 without a profile")
-            )
+            return "ok", None
         timed = self.mode == MEASURE and not self.fields.get("emulated")
         if not self.has_outputs or (timed and not self.samples_ms):
             return "failed", "ended with code 0 but without samples or output"
@@ -182,9 +180,9 @@ def _setting(value: Any, deep: bool = True) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if deep and isinstance(value, dict):
-        return {text(key, 40): _setting(one, False) for key, one in list(value.items())[:100]}
+        return {text(key, 40): _setting(item, False) for key, item in list(value.items())[:100]}
     if deep and isinstance(value, list):
-        return [_setting(one, False) for one in value[:1024]]
+        return [_setting(item, False) for item in value[:1024]]
     return number(value) if isinstance(value, int | float) else text(value, 200)
 
 

@@ -1,8 +1,8 @@
 """Gates before a launch: the device must be quiet, cool, charged and as fast as it was.
 
-A gate is a runner of its own, without a library: it works off the small fixed calibration load,
-reads the device's state, and waits, within a bound, until all limits hold. What runs outside a
-limit runs all the same, and is flagged.
+A gate is a runner without a library: it runs the small fixed calibration load, reads the device's
+state, and waits, within a bound, until all limits hold. A launch outside a limit is made all the
+same, and is flagged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .launch import Deployed, Setting, run_runner
 
 #: Readings at the start of an experiment that tell how fast the device is now, per thread count.
 REFERENCE_READINGS = 8
-#: A gate that has not ended this long after its own limit hangs.
+#: A gate hangs if it has not ended this long after its own limit.
 GRACE_S = 10.0
 _EXCEEDED = ("load", "temperature", "battery", "speed")
 
@@ -30,13 +30,13 @@ class Gates:
     """The gates of one experiment.
 
     Args:
-        waiting: told what is waited for, and for how many seconds by now.
-        baseline_c: temperature by zone when the device is at rest; a device without a history
-            takes those of its first reading.
+        on_waiting: called with what is waited for, and the seconds waited so far.
+        baseline_c: temperature by zone when the device is at rest; without a history, the first
+            reading.
     """
 
     setting: Setting
-    waiting: Callable[[str, float], None]
+    on_waiting: Callable[[str, float], None]
     baseline_c: Mapping[str, float] = field(default_factory=dict)
     reference_ms: dict[int, float | None] = field(default_factory=dict)
     waited_s: float = 0.0
@@ -59,7 +59,7 @@ class Gates:
         limits["wait_s"] = min(limits["wait_s"], left_s)
         began_s = time.monotonic()
         readings = self._read(deployed, threads, cores, limits)
-        # A gate that hangs has spent its time, too, and is not asked again for long.
+        # A gate that hangs has spent time of the budget, too.
         hung_s = time.monotonic() - began_s if "problem" in readings else 0.0
         self.waited_s += readings.get("waited_s") or hung_s
         return readings
@@ -67,8 +67,8 @@ class Gates:
     def _measure_reference(
         self, deployed: Deployed, threads: int, cores: Sequence[int] | None
     ) -> float | None:
-        """How fast the device is in this experiment: the quicker readings, as slow episodes of
-        shared hardware are what the gate is to wait for. None if it does not tell."""
+        """The device's speed in this experiment, from the fast readings: the gate waits for slow
+        episodes of shared hardware to end. None without readings."""
         readings_ms: list[float] = []
         zones: dict[str, float] = {}
 
@@ -110,7 +110,7 @@ class Gates:
         def take(line: str) -> None:
             event = _parse(line)
             if event.get("event") == "waiting":
-                self.waiting(text(event.get("what"), 100), number(event.get("waited_s")) or 0.0)
+                self.on_waiting(text(event.get("what"), 100), number(event.get("waited_s")) or 0.0)
             elif event.get("event") == "gate":
                 readings.update(_checked(event))
 
@@ -137,7 +137,7 @@ def _known(values: Any) -> dict[str, float]:
 
 
 def _checked(event: Mapping[str, Any]) -> dict[str, Any]:
-    """The readings of a gate; what does not fit is None or left out."""
+    """The readings of a gate; invalid values become None or are left out."""
     exceeded = event.get("exceeded")
     return {
         "calibration": _known(event.get("calibration")),

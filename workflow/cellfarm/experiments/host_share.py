@@ -1,4 +1,4 @@
-"""A share of this machine's lock, for what the experiment of another device does on this machine."""
+"""A share of this machine's lock, for the work that the experiment of another device does here."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ T = TypeVar("T")
 class HostShare:
     """Keeps packing, digests and encryption away from measurements of this machine, as conversions do.
 
-    It is held from one act to the next, so that the set-up of a device waits once, and given up by an act
-    that fails: a device that is out of reach must not keep this machine from being measured.
+    It is held from one action to the next, so that the set-up of a device waits once. An action that fails
+    gives it up: a device that is out of reach must not keep this machine from being measured.
 
     Args:
-        needed: False for a device that is this machine: its experiment has the lock alone.
+        needed: False if the device is this machine: then its experiment has the whole lock.
         on_wait: see file_lock.
     """
 
@@ -33,8 +33,8 @@ class HostShare:
     def __exit__(self, *_: object) -> None:
         self._give_up()
 
-    def during(self, act: Callable[[], T]) -> Callable[[], T]:
-        """The act, which takes the share first unless it is held."""
+    def during(self, action: Callable[[], T]) -> Callable[[], T]:
+        """The action, which takes the share first unless it is held."""
 
         def attempt() -> T:
             if self._needed and self._held is None:
@@ -43,7 +43,7 @@ class HostShare:
                 held.enter_context(lock)
                 self._held = held
             try:
-                return act()
+                return action()
             except BaseException:
                 self._give_up()
                 raise

@@ -1,4 +1,4 @@
-"""The journal of a cell: one line per launch that has ended, so that a killed experiment resumes."""
+"""The journal of a cell: one line per ended launch, so that a killed experiment resumes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Journal:
-    """Append-only JSON lines; a line that was being written when the power went is dropped."""
+    """Append-only JSON lines; a torn last line is dropped."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -37,7 +37,7 @@ class Journal:
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         data = json.dumps(launch, allow_nan=False).encode() + b"\n"
-        # Unbuffered: a buffer that could not be written would be tried again when the file closes.
+        # Unbuffered: closing the file would write a failed buffer again.
         with self.path.open("ab", buffering=0) as file:
             self._drop_torn_tail(file)
             start = file.tell()

@@ -1,4 +1,4 @@
-"""One launch: a fresh process of the runner for one cell, and what came of it."""
+"""One launch: a fresh process of the runner for one cell, and its record."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from .vendor_tools import VendorTool
 
 @dataclass(frozen=True)
 class Deployed:
-    """What a cell's launches need, as the device names it, and what stays on the host."""
+    """What a cell's launches need: paths on the device, and data that stays on the host."""
 
     python: Interpreter
     payload: str
     artifact: str
     inputs: str
     description: Mapping[str, Any]  # model.json
-    given: Mapping[str, np.ndarray]
+    input_arrays: Mapping[str, np.ndarray]
     reference: Mapping[str, np.ndarray]
     classes: bool
     variables: Mapping[str, str]
@@ -46,12 +46,12 @@ class Deployed:
     tool: VendorTool | None = None
     labelled: str = ""
     pictures: Pictures | None = None
-    native: str = ""  # the native runner that takes the runner's place, if one does
+    native: str = ""  # the native runner, if it takes the runner's place
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What an experiment gives to each of its launches.
+    """What all launches of an experiment share.
 
     Args:
         lock: the descriptor of the device's lock, which the runner inherits.
@@ -63,7 +63,7 @@ class Setting:
 
 
 def cores_of(protocol: Protocol, facts: Mapping[str, Any], threads: int) -> list[int] | None:
-    """The processors that a launch with so many threads runs on; None: the system chooses."""
+    """The cores for a launch with so many threads; None: the system chooses."""
     if protocol.affinity != "big_first":
         return None
     return choose_cores(
@@ -78,26 +78,25 @@ def launch(
     *,
     mode: str,
     measure: str,
-    asked: Mapping[str, Any],
+    measure_request: Mapping[str, Any],
     cores: Sequence[int] | None,
     scratch: str,
     idle_w: float | None = None,
 ) -> dict[str, Any]:
-    """Run one launch and return its record, whatever happened to it.
+    """Run one launch and return its record, also if it failed.
 
     Args:
         mode: see cellfarm.measures.launches.
-        measure: whose device half does it.
-        asked: what that half is asked for (see Host.request).
-        cores: the processors to run on; None leaves the choice to the system.
+        measure: the measure whose device half runs.
+        measure_request: the request to that half (see Host.request).
+        cores: the cores to run on; None leaves the choice to the system.
         scratch: a name in the device's work folder for what the runner writes.
         idle_w: the power of the idle device, if it has a meter.
 
     Returns:
         {"mode", "status", "reason", "phases": {name: ms}, "warmup_ms", "warm_ms", "steady",
          "resources", "conditions", "library_version", "actual", "emulated", "comparison", "quality",
-         "compression", "accuracy", "profile", "log"},
-        as far as the mode gives them.
+         "compression", "accuracy", "profile", "log"}, as far as the mode has them.
     """
     transport, protocol = setting.transport, setting.protocol
     outputs = f"{scratch}.npz"
@@ -114,7 +113,7 @@ def launch(
         "cores": list(cores) if cores else None,
         "interval_ms": protocol.conditions.interval_ms,
         "idle_w": idle_w,
-        **asked,
+        **measure_request,
     }
     if mode == ACCURACY and deployed.pictures:
         request["pictures"] = dict(deployed.pictures.facts)
@@ -125,8 +124,8 @@ def launch(
             launched = run_runner(setting, deployed, request, record.take)
             data = transport.read(outputs) if record.has_outputs else None
             if deployed.native and data is not None:
-                one_sample = mode not in (QUALITY, ACCURACY)
-                data = as_npz(data, deployed.description["outputs"], one_sample)
+                single_sample = mode not in (QUALITY, ACCURACY)
+                data = as_npz(data, deployed.description["outputs"], single_sample)
         else:
             variables = _variables(transport, deployed.variables)
             launched, data = run_tool(setting, deployed, request, record, variables, scratch)
@@ -166,7 +165,7 @@ def run_runner(
     on_line: Callable[[str], None],
     timeout_s: float | None = None,
 ) -> Launched:
-    """Run the payload's runner with a request, or the native one; gates are always the payload's."""
+    """Run the payload's runner with a request, or the native runner; gates are always the payload's."""
     transport = setting.transport
     argv = [*deployed.python.argv, transport.resolve(deployed.payload)]
     stdin = json.dumps(request).encode()
@@ -183,7 +182,7 @@ def run_runner(
 
 
 def _split(document: dict[str, Any]) -> None:
-    """Tell the warm-up from the steady part: found in the samples, not assumed."""
+    """Split the samples into the warm-up and the steady part."""
     samples = document.pop("samples_ms")
     warm_from = 0
     if document["status"] == "ok" and samples:
@@ -205,7 +204,9 @@ def _add_profile(
 
 def _compare(data: bytes, deployed: Deployed) -> Comparison:
     try:
-        return compare(read_arrays(data), deployed.reference, deployed.classes, deployed.given)
+        return compare(
+            read_arrays(data), deployed.reference, deployed.classes, deployed.input_arrays
+        )
     except ValueError as error:
         return Comparison(problem=str(error))
 
@@ -218,5 +219,5 @@ def _assess(data: bytes, deployed: Deployed) -> Quality:
 
 
 def _variables(transport: Transport, extra: Mapping[str, str]) -> dict[str, str]:
-    """A launch sees only these: a stray OMP_NUM_THREADS of the user's must not change results."""
+    """All variables of a launch: a stray OMP_NUM_THREADS of the user's must not change results."""
     return {**transport.variables, "PYTHONDONTWRITEBYTECODE": "1", **extra}

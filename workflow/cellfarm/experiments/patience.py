@@ -1,4 +1,4 @@
-"""Calling a device again that cannot do it now."""
+"""Repeated attempts at something that a device cannot do now."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ T = TypeVar("T")
 
 
 class Patience:
-    """Does something that a device may be unable to do for a while, again with pauses that grow.
+    """Repeats an action that a device may be unable to do for a while, with pauses that grow.
 
     Args:
-        longest_s: after which it is given up, counted from when it first failed: how long it had
-            worked before says nothing of the device.
-        tell: told why, each time.
+        longest_s: the time after its first failure at which the action is given up.
+        on_failure: called with the reason of each failure.
 
     Attributes:
-        lost: how often it failed in the last call.
+        lost: failures in the last call.
     """
 
-    def __init__(self, longest_s: float, tell: Callable[[str], None]) -> None:
+    def __init__(self, longest_s: float, on_failure: Callable[[str], None]) -> None:
         self._longest_s = longest_s
-        self._tell = tell
+        self._on_failure = on_failure
         self._failed_s: float | None = None
         self.lost = 0
 
-    def __call__(self, act: Callable[[], T]) -> T:
-        """
+    def __call__(self, action: Callable[[], T]) -> T:
+        """Do the action.
+
         Raises:
-            TransientDeviceError: the device could not do it for so long.
-            PermanentDeviceError: at once; no attempt would change it.
+            TransientDeviceError: the device could not do it for `longest_s`.
+            PermanentDeviceError: at once; no further attempt would help.
         """
         self.lost, self._failed_s = 0, None
         return Retrying(
@@ -51,7 +51,7 @@ class Patience:
             wait=wait_random_exponential(multiplier=1, max=LONGEST_PAUSE_S),
             before_sleep=self._failed,
             reraise=True,
-        )(act)
+        )(action)
 
     def _is_spent(self, _: RetryCallState) -> bool:
         now_s = time.monotonic()
@@ -62,4 +62,4 @@ class Patience:
     def _failed(self, state: RetryCallState) -> None:
         self.lost += 1
         error = state.outcome.exception() if state.outcome else None
-        self._tell(f"{error}; calling it again")
+        self._on_failure(f"{error}; calling it again")

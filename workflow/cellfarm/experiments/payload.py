@@ -9,11 +9,11 @@ from ..base.zip_applications import write_zip_application
 
 
 def pack(planned: PlannedCode, folder: Path) -> Path:
-    """The zip application of the runner with a library's modules and the device halves of measures, each as
-    measure_<name>.py, made unless `folder` has it already.
+    """Make the zip application of the runner, a library's modules and the device halves of measures, unless
+    `folder` has it.
 
     Returns:
-        a file in `folder` whose name begins with the digest of the code.
+        A file in `folder` whose name begins with the digest of the code.
 
     Raises:
         InternalMismatch: the code changed since the run was planned.
@@ -24,6 +24,6 @@ def pack(planned: PlannedCode, folder: Path) -> Path:
 
 
 def _packed(name: str) -> str:
-    """`latency/device.py` -> `measure_latency.py`: what is packed has no packages."""
+    """`latency/device.py` -> `measure_latency.py`: the application has no packages."""
     measure, slash, _ = name.partition("/")
     return f"measure_{measure}.py" if slash else name

@@ -1,7 +1,7 @@
-"""What a device reaches at most, measured: the bounds of the roofline (see cellfarm.analysis.roofline).
+"""The measured peak of a device: the bounds of the roofline (see cellfarm.analysis.roofline).
 
-A condition and no cause: no key depends on it. It is measured by the device's own Python and the numpy of a
-library's run environment, so it is a lower bound of what the hardware can do, and is told as such.
+No key depends on it. It is measured by the device's Python and the numpy of a library's run environment, so
+it is a lower bound of what the hardware can do, and is presented as such.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from .launch import Deployed, Setting, cores_of, run_runner
 from .patience import Patience
 
 LOAD = Path(__file__).with_name("peak_load.py")
-#: Of so many experiments the best reading counts: the first may have been disturbed.
+#: The best reading of so many experiments counts: the first may have been disturbed.
 ENOUGH = 3
 TIMEOUT_S = 60.0
-#: What a BLAS takes its number of threads from.
+#: The variables that set a BLAS's number of threads.
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -36,18 +36,18 @@ def measure_missing(
     patience: Patience,
     note: Callable[[str], None],
 ) -> None:
-    """Measure what is not known well enough yet of a device.
+    """Measure the peaks of a device that are not known well enough yet.
 
     Args:
         path: the device's file of peaks.
         deployed: a cell for each number of threads: its Python has numpy.
-        note: told what could not be measured.
+        note: called with what could not be measured.
 
     Raises:
         TransientDeviceError, PermanentDeviceError: of the device.
         OSError: the file cannot be written.
     """
-    for threads in wanted(path, facts, deployed):
+    for threads in missing(path, facts, deployed):
         cores = cores_of(setting.protocol, facts, threads)
         reading = patience(partial(measure, setting, deployed[threads], threads, cores))
         if reading:
@@ -56,8 +56,8 @@ def measure_missing(
             note(f"what the device reaches with {threads} threads at most is not known")
 
 
-def wanted(path: Path, facts: Mapping[str, Any], threads: Iterable[int]) -> list[int]:
-    """The numbers of threads that are still to be measured on a device."""
+def missing(path: Path, facts: Mapping[str, Any], threads: Iterable[int]) -> list[int]:
+    """The numbers of threads whose peak is not known well enough yet."""
     if facts.get("emulated"):
         return []
     known = _read(path, facts)
@@ -67,7 +67,7 @@ def wanted(path: Path, facts: Mapping[str, Any], threads: Iterable[int]) -> list
 def measure(
     setting: Setting, deployed: Deployed, threads: int, cores: Sequence[int] | None
 ) -> dict[str, Any] | None:
-    """One reading: {"gflops", "gb_s", "method"}; None where the device gives none."""
+    """One reading: {"gflops", "gb_s", "method"}; None if the device gives none."""
     name = f"payloads/peak-{code_digest(LOAD)}.py"
     setting.transport.put(LOAD, name)
     variables = {**deployed.variables, **dict.fromkeys(_THREADS, str(threads))}
@@ -115,10 +115,10 @@ def _identity(facts: Mapping[str, Any]) -> str:
 
 def _parse(lines: Sequence[str]) -> dict[str, Any] | None:
     try:
-        told = json.loads(lines[-1])
-        gflops, gb_s = number(told["gflops"]), number(told["gb_s"])
+        reading = json.loads(lines[-1])
+        gflops, gb_s = number(reading["gflops"]), number(reading["gb_s"])
     except (IndexError, ValueError, KeyError, TypeError, RecursionError):
         return None
     if not gflops or not gb_s or min(gflops, gb_s) <= 0:
         return None
-    return {"gflops": gflops, "gb_s": gb_s, "method": text(told.get("method", ""), 200)}
+    return {"gflops": gflops, "gb_s": gb_s, "method": text(reading.get("method", ""), 200)}

@@ -1,4 +1,4 @@
-"""What a person sees while an experiment runs: a live line on a terminal, a line per cell in a log."""
+"""The progress of an experiment for people: a live line on a terminal, a line per cell in a log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..devices.activity import DeviceState
 
 LOG_EVERY_S = 15.0
 LIVE_EVERY_S = 0.5
-#: mode of a launch -> what it is called in the live line
+#: mode of a launch -> its name in the live line
 _DOING = {
     "cold": "cold start, ",
     "start": "start, ",
@@ -29,10 +29,10 @@ class Progress:
     """Progress of one experiment within its plan.
 
     Args:
-        results: device -> where the results of the plan's cells will stand, those of each cell together.
+        results: device -> for each of the plan's cells, the files of its results.
         least: launches that every cell takes at least.
-        state: what `cellfarm farm` shows of the device.
-        log: a file that gets every line too.
+        state: the device's state, as `cellfarm farm` shows it.
+        log: a file that also gets every line.
     """
 
     def __init__(
@@ -46,16 +46,16 @@ class Progress:
     ) -> None:
         self._title = f"{model} on {device}"
         self._model = model
-        self._all = _Results([paths for cells in results.values() for paths in cells])
-        self._mine = _Results(results.get(device, ()))
+        self._all_cells = _Cells([paths for cells in results.values() for paths in cells])
+        self._device_cells = _Cells(results.get(device, ()))
         self._least = least
         self._state = state
         self._log = log
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
-        # Devices at work side by side would write over one another's line.
+        # Devices that work side by side would overwrite each other's line.
         self._live = sys.stderr.isatty() and len(results) < 2
-        self._here = 0
-        self._left = 0
+        self._cells_left = 0
+        self._launches_left = 0
         self._launches = 0
         self._started = time.monotonic()
         self._printed = 0.0
@@ -74,9 +74,9 @@ class Progress:
         self._tell("deploying", name.partition("/")[0])
         self._status(f"{self._title}: deployed {name.partition('/')[0]}")
 
-    def begin(self, cells: int, left: int) -> None:
-        self._here = cells
-        self._left = left
+    def begin(self, cells: int, launches_left: int) -> None:
+        self._cells_left = cells
+        self._launches_left = launches_left
         self._started = time.monotonic()
         self._printed = self._started
 
@@ -88,8 +88,7 @@ class Progress:
         """A launch waits for the device to be quiet, cool, charged and fast."""
         self._tell("waiting", what)
         if self._is_due():
-            text = f"{self._title}: waiting {waited_s:.0f} s for the device: {what}"
-            (self._status if self._live else self._line)(text)
+            self._report(f"{self._title}: waiting {waited_s:.0f} s for the device: {what}")
 
     def measuring(self, cell: Cell, number: int, mode: str) -> None:
         doing = _DOING.get(mode, "")
@@ -97,16 +96,13 @@ class Progress:
         self._tell("measuring", where)
         if not self._is_due():
             return
-        done = self._all.done()
-        text = f"{self._title}: {where} · {done} of {self._all.total} cells done{self._eta(done)}"
-        if self._live:
-            self._status(text)
-        else:
-            self._line(text)
+        done = self._all_cells.done()
+        total = self._all_cells.total
+        self._report(f"{self._title}: {where} · {done} of {total} cells done{self._eta(done)}")
 
-    def launched(self, left: int, gate: Mapping[str, Any]) -> None:
+    def launched(self, launches_left: int, gate: Mapping[str, Any]) -> None:
         self._launches += 1
-        self._left = left
+        self._launches_left = launches_left
         self._temperatures_c = gate.get("temperatures_c") or self._temperatures_c
 
     def finished(
@@ -117,19 +113,19 @@ class Progress:
         flags: Sequence[str],
         latency_ms: float | None,
     ) -> None:
-        self._here -= 1
+        self._cells_left -= 1
         what = f"{status}: {reason}" if reason else status
         if latency_ms is not None:
             what += f" {latency_ms:.2f} ms"
         doubts = f" [{', '.join(flags)}]" if flags else ""
         setting = f"{cell.variant} {cell.processor} t{cell.threads}"
         self._line(
-            f"[{self._all.done()}/{self._all.total}] {cell.model} · {cell.versioned_library} · {setting}"
-            f" · {cell.device}: {what}{doubts}"
+            f"[{self._all_cells.done()}/{self._all_cells.total}] {cell.model} · {cell.versioned_library}"
+            f" · {setting} · {cell.device}: {what}{doubts}"
         )
 
     def close(self, state: str, reason: str | None) -> None:
-        """The experiment has ended, and leaves the device in a state."""
+        """The experiment has ended; `state` is that of the device."""
         self._clear()
         self._tell(state, reason or "")
 
@@ -139,26 +135,30 @@ class Progress:
             state,
             model=self._model,
             doing=doing,
-            done=self._mine.done(),
-            total=self._mine.total,
+            done=self._device_cells.done(),
+            total=self._device_cells.total,
             temperature_c=max(zones) if zones else None,
         )
 
     def _is_due(self) -> bool:
-        """Whether a line about what is going on is due; then it is taken for printed."""
+        """Whether a line about the present work is due; then it counts as printed."""
         due = time.monotonic() - self._printed >= (LIVE_EVERY_S if self._live else LOG_EVERY_S)
         if due:
             self._printed = time.monotonic()
         return due
 
     def _eta(self, done: int) -> str:
-        """Time left for the whole plan at the pace so far: the least, as noisy cells take more launches."""
+        """Least time left for the whole plan at the pace so far: noisy cells take more launches."""
         if not self._launches:
             return ""
-        each_s = (time.monotonic() - self._started) / self._launches
-        elsewhere = max(0, self._all.total - done - self._here)
-        minutes, seconds = divmod(round(each_s * (self._left + elsewhere * self._least)), 60)
+        launch_s = (time.monotonic() - self._started) / self._launches
+        other_cells = max(0, self._all_cells.total - done - self._cells_left)
+        launches = self._launches_left + other_cells * self._least
+        minutes, seconds = divmod(round(launch_s * launches), 60)
         return f" · at least {f'{minutes} min ' if minutes else ''}{seconds} s left"
+
+    def _report(self, text: str) -> None:
+        (self._status if self._live else self._line)(text)
 
     def _status(self, text: str) -> None:
         if self._live:
@@ -180,8 +180,8 @@ class Progress:
                 file.write(text + "\n")
 
 
-class _Results:
-    """Cells that a plan waits for, each by the files of its results."""
+class _Cells:
+    """Cells that a plan waits for, each with the files of its results."""
 
     def __init__(self, cells: Sequence[Sequence[Path]]) -> None:
         self._missing = list(cells)

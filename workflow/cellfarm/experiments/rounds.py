@@ -1,4 +1,4 @@
-"""The order of launches. Pure, seeded, and the same after an interruption."""
+"""The order of launches: pure, seeded, and the same after an interruption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cell that is being measured, and what its launches come to."""
+"""A cell that is being measured, and its results."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ..base.files import read_object
 from ..measures import all_measures
 from ..measures.hosts import Context, host_of
-from ..measures.launches import is_emulated
+from ..measures.launches import is_emulated, of_mode
 from ..planning.plan import Plan, PlannedCell
 from ..store.results import Store
 from .journal import Journal
@@ -22,7 +22,7 @@ LATENCY = "latency_ms"
 
 @dataclass
 class Running:
-    """A cell that is being measured; `launches` are those that it has by now."""
+    """A cell that is being measured; `launches` are those made so far."""
 
     planned: PlannedCell
     deployed: Deployed
@@ -32,21 +32,21 @@ class Running:
 
     @property
     def measures(self) -> list[str]:
-        """Those that have no result yet, in their order."""
+        """The measures without a result yet, in their order."""
         return [name for name in all_measures() if name in self.planned.stale]
 
     def has_failed(self, measure: str) -> bool:
-        """Whether a launch of a measure's own did not end well."""
-        own = host_of(measure).modes
-        return any(x["status"] != "ok" and x["mode"] in own for x in self.launches)
+        """Whether a launch of the measure's modes failed."""
+        launches = of_mode(self.launches, *host_of(measure).modes)
+        return any(launch["status"] != "ok" for launch in launches)
 
     @property
-    def taken(self) -> Counter[str]:
+    def launch_counts(self) -> Counter[str]:
         """Launches by mode."""
         return Counter(launch["mode"] for launch in self.launches)
 
     def is_emulated(self, store: Store) -> bool:
-        """Whether a software implementation of the processor does the work, as far as any launch told."""
+        """Whether a launch says that a software implementation of the processor does the work."""
         if self.launches:
             return is_emulated(self.launches)
         return any(document.get("emulated") for _, document in self._stored(store))
@@ -56,7 +56,7 @@ class Running:
 
         Args:
             emulated: whether the device is.
-            departs: whether the device is faster or slower than it was: its latency is doubted.
+            departs: whether the device is faster or slower than it was, which puts its latency in doubt.
         """
         context = Context(
             key=self.planned.key,
@@ -78,7 +78,7 @@ class Running:
         return results
 
     def _stored_latency_ms(self, store: Store) -> float | None:
-        """The latency of the cell if it has a result by now."""
+        """The latency of the cell if it has a result already."""
         for measure, document in self._stored(store):
             latency_ms = document["columns"].get(LATENCY)
             if LATENCY in all_measures()[measure].fills and latency_ms is not None:

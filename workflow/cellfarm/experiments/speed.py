@@ -1,4 +1,4 @@
-"""How fast the device is in an experiment, gathered from its gates, against the earlier experiments."""
+"""The speed of a device in an experiment, from its gates, against the earlier experiments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DeviceSpeed:
 
     Args:
         path: the device's file of calibrations.
-        experiment: the name under which this one is kept.
+        experiment: its name.
         resting_c: temperature by zone when the device is at rest; empty if that is not known yet.
     """
 
@@ -38,14 +38,14 @@ class DeviceSpeed:
 
     @classmethod
     def open(cls, path: Path, experiment: str, facts: Mapping[str, Any]) -> DeviceSpeed:
-        """With what earlier experiments on the same device left."""
+        """The speed of an experiment that begins, with the readings of earlier experiments."""
         earlier = drift.read(path)
         device = digest(fingerprint(facts))
         resting = drift.resting_c(earlier, device, excluding=experiment)
         return cls(path, experiment, device, earlier, resting)
 
     def add(self, threads: int, gate: Mapping[str, Any]) -> None:
-        """Take the readings of a gate that let pass: those of a disturbed device are no measure."""
+        """Add the readings of a gate; a gate with a limit exceeded has no valid calibration."""
         calibration = {} if gate.get("exceeded") else gate.get("calibration") or {}
         for name, readings in (("compute_ms", self.compute_ms), ("memory_ms", self.memory_ms)):
             if calibration.get(name):
@@ -55,12 +55,12 @@ class DeviceSpeed:
             self.coolest_c[zone] = min(value, self.coolest_c.get(zone, value))
 
     def departure(self, threads: int, tolerance: float) -> dict[str, Any] | None:
-        """See cellfarm.experiments.drift.departure; of the readings so far."""
-        base = drift.baseline(
+        """The departure of the readings so far (see cellfarm.experiments.drift.departure)."""
+        baseline_ms = drift.baseline(
             self.earlier, self.identity, self.fingerprint, threads, excluding=self.experiment
         )
-        found = drift.departure(self.compute_ms.get(threads, []), base, tolerance)
-        return found.as_dict() if found else None
+        departure = drift.departure(self.compute_ms.get(threads, []), baseline_ms, tolerance)
+        return departure.as_dict() if departure else None
 
     def save(self) -> None:
         """Leave the readings for later experiments.

@@ -1,4 +1,4 @@
-"""One launch of a library's native tool: its commands run, its output read, the record told."""
+"""One launch of a library's native tool: runs its commands, reads its output, fills the record."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from .launch import Deployed, Setting
 
 MAX_LINES = 500_000
-#: What a tool can be asked for.
+#: The modes that a tool can have.
 _MODES = (MEASURE, START, COLD, QUALITY, PROFILE, ACCURACY)
 _LOG_CHARACTERS = 16_000
-#: Run on the device with the payload's own code: puts the artifact into the page cache or out of it.
+#: Runs on the device with the payload's code: puts the artifact into the page cache or out of it.
 _PREPARE = """\
 import sys; sys.path.insert(0, sys.argv[1])
 import page_cache
@@ -43,14 +43,14 @@ def run_tool(
     variables: Mapping[str, str],
     scratch: str,
 ) -> tuple[Launched, bytes | None]:
-    """Run a tool's commands as one launch, and tell the record what a runner would have told.
+    """Run a tool's commands as one launch, and give the record the events of a runner.
 
     Args:
         request: the runner's request (see cellfarm.experiments.launch).
-        scratch: a name in the device's work folder for a folder that comes and goes.
+        scratch: a name in the device's work folder for a temporary folder.
 
     Returns:
-        How it ended, and the outputs as an .npz if there are any.
+        How the launch ended, and the outputs as an .npz if there are any.
     """
     tool = deployed.tool
     assert tool is not None
@@ -62,7 +62,7 @@ def run_tool(
 
 
 class _Launch:
-    """One launch of a tool; `log` is all that its commands printed."""
+    """One launch of a tool; `log` is the end of its commands' output."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class _Launch:
         self.setting, self.tool, self.record, self.scratch = setting, tool, record, scratch
         self.transport = setting.transport
         self.variables = dict(variables)
-        # Only for the tool itself: a vendor's libraries are not for the other programs.
+        # Only for the tool: other programs must not load a vendor's libraries.
         self.tool_variables = {**variables, **tool.module.variables(tool.tools)}
         self.end_s = time.monotonic() + setting.protocol.launch_timeout_s
         self.log = ""
@@ -120,16 +120,16 @@ class _Launch:
         samples = {ACCURACY: tool.labelled_samples}
         if mode == QUALITY:
             samples[QUALITY] = min(request["quality"]["samples"], tool.heldout_samples)
-        given = {QUALITY: tool.heldout, ACCURACY: tool.labelled}
+        inputs = {QUALITY: tool.heldout, ACCURACY: tool.labelled}.get(mode, tool.inputs)
         return Task(
-            # To a tool, both are inputs whose outputs are wanted.
+            # A tool runs both alike: inputs in, outputs out.
             mode=QUALITY if mode == ACCURACY else mode,
             processor=request["processor"],
             threads=request["threads"],
             inputs=request["model"]["inputs"],
             outputs=request["model"]["outputs"],
             artifact=request["artifact"],
-            input_folder=self.transport.resolve(given.get(mode, tool.given)),
+            input_folder=self.transport.resolve(inputs),
             samples=samples.get(mode, 1),
             runs=runs[mode]() if mode in runs else 1,
             scratch=self.transport.resolve(self.scratch),
@@ -146,43 +146,43 @@ class _Launch:
         try:
             share = float(text)
         except ValueError:
-            share = None  # None is printed where the system does not tell
+            share = None  # the system does not say, and None is printed
         self._tell("page_cache", resident_share=share)
 
     def _run_all(self, task: Task, cores: Sequence[int] | None) -> tuple[list[Finished], Launched]:
         finished: list[Finished] = []
         launched = Launched(0, False, "", 0)
-        with tempfile.TemporaryDirectory() as here:
+        with tempfile.TemporaryDirectory() as folder:
             for command in self.tool.module.commands(task):
-                one, launched = self._run_one(command, Path(here), cores)
+                result, launched = self._run_command(command, Path(folder), cores)
                 if launched.timed_out:
                     break
                 if launched.code:
-                    reason = self.tool.module.failure(one)
+                    reason = self.tool.module.failure(result)
                     if reason:
                         self._tell("error", kind=Path(command.argv[0]).name, message=reason)
                     break
-                finished.append(one)
+                finished.append(result)
         return finished, Launched(launched.code, launched.timed_out, self.log, launched.spawned_ns)
 
-    def _run_one(
-        self, command: Command, here: Path, cores: Sequence[int] | None
+    def _run_command(
+        self, command: Command, folder: Path, cores: Sequence[int] | None
     ) -> tuple[Finished, Launched]:
         files: dict[str, str] = {}
         if command.on_host:
             for name in command.needs:
-                (here / Path(name).name).write_bytes(self._read(name))
-            argv = [part.replace(HERE, str(here)) for part in command.argv]
-            launched, text = self._run(LocalTransport(here), argv)
+                (folder / Path(name).name).write_bytes(self._read(name))
+            argv = [part.replace(HERE, str(folder)) for part in command.argv]
+            launched, text = self._run(LocalTransport(folder), argv)
         else:
             argv = list(command.argv)
             if cores:
-                # Understood by util-linux and by Android's toybox alike.
+                # util-linux and Android's toybox both understand this.
                 argv = ["taskset", f"{sum(1 << core for core in cores):x}", *argv]
             launched, text = self._run(self.transport, argv, self.tool_variables)
         if not launched.code and not launched.timed_out:
             for name in command.text_files:
-                data = _read_here(here, name) if command.on_host else self._read(name)
+                data = _read_file(folder, name) if command.on_host else self._read(name)
                 files[name] = data.decode(errors="replace")
         return Finished(command, launched.code, text, launched.log, files), launched
 
@@ -214,14 +214,14 @@ class _Launch:
         return data
 
     def _outputs(self, task: Task) -> bytes:
-        """The outputs of all samples as an .npz; with the samples first for held-out inputs."""
-        found: dict[str, list[np.ndarray]] = {spec["name"]: [] for spec in task.outputs}
+        """The outputs of all samples as an .npz; for held-out inputs, the samples are the first axis."""
+        outputs: dict[str, list[np.ndarray]] = {spec["name"]: [] for spec in task.outputs}
         for names in self.tool.module.output_files(task):
             for spec, name in zip(task.outputs, names, strict=True):
-                found[spec["name"]].append(read_raw(self._read(name), spec))
+                outputs[spec["name"]].append(read_raw(self._read(name), spec))
         arrays = {
             name: np.stack(values) if task.mode == QUALITY else values[0]
-            for name, values in found.items()
+            for name, values in outputs.items()
         }
         file = io.BytesIO()
         np.savez(file, allow_pickle=False, **arrays)
@@ -246,8 +246,8 @@ class _Launch:
         self.record.take(json.dumps({"event": event, **fields}))
 
 
-def _read_here(here: Path, name: str) -> bytes:
+def _read_file(folder: Path, name: str) -> bytes:
     try:
-        return (here / name).read_bytes()
+        return (folder / name).read_bytes()
     except FileNotFoundError:
         raise ValueError(f"the tool ended well, and did not write {name}") from None

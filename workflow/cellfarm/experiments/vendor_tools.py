@@ -1,4 +1,4 @@
-"""A library's own tool on a device, instead of the runner: found, and given its inputs (see
+"""Finds a library's own tool, which replaces the runner on a device, and puts its inputs there (see
 cellfarm.libraries.vendor_tool)."""
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from ..libraries import Library
 
 @dataclass(frozen=True)
 class VendorTool:
-    """A library's tool with the paths that the user gave, and what it reads on the device.
+    """A library's tool with the user's paths, and its inputs on the device.
 
     Args:
-        given, heldout: names of folders in the device's work folder.
-        labelled: that of labelled pictures; empty where there are none, or too many to be put there.
-        nodes: type of each node of the source graph, where the artifact tells.
+        inputs, heldout, labelled: names of folders in the device's work folder; `labelled` is empty if there
+            are no labelled pictures, or too many.
+        nodes: type of each node of the source graph, if the artifact has it.
     """
 
     module: ModuleType
     tools: Mapping[str, str]
     host_tools: Mapping[str, str]
-    given: str
+    inputs: str
     heldout: str
     heldout_samples: int
     architecture: str | None = None
@@ -42,7 +42,7 @@ class VendorTool:
 def find(
     library: Library, host_tools: Mapping[str, str], device_tools: Mapping[str, str], is_host: bool
 ) -> tuple[ModuleType, dict[str, str]] | None:
-    """The module and the tools on the device, if the library has a tool and the user gave it."""
+    """The module and the tools on the device, if the library has a tool and the user names it."""
     if not library.tool.is_file():
         return None
     module = importlib.import_module(f"cellfarm.libraries.{library.name}.tool")
@@ -57,12 +57,14 @@ def put_inputs(
     arrays: Mapping[str, np.ndarray],
     inputs: Sequence[Mapping[str, Any]],
 ) -> bool:
-    """Put samples on the device as the tool reads them, under a name that stands for their content.
+    """Put samples on the device as the tool reads them, under a name that identifies their content.
 
     Args:
         arrays: [samples, *shape] for each input.
     """
-    samples = [list(one) for one in zip(*(arrays[spec["name"]] for spec in inputs), strict=True)]
+    samples = [
+        list(sample) for sample in zip(*(arrays[spec["name"]] for spec in inputs), strict=True)
+    ]
     files = module.input_files(transport.resolve(name), samples, inputs)
     return put_files(transport, name, files)
 

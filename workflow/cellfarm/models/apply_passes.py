@@ -1,4 +1,4 @@
-"""Apply a chain of passes to a model: the derived model has the same files as a model that is built."""
+"""Apply a chain of passes to a model: the derived model has the same files as a built model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from programs import Flat, count_flops, export_module, load_program, run_module
 from protocol import RecipeError, Unsupported, import_named
 from torch import nn
 
-#: What stays true of a model whatever a pass does.
+#: The facts of a model that no pass changes.
 _INHERITED = ("task", "precision")
 _SEED = 0
 
@@ -29,22 +29,22 @@ Link = tuple[str, ModuleType, dict[str, Any]]
 def handle(request: Mapping[str, Any]) -> None:
     """Derive a model.
 
-    The folder gets what a built model has (see `model_folder`); the references are the derived model's own
-    outputs. The parent's are beside them, in ``parent_reference.npz`` and ``heldout_parent_reference.npz``.
+    The folder gets the files of a built model (see `model_folder`); the references are the derived model's
+    outputs. The parent's are in ``parent_reference.npz`` and ``heldout_parent_reference.npz``.
 
     Args:
         request: ``passes``, a list of [name, settings]; ``parent``, the folder of the parent model's files;
             ``out``, the empty folder to fill.
 
     Raises:
-        RecipeError: there is no such pass, its settings are wrong, or what it makes is no such model.
+        RecipeError: there is no such pass, its settings are wrong, or its model cannot replace the parent.
         Unsupported: the parent is no PyTorch program, or a pass refuses it.
     """
     parent, out = Path(request["parent"]), Path(request["out"])
     chain = [_load_pass(name, settings) for name, settings in request["passes"]]
     if not (parent / "model.pt2").is_file():
         raise Unsupported("passes change PyTorch programs, and the model is in another format")
-    torch.set_num_threads(1)  # as models are built: steps run side by side
+    torch.set_num_threads(1)  # as in builds: steps run side by side
     facts = read_facts(parent)
     inputs, calibration, held_out = (
         read_samples(parent / f"{name}.npz") for name in ("inputs", "calibration", "heldout")
@@ -117,7 +117,7 @@ def _apply(
 
 
 def _check(outputs: Sequence[NDArray[Any]], specs: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse a derived model that cannot stand for its parent."""
+    """Refuse a derived model that cannot replace its parent."""
     if len(outputs) != len(specs):
         raise RecipeError(f"the derived model has {len(outputs)} outputs, its parent {len(specs)}")
     for array, spec in zip(outputs, specs, strict=True):

@@ -1,4 +1,4 @@
-"""Build a model from its recipe: the program, its inputs, PyTorch's answer, and the facts."""
+"""Build a model from its recipe: the program, its inputs, PyTorch's outputs, and the facts."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def handle(request: Mapping[str, Any]) -> None:
     """Build a model.
 
     Args:
-        request: ``recipe``; ``out``, the empty folder to fill; ``files``, where the recipe's
-            ``weights`` and ``labelled`` are.
+        request: ``recipe``; ``out``, the empty folder to fill; ``files``, the paths of the recipe's
+            ``weights`` and ``labelled``.
     """
     recipe, out, files = request["recipe"], Path(request["out"]), request.get("files", {})
     run = build(recipe, out, Path(files["weights"]) if "weights" in files else None)
@@ -42,29 +42,29 @@ def handle(request: Mapping[str, Any]) -> None:
 
 
 def build(recipe: Mapping[str, Any], out: Path, weights: Path | None = None) -> Run:
-    """Write the model into the folder ``out``: ``model.pt2``, the program, and what
-    `model_folder` names. A source may leave the model in its own format, too.
+    """Write the model into the folder ``out``: the program ``model.pt2`` and the files of
+    `model_folder`. A source may also write the model in its format.
 
     Args:
-        weights: the file of trained weights; None for random ones.
+        weights: the file of trained weights; None for random weights.
 
     Returns:
-        From inputs to PyTorch's outputs.
+        Runs inputs with PyTorch.
 
     Raises:
-        RecipeError: the recipe describes no model that can be built.
+        RecipeError: the recipe does not describe a model that can be built.
         Unsupported: torch.export refuses the model.
     """
     seed = _check_recipe(recipe)
     name = recipe["source"]
     source = import_named(f"source_{name}", f"source {name!r}")
-    # Models are built side by side: a thread that waits for a busy core costs more than it gives.
+    # Models are built side by side: threads that wait for busy cores cost more than they gain.
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     network: Network = source.build(recipe).eval()
     specs = recipe["inputs"]
     inputs = draw_inputs(specs, seed)
-    _run(network, recipe, inputs)  # a shape that does not fit must fail here, and clearly
+    _run(network, recipe, inputs)  # a wrong shape must fail here, with a clear message
     if weights is not None:
         load_weights(network.trained, weights, recipe["weights"])
     else:
@@ -97,10 +97,10 @@ def build(recipe: Mapping[str, Any], out: Path, weights: Path | None = None) -> 
 
 
 def _call(source: ModuleType, hook: str, *arguments: object) -> None:
-    """Call a hook that a source may have.
+    """Call a hook if the source has it.
 
-    ``deploy(network)`` gives the network the form that is deployed, once its statistics are settled;
-    ``write_original(network, out)`` writes it in the source's own format.
+    ``deploy(network)`` gives the network its deployed form, once its statistics are settled;
+    ``write_original(network, out)`` writes it in the source's format.
     """
     if hasattr(source, hook):
         getattr(source, hook)(*arguments)
@@ -111,10 +111,10 @@ def _settle(network: Network, recipe: Mapping[str, Any], seed: int) -> None:
 
     def batches() -> Iterator[list[Tensor]]:
         for number in range(CALIBRATION_BATCHES):
-            drawn = draw_inputs(
+            inputs = draw_inputs(
                 recipe["inputs"], seed, stream=STATISTICS + number, batch=CALIBRATION_BATCH_SIZE
             )
-            yield [torch.from_numpy(array) for array in drawn.values()]
+            yield [*map(torch.from_numpy, inputs.values())]
 
     if not calibrate_batch_norm(network, batches):
         normalise_layers(network, next(batches()))
@@ -131,7 +131,7 @@ def _check_recipe(recipe: Mapping[str, Any]) -> int:
         raise RecipeError(
             f"unknown kind of weights {weights.get('kind')!r}; known: random, pretrained"
         )
-    # Trained weights leave only the inputs to chance.
+    # With trained weights, only the inputs are random.
     seed = weights.get("seed", 0 if weights["kind"] == "pretrained" else None)
     if not isinstance(seed, int) or seed < 0:
         raise RecipeError(f"weights: the seed must be an integer from 0, not {seed!r}")

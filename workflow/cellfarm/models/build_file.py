@@ -1,4 +1,4 @@
-"""Take over a user's own file: settle its shapes, draw its inputs, run it with its own runtime."""
+"""Take over a user's file: settle its shapes, draw its inputs, run it with its format's runtime."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def handle(request: Mapping[str, Any]) -> None:
     """Take over a file.
 
     Args:
-        request: ``recipe``; ``out``, the empty folder to fill; ``files``, where the recipe's ``file``
-            and ``labelled`` are.
+        request: ``recipe``; ``out``, the empty folder to fill; ``files``, the paths of the recipe's
+            ``file`` and ``labelled``.
     """
     recipe, out, files = request["recipe"], Path(request["out"]), request["files"]
     run = build(recipe, Path(files["file"]), out)
@@ -29,17 +29,17 @@ def handle(request: Mapping[str, Any]) -> None:
 
 
 def build(recipe: Mapping[str, Any], file: Path, out: Path) -> Run:
-    """Write the file under its format's name and what `model_folder` names into the folder ``out``.
+    """Write the file under its format's name and the files of `model_folder` into the folder ``out``.
 
     Args:
-        recipe: ``inputs`` (of each ``name``, and of ``shape``, ``dtype``, ``content`` and ``below`` what
-            the file does not tell or should be other than it would be), ``task``.
+        recipe: ``task`` and ``inputs``: the ``name`` of an input, and those of ``shape``, ``dtype``,
+            ``content`` and ``below`` that the file lacks or whose defaults do not fit.
 
     Returns:
-        From inputs to the file's outputs.
+        Runs inputs with the file's runtime.
 
     Raises:
-        RecipeError: the file cannot be read or run, or its outputs verify nothing.
+        RecipeError: the file cannot be read or run, or its outputs are useless for verification.
     """
     model = open_file(file)
     specs = complete(recipe.get("inputs") or [], model.inputs)
@@ -92,7 +92,7 @@ def _output_names(recipe: Mapping[str, Any], model: UserModel) -> list[str]:
 
 
 def _check(outputs: Arrays, others: Arrays) -> None:
-    """Refuse outputs against which nothing can be verified."""
+    """Refuse outputs that are useless for verification."""
     for name, array in outputs.items():
         if array.dtype.kind not in "biuf":
             raise RecipeError(f"output {name!r} is of type {array.dtype}, which is no number")

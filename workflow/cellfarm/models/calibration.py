@@ -1,17 +1,17 @@
 """Statistics that make random weights behave like trained ones.
 
-Raw random initialisation explodes or vanishes in deep networks: MobileNetV2's outputs come out
-near 1e-9. Latency then measures denormals and a comparison of outputs measures noise. Running
-BatchNorm over a few batches gives every layer the scale that training would have given it, and its
-biases are raised until the network amplifies disturbances no more than training would leave.
-A network without any normalisation gets the same from data-dependent initialisation: SqueezeNet's
-outputs for two different pictures otherwise have a cosine of 0.9998, and no comparison of outputs
-could tell wrong conversions from right ones.
+Random initialisation explodes or vanishes in deep networks: MobileNetV2's outputs are near 1e-9.
+Latency then measures denormals, and a comparison of outputs measures noise. Running BatchNorm over a
+few batches gives every layer the scale of a trained one, and its biases are raised until the network
+amplifies disturbances no more than a trained one. A network without normalisation gets the same from
+data-dependent initialisation: otherwise, SqueezeNet's outputs for two different pictures have a
+cosine of 0.9998, and no comparison of outputs could tell wrong conversions from right ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -20,20 +20,21 @@ from torch import Tensor, nn
 
 CALIBRATION_BATCHES = 4
 CALIBRATION_BATCH_SIZE = 4
-#: How many times as large, in relation, a small disturbance of the inputs may come out. A network of
-#: ReLUs between BatchNorms amplifies exponentially in its depth (Yang et al., "A Mean Field Theory
-#: of Batch Normalization", ICLR 2019): Inception V4 a thousand times, and 8 bits disturb each layer.
+#: The largest factor by which a network may amplify a small relative disturbance of its inputs. A
+#: network of ReLUs between BatchNorms amplifies exponentially in its depth (Yang et al., "A Mean Field
+#: Theory of Batch Normalization", ICLR 2019): Inception V4 a thousand times, and 8 bits disturb each
+#: layer.
 MAX_AMPLIFICATION = 10.0
 BIAS_STEP = 0.25  # of a BatchNorm's output, in its standard deviations
-MAX_BIAS = 1.5  # nine of ten values are then positive: hardly a non-linearity is left
-MIN_VALUES_PER_CHANNEL = 64  # below, a channel's own mean and variance are accidents
+MAX_BIAS = 1.5  # nine of ten values are then positive, and hardly any non-linearity is left
+MIN_VALUES_PER_CHANNEL = 64  # with fewer, a channel's mean and variance are accidental
 MIN_OUTPUT_STD = 1e-3
 MAX_OUTPUT_STD = 1e3
 MAX_ZERO_SHARE = 0.9
-#: Of the energy of a classifier's outputs, what differs between inputs. An output that does not
-#: depend on the input at all then has a cosine of 0.87, below every tolerance.
+#: The share of the energy of a classifier's outputs that differs between inputs. An output that does
+#: not depend on the input then has a cosine of 0.87, below every tolerance.
 MIN_VARIATION = 0.25
-#: Where to look for the reason of outputs that are not as a network's should be.
+#: The likely cause of unusable outputs.
 _RANDOM_MISFIT = "the random weights fit the architecture badly"
 _TRAINED_MISFIT = (
     "the trained weights fit the architecture, its arguments or the drawn inputs badly"
@@ -47,12 +48,12 @@ def calibrate_batch_norm(
     raise their biases until the network amplifies no more than `MAX_AMPLIFICATION`.
 
     The nearer the values are to the linear side of what follows, the less is amplified. The biases
-    end at the first step that does, or at `MAX_BIAS`.
+    are raised step by step, at most to `MAX_BIAS`.
 
-    Everything else stays in eval mode (dropout off), and so is the network afterwards.
+    All other layers stay in eval mode (dropout off), and so does the network afterwards.
 
     Args:
-        batches: gives the same batches each time it is called, several inputs each.
+        batches: gives the same batches at every call, with several inputs each.
 
     Returns:
         The number of BatchNorm layers; with none, ``batches`` is not called.
@@ -85,7 +86,7 @@ def _take_statistics(
     momenta = [layer.momentum for layer in layers]
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # a plain average, not exponential: few batches suffice
+        layer.momentum = None  # a plain average: few batches suffice
         layer.train()
     with torch.no_grad():
         for batch in batches:
@@ -96,37 +97,37 @@ def _take_statistics(
 
 
 def amplification(network: nn.Module, batch: Sequence[Tensor]) -> float:
-    """How many times as large a small disturbance of the floating inputs comes out, both in
-    relation to what differs between the inputs of the batch: a condition number, for noise.
+    """The factor by which the network amplifies a small disturbance of its floating inputs, relative
+    to the differences between the inputs of the batch: a condition number, for noise.
 
     Args:
         batch: several inputs each.
 
     Returns:
-        0.0 where nothing differs: then there is nothing to relate it to.
+        0.0 if the outputs for the batch do not differ.
     """
     generator = torch.Generator().manual_seed(0)
     disturbed = [
-        tensor + _DISTURBANCE * _own(tensor) * torch.randn(tensor.shape, generator=generator)
+        tensor + _DISTURBANCE * _variation(tensor) * torch.randn(tensor.shape, generator=generator)
         if tensor.is_floating_point()
         else tensor
         for tensor in batch
     ]
     with torch.no_grad():
         outputs, others = network(*batch), network(*disturbed)
-    own = change = 0.0
+    variation = change = 0.0
     for output, other in zip(outputs, others, strict=True):
         if output.is_floating_point() and len(output) > 1:
-            own += _own(output) ** 2
+            variation += _variation(output) ** 2
             change += float((other - output).double().square().mean())
-    return (change / own) ** 0.5 / _DISTURBANCE if own else 0.0
+    return (change / variation) ** 0.5 / _DISTURBANCE if variation else 0.0
 
 
-_DISTURBANCE = 1e-3  # small, and yet far above what float32 rounds
+_DISTURBANCE = 1e-3  # small, but far above the rounding of float32
 
 
-def _own(tensor: Tensor) -> float:
-    """Root mean square of what differs along the first dimension."""
+def _variation(tensor: Tensor) -> float:
+    """Root mean square of the deviations from the mean along the first dimension."""
     return float((tensor - tensor.mean(0)).double().square().mean()) ** 0.5
 
 
@@ -136,20 +137,17 @@ def normalise_layers(network: nn.Module, batch: Sequence[Tensor]) -> int:
     "Data-dependent Initializations of Convolutional Neural Networks", ICLR 2016).
 
     Returns:
-        The number of layers changed: 0 where the network normalises in its own way.
+        The number of layers changed: 0 if the network has normalisation.
     """
     network.eval()
-    # By name: BatchNorm, LayerNorm, GroupNorm and the many that architectures define themselves.
+    # By name: BatchNorm, LayerNorm, GroupNorm and the many that architectures define.
     if any("norm" in type(module).__name__.lower() for module in network.modules()):
         return 0
     layers = [module for module in network.modules() if isinstance(module, _WEIGHTED)]
-    handles = [layer.register_forward_hook(_normalise_output) for layer in layers]
-    try:
-        with torch.no_grad():
-            network(*batch)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for layer in layers:
+            hooks.enter_context(layer.register_forward_hook(_normalise_output))
+        network(*batch)
     return len(layers)
 
 
@@ -157,7 +155,7 @@ _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
 
 def _normalise_output(layer: nn.Module, _inputs: object, output: Tensor) -> Tensor:
-    """Forward hook: change the layer's weights, and its output as if they had always been so."""
+    """Forward hook: change the layer's weights, and its output to that of the new weights."""
     dimension = output.dim() - 1 if isinstance(layer, nn.Linear) else 1
     by_channel = output.movedim(dimension, 0).flatten(1)
     if by_channel.shape[1] < MIN_VALUES_PER_CHANNEL:
@@ -181,34 +179,29 @@ def balance_classes(network: nn.Module, batches: Iterable[Sequence[Tensor]]) -> 
     """Shift the classes' biases so that inputs differ in their outputs.
 
     Random features, averaged over a whole picture, are nearly the same for all pictures: the same
-    class wins always (ResNet-50: 97 % of the outputs' energy is common to all inputs). Classes of a
-    trained classifier are about equally frequent. The common part is made smaller, until
-    `MIN_VARIATION` of the energy is the inputs' own; not more, as the error of 8 bits that trained
-    weights would keep small is that of the whole.
+    class always wins (ResNet-50: 97 % of the outputs' energy is common to all inputs). Classes of a
+    trained classifier are about equally frequent. The common part is reduced until `MIN_VARIATION` of
+    the energy differs between inputs, and no further: errors of 8 bits are relative to the whole.
 
     Args:
         batches: several inputs each.
 
     Returns:
-        The share of the common part that stays; None where the last layer has no bias, or something
+        The share of the common part that stays; None if the last layer has no bias, or an operator
         follows it.
     """
     network.eval()
     layers = [module for module in network.modules() if isinstance(module, _WEIGHTED)]
     last: list[tuple[nn.Module, Tensor]] = []
-    handles = [
-        layer.register_forward_hook(lambda module, _, output: last.append((module, output)))
-        for layer in layers
-    ]
     results = []
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                last.clear()
-                results.append(network(*batch)[0].flatten(1))
-    finally:
-        for handle in handles:
-            handle.remove()
+    with ExitStack() as hooks, torch.no_grad():
+        for layer in layers:
+            hooks.enter_context(
+                layer.register_forward_hook(lambda module, _, output: last.append((module, output)))
+            )
+        for batch in batches:
+            last.clear()
+            results.append(network(*batch)[0].flatten(1))
     layer, output = last[-1] if last else (None, results[-1])
     if (
         layer is None
@@ -220,8 +213,8 @@ def balance_classes(network: nn.Module, batches: Iterable[Sequence[Tensor]]) -> 
     common = outputs.mean(0)
     variation = float((outputs - common).square().sum()) / (len(outputs) - 1)
     energy = float(common.square().sum()) - variation / len(outputs)
-    wanted = variation * (1 / MIN_VARIATION - 1)
-    kept = 1.0 if energy <= wanted else (wanted / energy) ** 0.5
+    target = variation * (1 / MIN_VARIATION - 1)
+    kept = 1.0 if energy <= target else (target / energy) ** 0.5
     with torch.no_grad():
         layer.bias -= ((1 - kept) * common).to(layer.bias.dtype)
     return kept
@@ -232,12 +225,12 @@ def check_outputs(
     run_other: Callable[[], dict[str, Tensor]],
     trained: bool = False,
 ) -> float:
-    """Refuse outputs against which nothing can be verified.
+    """Refuse outputs that are useless for verification.
 
     Args:
         outputs: the network's outputs by name.
         run_other: gives the outputs for other inputs.
-        trained: the weights are trained ones, so the reason is not to be sought in random ones.
+        trained: whether the weights are trained, for the message.
 
     Returns:
         The standard deviation over all values of all floating-point outputs.

@@ -1,4 +1,4 @@
-"""The exporters of a user's own file check what they make against the file's outputs."""
+"""Exports of a user's file, whose outputs are checked against the file's."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from protocol import Unsupported
 
 #: The opset that onnx2torch knows best, and that tf2onnx writes.
 OPSET = 17
-#: Samples that an exported model is checked on beside the inputs of record.
+#: Held-out samples that an exported model is checked on, beside the inputs of record.
 _HELD_OUT = 2
-#: The farthest that an exported model may be from the file, as a share of the largest magnitude.
+#: The largest error of an exported model, as a share of the largest magnitude.
 MAX_RELATIVE_ERROR = 1e-3
-#: The same for a file in 8 bits: another runtime rounds it otherwise, layer after layer. What is off by
-#: less is left to the cell's own verification.
+#: The same for a file in 8 bits, which another runtime rounds differently in every layer. Smaller errors
+#: are left to the cell's verification.
 MIN_COSINE_INT8 = 0.99
 
 Arrays = list[NDArray[Any]]
 Run = Callable[[Arrays], Arrays]
-#: (source, facts of the model, inputs, folder to write into) -> what runs the result
+#: (source, facts of the model, inputs, folder to write into) -> a function that runs the result
 Export = Callable[[Path, dict[str, Any], Arrays, Path], Run]
 
 
 def export_checked(request: Mapping[str, Any], what: str, export: Export) -> None:
-    """Export a file, and check what comes out.
+    """Export a file, and check the result.
 
     Args:
         request: ``source``, the file that is exported; ``model``, the folder that `build_file` filled;
             ``out``, the empty folder to fill.
-        what: the words for it in messages: ``onnx to pt2``.
+        what: the export's name in messages: ``onnx to pt2``.
 
     Raises:
-        Unsupported: the exporter refuses the file, or what it makes of it is wrong.
+        Unsupported: the exporter refuses the file, or its result is wrong.
     """
     model = Path(request["model"])
     facts = read_facts(model)
@@ -47,7 +47,7 @@ def export_checked(request: Mapping[str, Any], what: str, export: Export) -> Non
 
 
 def _samples(model: Path, facts: dict[str, Any]) -> Iterator[tuple[Arrays, Arrays]]:
-    """Inputs with the file's own outputs for them: those of record first."""
+    """Inputs with the file's outputs: those of record first."""
 
     def load(file: str, kind: str) -> Arrays:
         return ordered(read_samples(model / file), facts[kind])
@@ -63,15 +63,15 @@ def check(
 ) -> None:
     """Raise Unsupported on results that are not the reference."""
     in_8_bits = facts["precision"] == "int8"
-    for result, wanted, spec in zip(results, reference, facts["outputs"], strict=True):
-        if result.shape != wanted.shape:
+    for result, expected, spec in zip(results, reference, facts["outputs"], strict=True):
+        if result.shape != expected.shape:
             raise Unsupported(
                 f"{what}: output {spec['name']!r} comes out as {list(result.shape)}, not"
-                f" {list(wanted.shape)}"
+                f" {list(expected.shape)}"
             )
-        scale = float(np.abs(wanted.astype(np.float64)).max(initial=0.0)) or 1.0
-        error = float(np.abs(result.astype(np.float64) - wanted).max(initial=0.0)) / scale
-        if in_8_bits and _cosine(result, wanted) >= MIN_COSINE_INT8:
+        scale = float(np.abs(expected.astype(np.float64)).max(initial=0.0)) or 1.0
+        error = float(np.abs(result.astype(np.float64) - expected).max(initial=0.0)) / scale
+        if in_8_bits and _cosine(result, expected) >= MIN_COSINE_INT8:
             continue
         if not error <= MAX_RELATIVE_ERROR:
             raise Unsupported(

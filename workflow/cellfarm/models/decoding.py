@@ -9,8 +9,8 @@ import torch
 from protocol import RecipeError
 from torch import Tensor, nn
 
-#: Added to a score that must not count. Half precision has nothing below -65504, and several
-#: libraries turn an infinity into NaN.
+#: Added to masked scores. Half precision has nothing below -65504, and several libraries turn an
+#: infinity into NaN.
 _MASKED = -1e4
 
 
@@ -18,8 +18,8 @@ class Rotations(nn.Module):
     """Rotary position embeddings of fixed positions.
 
     Args:
-        embedding: the model's own.
-        size: values of a token, for the type alone.
+        embedding: the model's embedding of positions.
+        size: the number of values of a token.
         positions: [1, tokens].
     """
 
@@ -36,12 +36,11 @@ class Rotations(nn.Module):
 
 
 class CachedDecoder(nn.Module):
-    """A causal language model of transformers without any state of its own.
+    """A causal language model of transformers without state.
 
     Without a cache among its inputs it reads a prompt (prefill); with a cache of `past` positions it
     decodes the tokens that follow them. Logits are those of the last token, from which the next token
-    is drawn. Lengths are fixed, so positions, their rotations and the mask are constants, and
-    not operators of every run.
+    is drawn. Lengths are fixed, so positions, their rotations and the mask are constants.
 
     Args:
         model: a ``...ForCausalLM``.
@@ -49,7 +48,7 @@ class CachedDecoder(nn.Module):
             ``past_key_1``..., each [1, heads, past, head size].
 
     Raises:
-        RecipeError: the inputs are others, or are not a pair for each layer.
+        RecipeError: there are other inputs, or not a pair for each layer.
     """
 
     def __init__(self, model: nn.Module, inputs: Sequence[Mapping[str, Any]]) -> None:
@@ -69,7 +68,7 @@ class CachedDecoder(nn.Module):
         new = shapes["input_ids"][1]
         positions = torch.arange(seen, seen + new).unsqueeze(0)
         self.register_buffer("positions", positions, persistent=False)
-        # A finished mask is taken as it is; transformers would make its own by operators on booleans.
+        # transformers uses a finished mask as it is; else it makes a mask by operators on booleans.
         mask = torch.full((new, seen + new), _MASKED).triu(seen + 1)
         self.register_buffer("mask", mask[None, None], persistent=False)
         if hasattr(model.base_model, "rotary_emb"):
@@ -78,7 +77,7 @@ class CachedDecoder(nn.Module):
 
     @property
     def trained(self) -> nn.Module:
-        """The part that a file of trained weights is for (see network.Network.trained)."""
+        """The part that gets trained weights (see network.Network.trained)."""
         return self.model
 
     def forward(self, input_ids: Tensor, **past: Tensor) -> dict[str, Tensor]:

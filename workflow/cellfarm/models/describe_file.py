@@ -1,4 +1,4 @@
-"""Describe a user's own file: what it tells of its inputs."""
+"""Describe the inputs of a user's file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from user_files import open_file
 def handle(request: Mapping[str, Any]) -> None:
     """Write ``description.json``:
 
-    {"inputs": [{"name", "shape" (null: not told; a null size is free), "dtype" (null: not told)}]}
+    {"inputs": [{"name", "shape" (null: unknown; a null size is free), "dtype" (null: unknown)}]}
 
     Args:
         request: ``file``; ``out``, the empty folder to fill.

@@ -1,4 +1,4 @@
-"""Seeded model inputs. They need no data set: what is measured does not depend on the picture."""
+"""Seeded model inputs. They need no data set: latency does not depend on the picture."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from protocol import RecipeError
 CONTENTS = ("image", "features", "tokens", "ones")
 
 SAMPLES = 16  # of the calibration set, and of the held-out set
-#: Streams of draws: independent of each other. 0 are the inputs of record.
-OTHER_INPUTS = 1  # those that the output must differ for
+#: Independent streams of draws. 0 are the inputs of record.
+OTHER_INPUTS = 1  # for which the output must differ
 STATISTICS = 2  # the first of the batches for the statistics of random weights
 CALIBRATION = 100  # the first of SAMPLES
 HELD_OUT = 200  # the first of SAMPLES
@@ -29,10 +29,10 @@ def draw_inputs(
             ``below`` (the size of the vocabulary).
         seed: the recipe's seed.
         stream: 0 for the inputs of record; others are independent draws.
-        batch: repeats the first dimension with different content.
+        batch: multiplies the first dimension.
 
     Raises:
-        RecipeError: an unknown content or dtype, or a shape that is none.
+        RecipeError: an unknown content or dtype, or an invalid shape.
     """
     drawn = {}
     for position, spec in enumerate(specs):
@@ -45,7 +45,7 @@ def draw_inputs(
 def draw_samples(
     specs: Sequence[Mapping[str, Any]], seed: int, first: int, count: int = SAMPLES
 ) -> dict[str, NDArray[Any]]:
-    """Draw ``count`` samples: [count, *shape] for each input, of the streams from ``first`` on."""
+    """Draw ``count`` samples from the streams from ``first`` on: [count, *shape] for each input."""
     samples = [draw_inputs(specs, seed, stream=first + number) for number in range(count)]
     return {spec["name"]: np.stack([sample[spec["name"]] for sample in samples]) for spec in specs}
 
@@ -66,9 +66,9 @@ def _draw(
     except TypeError:
         raise RecipeError(f"input {spec['name']!r}: unknown dtype {spec['dtype']!r}") from None
     if content in ("image", "features"):
-        # A normalised picture or sound: zero mean, unit variance. Noise, and not textures: through
-        # random weights with gates (squeeze and excitation) a texture's outputs are now a hundred
-        # times as large as another's, and 8 bits would be lost on the largest.
+        # A normalised picture or sound: zero mean, unit variance. Noise, not textures: with random
+        # weights and gates (squeeze and excitation), outputs of some textures are a hundred times as
+        # large as those of others, and 8 bits would be lost on the largest.
         return rng.standard_normal(shape, dtype=np.float32).astype(dtype)
     if content == "tokens":
         if not isinstance(spec.get("below"), int):

@@ -1,4 +1,4 @@
-"""Export a user's ONNX file to a program, by onnx2torch."""
+"""Export a user's ONNX file to a program, with onnx2torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def handle(request: Mapping[str, Any]) -> None:
 
 
 def _export(source: Path, _facts: dict[str, Any], inputs: Arrays, out: Path) -> Run:
-    import_torchvision()  # onnx2torch imports it, and would stumble over its missing operators
+    import_torchvision()  # onnx2torch imports it, and would fail on its missing operators
     import onnx2torch
 
     model = onnx.load(source)
@@ -31,8 +31,8 @@ def _export(source: Path, _facts: dict[str, Any], inputs: Arrays, out: Path) -> 
             model = version_converter.convert_version(model, OPSET)
         _plain_reshapes(model)
         module = onnx2torch.convert(model).eval().requires_grad_(False)
-        # Its modules read axes and shapes from tensors. They are constants, but only a frozen trace
-        # takes them so; what depends on the input instead shows in the check on other samples.
+        # Its modules read axes and shapes from constant tensors, which only a frozen trace treats as
+        # constants; if they depend on the input, the check on other samples fails.
         traced = torch.jit.trace(module, [*map(torch.from_numpy, inputs)], check_trace=False)
         program = to_program(torch.jit.freeze(traced.eval()), inputs)
     except Exception as error:
@@ -41,7 +41,7 @@ def _export(source: Path, _facts: dict[str, Any], inputs: Arrays, out: Path) -> 
 
 
 def _plain_reshapes(model: Any) -> None:
-    """Take `allowzero`, which onnx2torch does not know, from reshapes to shapes without a zero."""
+    """Remove `allowzero`, which onnx2torch does not know, from reshapes to shapes without a zero."""
     shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type != "Reshape" or 0 in shapes.get(node.input[1], (0,)):

@@ -25,7 +25,7 @@ def handle(request: Mapping[str, Any]) -> None:
     module = _single_output(_short_pads(program.module()), len(facts["outputs"]))
     try:
         with torch.no_grad():
-            # Traced again inside trace, the check would only compare a program with itself.
+            # The check would trace again, and only compare the program with itself.
             traced = torch.jit.trace(module, inputs, check_trace=False)
     except (RuntimeError, TypeError) as error:
         raise Unsupported(f"torch.jit.trace: {shorten(root_cause(error))}") from error
@@ -33,10 +33,10 @@ def handle(request: Mapping[str, Any]) -> None:
 
 
 def _short_pads(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
-    """The program without pads of nothing on its leading axes.
+    """The program without zero padding of its leading axes.
 
-    pnnx takes their number for that of axes: MobileBERT's [0, 0, 0, 1, 0, 0] makes a matrix a volume,
-    and ncnn then reads past the ends of what it concatenates.
+    pnnx derives the number of axes from the padding: MobileBERT's [0, 0, 0, 1, 0, 0] turns a matrix into
+    a volume, and ncnn then reads past the ends of what it concatenates.
     """
     pads = (torch.ops.aten.pad.default, torch.ops.aten.constant_pad_nd.default)
     for node in module.graph.nodes:
@@ -50,7 +50,7 @@ def _short_pads(module: torch.fx.GraphModule) -> torch.fx.GraphModule:
 
 
 def _single_output(module: torch.nn.Module, outputs: int) -> torch.nn.Module:
-    """A tuple with a single output is legal TorchScript, but converters name the output after the tuple."""
+    """The module without a tuple around a single output: converters name the output after the tuple."""
     if outputs != 1:
         return module
 

@@ -26,11 +26,13 @@ def _export(source: Path, _facts: dict[str, Any], inputs: Arrays, out: Path) -> 
 
 
 def _reason(text: str) -> str:
-    """TorchScript points at the line that failed, and often says no more."""
+    """The reason in an error of TorchScript, which marks the failed line and often says no more."""
     lines = text.splitlines()
     marks = [position for position, line in enumerate(lines) if "<--- HERE" in line]
     if not marks:
         return shorten(text)
-    # Nothing is said where a tensor's value is read: it is not known while operators are recorded.
-    said = lines[-1].partition(":")[2].strip() or "control flow that depends on a tensor's values"
-    return shorten(f"{said}, at: {lines[marks[-1] - 1].strip()}")
+    # There is no message where a tensor's value is read, which recording operators cannot know.
+    message = (
+        lines[-1].partition(":")[2].strip() or "control flow that depends on a tensor's values"
+    )
+    return shorten(f"{message}, at: {lines[marks[-1] - 1].strip()}")

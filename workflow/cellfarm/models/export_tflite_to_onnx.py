@@ -1,4 +1,4 @@
-"""Export a user's TFLite file to ONNX, by tf2onnx: in an environment with TensorFlow and without torch."""
+"""Export a user's TFLite file to ONNX with tf2onnx, in an environment with TensorFlow and without torch."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _export(source: Path, facts: dict[str, Any], _inputs: Arrays, out: Path) -> 
 
 
 def _rename(model: Any, facts: dict[str, Any]) -> None:
-    """Call inputs and outputs as in model.json; they stand in the same order."""
+    """Name inputs and outputs as in model.json, which has them in the same order."""
     graph = model.graph
-    names = {}
-    for kind, ends in (("inputs", graph.input), ("outputs", graph.output)):
-        for end, spec in zip(ends, facts[kind], strict=True):
-            names[end.name] = spec["name"]
-            end.name = spec["name"]
+    new_names = {}
+    for kind, values in (("inputs", graph.input), ("outputs", graph.output)):
+        for value, spec in zip(values, facts[kind], strict=True):
+            new_names[value.name] = spec["name"]
+            value.name = spec["name"]
     for node in graph.node:
-        for ends in (node.input, node.output):
-            for position, name in enumerate(ends):
-                ends[position] = names.get(name, name)
+        for names in (node.input, node.output):
+            for position, name in enumerate(names):
+                names[position] = new_names.get(name, name)

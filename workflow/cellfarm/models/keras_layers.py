@@ -54,9 +54,7 @@ class Add(nn.Module):
     """The sum of the inputs."""
 
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
-        for other in others:
-            first = first + other
-        return first
+        return sum(others, start=first)
 
 
 class Concatenate(nn.Module):
@@ -107,7 +105,7 @@ def _same_edges(config: dict[str, Any], kernel: Shape, shape: Shape) -> Shape:
 
 
 def _padding(config: dict[str, Any], kernel: Shape, shape: Shape) -> tuple[nn.Module, Shape]:
-    """A layer that pads, or none, and what the operator itself pads (rows, columns)."""
+    """A layer that pads, or an identity, and the operator's own padding (rows, columns)."""
     left, right, top, bottom = _same_edges(config, kernel, shape)
     if (left, top) == (right, bottom):
         return nn.Identity(), (top, left)
@@ -117,7 +115,7 @@ def _padding(config: dict[str, Any], kernel: Shape, shape: Shape) -> tuple[nn.Mo
 def _convolution(
     config: dict[str, Any], kernel: Tensor, bias: Tensor | None, groups: int, padding: Shape
 ) -> nn.Conv2d:
-    """`kernel` as PyTorch has it: [out, in of a group, rows, columns]."""
+    """A convolution; `kernel` is PyTorch's: [out, in of a group, rows, columns]."""
     layer = nn.Conv2d(
         kernel.shape[1] * groups,
         kernel.shape[0],
@@ -188,9 +186,9 @@ def _dense(config: dict[str, Any], weights: list[Tensor], shapes: list[Shape]) -
 
 
 def _max_pool(config: dict[str, Any], _weights: list[Tensor], shapes: list[Shape]) -> nn.Module:
-    # Minus infinity around the features would do, but no type of 8 bits has it: XNNPACK refuses the
-    # artifact. The odd pixel of "same" is at the end. Rounding up puts a window there; where the step
-    # is 1, a surplus window at the start does.
+    # Padding with minus infinity would do, but 8 bits do not have it, and XNNPACK refuses the
+    # artifact. The odd pixel of "same" is at the end. Rounding up puts a window there; with stride 1,
+    # a surplus window at the start, which is cropped, does.
     left, right, top, bottom = _same_edges(config, config["pool_size"], shapes[0])
     edges, strides = ((top, bottom), (left, right)), tuple(config["strides"])
     surplus = [
@@ -243,7 +241,7 @@ def _concatenate(config: dict[str, Any], _weights: list[Tensor], shapes: list[Sh
 
 def _reshape(config: dict[str, Any], _weights: list[Tensor], shapes: list[Shape]) -> nn.Module:
     if shapes[0][:-1] != (1, 1) or len(config["target_shape"]) != 1:
-        # Elsewhere it would mix positions and channels in Keras' order.
+        # Other reshapes mix positions and channels in Keras' order.
         raise RecipeError(f"layer {config['name']!r}: no translation of a reshape of {shapes[0]}")
     return nn.Flatten()
 

@@ -1,4 +1,4 @@
-"""Weights of translated layers as Keras' layers have them: what keras_layers did to them, undone."""
+"""Weights of translated layers in the form of Keras' layers: the inverse of keras_layers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Restorer = Callable[[dict[str, Any], nn.Module], list[Tensor]]
 
 
 def restore(kind: str, config: dict[str, Any], translation: nn.Module) -> list[Tensor]:
-    """The weights of a layer of Keras', from its translation, whose own may have changed since.
+    """The weights of a Keras layer from its translation, whose weights may have changed.
 
     Args:
         kind: the name of the layer's class.
-        config: the layer's own.
+        config: the layer's configuration.
 
     Returns:
-        Tensors in the order of the layer's `get_weights`; none for a layer that has none.
+        Tensors in the order of the layer's `get_weights`.
 
     Raises:
-        RecipeError: the translation has weights that the layer has no place for.
+        RecipeError: the translation has weights that the layer lacks.
     """
     if kind in RESTORERS:
         return [tensor.detach() for tensor in RESTORERS[kind](config, translation)]
@@ -34,7 +34,7 @@ def restore(kind: str, config: dict[str, Any], translation: nn.Module) -> list[T
 
 
 def _parts(translation: nn.Module, kind: type[nn.Module]) -> list[Any]:
-    """Padding and an activation may stand around the operators."""
+    """The operators of a kind; padding and an activation may surround them."""
     return [part for part in translation.modules() if isinstance(part, kind)]
 
 

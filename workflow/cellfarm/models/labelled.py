@@ -1,5 +1,4 @@
-"""Labelled pictures of the user's own, decoded and cut as the model takes them, and PyTorch's accuracy
-on them."""
+"""The user's labelled pictures, decoded and cropped for the model, and the reference's accuracy on them."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ from protocol import RecipeError, shorten
 #: A larger picture is refused before it is decoded: 100 million pixels take 300 MB.
 MAX_PIXELS = 100_000_000
 TOP = 5
-#: What the input's size is of the shorter side's, where the recipe does not say (256 for 224).
+#: The input's size as a share of the shorter side's, if the recipe does not say it (224 of 256).
 CROPPED_SHARE = 0.875
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -38,30 +37,30 @@ _INTERPOLATIONS = {
 Pixels = NDArray[np.uint8]
 
 
-def add(out: Path, drawn: Path, settings: Mapping[str, Any], run: Run) -> None:
+def add(out: Path, pictures: Path, settings: Mapping[str, Any], run: Run) -> None:
     """Write ``labelled.npy`` (uint8 [n, height, width, 3]) and ``labelled.json`` into the folder of a
     model, and the reference's accuracy into its ``model.json``.
 
-    Where there are pictures left for calibration, what was drawn at random makes way for pictures:
-    ``calibration.npz`` holds those, ``inputs.npz`` and ``heldout.npz`` the first of the others. The
-    ranges of a trained network on noise are not those on what it was trained for.
+    If there are pictures for calibration, pictures replace the random inputs: ``calibration.npz`` holds
+    those for calibration, ``inputs.npz`` and ``heldout.npz`` the first of the others. A trained network
+    has other ranges on noise than on the inputs that it was trained for.
 
     ``labelled.json`` has ``input`` (the name), ``layout``, ``dtype``, ``mean``, ``std``, ``classes``
-    (how many), ``labels`` [n], ``names`` [n] and ``reference`` ([n, 5], the reference's top classes).
+    (their number), ``labels`` [n], ``names`` [n] and ``reference`` ([n, 5], the reference's top classes).
 
     Args:
-        drawn: the list of cellfarm.wanted.labelled_pictures.write_list.
+        pictures: the list of cellfarm.wanted.labelled_pictures.write_list.
         settings: the recipe's ``labelled``.
-        run: the model by its own runtime in FP32.
+        run: runs the model with its own runtime in FP32.
 
     Raises:
-        RecipeError: pictures mean nothing to this model, or a picture cannot be read.
+        RecipeError: the model does not classify pictures, or a picture cannot be read.
     """
     facts = read_facts(out)
-    wanted = json.loads(drawn.read_text(encoding="utf-8"))
+    listed = json.loads(pictures.read_text(encoding="utf-8"))
     spec, sides, layout = _picture_input(facts["inputs"])
     classes = _classes(facts["outputs"][0])
-    _check_labels(wanted, classes)
+    _check_labels(listed, classes)
     resize = settings.get("resize", round(max(sides) / CROPPED_SHARE))
     if resize < max(sides):
         raise RecipeError(f"labelled: resize: {resize} is smaller than the input, {spec['shape']}")
@@ -72,21 +71,22 @@ def add(out: Path, drawn: Path, settings: Mapping[str, Any], run: Run) -> None:
         "mean": list(settings.get("mean", IMAGENET_MEAN)),
         "std": list(settings.get("std", IMAGENET_STD)),
         "classes": classes,
-        "labels": [label for _, _, label in wanted["pictures"]],
-        "names": [name for name, _, _ in wanted["pictures"]],
+        "labels": [label for _, _, label in listed["pictures"]],
+        "names": [name for name, _, _ in listed["pictures"]],
     }
     shape = (len(described["labels"]), *sides, 3)
-    # Written picture by picture: thousands of them need not fit into memory.
+    # Written one by one: thousands of pictures need not fit into memory.
     stored = np.lib.format.open_memmap(out / "labelled.npy", "w+", np.uint8, shape)
-    cut = partial(
-        read_picture, Path(wanted["folder"]), resize=resize, sides=sides,
+    read = partial(
+        read_picture, Path(listed["folder"]), resize=resize, sides=sides,
         interpolation=settings.get("interpolation", "bilinear"),
     )  # fmt: skip
     for number, name in enumerate(described["names"]):
-        stored[number] = cut(name)
+        stored[number] = read(name)
     stored.flush()
-    if wanted["calibration"]:
-        _replace_samples(out, stored, [cut(name) for name in wanted["calibration"]], described, run)
+    if listed["calibration"]:
+        calibration = [read(name) for name in listed["calibration"]]
+        _replace_samples(out, stored, calibration, described, run)
     _classify(out, stored, described, run)
 
 
@@ -117,9 +117,9 @@ def _classify(out: Path, stored: Pixels, described: dict[str, Any], run: Run) ->
 
 
 def _replace_samples(
-    out: Path, stored: Pixels, further: Sequence[Pixels], described: Mapping[str, Any], run: Run
+    out: Path, stored: Pixels, calibration: Sequence[Pixels], described: Mapping[str, Any], run: Run
 ) -> None:
-    """Replace what was drawn at random by pictures, and the reference's outputs with it."""
+    """Replace the random inputs by pictures, and the reference's outputs."""
     name = described["input"]
 
     def batch(pictures: Iterable[Pixels]) -> NDArray[Any]:
@@ -127,17 +127,17 @@ def _replace_samples(
 
     held_out = batch(stored[:SAMPLES])
     inputs = {name: held_out[0]}
-    write_samples(out, run, inputs, run(inputs), {name: batch(further)}, {name: held_out})
+    write_samples(out, run, inputs, run(inputs), {name: batch(calibration)}, {name: held_out})
 
 
 def read_picture(
     folder: Path, name: str, resize: int, sides: Sequence[int], interpolation: str
 ) -> Pixels:
-    """A picture as torchvision's ``Resize(resize)`` and ``CenterCrop(sides)`` make it: uint8
-    [height, width, 3]. Like there, an orientation in its metadata is not heeded.
+    """A picture after torchvision's ``Resize(resize)`` and ``CenterCrop(sides)``: uint8
+    [height, width, 3]. As there, an orientation in the metadata is ignored.
 
     Raises:
-        RecipeError: it is no whole picture of a known format, or too large.
+        RecipeError: it is no complete picture of a known format, or too large.
     """
     try:
         with warnings.catch_warnings():
@@ -150,7 +150,7 @@ def read_picture(
                     )
                 if image.mode in _DEEP_MODES:
                     raise ValueError("it has more than 8 bits a channel")
-                # Decodes all of it; a truncated file raises here.
+                # Decodes everything; a truncated file raises here.
                 whole = image.convert("RGB")
     except Exception as error:  # decoders raise almost anything
         raise RecipeError(
@@ -161,12 +161,12 @@ def read_picture(
     size = (resize, longer) if width <= height else (longer, resize)
     if size != whole.size:
         whole = whole.resize(size, _INTERPOLATIONS[interpolation])
-    left, top = (round((have - want) / 2) for have, want in zip(size, sides[::-1], strict=True))
+    left, top = (round((side - crop) / 2) for side, crop in zip(size, sides[::-1], strict=True))
     return np.asarray(whole.crop((left, top, left + sides[1], top + sides[0])))
 
 
 def prepare(pixels: Pixels, described: Mapping[str, Any]) -> NDArray[Any]:
-    """The model's input for a picture; the same as cellfarm's runner makes (runner/pictures.py)."""
+    """The model's input for a picture, as cellfarm's runner makes it (runner/pictures.py)."""
     mean, std = (np.asarray(described[name], np.float32) for name in ("mean", "std"))
     scaled = (pixels.astype(np.float32) / np.float32(255) - mean) / std
     if described["layout"] == "NCHW":
@@ -213,10 +213,10 @@ def _classes(output: Mapping[str, Any]) -> int:
     return count
 
 
-def _check_labels(wanted: Mapping[str, Any], classes: int) -> None:
-    if wanted["classes"] not in (None, classes):
-        raise RecipeError(f"labelled: {wanted['told_by']}, the model has {classes} classes")
-    for name, _, label in wanted["pictures"]:
+def _check_labels(listed: Mapping[str, Any], classes: int) -> None:
+    if listed["classes"] not in (None, classes):
+        raise RecipeError(f"labelled: {listed['told_by']}, the model has {classes} classes")
+    for name, _, label in listed["pictures"]:
         if label >= classes:
             raise RecipeError(
                 f"labelled: {name} is of class {label}; the model's go from 0 to {classes - 1}"
@@ -225,11 +225,11 @@ def _check_labels(wanted: Mapping[str, Any], classes: int) -> None:
 
 def _accuracy(tops: Sequence[Sequence[int]], labels: Sequence[int], classes: int) -> dict[str, Any]:
     pairs = list(zip(tops, labels, strict=True))
-    first = sum(top[0] == label for top, label in pairs) / len(pairs)
-    any_of = sum(label in top for top, label in pairs) / len(pairs)
+    top1 = sum(top[0] == label for top, label in pairs) / len(pairs)
+    top5 = sum(label in top for top, label in pairs) / len(pairs)
     return {
         "images": len(pairs),
-        "top1_accuracy": first,
-        # Of five classes or fewer, the right one is always among five.
-        "top5_accuracy": any_of if classes > TOP else None,
+        "top1_accuracy": top1,
+        # With five classes or fewer, the right class is always among five.
+        "top5_accuracy": top5 if classes > TOP else None,
     }

@@ -19,7 +19,7 @@ Run = Callable[[Arrays], Arrays]
 def write_samples(
     out: Path, run: Run, inputs: Arrays, outputs: Arrays, calibration: Arrays, held_out: Arrays
 ) -> None:
-    """Write the model's inputs and its own runtime's outputs.
+    """Write the model's inputs and the outputs of its own runtime.
 
     Args:
         inputs, outputs: those of record: ``inputs.npz`` and ``reference.npz``.
@@ -30,33 +30,33 @@ def write_samples(
     np.savez(out / "reference.npz", **outputs)
     np.savez(out / "calibration.npz", **calibration)
     np.savez(out / "heldout.npz", **held_out)
-    np.savez(out / "heldout_reference.npz", **run_each(run, held_out))
+    np.savez(out / "heldout_reference.npz", **run_samples(run, held_out))
 
 
-def run_each(run: Run, samples: Arrays) -> Arrays:
-    """The outputs for samples, each run by itself: [samples, *shape] for each output.
+def run_samples(run: Run, samples: Arrays) -> Arrays:
+    """The outputs for samples, run one by one: [samples, *shape] for each output.
 
     Raises:
         RecipeError: an output's shape depends on the values of the input.
     """
-    answers = [
+    results = [
         run(dict(zip(samples, sample, strict=True)))
         for sample in zip(*samples.values(), strict=True)
     ]
-    for name in answers[0]:
-        if len({answer[name].shape for answer in answers}) > 1:
+    for name in results[0]:
+        if len({outputs[name].shape for outputs in results}) > 1:
             raise RecipeError(f"the shape of output {name!r} depends on the input's values")
-    return {name: np.stack([answer[name] for answer in answers]) for name in answers[0]}
+    return {name: np.stack([outputs[name] for outputs in results]) for name in results[0]}
 
 
 def read_samples(file: Path) -> Arrays:
-    """The arrays of one of the .npz files."""
+    """The arrays of an .npz file."""
     with np.load(file) as stored:
         return dict(stored)
 
 
 def write_facts(out: Path, inputs: Arrays, outputs: Arrays, facts: Mapping[str, Any]) -> None:
-    """Write ``model.json``: the inputs and outputs with their shapes and types, and further facts."""
+    """Write ``model.json``: the inputs and outputs with their shapes and types, and the facts."""
     described = {"inputs": _describe(inputs), "outputs": _describe(outputs), **facts}
     (out / "model.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
 

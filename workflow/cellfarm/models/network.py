@@ -1,4 +1,4 @@
-"""What every source of architectures gives: a network behind one interface."""
+"""The interface of the networks that all sources of architectures build."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Network(nn.Module):
         model: the architecture.
         recipe: names the inputs and the outputs; outputs are keys where the architecture returns a
             mapping, else names for its results in their order.
-        by_name: pass the inputs as keyword arguments (transformers) and not by position.
+        by_name: pass the inputs as keyword arguments (transformers), not by position.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Network(nn.Module):
         self._by_name = by_name
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Run the architecture; one tensor for each output name."""
+        """The architecture's outputs, one tensor for each output name."""
         if self._by_name:
             result = self.model(**dict(zip(self._inputs, tensors, strict=True)))
         else:
@@ -38,7 +38,7 @@ class Network(nn.Module):
 
     @property
     def trained(self) -> nn.Module:
-        """The part that a file of trained weights is for, as its names are."""
+        """The part that gets trained weights: its names are those of the file."""
         trained: nn.Module = getattr(self.model, "trained", self.model)
         return trained
 
@@ -46,8 +46,8 @@ class Network(nn.Module):
         if isinstance(result, Mapping):
             missing = [name for name in self._outputs if name not in result]
             if missing:
-                have = ", ".join(result)
-                raise RecipeError(f"no output {missing[0]!r}; the architecture returns: {have}")
+                names = ", ".join(result)
+                raise RecipeError(f"no output {missing[0]!r}; the architecture returns: {names}")
             return tuple(result[name] for name in self._outputs)
         results = tuple(result) if isinstance(result, (tuple, list)) else (result,)
         if len(results) != len(self._outputs):

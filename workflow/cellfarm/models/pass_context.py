@@ -1,4 +1,4 @@
-"""What a pass gets beside the module that it changes."""
+"""The context of a pass: its settings and the model's inputs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ class Context:
     Args:
         settings: those of the variant's YAML, and the defaults of the others.
         inputs: the model's inputs of record, in order.
-        calibration: inputs to observe or train on. Held-out inputs, on which the result is judged, are
-            not among them.
-        seed: where the pass needs chance; torch's own generator is seeded with it already.
+        calibration: inputs to observe or train on, without the held-out inputs that judge the result.
+        seed: for randomness; torch's generator is already seeded with it.
         task: such as ``classification``.
     """
 
@@ -36,8 +35,8 @@ def fill_settings(declared: Mapping[str, Any], settings: Mapping[str, Any]) -> d
     """The settings of a pass, with its defaults.
 
     Args:
-        declared: the pass's ``SETTINGS``, by name: the type of a setting that must be in the YAML, or the
-            default value of a setting that may be.
+        declared: the pass's ``SETTINGS``, by name: the type of a required setting, or the default value of
+            an optional one.
 
     Raises:
         RecipeError: a setting is unknown, missing or of another type.

@@ -1,4 +1,4 @@
-"""What the exporters of a program share."""
+"""Functions that the exporters of a program share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 def load(
     request: Mapping[str, Any],
 ) -> tuple[torch.export.ExportedProgram, tuple[Tensor, ...], dict[str, Any]]:
-    """The program, inputs that it can be run with, and the model's facts.
+    """The program, its inputs of record, and the model's facts.
 
     Args:
         request: ``source``, the file of the program; ``model``, the folder of the model.
@@ -26,7 +26,7 @@ def load(
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The first cause: exporters wrap it in pages of advice."""
+    """The first cause of an error; exporters wrap it in pages of advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

@@ -24,11 +24,11 @@ _RESAVE = "save it by torch.export.save with tensors only"
 
 
 class Flat(nn.Module):
-    """A module behind one interface: tensors in, a tuple of tensors out.
+    """A module that takes tensors and returns a tuple of tensors.
 
     Args:
-        in_spec: how the tensors make up positional and keyword arguments; None for a module that
-            takes each as an argument.
+        in_spec: how the tensors make up positional and keyword arguments; None if each tensor is an
+            argument.
     """
 
     def __init__(self, module: nn.Module, in_spec: pytree.TreeSpec | None = None) -> None:
@@ -48,11 +48,11 @@ class Flat(nn.Module):
 def load_program(file: Path) -> torch.export.ExportedProgram:
     """A program of torch.export, read as data.
 
-    torch.export.load restores pickled weights, constants and sample inputs by running what the pickle
-    says, and loads compiled code. Here only tensors and plain values are restored.
+    torch.export.load runs the pickles of weights, constants and sample inputs, and loads compiled code.
+    Here only tensors and plain values are restored.
 
     Raises:
-        RecipeError: the file holds something else.
+        RecipeError: the file holds other objects.
     """
 
     def refuse(*_: Any, **__: Any) -> NoReturn:
@@ -60,7 +60,7 @@ def load_program(file: Path) -> torch.export.ExportedProgram:
             f"{file.name} holds objects that only code in it could restore: {_RESAVE}"
         )
 
-    # Names that a newer torch no longer has make this fail, and not pass.
+    # If a newer torch lacks one of these names, this fails, and does not load.
     with (
         mock.patch.dict(os.environ, TORCH_FORCE_WEIGHTS_ONLY_LOAD="1"),
         mock.patch.object(_package, "_load_aoti", refuse),
@@ -107,10 +107,10 @@ def save_and_run(
 
 
 def to_program(module: nn.Module, arrays: Sequence[NDArray[Any]]) -> torch.export.ExportedProgram:
-    """A module that torch.export cannot look into, as a program for inputs of these shapes.
+    """A module that torch.export cannot read, as a program for inputs of these shapes.
 
-    It is run once and its operators are recorded, as they are called and not in their parts. What
-    depends on a tensor's values cannot be recorded: torch raises then.
+    It is run once, and its operators are recorded without decomposing them. If it depends on a
+    tensor's values, torch raises.
     """
     example = tuple(map(torch.from_numpy, arrays))
     with torch.no_grad():
@@ -132,7 +132,7 @@ def _convolution(
     groups: int,
     *_settings: bool,
 ) -> torch.Tensor:
-    """What a trace calls a convolution, by the name that converters know."""
+    """A trace's convolution, as the operator that converters know."""
     dimensions = weight.dim() - 2
     if transposed:
         transpose = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[dimensions - 1]
@@ -145,7 +145,7 @@ _AS_CALLED = {torch.ops.aten._convolution.default: _convolution}
 
 
 def count_flops(module: nn.Module, arrays: Sequence[NDArray[Any]]) -> int | None:
-    """Floating-point operations of a run, a multiply-add being two; None where none is counted.
+    """Floating-point operations of a run; a multiply-add counts as two. None if none is counted.
 
     Attention is counted by its matrix products: the fused CPU kernel has no formula.
     """

@@ -1,4 +1,4 @@
-"""What the worker's modules share: the form of the answer, its errors, and imports by name."""
+"""Shared by the worker's modules: the form of the answer, the errors, and imports by name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REASON_LIMIT = 300
 
 
 class RecipeError(Exception):
-    """A request that cannot be carried out as it is written; the message is for its author."""
+    """A request that cannot be carried out; the message is for its author."""
 
 
 class Unsupported(Exception):
@@ -24,10 +24,10 @@ class Unsupported(Exception):
 def import_named(name: str, what: str) -> ModuleType:
     """Import a module that a request names.
 
-    Alternatives are imported by name, and never all of them: what a step imports is what its key covers.
+    Only the needed alternative is imported: a step's key covers what the step imports.
 
     Args:
-        what: the words for it in the message: ``source 'timm'``.
+        what: its name in the message: ``source 'timm'``.
 
     Raises:
         RecipeError: there is no module of that name.
@@ -43,9 +43,9 @@ def import_named(name: str, what: str) -> ModuleType:
 
 
 def claim_stdout() -> TextIO:
-    """Send everything that writes to fd 1, native code included, to stderr; return the real stdout.
+    """Redirect all output on fd 1, that of native code included, to stderr; return the real stdout.
 
-    Exporters print progress to stdout. The answer must stay the only thing there.
+    Exporters print progress to stdout, which must hold the answer alone.
     """
     sys.stdout.flush()
     real = os.fdopen(os.dup(1), "w", encoding="utf-8")

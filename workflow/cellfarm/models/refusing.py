@@ -1,15 +1,15 @@
-"""What every source of architectures says about names that it does not know."""
+"""The refusals of all sources of architectures: unknown names and wrong arguments."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from protocol import RecipeError, shorten
 from torch import nn
 
-# Arguments that would fetch trained weights: a recipe says where weights come from in `weights`.
+# Arguments that would fetch trained weights: a recipe names its weights in `weights`.
 DOWNLOADS = (
     *("weights", "weights_backbone", "pretrained", "progress"),
     *("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"),
@@ -36,16 +36,14 @@ def construct(name: str, build: Callable[[], nn.Module]) -> nn.Module:
     except RecipeError:
         raise
     except Exception as error:
-        # Whatever an architecture raises here is about its arguments.
+        # Any error of an architecture here is about its arguments.
         raise RecipeError(f"{name} does not take these arguments: {shorten(error)}") from error
 
 
-def check_names(kind: str, names: Iterable[str], known: Iterable[str], owner: str) -> None:
-    """Raise RecipeError on the first of `names` that is not among `known`."""
-    known = list(known)
-    for name in names:
-        if name not in known:
-            raise RecipeError(unknown(f"{kind} of {owner}", name, known))
+def check_name(kind: str, name: str, known: Collection[str]) -> None:
+    """Raise RecipeError if a name is not among `known`."""
+    if name not in known:
+        raise RecipeError(unknown(kind, name, known))
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:

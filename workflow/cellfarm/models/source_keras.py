@@ -1,10 +1,9 @@
 """Architectures of Keras Applications, translated layer by layer into PyTorch modules.
 
-Keras' own PyTorch back end would wrap each operator of its channels-last networks in transposes,
-and permute each weight anew in every run: no benchmark of anything that anybody ships. The
-translation is the same function of a picture with its channels first. The translation is what gets
-its weights and what every output is compared with; the network of Keras' gets the same weights
-back, for a library whose own converter reads it.
+Keras' PyTorch back end would wrap each operator of its channels-last networks in transposes, and
+permute each weight in every run: nobody ships that. The translation is the same function of a
+picture with its channels first. It gets the weights, and every output is compared with its outputs;
+the network of Keras gets the same weights back, for a library whose converter reads it.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from keras_layers import TRANSLATORS
 from keras_weights import restore
 from network import Network
 from protocol import RecipeError
-from refusing import arguments_of, construct, unknown
+from refusing import arguments_of, check_name, construct
 from torch import Tensor, nn
 
 
@@ -33,7 +32,7 @@ class Graph(nn.Module):
             they can run.
         entry: the name of the input.
         exits: the names of the layers whose outputs are the network's.
-        original: the model of Keras' that this is the translation of.
+        original: the Keras model that was translated.
     """
 
     def __init__(
@@ -47,23 +46,23 @@ class Graph(nn.Module):
         self.layers = nn.ModuleList(module for _, module, _ in layers)
         self._steps = [(name, inbound) for name, _, inbound in layers]
         self._entry, self._exits = entry, exits
-        # In a tuple: with this back end it is a module too, whose parameters would count as ours.
+        # In a tuple: with this back end it is a module too, and its parameters would count here.
         self._original = (original,)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """The network's outputs for images [N, channels, height, width]."""
-        known = {self._entry: images}
+        outputs = {self._entry: images}
         for (name, inbound), layer in zip(self._steps, self.layers, strict=True):
-            known[name] = layer(*(known[source] for source in inbound))
-        return tuple(known[name] for name in self._exits)
+            outputs[name] = layer(*(outputs[source] for source in inbound))
+        return tuple(outputs[name] for name in self._exits)
 
     def write_original(self, out: Path) -> None:
-        """Write ``model.keras`` into the folder `out`: Keras' own network with these weights.
+        """Write ``model.keras`` into the folder `out`: Keras' network with these weights.
 
         Its pictures have their channels last.
 
         Raises:
-            RecipeError: a weight that Keras' network has no place for.
+            RecipeError: Keras' network lacks a weight.
         """
         (original,) = self._original
         for (name, _), module in zip(self._steps, self.layers, strict=True):
@@ -77,8 +76,8 @@ def build(recipe: Mapping[str, Any]) -> Network:
     """A function of ``keras.applications``, such as ``NASNetMobile``, which gives logits.
 
     Args:
-        recipe: ``arguments`` are the function's; classifiers end without a softmax unless they say
-            otherwise. The input has its channels first: [N, channels, height, width].
+        recipe: ``arguments`` are the function's; by default, classifiers end without a softmax. The
+            input has its channels first: [N, channels, height, width].
 
     Raises:
         RecipeError: there is no such function, it does not take an argument, or a layer has no
@@ -88,8 +87,7 @@ def build(recipe: Mapping[str, Any]) -> Network:
     keras = _import_keras()
     applications = keras.applications
     known = [key for key in dir(applications) if inspect.isfunction(getattr(applications, key))]
-    if name not in known:
-        raise RecipeError(unknown("Keras application", name, known))
+    check_name("Keras application", name, known)
     arguments = arguments_of(recipe)
     if len(shape) != 4:
         raise RecipeError(f"{name} takes pictures [N, channels, height, width], not {shape}")
@@ -101,13 +99,13 @@ def build(recipe: Mapping[str, Any]) -> Network:
 
 
 def write_original(network: Network, out: Path) -> None:
-    """Write Keras' own network beside the program (see Graph.write_original)."""
+    """Write Keras' network beside the program (see Graph.write_original)."""
     assert isinstance(network.model, Graph)
     network.model.write_original(out)
 
 
 def _import_keras() -> ModuleType:
-    os.environ["KERAS_BACKEND"] = "torch"  # only the weights are Keras' work: no second framework
+    os.environ["KERAS_BACKEND"] = "torch"  # Keras only makes weights: no second framework is needed
     import keras
 
     return keras
@@ -118,16 +116,16 @@ def _construct(keras: ModuleType, name: str, settings: dict[str, Any]) -> Any:
     module = inspect.getmodule(inspect.unwrap(builder))
     if module is None or not hasattr(module, "NASNet"):
         return builder(weights=None, **settings)
-    # NASNet refuses the PyTorch back end, on which it would not run; it is not run here.
+    # NASNet refuses the PyTorch back end, on which it would not run, but it is not run here.
     backend = module.backend
-    module.backend = _Other(backend)
+    module.backend = _RenamedBackend(backend)
     try:
         return builder(weights=None, **settings)
     finally:
         module.backend = backend
 
 
-class _Other:
+class _RenamedBackend:
     """Keras' back end under another name."""
 
     def __init__(self, backend: ModuleType) -> None:
@@ -142,10 +140,10 @@ class _Other:
 
 
 def translate(model: Any) -> Graph:
-    """A functional model of Keras as a PyTorch module, with its weights.
+    """A functional Keras model as a PyTorch module, with its weights.
 
     Raises:
-        RecipeError: a layer that has no translation here.
+        RecipeError: a layer has no translation here.
     """
     description = model.get_config()
     layers = []
@@ -162,7 +160,11 @@ def translate(model: Any) -> Graph:
         keras_layer = model.get_layer(name)
         weights = [torch.tensor(weight) for weight in keras_layer.get_weights()]
         inbound = _sources(layer["inbound_nodes"][0]["args"])
-        shapes = [tuple(tensor.shape[1:]) for tensor in _listed(keras_layer.input)]
+        tensors = keras_layer.input
+        shapes = [
+            tuple(tensor.shape[1:])
+            for tensor in (tensors if isinstance(tensors, (list, tuple)) else [tensors])
+        ]
         layers.append((name, TRANSLATORS[kind](layer["config"], weights, shapes), inbound))
     outputs = description["output_layers"]
     exits = [outputs[0]] if isinstance(outputs[0], str) else [output[0] for output in outputs]
@@ -170,7 +172,7 @@ def translate(model: Any) -> Graph:
 
 
 def _sources(arguments: Any) -> list[str]:
-    """The names of the layers whose outputs stand in a node's arguments."""
+    """The names of the layers whose outputs are a node's arguments."""
     if isinstance(arguments, dict):
         if arguments.get("class_name") == "__keras_tensor__":
             return [arguments["config"]["keras_history"][0]]
@@ -178,7 +180,3 @@ def _sources(arguments: Any) -> list[str]:
     if isinstance(arguments, (list, tuple)):
         return [name for argument in arguments for name in _sources(argument)]
     return []
-
-
-def _listed(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else [value]

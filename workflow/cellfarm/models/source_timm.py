@@ -6,34 +6,32 @@ from collections.abc import Mapping
 from typing import Any
 
 from network import Network
-from protocol import RecipeError
-from refusing import arguments_of, construct, unknown
+from refusing import arguments_of, check_name, construct
 from torchvision_import import import_torchvision
 
 
 def build(recipe: Mapping[str, Any]) -> Network:
-    """An architecture of ``timm.list_models()``, as it is trained: see `deploy`.
+    """An architecture of ``timm.list_models()``, in the form for training (see `deploy`).
 
     Raises:
         RecipeError: there is no such architecture, or it does not take an argument.
     """
-    import_torchvision()  # timm imports it, and would stumble over the same operators
+    import_torchvision()  # timm imports it, and would fail on its missing operators
     import timm
 
-    name, known = recipe["architecture"], timm.list_models()
-    if name not in known:
-        raise RecipeError(unknown("timm architecture", name, known))
+    name = recipe["architecture"]
+    check_name("timm architecture", name, timm.list_models())
     arguments = arguments_of(recipe)
-    # Plain matrix products and a softmax: the fused form is no operator of most libraries, nor of
-    # the formats that older ones read.
+    # Plain matrix products and a softmax: most libraries, and the formats that older ones read, lack
+    # the fused operator.
     timm.layers.set_fused_attn(enable=False)
     model = construct(name, lambda: timm.create_model(name, pretrained=False, **arguments))
     return Network(model, recipe)
 
 
 def deploy(network: Network) -> None:
-    """Merge branches that exist for training only (MobileOne, FastViT, RepVGG): the same function
-    with fewer operators. BatchNorm's statistics go into the merged weights, so they come first.
+    """Merge branches that are for training only (MobileOne, FastViT, RepVGG): the same function with
+    fewer operators. BatchNorm's statistics must be settled before: they go into the merged weights.
     """
     from timm.utils import reparameterize_model
 

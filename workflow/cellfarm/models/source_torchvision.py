@@ -1,4 +1,4 @@
-"""Architectures of torchvision: classifiers, segmentation networks, detectors without their boxes' end."""
+"""Architectures of torchvision: classifiers, segmentation networks, detectors without post-processing."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Any
 
 from network import Network
 from protocol import RecipeError
-from refusing import arguments_of, construct, unknown
+from refusing import arguments_of, check_name, construct
 from torch import Tensor, nn
 from torchvision_import import import_torchvision
 
 
 class RawDetector(nn.Module):
-    """Backbone and head of a detector: what is learnt of it, and what an accelerator can run.
+    """Backbone and head of a detector: the parts that are trained, and that an accelerator can run.
 
-    Resizing before, and decoding and suppression of boxes after them depend on data; on devices an
-    application does them.
+    Resizing, decoding and suppression of boxes depend on data; on devices an application does them.
 
     Args:
         detector: a model of torchvision.models.detection with `backbone` and `head`.
@@ -44,9 +43,7 @@ def build(recipe: Mapping[str, Any]) -> Network:
     """
     models = import_torchvision().models
     name = recipe["architecture"]
-    known = models.list_models()
-    if name not in known:
-        raise RecipeError(unknown("torchvision architecture", name, known))
+    check_name("torchvision architecture", name, models.list_models())
     arguments = arguments_of(recipe)
     builder = models.get_model_builder(name)
     if "weights_backbone" in inspect.signature(builder).parameters:

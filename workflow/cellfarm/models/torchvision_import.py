@@ -1,4 +1,4 @@
-"""The import of torchvision, which other packages do, too."""
+"""The import of torchvision, which must come before other packages import it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ _OPERATORS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_libraries: list[torch.library.Library] = []  # a Library takes its operators along when it dies
+_libraries: list[torch.library.Library] = []  # a Library removes its operators when it is deleted
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision, also where its compiled operators do not fit the installed torch.
+    """Import torchvision, also if its compiled operators do not fit the installed torch.
 
-    The index's torchvision is built against the CUDA torch; beside a CPU torch its library does
-    not load, and its import then stumbles over two operators that no network uses. Declaring
-    them is enough.
+    The index's torchvision is built against the CUDA torch; with a CPU torch its library does not
+    load, and its import then fails on two operators that no network uses. Declaring them is enough.
     """
     try:
         import torchvision

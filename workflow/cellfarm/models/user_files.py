@@ -1,4 +1,4 @@
-"""A user's own file, opened by the module for its format."""
+"""Opens a user's file with the module for its format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def open_file(file: Path) -> UserModel:
     """The file, by its suffix. TorchScript holds code: open only files that you trust.
 
     Raises:
-        RecipeError: an unknown suffix, or content that is not what the suffix says.
+        RecipeError: an unknown suffix, or content of another format.
     """
     reader = _READERS.get(file.suffix.lower())
     if reader is None:
@@ -29,6 +29,6 @@ def open_file(file: Path) -> UserModel:
         model: UserModel = module.open_file(file)
     except RecipeError:
         raise
-    except Exception as error:  # every parser has errors of its own
+    except Exception as error:  # every parser has other errors
         raise RecipeError(f"{file.name} cannot be read: {shorten(error)}") from error
     return model

@@ -1,4 +1,4 @@
-"""A user's own file, behind one interface whatever its format is."""
+"""The interface of a user's file, whatever its format."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 from protocol import RecipeError
 
-#: What an input may be of; a model with texts or lists of its own kind is none that can be measured.
-DTYPES = (*("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"),)
-#: The number of tokens that an input of unknown meaning is drawn from: 0 and 1 are indices in any
-#: vocabulary, and both values of a mask.
+#: The types of inputs that can be measured; texts and lists cannot.
+DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
+#: The vocabulary from which an input of unknown meaning is drawn: 0 and 1 are indices in any vocabulary,
+#: and both values of a mask.
 _LEAST_VOCABULARY = 2
 _BYTES = {"uint8": 256, "int8": 128}
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """An input or output as the file describes it. A size of None is left free by the file; a shape of
-    None (TorchScript) is not in the file at all."""
+    """An input or output as the file describes it. A size of None is free; a shape of None (TorchScript)
+    is not in the file."""
 
     name: str
     shape: tuple[int | None, ...] | None
@@ -30,10 +30,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Facts:
-    """What model.json says beside inputs and outputs; None is not known.
+    """The facts in model.json beside inputs and outputs; None is unknown.
 
     Args:
-        precision: ``fp32``; ``fp16`` or ``int8`` of a file whose weights are so already.
+        precision: that of the file's weights: ``fp32``, ``fp16`` or ``int8``.
         more: facts for the exporters of this format alone.
     """
 
@@ -46,7 +46,7 @@ class Facts:
 class UserModel(Protocol):
     """A file of one format, opened."""
 
-    #: in the file's own order
+    #: in the file's order
     inputs: Sequence[Tensor]
 
     def fix(self, specs: Sequence[Mapping[str, Any]]) -> None:
@@ -60,24 +60,24 @@ class UserModel(Protocol):
         """The outputs' names, in the file's order; after `fix`."""
 
     def run(self, arrays: Sequence[NDArray[Any]]) -> Sequence[NDArray[Any]]:
-        """The outputs of the format's own runtime, on the CPU; after `fix`."""
+        """The outputs of the format's runtime, on the CPU; after `fix`."""
 
     def facts(self, arrays: Sequence[NDArray[Any]]) -> Facts:
-        """What the file tells of itself. `arrays`: inputs that it can be run with."""
+        """The file's facts. `arrays`: inputs that it can be run with."""
 
     def write(self, out: Path) -> None:
-        """Write the file, its shapes settled, into the folder `out`, as every format is called."""
+        """Write the file with its settled shapes into the folder `out`, under the name of its format."""
 
 
 def complete(listed: Sequence[Mapping[str, Any]], inputs: Sequence[Tensor]) -> list[dict[str, Any]]:
-    """The inputs' specifications: what the recipe lists, and of the rest what the file describes.
+    """The inputs' specifications: those of the recipe, completed by the file.
 
-    A free first axis is a batch of 1. Numbers are drawn as normalised pictures are, whole numbers as
+    A free first axis is a batch of 1. Floats are drawn like normalised pictures, whole numbers as
     indices into the smallest vocabulary.
 
     Raises:
-        RecipeError: an input that the file does not have, a type that is not its own, a size that
-            is neither in the recipe nor in the file.
+        RecipeError: an input that the file lacks, a type that differs from the file's, a size that is
+            neither in the recipe nor in the file.
     """
     by_name = {str(spec["name"]): spec for spec in listed}
     names = [tensor.name for tensor in inputs]
@@ -94,33 +94,33 @@ def _complete(spec: dict[str, Any], tensor: Tensor) -> dict[str, Any]:
         raise RecipeError(f"input {name!r} is of type {dtype}, which cannot be measured")
     if tensor.dtype not in (None, dtype):
         raise RecipeError(f"input {name!r} is of type {tensor.dtype} in the file, not {dtype}")
-    done = {"name": name, "shape": _shape(spec.get("shape"), tensor), "dtype": dtype}
+    completed = {"name": name, "shape": _shape(spec.get("shape"), tensor), "dtype": dtype}
     if spec.get("content"):
-        done["content"] = spec["content"]
-        return done | ({"below": spec["below"]} if "below" in spec else {})
+        return completed | {key: spec[key] for key in ("content", "below") if key in spec}
     if dtype.startswith("float"):
-        return done | {"content": "image"}
-    return done | {"content": "tokens", "below": _BYTES.get(dtype, _LEAST_VOCABULARY)}
+        return completed | {"content": "image"}
+    return completed | {"content": "tokens", "below": _BYTES.get(dtype, _LEAST_VOCABULARY)}
 
 
-def _shape(wanted: list[int] | None, tensor: Tensor) -> list[int]:
-    own = tensor.shape
-    if wanted is not None:
-        fits = own is None or (
-            len(own) == len(wanted)
-            and all(size in (None, other) for size, other in zip(own, wanted, strict=True))
+def _shape(listed: list[int] | None, tensor: Tensor) -> list[int]:
+    """The shape of an input from the recipe, else from the file."""
+    shape = tensor.shape
+    if listed is not None:
+        fits = shape is None or (
+            len(shape) == len(listed)
+            and all(size in (None, other) for size, other in zip(shape, listed, strict=True))
         )
         if not fits:
             raise RecipeError(
-                f"input {tensor.name!r} has the shape {readable(own)} in the file, not {wanted}"
+                f"input {tensor.name!r} has the shape {readable(shape)} in the file, not {listed}"
             )
-        return list(wanted)
-    if own is None:
+        return list(listed)
+    if shape is None:
         raise RecipeError(f"the file does not tell the shape of input {tensor.name!r}: give it")
-    sizes = [1 if axis == 0 and size is None else size for axis, size in enumerate(own)]
+    sizes = [1 if axis == 0 and size is None else size for axis, size in enumerate(shape)]
     if None in sizes:
         raise RecipeError(
-            f"input {tensor.name!r} leaves sizes free, {readable(own)}: give its shape"
+            f"input {tensor.name!r} leaves sizes free, {readable(shape)}: give its shape"
         )
     return [int(size) for size in sizes if size is not None]
 

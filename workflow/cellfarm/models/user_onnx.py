@@ -1,4 +1,4 @@
-"""A user's ONNX file, with ONNX Runtime."""
+"""A user's ONNX file, run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TYPES = {
     "tensor(double)": "float64",
     **{f"tensor({name})": name for name in ("int64", "int32", "int16", "int8", "uint8", "bool")},
 }
-#: What a message of Protocol Buffers can hold, and so what an ONNX file can.
+#: The largest message of Protocol Buffers, and so the largest ONNX file.
 MAX_BYTES = 2**31 - 1
 _QUANTISED = ("Quantize", "QLinear", "ConvInteger", "MatMulInteger", "MatMulNBits", "QGemm")
 
@@ -34,10 +34,10 @@ def open_file(file: Path) -> UserModel:
 class OnnxFile:
     """See user_model.UserModel.
 
-    Weights that stand in files beside it become a part of it.
+    Weights in files beside it become a part of it.
 
     Raises:
-        RecipeError: more than 2 GB, inputs or outputs that are no tensors.
+        RecipeError: more than 2 GB, or an output that is no tensor of numbers.
     """
 
     def __init__(self, file: Path) -> None:
@@ -61,7 +61,7 @@ class OnnxFile:
         for spec, tensor in zip(specs, self.inputs, strict=True):
             if tensor.shape is not None and None not in tensor.shape:
                 continue
-            # A name for a free size is that size wherever it stands.
+            # A named free size is the same wherever the name occurs.
             for dim, size in zip(_dims(by_name[spec["name"]]), spec["shape"], strict=True):
                 if dim.dim_param:
                     make_dim_param_fixed(graph, dim.dim_param, size)
@@ -105,12 +105,12 @@ def _check_size(size_bytes: int) -> None:
 
 
 def _sizes(model: onnx.ModelProto, folder: Path) -> Iterator[int]:
-    """Of each tensor that stands in another file, its bytes."""
+    """The size in bytes of each tensor in another file."""
     for tensor in external_data_helper._get_all_tensors(model):
         if external_data_helper.uses_external_data(tensor):
-            place = external_data_helper.ExternalDataInfo(tensor)
-            whole = place.length is None
-            yield (folder / place.location).stat().st_size if whole else int(place.length)
+            data = external_data_helper.ExternalDataInfo(tensor)
+            whole = data.length is None
+            yield (folder / data.location).stat().st_size if whole else int(data.length)
 
 
 def _size(size: object) -> int | None:

@@ -1,4 +1,4 @@
-"""A user's TFLite file, with LiteRT's interpreter."""
+"""A user's TFLite file, run by LiteRT's interpreter."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def open_file(file: Path) -> UserModel:
 class TfliteFile:
     """See user_model.UserModel.
 
-    Inputs and outputs are called as in the file's signature if it has any, and else as its
-    tensors are. Sizes that a file leaves free have a value in it all the same, and keep it.
+    Inputs and outputs have the names of the file's signature, else those of its tensors. Free sizes
+    have a value in the file, and keep it.
 
     Raises:
         RecipeError: several signatures.
@@ -30,8 +30,8 @@ class TfliteFile:
 
     def __init__(self, file: Path) -> None:
         self._content = file.read_bytes()
-        # The reference kernels would take minutes; the delegate's differ in their last bits only,
-        # and are what LiteRT measures. Without it the plain optimised ones are an own answer.
+        # The reference kernels would take minutes. The delegate is what LiteRT measures, so the plain
+        # optimised kernels give an independent answer; the two differ in the last bits only.
         self._interpreter = Interpreter(
             model_content=self._content,
             experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
@@ -40,39 +40,40 @@ class TfliteFile:
         signatures = self._interpreter.get_signature_list()
         if len(signatures) > 1:
             raise RecipeError(f"it has several signatures: {', '.join(signatures)}")
-        ins, outs = (
-            self._interpreter.get_input_details(),
-            self._interpreter.get_output_details(),
-        )
-        named_in = {details["index"]: details["name"] for details in ins}
-        named_out = {details["index"]: details["name"] for details in outs}
+        self._input_details = self._interpreter.get_input_details()
+        self._output_details = self._interpreter.get_output_details()
+        inputs = [(details["name"], details) for details in self._input_details]
+        outputs = [(details["name"], details) for details in self._output_details]
         if signatures:
             runner = self._interpreter.get_signature_runner(next(iter(signatures)))
-            inputs, outputs = runner.get_input_details(), runner.get_output_details()
-            named_in = {details["index"]: name for name, details in inputs.items()}
-            named_out = {details["index"]: name for name, details in outputs.items()}
-        self._ins, self._outs = ins, outs
-        self._output_names = [named_out[details["index"]] for details in outs]
+            inputs = runner.get_input_details().items()
+            outputs = runner.get_output_details().items()
+        input_names = {details["index"]: name for name, details in inputs}
+        output_names = {details["index"]: name for name, details in outputs}
+        self._output_names = [output_names[details["index"]] for details in self._output_details]
         self.inputs = [
             Tensor(
-                named_in[details["index"]],
+                input_names[details["index"]],
                 tuple(int(size) for size in details["shape"]),
                 np.dtype(details["dtype"]).name,
             )
-            for details in ins
+            for details in self._input_details
         ]
 
     def fix(self, specs: Sequence[Mapping[str, Any]]) -> None:
-        """Nothing to do: `complete` found every shape to be the file's."""
+        """Does nothing: `complete` has checked that every shape is the file's."""
 
     def outputs(self) -> list[str]:
         return self._output_names
 
     def run(self, arrays: Sequence[NDArray[Any]]) -> list[NDArray[Any]]:
-        for details, array in zip(self._ins, arrays, strict=True):
+        for details, array in zip(self._input_details, arrays, strict=True):
             self._interpreter.set_tensor(details["index"], array)
         self._interpreter.invoke()
-        return [self._interpreter.get_tensor(details["index"]).copy() for details in self._outs]
+        return [
+            self._interpreter.get_tensor(details["index"]).copy()
+            for details in self._output_details
+        ]
 
     def facts(self, arrays: Sequence[NDArray[Any]]) -> Facts:
         types = {

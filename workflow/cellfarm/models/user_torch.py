@@ -25,7 +25,7 @@ def open_file(file: Path) -> UserModel:
 class ProgramFile:
     """A program as torch.export saves it. See user_model.UserModel.
 
-    It is exported once more, for exactly these shapes, so that it takes and gives tensors one by one.
+    It is exported again for exactly these shapes, so that its inputs and outputs are plain tensors.
 
     Raises:
         RecipeError: an input that is no tensor.
@@ -76,7 +76,7 @@ class ProgramFile:
 
 
 class ScriptFile:
-    """TorchScript. Loading and running it runs the code in it. See user_model.UserModel.
+    """TorchScript. Loading and running it runs its code. See user_model.UserModel.
 
     Raises:
         RecipeError: an argument that is no tensor and has no default.
@@ -93,7 +93,7 @@ class ScriptFile:
             self.inputs.append(Tensor(argument.name, None, None))
 
     def fix(self, specs: Sequence[Mapping[str, Any]]) -> None:
-        """Run once: TorchScript does not tell how many tensors it gives."""
+        """Run it once: TorchScript does not say how many tensors it returns."""
         arrays = [np.zeros(spec["shape"], spec["dtype"]) for spec in specs]
         try:
             with torch.no_grad():

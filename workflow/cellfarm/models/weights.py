@@ -1,4 +1,4 @@
-"""Trained weights from a file, into an architecture: all of them, or an error that names what is not."""
+"""Loads all trained weights of an architecture from a file, or fails and names what does not fit."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from protocol import RecipeError, shorten
 from torch import Tensor, nn
 
 FORMATS = ("safetensors", "pth")
-#: What checkpoints put around their weights.
+#: The keys under which checkpoints hold their weights.
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
-_NAMED = 3  # so many are listed of names that do not fit
+_NAMED = 3  # names that do not fit are listed up to this number
 
 
 def load_weights(network: nn.Module, file: Path, recipe: Mapping[str, Any]) -> None:
@@ -22,9 +22,9 @@ def load_weights(network: nn.Module, file: Path, recipe: Mapping[str, Any]) -> N
 
     Args:
         network: the architecture.
-        file: the weights; nothing in it is run.
-        recipe: the recipe's `weights`: `format`, and `key_prefix`, which the names of this
-            network's weights begin with in the file; others are left out.
+        file: the weights; no code in it is run.
+        recipe: the recipe's `weights`: `format`, and `key_prefix`, with which the names of this
+            network's weights begin in the file; others are left out.
 
     Raises:
         RecipeError: the file cannot be read, or does not fit the architecture.
@@ -35,20 +35,21 @@ def load_weights(network: nn.Module, file: Path, recipe: Mapping[str, Any]) -> N
         stored = {k.removeprefix(prefix): v for k, v in stored.items() if k.startswith(prefix)}
         if not stored:
             raise RecipeError(f"weights: no name in the file begins with {prefix!r}")
-    wanted = network.state_dict()
+    expected = network.state_dict()
     # Counts of batches seen in training: older files lack them, and inference does not read them.
-    missing = [k for k in wanted if k not in stored and not k.endswith("num_batches_tracked")]
-    unknown = [k for k in stored if k not in wanted]
-    other = [k for k in stored if k in wanted and stored[k].shape != wanted[k].shape]
+    missing = [k for k in expected if k not in stored and not k.endswith("num_batches_tracked")]
+    unknown = [k for k in stored if k not in expected]
+    misshapen = [
+        f"{k} {list(stored[k].shape)}, not {list(expected[k].shape)}"
+        for k in stored
+        if k in expected and stored[k].shape != expected[k].shape
+    ]
     problems = [
         f"{len(names)} {what}: {', '.join(names[:_NAMED])}{', ...' if len(names) > _NAMED else ''}"
         for names, what in (
             (missing, "are missing"),
             (unknown, "are unknown to the architecture"),
-            (
-                [f"{k} {list(stored[k].shape)}, not {list(wanted[k].shape)}" for k in other],
-                "have another shape",
-            ),
+            (misshapen, "have another shape"),
         )
         if names
     ]
@@ -61,7 +62,7 @@ def read_weights(file: Path, form: str) -> dict[str, Tensor]:
     """The tensors of a file by name. No code in it is run.
 
     Raises:
-        RecipeError: an unknown format, or not a file of it.
+        RecipeError: an unknown format, or a file of another format.
     """
     if form not in FORMATS:
         raise RecipeError(f"weights: unknown format {form!r}; known: {', '.join(FORMATS)}")
@@ -77,7 +78,7 @@ def read_weights(file: Path, form: str) -> dict[str, Tensor]:
             "weights: the file is damaged, or holds Python objects besides tensors, which are not run:"
             " save the model's state_dict()"
         ) from error
-    except Exception as error:  # each reader has its own errors for what it cannot read
+    except Exception as error:  # every reader has other errors
         raise RecipeError(
             f"weights: the file cannot be read as {form}: {shorten(error)}"
         ) from error

@@ -1,14 +1,14 @@
-"""Builds, changes, exports and describes models: run by the Python of the ``models`` environment.
+"""Builds, changes, exports and describes models, in the ``models`` environment.
 
     python worker.py REQUEST.json
 
 The request is a JSON object. ``module`` names the module of this folder that handles it, ``out`` the empty
 folder that it fills; the rest is for the module's ``handle(request)``. The modules: build_architecture,
-build_file, describe_file, apply_passes, export_<format>_to_<format>. An exporter may run in an environment
-of its own (see EDGES in cellfarm.conversion.routes).
+build_file, describe_file, apply_passes, export_<format>_to_<format>. An exporter may run in another
+environment (see EDGES in cellfarm.conversion.routes).
 
 The last line on stdout is ``{"status": "ok" | "unsupported" | "failed", "reason": str | null}``;
-the exit status is 0 whenever that line was written. It imports nothing of the rest of cellfarm.
+the exit status is 0 if that line was written. It imports nothing of the rest of cellfarm.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
     stream = claim_stdout()
     try:
         request = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-        # The import stands here: torch's takes seconds, and may itself fail.
+        # The import is here because that of torch takes seconds and may fail.
         name = request["module"]
         import_named(name, f"module {name!r}").handle(request)
     except RecipeError as error:

@@ -2,10 +2,10 @@
 YOLO family, written from the paper and its published configurations.
 
 A CSP backbone, a pyramid that passes features down and up (PAN), and a head for each of three
-levels with branches for classes and boxes, without anchors. As everywhere since YOLOv5 6.0, the
-first layer is a 6 x 6 convolution with stride 2 in place of the "focus" that moves pixels into
-channels before a 3 x 3 one: the same function with the same number of weights, and no operator
-that few libraries have. Decoding and suppression of boxes are left to the application.
+levels with branches for classes and boxes, without anchors. As in YOLOv5 since 6.0, the first layer
+is a 6 x 6 convolution with stride 2 instead of the "focus", which moves pixels into channels before
+a 3 x 3 convolution: the same function with the same number of weights, and with operators that all
+libraries have. Decoding and suppression of boxes are left to the application.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from protocol import RecipeError
-from refusing import check_names, construct, unknown
+from refusing import check_name, construct
 from torch import Tensor, nn
 
 #: name -> (depth, width, depthwise) multipliers, as published.
@@ -38,7 +37,7 @@ class Block(nn.Sequential):
 
 
 class Bottleneck(nn.Module):
-    """A 1 x 1 and a 3 x 3 block, with a way around them where `shortcut`."""
+    """A 1 x 1 and a 3 x 3 block, with a connection around them if `shortcut`."""
 
     def __init__(self, channels: int, shortcut: bool, depthwise: bool) -> None:
         super().__init__()
@@ -53,7 +52,7 @@ class Bottleneck(nn.Module):
 
 
 class CSP(nn.Module):
-    """Two branches of half the channels, `count` bottlenecks in one of them, joined."""
+    """Two joined branches of half the channels, with `count` bottlenecks in the first."""
 
     def __init__(
         self, channels: int, out: int, count: int, depthwise: bool, shortcut: bool = True
@@ -179,7 +178,7 @@ def build(name: str, arguments: dict[str, Any]) -> nn.Module:
     Raises:
         RecipeError: another name or argument.
     """
-    if name not in _SIZES:
-        raise RecipeError(unknown("cellfarm architecture", name, _SIZES))
-    check_names("argument", arguments, ["num_classes"], name)
+    check_name("cellfarm architecture", name, _SIZES)
+    for argument in arguments:
+        check_name(f"argument of {name}", argument, ["num_classes"])
     return construct(name, lambda: YOLOX(*_SIZES[name], classes=arguments.get("num_classes", 80)))

@@ -22,9 +22,9 @@ from ..base.records import RECORD
 from ..conversion.routes import (
     EDGES,
     READ_IN,
-    at_hand,
     choose,
     exporter_of,
+    model_formats,
     native_format,
     route,
     worker_entries,
@@ -38,7 +38,7 @@ from ..conversion.steps import (
     ModelStep,
     Step,
 )
-from ..envs.downloads import wanted_download
+from ..envs.downloads import weights_download
 from ..envs.environments import (
     MODELS_ENVIRONMENT,
     identify_lock,
@@ -194,7 +194,7 @@ class Chains:
         return Program(recipe.name, native, step, pictures)
 
     def _download(self, recipe: Recipe) -> DownloadStep | None:
-        wanted = wanted_download(recipe)
+        wanted = weights_download(recipe)
         if wanted is None:
             return None
         output = f"{_RESULTS}/downloads/{wanted.name}/{RECORD}"
@@ -215,7 +215,7 @@ class Chains:
         chain = [list(link) for link in variant.chain]
         identity_ = digest(["derive", parent.step.id, chain, code.digest, lock])
         refusal = None
-        if "pt2" not in at_hand(parent.native):
+        if "pt2" not in model_formats(parent.native):
             refusal = f"passes change PyTorch programs; the model is a {parent.native} file"
         step = DeriveStep(
             id=f"{parent.model}/{variant.name}/{identity_}",
@@ -235,7 +235,7 @@ class Chains:
         steps = route(program.native, form)
         assert steps is not None and len(steps) > 1
         before = steps[-2]
-        earlier = None if before in at_hand(program.native) else self._export(program, before)
+        earlier = None if before in model_formats(program.native) else self._export(program, before)
         source = earlier or program.step
         module = exporter_of(before, form)
         code = PlannedCode.of(("models/worker.py", f"models/{module}.py"), ("models",))
@@ -267,7 +267,9 @@ class Chains:
     ) -> ArtifactStep:
         form = choose(program.native, library.sources)
         export = (
-            None if form is None or form in at_hand(program.native) else self._export(program, form)
+            None
+            if form is None or form in model_formats(program.native)
+            else self._export(program, form)
         )
         source = export or program.step
         own = library_environment(library.name, version, "convert")

@@ -15,7 +15,7 @@ from ..base.names import Format
 from ..conversion.routes import READ_IN
 from ..envs.environments import NATIVE, library_environment
 from ..envs.native_building import ARCHITECTURE
-from ..envs.targets import BROUGHT, Target, target_of
+from ..envs.targets import BUNDLED_PYTHON, Target, target_of
 from ..libraries import Library
 from ..wanted import tools
 from ..wanted.devices import Device
@@ -58,7 +58,7 @@ def needs_of(
     own = library_environment(library, version, "convert")
     convert = READ_IN.get(source or "", own)
     target = target_on(device, facts)
-    python = f"{BROUGHT}+{target}" if target and target.brought else None
+    python = f"{BUNDLED_PYTHON}+{target}" if target and target.bundled else None
     if library in device.native:
         return Needs(library_environment(library, version, NATIVE), convert, python, native=True)
     run = library_environment(library, version, "run", str(target) if target else None)

@@ -24,7 +24,7 @@ from ..base.locking import file_lock
 from ..base.processes import die_with_parent
 from ..base.project import PACKAGE, Project
 from ..devices.adb import address_of, ensure_server
-from ..envs.debian.trees import plant
+from ..envs.debian.trees import make_tree
 from ..wanted.devices import AnyDevice, parse_device
 from . import board, fault_control, phone
 from .network import LOOPBACK, Namespace
@@ -68,7 +68,9 @@ def virtual_phone(
     """
     with _locked_folder(project, name) as folder, ExitStack() as running:
         busybox, qemu = (
-            plant((project.locks / lock).read_text(encoding="utf-8"), project.environments, machine)
+            make_tree(
+                (project.locks / lock).read_text(encoding="utf-8"), project.environments, machine
+            )
             for lock, machine in ((_BUSYBOX, "aarch64"), (_QEMU, None))
         )
         phone.lay_out(folder / phone.ROOT, busybox / "bin/busybox")

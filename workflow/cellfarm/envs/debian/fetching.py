@@ -1,4 +1,4 @@
-"""The packages of a lock, from the first mirror that has them."""
+"""Fetches the packages of a lock from the first mirror that has them."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PARALLEL = 6  # connections: the archive's files are small
 
 
 class Archive:
-    """The mirrors of a release; one that does not answer is not asked again.
+    """The mirrors of a release; a mirror that does not answer is not asked again.
 
     Args:
-        moment: when the lock was made, for what mirrors have replaced since.
+        moment: when the lock was made, for packages that mirrors have replaced since.
     """
 
     def __init__(self, moment: str) -> None:
@@ -26,11 +26,11 @@ class Archive:
         self._lock = Lock()
 
     def fetch(self, packages: list[Locked], folder: Path) -> list[Path]:
-        """The packages' files in `folder`, in their order; what is there already stays.
+        """Fetch the packages into `folder`, unless they are there; returns their files in order.
 
         Raises:
             Missing: every mirror answers, and none has a package as it was locked.
-            OSError: a package is not to be had, and a mirror that may have it does not answer.
+            OSError: a mirror that may have a missing package does not answer.
         """
         folder.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(PARALLEL) as pool:

@@ -1,4 +1,4 @@
-"""What a Debian release offers: its list of packages, from the first mirror that answers.
+"""The list of packages of a Debian release, from the first mirror that answers.
 
 The format is described in Debian Policy (chapter 5, control files) and in the wiki's page
 RepositoryFormat.
@@ -15,8 +15,7 @@ from functools import cache, cached_property
 
 from .mirrors import read
 
-_WANTED = re.compile(r"^(Package|Version|Depends|Pre-Depends|Provides|Filename|Size|SHA256): (.*)$")
-_PARAGRAPH = "\n\n"
+_FIELD = re.compile(r"^(Package|Version|Depends|Pre-Depends|Provides|Filename|Size|SHA256): (.*)$")
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,9 @@ class Package:
 
     Attributes:
         version: Debian's, such as `1:1.24.2-1+deb12u1`.
-        depends: what it needs; each a list of alternatives by name.
-        provides: virtual packages that it stands for.
-        filename: where it is in the archive, `pool/main/...`.
+        depends: its dependencies; each is a list of alternatives by name.
+        provides: virtual packages that it provides.
+        filename: its path in the archive, `pool/main/...`.
         size: of the file, in bytes.
     """
 
@@ -41,7 +40,7 @@ class Package:
 
     @property
     def upstream(self) -> str:
-        """The version of what was packaged: `1.13.1+dfsg-4` is 1.13.1."""
+        """The version of the packaged program: `1.13.1+dfsg-4` is 1.13.1."""
         version = self.version.partition(":")[2] or self.version
         return re.split(r"[+~]", version.rpartition("-")[0] or version)[0]
 
@@ -50,37 +49,33 @@ class Index:
     """The packages of one release for one architecture."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self.packages: dict[str, Package] = {}
-        for paragraph in text.split(_PARAGRAPH):
-            if paragraph.strip():
-                package = _package(paragraph)
-                self.packages[package.name] = package
+        packages = map(_package, filter(str.strip, text.split("\n\n")))
+        self.packages = {package.name: package for package in packages}
 
     @cached_property
     def providers(self) -> dict[str, list[str]]:
         """Virtual package -> the packages that provide it."""
-        found: dict[str, list[str]] = {}
+        providers: dict[str, list[str]] = {}
         for package in self.packages.values():
             for virtual in package.provides:
-                found.setdefault(virtual, []).append(package.name)
-        return found
+                providers.setdefault(virtual, []).append(package.name)
+        return providers
 
 
 @cache
 def fetch_moment(release: str) -> str:
     """A moment, `20260711T101637Z`, at which the archive was as the release's lists now say.
 
-    A day after they were made: the archive's history takes its pictures some hours later.
+    It is a day after the lists were made: the archive's history takes its snapshots some hours later.
 
     Raises:
         OSError: no mirror answers, or none has that release.
     """
     text = read(f"dists/{release}/Release").decode(errors="replace")
-    found = re.search(r"^Date: (.*)$", text, re.M)
-    if found is None:
+    date = re.search(r"^Date: (.*)$", text, re.M)
+    if date is None:
         raise OSError(f"dists/{release}/Release: no date")
-    made = parsedate_to_datetime(found[1].replace("UTC", "+0000"))
+    made = parsedate_to_datetime(date[1].replace("UTC", "+0000"))
     return (made.astimezone(UTC) + timedelta(days=1)).strftime("%Y%m%dT%H%M%SZ")
 
 
@@ -100,14 +95,14 @@ def fetch_index(release: str, architecture: str) -> Index:
 
 
 def _package(paragraph: str) -> Package:
-    found = [one for one in map(_WANTED.match, paragraph.splitlines()) if one is not None]
-    fields = {str(one[1]): str(one[2]) for one in found}
+    matches = filter(None, map(_FIELD.match, paragraph.splitlines()))
+    fields = {str(match[1]): str(match[2]) for match in matches}
     depends = ", ".join(fields[key] for key in ("Pre-Depends", "Depends") if key in fields)
     return Package(
         name=fields["Package"],
         version=fields["Version"],
         depends=_relations(depends),
-        provides=[one[0] for one in _relations(fields.get("Provides", ""))],
+        provides=[names[0] for names in _relations(fields.get("Provides", ""))],
         filename=fields["Filename"],
         size=int(fields["Size"]),
         sha256=fields["SHA256"],
@@ -117,7 +112,7 @@ def _package(paragraph: str) -> Package:
 def _relations(text: str) -> list[list[str]]:
     """`a (>= 1), b:any | c` -> [["a"], ["b", "c"]].
 
-    Versions are dropped: within one release they fit, which is what makes it a release.
+    Versions are dropped: within one release they fit.
     """
     groups = (group.split("|") for group in text.split(",") if group.strip())
-    return [[re.split(r"[\s(:\[]", one.strip())[0] for one in group] for group in groups]
+    return [[re.split(r"[\s(:\[]", name.strip())[0] for name in group] for group in groups]

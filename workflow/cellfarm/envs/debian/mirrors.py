@@ -1,9 +1,8 @@
-"""Where Debian's archive is: the user's choice, the host's own mirrors, Debian's, its history."""
+"""The mirrors of Debian's archive: the user's choice, the host's mirrors, Debian's, its history."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import time
@@ -13,10 +12,12 @@ from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError
 
-#: Names a mirror (the address above `dists` and `pool`) to use before all others.
+from ...base.digests import file_digest
+
+#: The variable that names a mirror (the address above `dists` and `pool`) to use before all others.
 VARIABLE = "CELLFARM_DEBIAN_MIRROR"
 DEFAULT = "https://deb.debian.org/debian"
-#: Releases go there when their support has ended.
+#: Releases move there when their support has ended.
 ARCHIVE = "https://archive.debian.org/debian"
 #: Every state that the archive ever had, for packages that an update has replaced since.
 SNAPSHOT = "https://snapshot.debian.org/archive/debian/{moment}"
@@ -28,30 +29,30 @@ _CHUNK = 1 << 20
 
 _APT = Path("/etc/apt")
 #: `deb [options] <address> <release> main ...`, and the fields of a .sources file.
-_ONE_LINE = re.compile(
+_LIST_LINE = re.compile(
     r"^deb\s+(?:\[[^\]]*\]\s+)?(?P<address>https?://\S+)\s+\S+\s.*\bmain\b", re.M
 )
 _FIELD = re.compile(r"^(?P<name>URIs|Components):\s*(?P<value>.*)$", re.M)
 
 
 class Missing(OSError):
-    """The mirror answers, and does not have the file, or has another one."""
+    """The mirror answers, and does not have the file, or has another file."""
 
 
 def mirrors(moment: str | None = None, apt: Path = _APT) -> list[str]:
-    """Addresses of mirrors, in the order in which they are asked.
+    """Addresses of mirrors, in the order in which they are tried.
 
     Args:
         moment: `20260711T101637Z`: adds the archive as it was then.
         apt: the folder of the host's own apt, if it has one.
     """
-    found = [os.environ.get(VARIABLE, ""), *_of_apt(apt), DEFAULT, ARCHIVE]
+    addresses = [os.environ.get(VARIABLE, ""), *_apt_mirrors(apt), DEFAULT, ARCHIVE]
     if moment:
-        found.append(SNAPSHOT.format(moment=moment))
-    return list(dict.fromkeys(address.rstrip("/") for address in found if address))
+        addresses.append(SNAPSHOT.format(moment=moment))
+    return list(dict.fromkeys(address.rstrip("/") for address in addresses if address))
 
 
-def _of_apt(folder: Path) -> Iterator[str]:
+def _apt_mirrors(folder: Path) -> Iterator[str]:
     """Mirrors of Debian in apt's configuration; other repositories have other names at the end."""
     paths = [folder / "sources.list", *sorted((folder / "sources.list.d").glob("*"))]
     for path in paths:
@@ -61,18 +62,18 @@ def _of_apt(folder: Path) -> Iterator[str]:
             text = path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
-        addresses = [found["address"] for found in _ONE_LINE.finditer(text)]
+        addresses = [match["address"] for match in _LIST_LINE.finditer(text)]
         for paragraph in text.split("\n\n"):
-            fields = {one["name"]: one["value"].split() for one in _FIELD.finditer(paragraph)}
+            fields = {field["name"]: field["value"].split() for field in _FIELD.finditer(paragraph)}
             if "main" in fields.get("Components", []):
                 addresses += fields.get("URIs", [])
-        yield from (one for one in addresses if re.search(r"^https?://.*/debian/?$", one))
+        yield from filter(re.compile(r"^https?://.*/debian/?$").search, addresses)
 
 
 def read(path: str) -> bytes:
     """A file of the archive whose content is not known before, such as a list of packages.
 
-    From the mirror that the user chose, else over HTTPS from Debian's own: nothing else vouches for it.
+    It comes from the mirror that the user chose, else over HTTPS from Debian's: nothing else vouches for it.
 
     Raises:
         OSError: no mirror answers, or none has it.
@@ -90,10 +91,10 @@ def read(path: str) -> bytes:
 
 
 def download(address: str, destination: Path, size: int, sha256: str) -> None:
-    """A file of known content, tried `ATTEMPTS` times; whole or not there.
+    """Fetch a file of known content in `ATTEMPTS` attempts; it appears whole or not at all.
 
     Raises:
-        Missing: the mirror has no such file, or another one under that name.
+        Missing: the mirror has no such file, or another file under that name.
         OSError: it does not answer, or breaks off.
     """
     for attempt in range(ATTEMPTS):
@@ -115,13 +116,12 @@ def _download(address: str, destination: Path, size: int, sha256: str) -> None:
             # One byte too many is enough to see that it is another file.
             for _ in range(0, size + _CHUNK, _CHUNK):
                 file.write(answer.read(_CHUNK))
-        with temporary.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+        received_sha256 = file_digest(temporary)
         received = temporary.stat().st_size
         if received < size:
             raise OSError(f"{address}: ended after {received} of {size} bytes")
-        if found != sha256:
-            raise Missing(f"{address}: has the SHA-256 {found}, expected {sha256}")
+        if received_sha256 != sha256:
+            raise Missing(f"{address}: has the SHA-256 {received_sha256}, expected {sha256}")
         temporary.replace(destination)
     finally:
         temporary.unlink(missing_ok=True)
@@ -129,8 +129,8 @@ def _download(address: str, destination: Path, size: int, sha256: str) -> None:
 
 @contextlib.contextmanager
 def _open(address: str) -> Iterator[HTTPResponse]:
-    """The answer to a request. What is no HTTP, as a captive portal may send it, is an OSError, also while
-    the answer is read."""
+    """The answer to a request. An answer that is not HTTP, as from a captive portal, is an OSError, also
+    while it is read."""
     try:
         with _answer(address) as answer:
             yield answer
@@ -148,10 +148,10 @@ def _answer(address: str) -> HTTPResponse:
     except HTTPError as error:
         kind = Missing if error.code in (403, 404, 410) else OSError
         raise kind(f"{address}: {error.code} {error.reason}") from error
-    except (OSError, ValueError) as error:  # ValueError: of an address that is none
+    except (OSError, ValueError) as error:  # ValueError: an invalid address
         raise OSError(f"{address}: {getattr(error, 'reason', error)}") from error
 
 
 def worse(known: OSError | None, new: OSError) -> OSError:
-    """Of two mirrors' errors the one to report: a mirror that is out of reach may have the file."""
+    """The error of two mirrors to report: a mirror that is out of reach may have the file."""
     return new if known is None or isinstance(known, Missing) else known

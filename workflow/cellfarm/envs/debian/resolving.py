@@ -1,4 +1,4 @@
-"""From requirements to a lock: a package and all that it depends on, for each architecture."""
+"""From requirements to a lock: the packages and all their dependencies, for each architecture."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Locked:
 
 @dataclass(frozen=True)
 class DebianLock:
-    """A lock that was read: `packages` by architecture, `moment` for the archive's history."""
+    """A lock: `packages` by architecture, `moment` for the archive's history."""
 
     release: str
     moment: str
@@ -42,36 +42,37 @@ def make_lock(requirements: Sequence[str], exclude: Sequence[str] = ()) -> str:
     """Resolve requirements for every architecture; the text of a lock.
 
     Args:
-        requirements: such as `deb:bookworm/python3-torch==1.13.1`, the version being upstream's; all
-            of one release.
-        exclude: names of packages left out with whatever only they need.
+        requirements: such as `deb:bookworm/python3-torch==1.13.1`, with the upstream version; all of
+            one release.
+        exclude: names of packages that are left out, with whatever only they need.
 
     Raises:
-        ResolveError: something asked for, or needed, is not in the release.
+        ResolveError: a package that is required, or a dependency, is not in the release.
         OSError: no mirror answers.
     """
-    found = [_REQUIREMENT.fullmatch(line) for line in requirements]
-    asked = [one for one in found if one is not None]
-    releases = {one["release"] for one in asked}
-    if len(asked) < len(requirements) or len(releases) != 1:
+    matches = list(filter(None, map(_REQUIREMENT.fullmatch, requirements)))
+    releases = {match["release"] for match in matches}
+    if len(matches) < len(requirements) or len(releases) != 1:
         raise ResolveError(
             f"expected {PREFIX}RELEASE/PACKAGE or {PREFIX}RELEASE/PACKAGE==VERSION, of one release; "
             f"found {', '.join(requirements)}"
         )
     (release,) = releases
-    names = {one["name"]: one["version"] for one in asked}
+    names = {match["name"]: match["version"] for match in matches}
     blocks = [f"debian {release} at {fetch_moment(release)}\n"]
     for architecture in ARCHITECTURES.values():
-        packages = close(fetch_index(release, architecture), names, exclude)
-        lines = [f"{one.sha256} {one.size:>9} {one.filename}\n" for one in packages]
+        packages = dependency_closure(fetch_index(release, architecture), names, exclude)
+        lines = [f"{package.sha256} {package.size:>9} {package.filename}\n" for package in packages]
         blocks.append(f"[{architecture}]\n" + "".join(lines))
     return "\n".join(blocks)
 
 
-def close(index: Index, names: dict[str, str | None], exclude: Sequence[str]) -> list[Package]:
-    """The packages asked for and all that they need, by name.
+def dependency_closure(
+    index: Index, names: dict[str, str | None], exclude: Sequence[str]
+) -> list[Package]:
+    """The required packages and all their dependencies, sorted by name.
 
-    Of alternatives the one is taken that is there already, then the first that exists. Recommended
+    Among alternatives, one that is already taken wins, then the first that exists. Recommended
     packages are not taken.
 
     Args:
@@ -89,7 +90,7 @@ def close(index: Index, names: dict[str, str | None], exclude: Sequence[str]) ->
     chosen: dict[str, Package] = {}
     provided: set[str] = set(exclude)
     queue = list(names)
-    # What was asked for decides between alternatives, whenever they are met.
+    # Required packages decide between alternatives, whenever these are met.
     for name in names:
         provided |= {name, *index.packages[name].provides}
     while queue:
@@ -122,7 +123,7 @@ def read_lock(text: str) -> DebianLock:
     """A lock's content.
 
     Raises:
-        ValueError: a line that is none of a lock.
+        ValueError: a line that does not belong in a lock.
     """
     head: re.Match[str] | None = None
     packages: dict[str, list[Locked]] = {}

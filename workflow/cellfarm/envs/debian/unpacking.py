@@ -1,7 +1,7 @@
-"""A Debian package's files into a folder, without dpkg and without root.
+"""Unpacks a Debian package into a folder, without dpkg and without root.
 
-A package (deb(5)) is an `ar` archive; its member `data.tar.*` holds the files. Scripts that would run
-at installation are not run: whoever needs what they set up (alternatives, byte code) does it itself.
+A package (deb(5)) is an `ar` archive; its member `data.tar.*` holds the files. The scripts of an
+installation are not run: who needs what they set up (alternatives, byte code) sets it up itself.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _LEFT_OUT = ("usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/in
 
 
 class PackageError(Exception):
-    """A file that is no Debian package, or one that this reader does not take."""
+    """A file that is no Debian package, or that this reader cannot read."""
 
 
 def unpack(package: Path, folder: Path) -> None:
     """Write the package's files below `folder`; absolute links then point into it.
 
     Raises:
-        PackageError: no Debian package, a compression that is not known, or a file that would lie outside.
+        PackageError: no Debian package, an unknown compression, or a file that would lie outside.
     """
     with package.open("rb") as file:
         _seek_data(file, package)
@@ -60,8 +60,7 @@ def _seek_data(file: BinaryIO, package: Path) -> None:
 
 def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
     relative = PurePosixPath(member.name)
-    name = relative.as_posix()
-    if name == "." or any(name == left or name.startswith(f"{left}/") for left in _LEFT_OUT):
+    if relative == PurePosixPath() or any(map(relative.is_relative_to, _LEFT_OUT)):
         return
     path = _inside(folder, relative)
     if member.isdir():
@@ -84,12 +83,10 @@ def _write(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> N
 
 
 def _inside(folder: Path, relative: PurePosixPath) -> Path:
-    """The path in the folder; refuses names, and links on the way, that lead out of it."""
+    """The path in the folder; refuses names, and links in their parents, that lead out of it."""
     path = folder / relative
-    parent = path.parent.resolve()
-    if relative.is_absolute() or ".." in relative.parts or not (
-        parent == folder.resolve() or folder.resolve() in parent.parents
-    ):  # fmt: skip
+    is_inside = path.parent.resolve().is_relative_to(folder.resolve())
+    if relative.is_absolute() or ".." in relative.parts or not is_inside:
         raise PackageError(f"a file would be written outside: {relative}")
     return path
 
