@@ -18,7 +18,7 @@ from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments.launch import Deployed, Setting, launch
 from cellfarm.measures import all_measures
-from cellfarm.measures.quality.verification import Comparison
+from cellfarm.measures.quality.comparison import Comparison
 
 from tests.support.protocols import SMALLEST, asked, protocol_of, with_measures
 from tests.support.results import make_cell

@@ -21,8 +21,7 @@ from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.running_cell import Running
 from cellfarm.experiments.summarising import Result
 from cellfarm.measures.launches import of_mode
-from cellfarm.measures.quality.heldout import Quality
-from cellfarm.measures.quality.verification import Comparison
+from cellfarm.measures.quality.comparison import Comparison, Quality
 from cellfarm.measures.tolerances import Tolerance
 from cellfarm.planning import keys
 from cellfarm.planning.needs import Needs

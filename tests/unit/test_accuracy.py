@@ -16,7 +16,8 @@ import pytest
 from cellfarm.base.project import PACKAGE
 from cellfarm.experiments.summarising import Result, first_bad, summarise
 from cellfarm.measures import all_measures
-from cellfarm.measures.accuracy.pictures import Pictures, columns, interval
+from cellfarm.measures.accuracy.host import columns, interval
+from cellfarm.measures.accuracy.pictures import Pictures
 from cellfarm.measures.hosts import Context, host_of
 from cellfarm.measures.launches import is_emulated
 from PIL import Image

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,3 +96,18 @@ def test_two_modules_of_one_name_play_the_same_part():
         if path.stem not in PARTS and path.parent.name != "cli":
             places[path.stem].append(path.relative_to(PACKAGE).as_posix())
     assert not {name: paths for name, paths in places.items() if len(paths) > 1}
+
+
+def test_a_start_imports_nothing_slow():
+    """Every `snakemake` and `snakemake -n` pays for what planning imports."""
+    code = (
+        "import sys; import cellfarm.snakemake.pipeline, cellfarm.snakemake.running;"
+        "from cellfarm.base.project import Project;"
+        "from cellfarm.wanted.configuration import load_file; load_file(Project.here());"
+        "print(*({'numpy', 'scipy', 'duckdb', 'paramiko', 'adbutils', 'altair'} & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=PACKAGE.parents[1], capture_output=True, text=True,
+        check=True, env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+    )  # fmt: skip
+    assert done.stdout.split() == []

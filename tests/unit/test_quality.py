@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 import pytest
-from cellfarm.measures.quality.heldout import MAX_SQNR_DB, Quality, assess
+from cellfarm.measures.quality.comparison import Quality
+from cellfarm.measures.quality.heldout import MAX_SQNR_DB, assess
 from cellfarm.measures.tolerances import Tolerance
 from hypothesis import given
 from hypothesis import strategies as st

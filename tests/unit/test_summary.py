@@ -10,8 +10,7 @@ from cellfarm.measures import all_measures
 from cellfarm.measures.flags import CONTENDED_CORES
 from cellfarm.measures.hosts import Context, host_of
 from cellfarm.measures.launches import is_emulated, worst_comparison
-from cellfarm.measures.quality.heldout import Quality
-from cellfarm.measures.quality.verification import Comparison
+from cellfarm.measures.quality.comparison import Comparison, Quality
 
 from tests.support.protocols import with_measures
 from tests.support.results import (

@@ -11,12 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.measures.quality.verification import (
-    MAX_OUTPUT_BYTES,
-    Comparison,
-    compare,
-    read_arrays,
-)
+from cellfarm.measures.quality.comparison import Comparison
+from cellfarm.measures.quality.verification import MAX_OUTPUT_BYTES, compare, read_arrays
 from cellfarm.measures.tolerances import Tolerance
 from hypothesis import given
 from hypothesis import strategies as st

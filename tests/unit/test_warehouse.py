@@ -12,7 +12,7 @@ import pytest
 from cellfarm.base.errors import UserError
 from cellfarm.base.files import write_atomically
 from cellfarm.base.project import Project
-from cellfarm.measures.quality.verification import Comparison
+from cellfarm.measures.quality.comparison import Comparison
 from cellfarm.store.results import Store
 from cellfarm.warehouse import connect, load, loading, rebuild
 from cellfarm.warehouse import schema as schema_module

@@ -22,7 +22,8 @@ from ..envs.native_building import PROGRAM
 from ..libraries.vendor_tool import NODES, Refusal
 from ..measures.accuracy.pictures import MAX_TOOL_BYTES, Pictures
 from ..measures.operators.profile import read_vocabulary
-from ..measures.quality.heldout import Quality, assess
+from ..measures.quality.comparison import Quality
+from ..measures.quality.heldout import assess
 from ..planning.plan import Plan, PlannedCell
 from ..wanted.devices import AnyDevice
 from . import native_runner, vendor_tools

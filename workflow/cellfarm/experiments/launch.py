@@ -16,8 +16,9 @@ from ..devices import Interpreter, Launched, Transport, choose_cores
 from ..measures.accuracy.pictures import Pictures
 from ..measures.launches import ACCURACY, GATE, MEASURE, PROFILE, QUALITY
 from ..measures.operators.profile import Vocabulary, read_profile
-from ..measures.quality.heldout import Quality, assess
-from ..measures.quality.verification import Comparison, compare, read_arrays
+from ..measures.quality.comparison import Comparison, Quality
+from ..measures.quality.heldout import assess
+from ..measures.quality.verification import compare, read_arrays
 from ..wanted.protocols import Protocol
 from .events import Record
 from .native_runner import as_lines, as_npz

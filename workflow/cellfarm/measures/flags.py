@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..analysis.statistics import Estimate
+if TYPE_CHECKING:
+    from ..analysis.statistics import Estimate
 
 #: A launch is contended if others used more cores than this while samples were taken; for protocols
 #: without such a limit.

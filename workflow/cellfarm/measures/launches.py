@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from .quality.verification import Comparison, worst
+from .quality.comparison import Comparison, worst
 
 #: Modes: `measure` takes warm samples; `start` ends after the first inference, as does `cold`, with a cold
 #: page cache; `quality` runs the held-out inputs, `profile` times each operator, `accuracy` runs labelled

@@ -7,16 +7,17 @@ latency's interval is narrow enough, or the budget is spent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import numpy as np
 from msgspec import Meta, Struct, to_builtins
 
 from ..analysis.plausibility import implausible
-from ..analysis.statistics import Estimate, hierarchical_median
 from .flags import cell_flags, steady_state
 from .hosts import Context, Host, Summary, verified
 from .launches import MEASURE, Launches, is_emulated, median_of, of_mode
+
+if TYPE_CHECKING:
+    from ..analysis.statistics import Estimate
 
 _Count = Annotated[int, Meta(ge=1, description="a whole number from 1")]
 _LaunchCount = Annotated[int, Meta(ge=2, le=1000, description="a whole number from 2")]
@@ -125,6 +126,8 @@ class TimingHost(Host[T]):
         }
 
     def summarise(self, launches: Launches, settings: T, context: Context) -> Summary:
+        import numpy as np  # here, as planning imports this module at every start
+
         measured = of_mode(launches, MEASURE)
         columns, violation = verified(measured, context)
         columns["launches"] = len(measured)
@@ -160,6 +163,8 @@ class TimingHost(Host[T]):
 
 def estimate(launches: Launches, key: str) -> Estimate:
     """The warm latency over measuring launches, in ms."""
+    from ..analysis.statistics import hierarchical_median  # imports numpy
+
     return hierarchical_median([launch["warm_ms"] for launch in launches], seed=key)
 
 

@@ -13,7 +13,6 @@ import numpy as np
 from ...runner.pictures import TOP, prepare, top_classes
 from ..quality.verification import read_arrays
 
-CONFIDENCE = 0.95
 #: Larger inputs are not put on a device as raw floats, which native tools read.
 MAX_TOOL_BYTES = 1 << 30
 
@@ -97,37 +96,3 @@ class Pictures:
             return self.assess(arrays["top"])
         except (ValueError, KeyError) as error:
             return {"problem": str(error)}
-
-
-def columns(launches: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A cell's columns from its launches of this mode; none without launches.
-
-    Intervals are Wilson's, of 95 % (Wilson, "Probable inference, the law of succession, and
-    statistical inference", JASA 1927), over the choice of pictures, not over launches.
-    """
-    if not launches:
-        return {}
-    last = launches[-1]
-    counts = last.get("accuracy") or {}
-    problem = last["reason"] if last["status"] != "ok" else counts.get("problem", "no output")
-    if problem:
-        return {"accuracy_reason": f"labelled pictures: {problem}"}
-    images = counts["images"]
-    filled = {"labelled_images": images, "reference_top1_accuracy": counts["reference_top1"]}
-    for name in ("top1", "top5"):
-        if counts[name] is not None:
-            low, high = interval(counts[name], images)
-            filled |= {
-                f"{name}_accuracy": counts[name] / images,
-                f"{name}_accuracy_low": low,
-                f"{name}_accuracy_high": high,
-            }
-    return filled
-
-
-def interval(hits: int, pictures: int) -> tuple[float, float]:
-    """Wilson's interval for a share."""
-    from scipy.stats import binomtest  # takes half a second: only when needed
-
-    bounds = binomtest(hits, pictures).proportion_ci(CONFIDENCE, method="wilson")
-    return float(bounds.low), float(bounds.high)

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
-from ...analysis.statistics import hierarchical_median
 from ..flags import launch_flags
 from ..hosts import Context, Host, Summary, verified
 from ..launches import COLD, MEASURE, START, Launch, Launches, is_emulated, median_of, of_mode
@@ -86,6 +85,8 @@ class ColdStart(Host[Settings]):
 
 def _medians(launches: Launches, prefix: str, key: str) -> dict[str, float | None]:
     """Medians over launches of each phase and of the sum with its interval, in ms."""
+    from ...analysis.statistics import hierarchical_median  # imports numpy: not for planning
+
     columns = {
         f"{prefix}_{phase}_ms": median_of([launch["phases"].get(phase) for launch in launches])
         for phase in PHASES
@@ -101,6 +102,8 @@ def _medians(launches: Launches, prefix: str, key: str) -> dict[str, float | Non
 
 def _phases(warm: Launches, cold: Launches, key: str) -> list[dict[str, Any]]:
     """Every phase of the start with its interval, by page cache, then `total` and `steady`."""
+    from ...analysis.statistics import hierarchical_median  # imports numpy: not for planning
+
     rows = []
     for page_cache, launches in (("warm", warm), ("cold", cold)):
         values = {phase: [launch["phases"].get(phase) for launch in launches] for phase in PHASES}

@@ -4,57 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
-from ..tolerances import Tolerance
+from .comparison import Quality
 from .verification import compare
 
 #: Recorded for outputs that equal the reference bit by bit, as JSON has no infinity.
 MAX_SQNR_DB = 300.0
-
-
-@dataclass(frozen=True)
-class Quality:
-    """The outputs of the held-out samples against the reference; the worst over all outputs.
-
-    Args:
-        cosine: of the outputs of all samples, flattened.
-        sqnr_db: signal to quantisation noise: 10 log10 of the reference's energy over that of the
-            difference, over all samples.
-        top1_agreement: share of the samples with the same top-1 class; None for tasks without classes.
-        problem: why nothing could be compared.
-    """
-
-    samples: int = 0
-    cosine: float | None = None
-    sqnr_db: float | None = None
-    top1_agreement: float | None = None
-    problem: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def violation(self, tolerance: Tolerance) -> str | None:
-        """Why this is outside the tolerance of the variant, or None."""
-        if self.problem:
-            return f"held-out inputs: {self.problem}"
-        assert self.cosine is not None and self.sqnr_db is not None
-        if self.cosine < tolerance.min_cosine:
-            return f"held-out inputs: cosine {self.cosine:.5f} is below {tolerance.min_cosine}"
-        min_db = tolerance.min_sqnr_db
-        if min_db is not None and self.sqnr_db < min_db:
-            return f"held-out inputs: SQNR {self.sqnr_db:.1f} dB is below {min_db:g} dB"
-        min_share = tolerance.min_top1_agreement
-        agreement = self.top1_agreement
-        if min_share is not None and agreement is not None and agreement < min_share:
-            share = f"{agreement:.0%} of {self.samples}"
-            return (
-                f"held-out inputs: the top-1 class is the same for {share}, below {min_share:.0%}"
-            )
-        return None
 
 
 def assess(

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from ..hosts import Context, Host, Summary
 from ..launches import QUALITY, Launches, of_mode
-from .heldout import Quality
+from .comparison import Quality
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):

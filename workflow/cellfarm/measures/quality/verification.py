@@ -5,52 +5,16 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
-from ..tolerances import Tolerance
+from .comparison import Comparison, worst
 
 MAX_OUTPUT_BYTES = 1 << 30
 #: Recorded for larger errors: JSON has no infinity.
 MAX_ERROR = 1e300
 _NUMERIC = frozenset("biuf")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How far the outputs are from the reference; the worst over all outputs.
-
-    `max_relative_error` is max_abs_error over the reference's largest magnitude; `top1_match` is
-    None for tasks without classes. `problem` says why nothing could be compared.
-    """
-
-    cosine: float | None = None
-    max_abs_error: float | None = None
-    max_relative_error: float | None = None
-    top1_match: bool | None = None
-    problem: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def violation(self, tolerance: Tolerance) -> str | None:
-        """Why this is outside the tolerance, or None."""
-        if self.problem:
-            return self.problem
-        assert self.cosine is not None and self.max_relative_error is not None
-        if self.cosine < tolerance.min_cosine:
-            return f"cosine {self.cosine:.5f} is below {tolerance.min_cosine}"
-        if self.max_relative_error > tolerance.max_relative_error:
-            return (
-                f"largest error {self.max_relative_error:.3g} of the reference's magnitude "
-                f"is above {tolerance.max_relative_error}"
-            )
-        if tolerance.top1 and self.top1_match is False:
-            return "the top-1 class differs from the reference's"
-        return None
 
 
 def read_arrays(data: bytes) -> dict[str, np.ndarray]:
@@ -99,22 +63,6 @@ def compare(
     if not comparisons:
         return Comparison(problem="the reference has no outputs")
     return worst(comparisons)
-
-
-def worst(comparisons: Sequence[Comparison]) -> Comparison:
-    """The worst value of each kind, of comparisons without a problem."""
-    cosines = [comparison.cosine for comparison in comparisons if comparison.cosine is not None]
-    matches = [match for comparison in comparisons if (match := comparison.top1_match) is not None]
-    return Comparison(
-        cosine=min(cosines, default=None),
-        max_abs_error=max(
-            (comparison.max_abs_error or 0.0 for comparison in comparisons), default=None
-        ),
-        max_relative_error=max(
-            (comparison.max_relative_error or 0.0 for comparison in comparisons), default=None
-        ),
-        top1_match=all(matches) if matches else None,
-    )
 
 
 def _compare_output(
