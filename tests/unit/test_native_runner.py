@@ -96,6 +96,11 @@ def test_outputs_of_another_size_cannot_be_read(size):
         read_arrays(as_npz(b"\0" * size, [{"name": "y", "shape": [1, 4]}], True))
 
 
+@pytest.mark.parametrize("data", [b"", b"\0\0\0\0"])
+def test_outputs_without_a_value_hold_no_samples(data: bytes):
+    assert as_npz(data, [{"name": "y", "shape": [0, 4]}], True) == data
+
+
 #: What a native runner does, in Python: it doubles its input.
 STAND_IN = f"""\
 #!{sys.executable}

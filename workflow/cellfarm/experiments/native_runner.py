@@ -59,6 +59,8 @@ def as_npz(data: bytes, outputs: Sequence[Mapping[str, Any]], single_sample: boo
         single_sample: there is one sample, and no axis of samples.
     """
     sizes = [int(np.prod(entry["shape"], dtype=np.int64)) for entry in outputs]
+    if not sum(sizes):
+        return data
     count, rest = divmod(len(data), _VALUE_BYTES * sum(sizes))
     if not count or rest or (single_sample and count > 1):
         return data
