@@ -1,5 +1,5 @@
-# From a config to a report of measured cells. The plan is made here, as this file is read: the DAG
-# holds what is stale and nothing else. Rules stand in workflow/rules/, one command of the package each.
+# From a config to a report of measured cells. This file makes the plan when Snakemake reads it: the DAG
+# holds only stale work. The rules are in workflow/rules/; each runs one command of the package.
 import sys
 from pathlib import Path
 
@@ -56,13 +56,13 @@ rule all:
         TARGETS,
 
 
-# Everything but the report.
+# Everything except the report.
 rule measured:
     input:
         MEASURED,
 
 
-# Everything that measuring needs, and no measuring.
+# Everything that measurements need, without measuring.
 rule converted:
     input:
         ancient(lambda wildcards: PIPELINE.converted_targets()),
@@ -106,7 +106,7 @@ onsuccess:
             else:  # `snakemake converted`
                 print_converted(PIPELINE.project, PIPELINE.converted_targets())
         except CellfarmError as error:
-            # All cells are there, and the warehouse is one of an earlier version.
+            # All cells are measured, but the warehouse is of an earlier version.
             print(f"cellfarm: {error}", file=sys.stderr)
     if not reported:
         tell_lost(PIPELINE.lost())

@@ -1,6 +1,6 @@
-# Every output stands in a folder named by the digest of its causes: if it is there, it is right.
-# That is why inputs are ancient(): their dates mean nothing. A step's id is the end of its folder's path; all
-# else that a job needs stands in the frozen plan.
+# Every output is in a folder named by the digest of its causes: if it exists, it is right.
+# So inputs are ancient(): their dates mean nothing. A step's id is the end of its folder's path; the frozen plan
+# holds everything else that a job needs.
 rule model:
     input:
         ancient(lambda wildcards: PIPELINE.inputs("model", wildcards.id)),

@@ -1,4 +1,4 @@
-# Trained weights, by the digest of their content. A download that can never work has a record, too.
+# Trained weights, named by the digest of their content. A download that can never succeed has a record, too.
 rule download:
     output:
         "results/downloads/{id}/record.json",

@@ -1,4 +1,4 @@
-# One plain virtual environment per lock; its folder's name, which is the id, carries the lock's digest.
+# One plain virtual environment per lock; its folder's name, which is the id, contains the lock's digest.
 rule environment:
     input:
         ancient(lambda wildcards: PIPELINE.inputs("environment", wildcards.id)),

@@ -1,6 +1,6 @@
-# One job per model and device, whose id is device/model. A device holds one experiment at a time: the
-# resource keeps the jobs of this run apart, a lock that the measuring process holds keeps other runs away.
-# While this machine itself is measured, the experiment takes all of it.
+# One job per model and device, with the id device/model. A device runs one experiment at a time: the
+# resource separates the jobs of this run, and a lock of the measuring process excludes other runs.
+# An experiment on this machine itself takes all of it.
 for device in PIPELINE.device_names:
     workflow.register_resource(f"device_{device}", 1)
 

@@ -1,4 +1,4 @@
-# Stamps say that the warehouse and the report were brought up to date in a given situation.
+# A stamp records that the warehouse and the report were updated for one situation.
 localrules:
     all,
     measured,
