@@ -195,3 +195,11 @@ def test_tolerances_come_from_the_config_or_else_are_known(project):
     assert config.tolerance("fp32").top1 is True
     with_none = load(project, variants, WHERE)
     assert with_none.tolerance("int8") != Tolerance(**own)
+
+
+def test_a_tolerance_of_a_variant_that_does_not_exist_is_refused(project):
+    own = {"min_cosine": 0.5, "max_relative_error": 2.0}
+    with pytest.raises(UserError, match=r"unknown variant 'int88' \(did you mean 'int8'\?\)"):
+        load(project, CONFIG | {"tolerances": {"int88": own}}, WHERE)
+    # One that is not measured today may stand there.
+    assert load(project, CONFIG | {"tolerances": {"int8": own}}, WHERE).tolerance("int8")

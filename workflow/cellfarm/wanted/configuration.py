@@ -187,7 +187,8 @@ def load(project: Project, document: Mapping[str, Any], where: str) -> Configura
     config = structs.replace(config, devices=_with_labels(project, config.devices, where))
     models = config.names("model", config.models)
     devices = config.names("device", config.devices)
-    variants = config.names("variant", config.variants)
+    # A misspelt name under `tolerances` would be without effect, in silence.
+    variants = dict.fromkeys([*config.names("variant", config.variants), *config.tolerances])
     return Configuration(
         where=where,
         config=config,
