@@ -1,4 +1,4 @@
-"""What a pass declares of its settings, and modules that are imported by name."""
+"""Modules that are imported by name, such as passes."""
 
 from __future__ import annotations
 
@@ -9,15 +9,6 @@ from typing import Any
 import pytest
 from cellfarm.base.project import PACKAGE
 
-SETTINGS = {"layer": str, "share": float, "rounds": 3, "exact": False}
-
-
-@pytest.fixture
-def context(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """cellfarm/models/pass_context.py, as its worker imports it: flat."""
-    monkeypatch.syspath_prepend(PACKAGE / "models")
-    return importlib.import_module("pass_context")
-
 
 @pytest.fixture
 def protocol(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
@@ -25,36 +16,6 @@ def protocol(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.syspath_prepend(PACKAGE / "models")
     return importlib.import_module("protocol")
-
-
-def test_settings_are_filled_with_defaults(context: Any):
-    filled = context.fill_settings(SETTINGS, {"share": 1, "layer": "stem"})
-    assert filled == {"layer": "stem", "share": 1.0, "rounds": 3, "exact": False}
-    assert type(filled["share"]) is float
-    assert context.fill_settings({}, {}) == {}
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"shares": 0.5}, "unknown setting 'shares'; known: layer, share, rounds, exact"),
-        ({"layer": 3}, "the setting 'layer' must be of type str, not 3"),
-        ({"rounds": 1.5}, "the setting 'rounds' must be of type int, not 1.5"),
-        ({"rounds": True}, "the setting 'rounds' must be of type int, not True"),
-        ({"share": True}, "the setting 'share' must be of type float, not True"),
-        ({"exact": 1}, "the setting 'exact' must be of type bool, not 1"),
-        ({"share": None}, "the setting 'share' must be of type float, not None"),
-    ],
-)
-def test_a_wrong_setting_is_refused(context: Any, change: dict[str, Any], message: str):
-    with pytest.raises(context.RecipeError) as refusal:
-        context.fill_settings(SETTINGS, {"layer": "stem", "share": 0.5} | change)
-    assert str(refusal.value) == message
-
-
-def test_a_missing_setting_is_named(context: Any):
-    with pytest.raises(context.RecipeError, match="the setting 'share' is missing"):
-        context.fill_settings(SETTINGS, {"layer": "stem"})
 
 
 def test_a_module_is_imported_by_name(protocol: Any, tmp_path: Path):

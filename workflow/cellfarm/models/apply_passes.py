@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from model_folder import Arrays, ordered, read_facts, read_samples, write_facts, write_samples
 from numpy.typing import NDArray
-from pass_context import Context, fill_settings
+from pass_context import Context
 from programs import Flat, count_flops, export_module, load_program, run_module
 from protocol import RecipeError, Unsupported, import_named
 from torch import nn
@@ -37,7 +37,8 @@ def handle(request: Mapping[str, Any]) -> None:
             ``out``, the empty folder to fill.
 
     Raises:
-        RecipeError: there is no such pass, its settings are wrong, or its model cannot replace the parent.
+        RecipeError: there is no such pass, its settings do not fit the model, or its model cannot
+            replace the parent.
         Unsupported: the parent is no PyTorch program, or a pass refuses it.
     """
     parent, out = Path(request["parent"]), Path(request["out"])
@@ -76,11 +77,7 @@ def handle(request: Mapping[str, Any]) -> None:
 
 
 def _load_pass(name: str, settings: Mapping[str, Any]) -> Link:
-    module = import_named(f"passes.{name}", f"pass {name!r}")
-    try:
-        return name, module, fill_settings(getattr(module, "SETTINGS", {}), settings)
-    except RecipeError as error:
-        raise RecipeError(f"pass {name!r}: {error}") from error
+    return name, import_named(f"passes.{name}", f"pass {name!r}"), settings
 
 
 def _apply(

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from protocol import RecipeError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -29,41 +27,3 @@ class Context:
     calibration: Sequence[tuple[Tensor, ...]]
     seed: int
     task: str
-
-
-def fill_settings(declared: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a pass, with its defaults.
-
-    Args:
-        declared: the pass's ``SETTINGS``, by name: the type of a required setting, or the default value of
-            an optional one.
-
-    Raises:
-        RecipeError: a setting is unknown, missing or of another type.
-    """
-    for name in settings:
-        if name not in declared:
-            known = ", ".join(declared) or "none"
-            raise RecipeError(f"unknown setting {name!r}; known: {known}")
-    filled = {}
-    for name, declaration in declared.items():
-        required = isinstance(declaration, type)
-        if name in settings:
-            filled[name] = _checked(
-                name, settings[name], declaration if required else type(declaration)
-            )
-        elif required:
-            raise RecipeError(f"the setting {name!r} is missing")
-        else:
-            filled[name] = declaration
-    return filled
-
-
-def _checked(name: str, value: Any, expected: type) -> Any:
-    if expected is float and type(value) is int:
-        return float(value)
-    if type(value) is not expected:
-        raise RecipeError(
-            f"the setting {name!r} must be of type {expected.__name__}, not {value!r}"
-        )
-    return value

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 from ..base import documents
 from ..base.errors import UserError
 from ..base.names import Precision
 from ..base.project import PACKAGE
 from ..measures.tolerances import Tolerance
+from .pass_settings import declared_settings, fill_settings
 
 VariantName = Annotated[
     str,
@@ -53,7 +54,8 @@ def read_variants(folder: Path, names: list[str], where: str) -> dict[str, Varia
     """The variants that a config names, by name.
 
     Raises:
-        UserError: there is no file of a name, it is not what a variant asks for, or there is no such pass.
+        UserError: there is no file of a name, it is not what a variant asks for, there is no such pass, or a
+            pass has no such settings.
     """
     return {name: _read(folder, name, where) for name in names}
 
@@ -71,11 +73,18 @@ def _read(folder: Path, name: str, where: str) -> Variant:
         raise UserError(
             f"{path}: key 'name': expected '{name}', as the file is called; found '{variant.name}'"
         )
-    passes = sorted(file.stem for file in (PACKAGE / "passes").glob("[a-z]*.py"))
-    for name, _ in variant.chain:
+    passes_folder = PACKAGE / "passes"
+    passes = sorted(file.stem for file in passes_folder.glob("[a-z]*.py"))
+    filled = []
+    for position, (name, settings) in enumerate(variant.chain):
         if name not in passes:
             raise UserError(
                 f"{path}: key 'passes': unknown pass '{name}'{documents.suggestion(name, passes)}: "
                 f"there is no workflow/cellfarm/passes/{name}.py; there are: {', '.join(passes) or 'none'}"
             )
-    return variant
+        try:
+            declared = declared_settings(passes_folder / f"{name}.py")
+            filled.append({name: fill_settings(declared, settings)})
+        except (SyntaxError, ValueError) as error:
+            raise UserError(f"{path}: key 'passes[{position}].{name}': {error}") from None
+    return structs.replace(variant, passes=tuple(filled))
