@@ -1,4 +1,4 @@
-"""Seeded inputs: the same for everyone, each stream its own."""
+"""Seeded inputs: equal on every machine, different for each stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CACHE = {"name": "past", "shape": [1, 2, 3, 4], "dtype": "float32", "content": "
 
 @pytest.fixture
 def drawing(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """cellfarm/models/drawing.py, as its worker imports it: flat."""
+    """cellfarm/models/drawing.py, imported as its worker does: as a top-level module."""
     monkeypatch.syspath_prepend(PACKAGE / "models")
     return importlib.import_module("drawing")
 
