@@ -132,8 +132,10 @@ def test_labelled_pictures_are_the_last_launch_and_of_emulated_cells_too():
 
 
 def test_pictures_that_could_not_all_be_run_leave_the_cell_as_it_is():
-    late = bad_launch("timeout", "no end within 60 s (in phase accuracy)") | {"mode": "accuracy"}
-    launches = [make_launch(), make_launch(), late]
+    timed_out = bad_launch("timeout", "no end within 60 s (in phase accuracy)") | {
+        "mode": "accuracy"
+    }
+    launches = [make_launch(), make_launch(), timed_out]
     assert first_bad(launches) is None
     result = result_of("latency", *launches)
     assert (result.status, result.columns["latency_ms"]) == ("ok", 10.0)
@@ -150,13 +152,13 @@ def test_a_failed_profile_does_not_keep_pictures_from_being_run():
 
 def test_emulated_and_wrong_cells_have_an_accuracy():
     assessment = pictures([1, 1, 6, 5]).assess(TOP)
-    emulated = make_launch([], warmup_ms=[], emulated=True)
-    launches = [emulated, accuracy_launch(assessment)]
+    emulated_launch = make_launch([], warmup_ms=[], emulated=True)
+    launches = [emulated_launch, accuracy_launch(assessment)]
     assert result_of("latency", *launches).status == "ok"
     result = result_of("accuracy", *launches)
     assert (result.status, result.columns["top1_accuracy"]) == ("ok", 0.5)
-    wrong = make_launch(comparison={"problem": "the output is constant"})
-    launches = [wrong, wrong, accuracy_launch(assessment)]
+    wrong_launch = make_launch(comparison={"problem": "the output is constant"})
+    launches = [wrong_launch, wrong_launch, accuracy_launch(assessment)]
     assert result_of("latency", *launches).status == "wrong"
     assert result_of("accuracy", *launches).columns["top1_accuracy"] == 0.5
 

@@ -136,5 +136,5 @@ def test_the_injected_slowdown_follows_the_inference(
 @pytest.fixture
 def clock() -> Callable[[], int]:
     """A clock that advances by 1 ns at every reading."""
-    now = iter(range(1_000_000))
-    return lambda: next(now)
+    readings = iter(range(1_000_000))
+    return lambda: next(readings)

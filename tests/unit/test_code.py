@@ -176,10 +176,10 @@ def test_what_python_itself_imports_is_in_the_closure(tmp_path_factory, graph):
         write_tree(root, {paths[name]: text})
     while waiting:
         for _, module in graph[waiting.pop()]:
-            for needed in ("pack", module) if module.startswith("pack.") else (module,):
-                if needed not in reached:
-                    reached.add(needed)
-                    waiting.append(needed)
+            for imported in ("pack", module) if module.startswith("pack.") else (module,):
+                if imported not in reached:
+                    reached.add(imported)
+                    waiting.append(imported)
     assert closure_names(root, "entry.py") == {paths[name] for name in reached}
 
 
@@ -187,7 +187,7 @@ def test_what_python_itself_imports_is_in_the_closure(tmp_path_factory, graph):
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch) -> Path:
+def package(tmp_path: Path, monkeypatch) -> Path:
     root = tmp_path / "package"
     write_tree(root, {"part/worker.py": "import helper", "part/helper.py": ""})
     monkeypatch.setattr(code, "PACKAGE", root)
@@ -240,9 +240,14 @@ def test_unrelated_changes_are_no_change(package):
 
 def test_a_digest_is_of_names_and_contents():
     assert Code({"a": b"1", "b": b"2"}).digest == Code({"b": b"2", "a": b"1"}).digest
-    others = [{"a": b"1"}, {"a": b"2", "b": b"1"}, {"a": b"1", "c": b"2"}, {"a": b"12", "b": b""}]
-    digests = {Code(files).digest for files in others} | {Code({"a": b"1", "b": b"2"}).digest}
-    assert len(digests) == len(others) + 1
+    different = [
+        {"a": b"1"},
+        {"a": b"2", "b": b"1"},
+        {"a": b"1", "c": b"2"},
+        {"a": b"12", "b": b""},
+    ]
+    digests = {Code(files).digest for files in different} | {Code({"a": b"1", "b": b"2"}).digest}
+    assert len(digests) == len(different) + 1
 
 
 def test_code_is_written_whole_and_once(package, tmp_path):

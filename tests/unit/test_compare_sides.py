@@ -62,10 +62,10 @@ def test_rounds_of_one_session_are_compared_one_by_one(measured):
 
 def test_rounds_of_another_session_were_not_together(measured):
     """The same launches a day later, on a device that is 20 % slower: no library is slower."""
-    first = json.loads(measured.paths[0].read_text())
+    first_result = json.loads(measured.paths[0].read_text())
 
     def copy_a_day_later(document: dict[str, Any]) -> None:
-        document["launches"] = json.loads(json.dumps(first["launches"]))
+        document["launches"] = json.loads(json.dumps(first_result["launches"]))
         for launch in document["launches"]:
             launch["session"] = "another"
             launch["warm_ms"] = [1.2 * ms for ms in launch["warm_ms"]]

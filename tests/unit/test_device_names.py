@@ -25,11 +25,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("name", BAD)
-@pytest.mark.parametrize("start", [board, phone])
-def test_a_virtual_device_has_a_name_of_a_file(folder, start, name):
+@pytest.mark.parametrize("start_device", [board, phone])
+def test_a_virtual_device_has_a_name_of_a_file(folder, start_device, name):
     before = set(folder.rglob("*"))
     with pytest.raises(UserError, match="name"):
-        start(name=name)
+        start_device(name=name)
     assert set(folder.rglob("*")) == before
 
 

@@ -123,7 +123,7 @@ def test_a_torn_environment_is_made_anew(environment, monkeypatch):
     assert not (environment.folder / "half").exists()
 
 
-def failing(stderr: str) -> list[str]:
+def failing_command(stderr: str) -> list[str]:
     return [sys.executable, "-c", f"import sys; sys.stderr.write({stderr!r}); sys.exit(2)"]
 
 
@@ -141,7 +141,7 @@ def failing(stderr: str) -> list[str]:
 )
 def test_a_fault_of_network_or_disk_is_transient(stderr: str):
     with pytest.raises(TransientHostError):
-        environments._run(failing(stderr))
+        environments._run(failing_command(stderr))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_fault_of_network_or_disk_is_transient(stderr: str):
 )
 def test_a_request_that_cannot_be_met_is_permanent(stderr: str):
     with pytest.raises(PermanentHostError) as caught:
-        environments._run(failing(stderr))
+        environments._run(failing_command(stderr))
     assert caught.value.code == 2
     assert "environment cannot be installed: " in str(caught.value)
 

@@ -122,8 +122,8 @@ def test_chatter_between_the_events_changes_nothing():
     chatter = ["", "Loading model...", "{", "[]", "null", "3", '"end"', "{}", '{"event": 1}', "\x00",
                '{"event": null}', '{"event": "boom", "x": 1}', '{"event": "take"}', '{"event": ["end"]}',
                '{"event": "_init__"}', '{"event": "end", "more": 1}', "\ufffd" * 50]  # fmt: skip
-    noisy = [line for good_line in GOOD for line in (*chatter, good_line)] + chatter
-    assert finish(noisy) == finish(GOOD)
+    noisy_lines = [line for good_line in GOOD for line in (*chatter, good_line)] + chatter
+    assert finish(noisy_lines) == finish(GOOD)
 
 
 BAD_LATENCIES = ["NaN", "Infinity", "-Infinity", "-1", "-0.001", '"5"', "true", "null", "[1]", "{}",

@@ -163,13 +163,13 @@ def test_a_timed_transport_leaves_all_to_the_other():
         def run(self) -> None:
             raise ValueError
 
-    spent: dict[str, float] = {}
-    timed: Any = TimedTransport(Inner(), spent)  # type: ignore[arg-type]
-    assert timed.is_host is False
-    assert timed.put(Path("x"), "y") and timed.put(Path("x"), "y")
+    seconds_by_call: dict[str, float] = {}
+    transport: Any = TimedTransport(Inner(), seconds_by_call)  # type: ignore[arg-type]
+    assert transport.is_host is False
+    assert transport.put(Path("x"), "y") and transport.put(Path("x"), "y")
     with pytest.raises(ValueError):
-        timed.run()
-    assert spent["put"] >= 0.04 and spent["run"] >= 0
+        transport.run()
+    assert seconds_by_call["put"] >= 0.04 and seconds_by_call["run"] >= 0
 
 
 def test_pushed_files_are_counted(tmp_path):

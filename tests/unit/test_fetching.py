@@ -32,8 +32,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         answers = self.server.answers
-        self.server.seen.append(self.headers.get("Range"))
-        answers[min(len(self.server.seen), len(answers)) - 1](self)
+        self.server.requested_ranges.append(self.headers.get("Range"))
+        answers[min(len(self.server.requested_ranges), len(answers)) - 1](self)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -115,7 +115,8 @@ def redirect(handler: Handler) -> None:
 @pytest.fixture
 def server() -> Iterator[Any]:
     http_server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    http_server.answers, http_server.seen, http_server.released = [whole], [], threading.Event()
+    http_server.answers, http_server.requested_ranges = [whole], []
+    http_server.released = threading.Event()
     http_server.url = f"http://127.0.0.1:{http_server.server_address[1]}/weights.bin"
     threading.Thread(target=http_server.serve_forever, args=(0.01,), daemon=True).start()
     yield http_server
@@ -136,7 +137,7 @@ def get(server: Any, folder: Path, policy: Policy = QUICK, sha256: str = SHA256)
 def test_a_file_is_fetched_once(server, tmp_path):
     get(server, tmp_path)
     get(server, tmp_path)
-    assert server.seen == [None]
+    assert server.requested_ranges == [None]
 
 
 def test_two_at_once_fetch_once(server, tmp_path):
@@ -148,39 +149,39 @@ def test_two_at_once_fetch_once(server, tmp_path):
     threads = [threading.Thread(target=get, args=(server, tmp_path)) for _ in range(2)]
     for thread in threads:
         thread.start()
-    while not server.seen:
+    while not server.requested_ranges:
         time.sleep(0.01)
     time.sleep(0.3)  # the second thread waits for the lock
     server.released.set()
     for thread in threads:
         thread.join(30)
-    assert server.seen == [None]
+    assert server.requested_ranges == [None]
     assert not list(tmp_path.glob("*.part"))
 
 
 def test_a_download_that_broke_off_goes_on_where_it_ended(server, tmp_path):
     server.answers = [truncated, whole]
     messages = get(server, tmp_path)
-    assert server.seen == [None, f"bytes={BROKEN_OFF}-"]
+    assert server.requested_ranges == [None, f"bytes={BROKEN_OFF}-"]
     assert any("broke off" in line for line in messages)
 
 
 def test_a_later_run_goes_on_too(server, tmp_path):
     (tmp_path / f"{SHA256}.part").write_bytes(CONTENT[:500])
     get(server, tmp_path)
-    assert server.seen == ["bytes=500-"]
+    assert server.requested_ranges == ["bytes=500-"]
 
 
 def test_a_server_that_breaks_off_without_a_length_is_asked_again(server, tmp_path):
     server.answers = [truncated_without_length, whole]
     get(server, tmp_path)
-    assert server.seen == [None, None]  # without a length, the download starts over
+    assert server.requested_ranges == [None, None]  # without a length, the download starts over
 
 
 def test_a_server_without_ranges_starts_over(server, tmp_path):
     server.answers = [truncated, without_ranges]
     get(server, tmp_path)
-    assert server.seen == [None, f"bytes={BROKEN_OFF}-"]
+    assert server.requested_ranges == [None, f"bytes={BROKEN_OFF}-"]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_a_server_without_ranges_starts_over(server, tmp_path):
 def test_what_was_kept_of_another_file_is_thrown_away(server, tmp_path, kept):
     (tmp_path / f"{SHA256}.part").write_bytes(kept)
     get(server, tmp_path)
-    assert server.seen[-1] is None
+    assert server.requested_ranges[-1] is None
 
 
 def test_what_was_kept_whole_is_taken(server, tmp_path):
@@ -200,14 +201,14 @@ def test_what_was_kept_whole_is_taken(server, tmp_path):
 def test_another_part_than_asked_for_is_not_appended(server, tmp_path):
     server.answers = [truncated, another_part, whole]
     get(server, tmp_path)
-    assert server.seen == [None, f"bytes={BROKEN_OFF}-", None]
+    assert server.requested_ranges == [None, f"bytes={BROKEN_OFF}-", None]
 
 
 def test_a_corrupted_file_is_asked_for_once_more_and_then_refused(server, tmp_path):
     server.answers = [corrupted]
     with pytest.raises(PermanentHostError, match=f"has the SHA-256 .*, expected {SHA256}"):
         get(server, tmp_path)
-    assert len(server.seen) == 2 and not any(tmp_path.glob(f"{SHA256}*"))
+    assert len(server.requested_ranges) == 2 and not any(tmp_path.glob(f"{SHA256}*"))
 
 
 def test_a_file_corrupted_on_its_way_comes_right_the_next_time(server, tmp_path):
@@ -237,21 +238,21 @@ def test_what_the_server_does_not_have_is_not_asked_for_again(server, tmp_path, 
     server.answers = [status(code)]
     with pytest.raises(PermanentHostError, match=f"HTTP status {code}"):
         get(server, tmp_path)
-    assert len(server.seen) == 1
+    assert len(server.requested_ranges) == 1
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
 def test_a_server_in_trouble_is_asked_again(server, tmp_path, code):
     server.answers = [status(code), status(code), whole]
     messages = get(server, tmp_path)
-    assert len(server.seen) == 3 and f"HTTP status {code}" in messages[0]
+    assert len(server.requested_ranges) == 3 and f"HTTP status {code}" in messages[0]
 
 
 def test_a_server_that_stays_in_trouble_is_no_record_and_names_the_way_out(server, tmp_path):
     server.answers = [status(503)]
     with pytest.raises(TransientHostError) as caught:
         get(server, tmp_path)
-    assert len(server.seen) == QUICK.attempts
+    assert len(server.requested_ranges) == QUICK.attempts
     assert str(tmp_path / SHA256) in str(caught.value) and SHA256 in str(caught.value)
 
 
@@ -259,7 +260,7 @@ def test_a_server_that_stays_in_trouble_is_no_record_and_names_the_way_out(serve
 def test_a_captive_portal_is_no_record_and_no_traceback(server, tmp_path, answer):
     server.answers = [answer, answer, whole]
     get(server, tmp_path)
-    assert len(server.seen) == 3
+    assert len(server.requested_ranges) == 3
 
 
 def test_offline_names_the_file_to_put_in_place(tmp_path):

@@ -59,10 +59,10 @@ def test_code_is_the_same_wherever_it_stands_and_not_when_it_differs(tmp_path):
         (folder / "module.py").write_text(text)
         (folder / "notes.txt").write_text(name)  # no source: does not count
         (folder / "__pycache__" / "module.py").write_text(name)
-    first, copy, different = (
+    original, copy, different = (
         code_digest(tmp_path / name / "code") for name in ("one", "two", "three")
     )
-    assert first == copy != different
+    assert original == copy != different
     (tmp_path / "two" / "code" / "module.py").rename(tmp_path / "two" / "code" / "other.py")
     code_digest.cache_clear()
-    assert code_digest(tmp_path / "two" / "code") != first
+    assert code_digest(tmp_path / "two" / "code") != original

@@ -234,12 +234,12 @@ def test_the_builder_is_given_the_list(project):
     write_pictures(project.root, "a/1.jpg", "b/1.jpg")
     (project.root / "mine.onnx").write_bytes(b"x")
     files = named_files(project, recipe())
-    listed = json.loads(files["labelled"].read_text())
-    assert sorted(listed["pictures"]) == [["a/1.jpg", 4, 0], ["b/1.jpg", 4, 1]]
-    assert listed["folder"] == str(project.root / "pictures") and listed["classes"] == 2
+    picture_list = json.loads(files["labelled"].read_text())
+    assert sorted(picture_list["pictures"]) == [["a/1.jpg", 4, 0], ["b/1.jpg", 4, 1]]
+    assert picture_list["folder"] == str(project.root / "pictures") and picture_list["classes"] == 2
     assert named_files(project, recipe())["labelled"] == files["labelled"]
-    plain = parse_recipe({k: MINE[k] for k in MINE if k != "labelled"}, "test")
-    assert set(named_files(project, plain)) == {"file"}
+    without_labelled = parse_recipe({k: MINE[k] for k in MINE if k != "labelled"}, "test")
+    assert set(named_files(project, without_labelled)) == {"file"}
 
 
 def test_a_changed_folder_makes_the_cells_stale_and_says_so(tmp_path):
@@ -265,8 +265,11 @@ def test_without_labelled_pictures_their_code_is_no_cause(tmp_path):
     project = make_project(tmp_path)
     (tmp_path / "mine.onnx").write_bytes(b"x")
     write_pictures(tmp_path, "a/1.jpg")
-    plain = {name: MINE[name] for name in MINE if name != "labelled"}
-    labelled_program, plain_program = program_of(project, MINE), program_of(project, plain)
+    without_labelled = {name: MINE[name] for name in MINE if name != "labelled"}
+    labelled_program, plain_program = (
+        program_of(project, MINE),
+        program_of(project, without_labelled),
+    )
     assert (
         labelled_program.labelled
         and not plain_program.labelled
@@ -282,12 +285,13 @@ def test_a_derived_model_takes_the_pictures_with_it(tmp_path, monkeypatch):
     (tmp_path / "mine.pt2").write_bytes(b"x")
     write_pictures(tmp_path, "a/1.jpg")
     document = MINE | {"file": "mine.pt2"}
-    plain = {name: document[name] for name in document if name != "labelled"}
+    without_labelled = {name: document[name] for name in document if name != "labelled"}
     variant = {"name": "derived", "precision": "fp32", "passes": [{"nothing": {}}]}
     tolerance = {"min_cosine": 0.9, "max_relative_error": 0.1}
     write_yaml(project.config / "variants/derived.yaml", variant | {"tolerance": tolerance})
     code_entries = [
-        program_of(project, recipe, "derived").step.code.entries for recipe in (document, plain)
+        program_of(project, recipe, "derived").step.code.entries
+        for recipe in (document, without_labelled)
     ]
     assert ["models/labelled.py" in paths for paths in code_entries] == [True, False]
     assert all("passes/nothing.py" in paths for paths in code_entries)

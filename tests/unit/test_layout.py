@@ -70,14 +70,16 @@ def test_imports_run_one_way():
 
 def test_the_docs_list_the_folders_in_that_order():
     text = (PACKAGE.parents[1] / "docs/architecture.md").read_text(encoding="utf-8")
-    listed = [
+    documented = [
         line.split()[0].rstrip("/")
         for line in text.split("workflow/cellfarm/\n", 1)[1].splitlines()
         if line.startswith("    ") and line.split()[0].endswith("/")
     ]
     folders = [name for name in ORDER if (PACKAGE / name).is_dir()]
-    assert [name for name in listed if name in folders] == folders
-    assert set(listed) == {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | set(APART)
+    assert [name for name in documented if name in folders] == folders
+    assert set(documented) == {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | set(
+        APART
+    )
 
 
 def test_what_runs_elsewhere_imports_nothing_of_the_orchestrator():

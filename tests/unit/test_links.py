@@ -70,7 +70,7 @@ def test_a_channel_waits_as_long_as_it_is_told_whatever_is_sent_meanwhile():
 
 
 @pytest.mark.parametrize(
-    ("state", "kind", "words"),
+    ("state", "kind", "message"),
     [
         ("no", PermanentDeviceError, "udev"),  # of "no permissions"
         ("unauthorized", PermanentDeviceError, "allow debugging"),
@@ -78,11 +78,11 @@ def test_a_channel_waits_as_long_as_it_is_told_whatever_is_sent_meanwhile():
         ("authorizing", TransientDeviceError, "is authorizing"),
     ],
 )
-def test_a_phone_s_state_says_what_to_do(monkeypatch, state, kind, words):
+def test_a_phone_s_state_says_what_to_do(monkeypatch, state, kind, message):
     monkeypatch.setattr("cellfarm.devices.adb.ensure_server", lambda *_: None)
     link = AdbLink(AdbAddress("ABC", server_port=1))
     monkeypatch.setattr(link._client, "list", lambda: [SimpleNamespace(serial="ABC", state=state)])
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=message):
         link.open(["true"])
 
 

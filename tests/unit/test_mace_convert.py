@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -41,8 +42,6 @@ def convert(monkeypatch) -> Any:
     """The module, as the worker loads it; the export needs PyTorch and is left out here."""
     monkeypatch.syspath_prepend(str(PACKAGE / "conversion"))
     sys.modules.pop("mace_convert", None)
-    import importlib.util
-
     path = PACKAGE / "libraries" / "mace" / "convert.py"
     spec = importlib.util.spec_from_file_location("mace_convert", path)
     assert spec and spec.loader

@@ -49,7 +49,7 @@ def test_a_decoder_gives_the_cache_that_it_takes():
 
 
 @pytest.mark.parametrize(
-    ("change", "word"),
+    ("change", "message"),
     [
         ({"source": "paddle"}, "source"),
         ({"task": "poetry"}, "task"),
@@ -61,9 +61,9 @@ def test_a_decoder_gives_the_cache_that_it_takes():
     ],
     ids=["source", "task", "architecture", "seed", "path of random", "format", "no weights"],
 )
-def test_a_wrong_recipe_is_told(tmp_path: Path, change: dict[str, Any], word: str):
+def test_a_wrong_recipe_is_told(tmp_path: Path, change: dict[str, Any], message: str):
     project = make_project(tmp_path)
     recipe = yaml.safe_load((project.models / "squeezenet1_1.yaml").read_text())
     write_yaml(project.models / "squeezenet1_1.yaml", recipe | change)
-    with pytest.raises(UserError, match=word):
+    with pytest.raises(UserError, match=message):
         read_model(project, "squeezenet1_1", "test")
