@@ -1,4 +1,4 @@
-"""Labelled pictures through a library's native tool: a script in the place of mace_run."""
+"""Labelled pictures with a library's native tool; a script replaces mace_run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cellfarm.measures.accuracy.pictures import Pictures
 
 from tests.support.native_tools import DATA, Bench, write_script
 
-#: Reads an input as raw floats and writes scores: the brightest channel is the class, of sixteen.
+#: Reads raw floats and writes scores of sixteen classes; the brightest channel is the class.
 RUN = """\
 import array, re
 here = pathlib.Path(__file__).parent
@@ -43,8 +43,8 @@ def bench(tmp_path: Path) -> Bench:
     for number, channel in enumerate((2, 0, 1, 2)):
         pixels[number, :, :, channel] = 200
     np.save(tmp_path / "labelled.npy", pixels)
-    found = Pictures(tmp_path / "labelled.npy", FACTS, [2, 0, 1, 0], 16, 1.0)
-    bench.deployed = dataclasses.replace(bench.deployed, pictures=found)
+    pictures = Pictures(tmp_path / "labelled.npy", FACTS, [2, 0, 1, 0], 16, 1.0)
+    bench.deployed = dataclasses.replace(bench.deployed, pictures=pictures)
     return bench
 
 

@@ -34,18 +34,18 @@ def test_what_the_system_refuses_is_read_back(allowed, cores):
     assert affinity.pin(cores) == allowed
 
 
-def test_of_cores_that_are_not_there_the_others_are_read_back(allowed):
+def test_missing_cores_are_left_out_of_the_affinity(allowed):
     assert affinity.pin([allowed[0], 4095]) == allowed[:1]
 
 
 def test_every_thread_is_moved(allowed):
     ready, end = threading.Event(), threading.Event()
-    found = []
+    affinities = []
 
     def work():
         ready.set()
         end.wait(30)
-        found.append(os.sched_getaffinity(0))
+        affinities.append(os.sched_getaffinity(0))
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -53,4 +53,4 @@ def test_every_thread_is_moved(allowed):
     assert affinity.pin(allowed[:1]) == allowed[:1]
     end.set()
     thread.join()
-    assert found == [{allowed[0]}]
+    assert affinities == [{allowed[0]}]

@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks, and the slowdown that one of them injects. No launches."""
+"""The arithmetic of the benchmarks, and the slowdown that one of them injects; without launches."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_settings_count_alike_however_many_pairs_they_have() -> None:
     assert percent(1.02) == pytest.approx(2.0)
 
 
-def test_intervals_hold_what_they_are_of() -> None:
+def test_intervals_contain_their_estimates() -> None:
     generator = np.random.default_rng(1)
     ratios = [list(np.exp(generator.normal(0.01, 0.02, 20))) for _ in range(3)]
     low, high = geometric_interval(ratios)
@@ -87,16 +87,16 @@ def test_samples_taken_for_independent_give_a_narrow_interval() -> None:
 
 def test_only_measuring_launches_count() -> None:
     assert launch_medians(result([10.0, 11.0])) == [10.0, 11.0]
-    found = ratio(result([10.0, 20.0]), result([11.0, 22.0, 99.0]))
-    assert found.rounds == 2
-    assert found.ratio == pytest.approx(1.1)
+    paired = ratio(result([10.0, 20.0]), result([11.0, 22.0, 99.0]))
+    assert paired.rounds == 2
+    assert paired.ratio == pytest.approx(1.1)
 
 
 def test_a_result_without_an_interval_has_none() -> None:
-    known = result([10.0])
-    assert interval(known) == (9.0, 11.0)
-    assert half_width(known) == pytest.approx(0.1)
-    failed = known | {"columns": {}}
+    measured = result([10.0])
+    assert interval(measured) == (9.0, 11.0)
+    assert half_width(measured) == pytest.approx(0.1)
+    failed = measured | {"columns": {}}
     assert interval(failed) is None
     assert half_width(failed) is None
 
@@ -118,23 +118,23 @@ def test_the_injected_slowdown_follows_the_inference(
             for _ in range(1000):
                 clock()
 
-    real: Any = types.ModuleType("unslowed_backend")
-    real.Session, real.import_library = Session, lambda: "1.0"
-    share: Any = types.ModuleType("slowdown")
-    share.SHARE = 0.05
-    monkeypatch.setitem(sys.modules, "unslowed_backend", real)
-    monkeypatch.setitem(sys.modules, "slowdown", share)
+    backend: Any = types.ModuleType("unslowed_backend")
+    backend.Session, backend.import_library = Session, lambda: "1.0"
+    slowdown: Any = types.ModuleType("slowdown")
+    slowdown.SHARE = 0.05
+    monkeypatch.setitem(sys.modules, "unslowed_backend", backend)
+    monkeypatch.setitem(sys.modules, "slowdown", slowdown)
     monkeypatch.delitem(sys.modules, "benchmarks.slowed_backend", raising=False)
     slowed = importlib.import_module("benchmarks.slowed_backend")
     monkeypatch.setattr(slowed, "time", types.SimpleNamespace(monotonic_ns=clock))
-    began = clock()
+    started_ns = clock()
     slowed.Session().invoke()
-    assert clock() - began == pytest.approx(1050, abs=5)
+    assert clock() - started_ns == pytest.approx(1050, abs=5)
     assert slowed.import_library() == "1.0"
 
 
 @pytest.fixture
 def clock() -> Callable[[], int]:
-    """Every look takes 1 ns."""
-    now = iter(range(1_000_000))
-    return lambda: next(now)
+    """A clock that advances by 1 ns at every reading."""
+    readings = iter(range(1_000_000))
+    return lambda: next(readings)

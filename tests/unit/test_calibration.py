@@ -14,9 +14,9 @@ calibration = runner_module("calibration")
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_it_takes_time_in_every_thread(threads):
-    found = calibration.calibrate(threads)
-    assert set(found) == {"compute_ms", "memory_ms"}
-    assert min(found.values()) > 0
+    result = calibration.calibrate(threads)
+    assert set(result) == {"compute_ms", "memory_ms"}
+    assert min(result.values()) > 0
 
 
 def test_the_callers_own_processors_stay_as_they_were():

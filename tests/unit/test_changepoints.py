@@ -18,8 +18,9 @@ def cost(
     weights = np.ones(len(values)) if weights is None else weights
     total = 0.0
     for start, end in itertools.pairwise([0, *ends]):
-        one, mass = values[start:end], weights[start:end]
-        total += float((mass * (one - np.average(one, weights=mass)) ** 2).sum()) + penalty
+        segment, segment_weights = values[start:end], weights[start:end]
+        deviations = segment - np.average(segment, weights=segment_weights)
+        total += float((segment_weights * deviations**2).sum()) + penalty
     return total
 
 
@@ -37,29 +38,29 @@ def test_no_segmentation_costs_less(points, weighted, penalty, shortest):
         [*inner, count]
         for size in range(count)
         for inner in itertools.combinations(range(1, count), size)
-        if all(b - a >= shortest for a, b in itertools.pairwise([0, *inner, count]))
+        if all(end - start >= shortest for start, end in itertools.pairwise([0, *inner, count]))
     ]
     if not possible:
         return
-    found = changepoints(series, penalty, shortest, weights)
-    assert found in possible
-    least = min(cost(series, ends, penalty, weights) for ends in possible)
-    assert cost(series, found, penalty, weights) == pytest.approx(least, abs=1e-6)
+    ends = changepoints(series, penalty, shortest, weights)
+    assert ends in possible
+    lowest_cost = min(cost(series, ends, penalty, weights) for ends in possible)
+    assert cost(series, ends, penalty, weights) == pytest.approx(lowest_cost, abs=1e-6)
 
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 10_000), count=st.integers(20, 400), steps=st.integers(0, 4))
-def test_what_ruptures_finds(seed, count, steps):
-    """The same cost: where two segmentations are as good, either may be found."""
+def test_no_segmentation_of_ruptures_costs_less(seed, count, steps):
+    """The costs are compared: of two segmentations of the same cost, either is right."""
     random = np.random.default_rng(seed)
     series = random.normal(1000, 1, count)
     for start in random.integers(0, count, steps):
         series[start:] += random.normal(0, 6)
     penalty = 3 * np.log(count)
     search = ruptures.KernelCPD("linear", min_size=5).fit(series.reshape(-1, 1))
-    theirs = [int(end) for end in search.predict(pen=penalty)]
-    ours = changepoints(series, penalty, 5)
-    assert cost(series, ours, penalty) <= cost(series, theirs, penalty) + 1e-3
+    expected = [int(end) for end in search.predict(pen=penalty)]
+    ends = changepoints(series, penalty, 5)
+    assert cost(series, ends, penalty) <= cost(series, expected, penalty) + 1e-3
 
 
 def test_a_step_is_found_where_it_is():

@@ -1,10 +1,10 @@
-"""The closure of imports, found without running anything; and code that is what was planned, or refused."""
+"""The closure of imports is computed without running code; code that changed since the plan is refused."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,25 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.packages import forget
+from tests.support.runner_modules import write_tree
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
-    """What a process found in modules is kept; here they change."""
+    """Clear what the process remembers of modules: these tests change them."""
     forget()
     yield
     forget()
 
 
-def write(root: Path, files: Mapping[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
-
-
-def names(root: Path, *entries: str, roots: tuple[str, ...] = ("",)) -> set[str]:
+def closure_names(root: Path, *entries: str, roots: tuple[str, ...] = ("",)) -> set[str]:
     return set(closure([root / entry for entry in entries], [root / name for name in roots]))
 
 
@@ -57,29 +50,29 @@ def names(root: Path, *entries: str, roots: tuple[str, ...] = ("",)) -> set[str]
     ],
 )
 def test_an_import_counts_wherever_it_stands(tmp_path, line):
-    write(tmp_path, {"entry.py": line, "other.py": "", "unrelated.py": ""})
-    assert names(tmp_path, "entry.py") == {"entry.py", "other.py"}
+    write_tree(tmp_path, {"entry.py": line, "other.py": "", "unrelated.py": ""})
+    assert closure_names(tmp_path, "entry.py") == {"entry.py", "other.py"}
 
 
 @pytest.mark.parametrize("condition", ["TYPE_CHECKING", "typing.TYPE_CHECKING"])
 def test_what_is_for_type_checkers_alone_does_not_count(tmp_path, condition):
     text = f"if {condition}:\n    import other\n    from other import value\nimport more\n"
-    write(tmp_path, {"entry.py": text, "other.py": "", "more.py": ""})
-    assert names(tmp_path, "entry.py") == {"entry.py", "more.py"}
+    write_tree(tmp_path, {"entry.py": text, "other.py": "", "more.py": ""})
+    assert closure_names(tmp_path, "entry.py") == {"entry.py", "more.py"}
 
 
-def test_what_runs_where_no_type_checker_does_counts(tmp_path):
+def test_an_import_in_the_else_branch_of_type_checking_counts(tmp_path):
     text = "if TYPE_CHECKING:\n    import typed\nelse:\n    import other\n"
-    write(tmp_path, {"entry.py": text, "typed.py": "", "other.py": ""})
-    assert names(tmp_path, "entry.py") == {"entry.py", "other.py"}
-    write(tmp_path, {"negated.py": "if not TYPE_CHECKING:\n    import other\n"})
-    assert names(tmp_path, "negated.py") == {"negated.py", "other.py"}
+    write_tree(tmp_path, {"entry.py": text, "typed.py": "", "other.py": ""})
+    assert closure_names(tmp_path, "entry.py") == {"entry.py", "other.py"}
+    write_tree(tmp_path, {"negated.py": "if not TYPE_CHECKING:\n    import other\n"})
+    assert closure_names(tmp_path, "negated.py") == {"negated.py", "other.py"}
 
 
 def test_imports_are_followed_and_circles_end(tmp_path):
     files = {"a.py": "import b", "b.py": "import c", "c.py": "import a", "d.py": "import a"}
-    write(tmp_path, files)
-    assert names(tmp_path, "a.py") == {"a.py", "b.py", "c.py"}
+    write_tree(tmp_path, files)
+    assert closure_names(tmp_path, "a.py") == {"a.py", "b.py", "c.py"}
 
 
 def test_a_module_of_a_package_runs_the_packages_around_it(tmp_path):
@@ -91,20 +84,20 @@ def test_a_module_of_a_package_runs_the_packages_around_it(tmp_path):
         "pack/unrelated.py": "",
         "beside.py": "",
     }
-    write(tmp_path, files)
+    write_tree(tmp_path, files)
     expected = {"entry.py", "pack/__init__.py", "pack/inner/__init__.py", "pack/inner/leaf.py"}
-    assert names(tmp_path, "entry.py") == expected | {"beside.py"}
+    assert closure_names(tmp_path, "entry.py") == expected | {"beside.py"}
 
 
 def test_a_folder_without_an_init_is_a_package_too(tmp_path):
-    write(tmp_path, {"entry.py": "from pack.leaf import value", "pack/leaf.py": ""})
-    assert names(tmp_path, "entry.py") == {"entry.py", "pack/leaf.py"}
+    write_tree(tmp_path, {"entry.py": "from pack.leaf import value", "pack/leaf.py": ""})
+    assert closure_names(tmp_path, "entry.py") == {"entry.py", "pack/leaf.py"}
 
 
 def test_a_name_from_a_package_may_be_a_module(tmp_path):
     files = {"entry.py": "from pack import leaf, value", "pack/__init__.py": "", "pack/leaf.py": ""}
-    write(tmp_path, files)
-    assert names(tmp_path, "entry.py") == set(files)
+    write_tree(tmp_path, files)
+    assert closure_names(tmp_path, "entry.py") == set(files)
 
 
 @pytest.mark.parametrize(
@@ -117,16 +110,16 @@ def test_relative_imports_are_relative_to_the_package(tmp_path, line):
         "pack/__init__.py": "", "pack/top.py": "", "pack/sub/__init__.py": "",
         "pack/sub/leaf.py": "", "pack/sub/entry.py": line, "leaf.py": "", "top.py": "",
     }  # fmt: skip
-    write(tmp_path, files)
+    write_tree(tmp_path, files)
     module = "pack/top.py" if "top" in line else "pack/sub/leaf.py"
-    found = names(tmp_path, "pack/sub/entry.py")
-    assert module in found and not found & {"leaf.py", "top.py"}
-    assert found <= {"pack/__init__.py", "pack/sub/__init__.py", "pack/sub/entry.py", module}
+    imported = closure_names(tmp_path, "pack/sub/entry.py")
+    assert module in imported and not imported & {"leaf.py", "top.py"}
+    assert imported <= {"pack/__init__.py", "pack/sub/__init__.py", "pack/sub/entry.py", module}
 
 
-def test_what_is_below_no_root_is_the_environment_s(tmp_path):
-    write(tmp_path, {"code/entry.py": "import json, numpy, elsewhere", "elsewhere.py": ""})
-    assert names(tmp_path, "code/entry.py", roots=("code",)) == {"entry.py"}
+def test_modules_outside_the_roots_are_not_in_the_closure(tmp_path):
+    write_tree(tmp_path, {"code/entry.py": "import json, numpy, elsewhere", "elsewhere.py": ""})
+    assert closure_names(tmp_path, "code/entry.py", roots=("code",)) == {"entry.py"}
 
 
 def test_the_first_root_that_has_a_module_wins_and_names_are_below_the_roots(tmp_path):
@@ -137,28 +130,28 @@ def test_the_first_root_that_has_a_module_wins_and_names_are_below_the_roots(tmp
         "two/hidden.py": "",
         "two/own.py": "",
     }
-    write(tmp_path, files)
-    found = closure([tmp_path / "one/entry.py"], [tmp_path / "one", tmp_path / "two"])
-    assert {name: path.relative_to(tmp_path).as_posix() for name, path in found.items()} == {
+    write_tree(tmp_path, files)
+    imported = closure([tmp_path / "one/entry.py"], [tmp_path / "one", tmp_path / "two"])
+    assert {name: path.relative_to(tmp_path).as_posix() for name, path in imported.items()} == {
         "entry.py": "one/entry.py", "own.py": "two/own.py", "shared.py": "one/shared.py",
     }  # fmt: skip
 
 
 def test_a_module_that_is_left_out_is_not_followed(tmp_path):
-    write(tmp_path, {"entry.py": "import a", "a.py": "import b", "b.py": ""})
+    write_tree(tmp_path, {"entry.py": "import a", "a.py": "import b", "b.py": ""})
     left_out = [tmp_path / "a.py"]
     assert set(closure([tmp_path / "entry.py"], [tmp_path], left_out)) == {"entry.py"}
 
 
 @pytest.mark.parametrize("text", ["def broken(:\n", "\0", "import (", "\tx\n  y\n"])
-def test_what_is_no_python_is_left_to_whoever_imports_it(tmp_path, text):
-    write(tmp_path, {"entry.py": "import broken", "broken.py": text})
-    assert names(tmp_path, "entry.py") == {"entry.py", "broken.py"}
+def test_a_file_with_a_syntax_error_is_in_the_closure(tmp_path, text):
+    write_tree(tmp_path, {"entry.py": "import broken", "broken.py": text})
+    assert closure_names(tmp_path, "entry.py") == {"entry.py", "broken.py"}
 
 
 def test_a_file_that_is_no_module_counts_by_its_content(tmp_path):
-    write(tmp_path, {"entry.py": "", "words.yaml": "import other", "other.py": ""})
-    assert names(tmp_path, "entry.py", "words.yaml") == {"entry.py", "words.yaml"}
+    write_tree(tmp_path, {"entry.py": "", "words.yaml": "import other", "other.py": ""})
+    assert closure_names(tmp_path, "entry.py", "words.yaml") == {"entry.py", "words.yaml"}
 
 
 MODULES = ("a", "b", "pack", "pack.c", "pack.d")
@@ -173,29 +166,30 @@ GRAPHS = st.fixed_dictionaries(
 
 @given(graph=GRAPHS)
 def test_what_python_itself_imports_is_in_the_closure(tmp_path_factory, graph):
-    """The closure holds all that running the entry imports, functions called or not."""
+    """The closure holds every module that the entry imports, also in functions that are not called."""
     root = tmp_path_factory.mktemp("graph")
     paths = {name: f"{name.replace('.', '/')}.py" for name in ("entry", *MODULES)}
     paths["pack"] = "pack/__init__.py"
     reached, waiting = {"entry"}, ["entry"]
     for name, lines in graph.items():
         text = "".join(form.format(module) + "\n" for form, module in lines)
-        write(root, {paths[name]: text})
+        write_tree(root, {paths[name]: text})
     while waiting:
         for _, module in graph[waiting.pop()]:
-            for needed in ("pack", module) if module.startswith("pack.") else (module,):
-                if needed not in reached:
-                    reached.add(needed)
-                    waiting.append(needed)
-    assert names(root, "entry.py") == {paths[name] for name in reached}
+            for imported in ("pack", module) if module.startswith("pack.") else (module,):
+                if imported not in reached:
+                    reached.add(imported)
+                    waiting.append(imported)
+    assert closure_names(root, "entry.py") == {paths[name] for name in reached}
 
 
-# -- code that is planned, and run ------------------------------------------------------------------
+# -- planned code -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def package(tmp_path, monkeypatch) -> Path:
-    root = write(tmp_path / "package", {"part/worker.py": "import helper", "part/helper.py": ""})
+def package(tmp_path: Path, monkeypatch) -> Path:
+    root = tmp_path / "package"
+    write_tree(root, {"part/worker.py": "import helper", "part/helper.py": ""})
     monkeypatch.setattr(code, "PACKAGE", root)
     return root
 
@@ -205,9 +199,9 @@ def planned() -> PlannedCode:
 
 
 def test_planned_code_is_read_as_it_was_planned(package):
-    found = planned().read()
-    assert found.files == {"helper.py": b"", "worker.py": b"import helper"}
-    assert found.digest == planned().digest
+    source = planned().read()
+    assert source.files == {"helper.py": b"", "worker.py": b"import helper"}
+    assert source.digest == planned().digest
 
 
 @pytest.mark.parametrize(
@@ -222,13 +216,13 @@ def test_planned_code_is_read_as_it_was_planned(package):
 def test_code_that_changed_since_the_plan_is_refused(package, change):
     before = planned()
     change(package)
-    forget()  # as in the process of a job, which never saw the code of the plan
+    forget()  # as in the process of a job, which has not read the code of the plan
     with pytest.raises(InternalMismatch, match=r"the code of part/worker\.py changed since"):
         before.read()
 
 
-def test_what_a_process_planned_it_does_not_take_for_what_is_there_now(package):
-    """The content that is shipped is read anew, whatever this process remembers of the digests."""
+def test_code_that_changed_in_the_planning_process_is_refused(package):
+    """The content that is shipped is read again, although this process remembers the digests."""
     before = planned()
     (package / "part/helper.py").write_text("VALUE = 1\n")
     assert planned() == before
@@ -238,7 +232,7 @@ def test_what_a_process_planned_it_does_not_take_for_what_is_there_now(package):
 
 def test_unrelated_changes_are_no_change(package):
     before = planned()
-    write(package, {"part/unrelated.py": "VALUE = 1\n", "part/source_more.py": ""})
+    write_tree(package, {"part/unrelated.py": "VALUE = 1\n", "part/source_more.py": ""})
     forget()
     assert planned() == before
     before.read()
@@ -246,56 +240,61 @@ def test_unrelated_changes_are_no_change(package):
 
 def test_a_digest_is_of_names_and_contents():
     assert Code({"a": b"1", "b": b"2"}).digest == Code({"b": b"2", "a": b"1"}).digest
-    others = [{"a": b"1"}, {"a": b"2", "b": b"1"}, {"a": b"1", "c": b"2"}, {"a": b"12", "b": b""}]
-    digests = {Code(files).digest for files in others} | {Code({"a": b"1", "b": b"2"}).digest}
-    assert len(digests) == len(others) + 1
+    different = [
+        {"a": b"1"},
+        {"a": b"2", "b": b"1"},
+        {"a": b"1", "c": b"2"},
+        {"a": b"12", "b": b""},
+    ]
+    digests = {Code(files).digest for files in different} | {Code({"a": b"1", "b": b"2"}).digest}
+    assert len(digests) == len(different) + 1
 
 
 def test_code_is_written_whole_and_once(package, tmp_path):
     files = {"worker.py": b"import conversion.inner\nprint(conversion.inner.VALUE)\n",
              "conversion/inner.py": b"VALUE = 7\n"}  # fmt: skip
-    code_ = Code(files)
-    target = code_.write(tmp_path / "written")
-    assert target == tmp_path / "written" / code_.digest
+    source = Code(files)
+    target = source.write(tmp_path / "written")
+    assert target == tmp_path / "written" / source.digest
     stamps = {path: path.stat().st_mtime_ns for path in target.rglob("*")}
     assert Code(files).write(tmp_path / "written") == target
     assert {path: path.stat().st_mtime_ns for path in target.rglob("*")} == stamps
-    assert [path.name for path in (tmp_path / "written").iterdir()] == [code_.digest]
+    assert [path.name for path in (tmp_path / "written").iterdir()] == [source.digest]
     argv = [sys.executable, "-B", str(target / "worker.py")]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True)
-    assert done.stdout == "7\n"
+    completed = subprocess.run(argv, capture_output=True, text=True, check=True)
+    assert completed.stdout == "7\n"
 
 
 def test_a_write_that_breaks_off_leaves_nothing_under_the_name(tmp_path, monkeypatch):
-    written = 0
+    write_count = 0
     write_bytes = Path.write_bytes
 
     def fail(path: Path, data: bytes) -> int:
-        nonlocal written
-        written += 1
-        if written == 2:
+        nonlocal write_count
+        write_count += 1
+        if write_count == 2:
             raise OSError(28, "No space left on device")
         return write_bytes(path, data)
 
-    code_ = Code({"a.py": b"1", "b.py": b"2"})
+    source = Code({"a.py": b"1", "b.py": b"2"})
     monkeypatch.setattr(Path, "write_bytes", fail)
     with pytest.raises(OSError, match="No space left"):
-        code_.write(tmp_path)
-    assert not (tmp_path / code_.digest).exists()
+        source.write(tmp_path)
+    assert not (tmp_path / source.digest).exists()
     monkeypatch.undo()
-    assert {path.name for path in code_.write(tmp_path).iterdir()} == {"a.py", "b.py"}
+    assert {path.name for path in source.write(tmp_path).iterdir()} == {"a.py", "b.py"}
 
 
 def test_another_process_may_be_first(tmp_path, monkeypatch):
-    code_ = Code({"a.py": b"1"})
+    source = Code({"a.py": b"1"})
     rename = Path.rename
 
-    def late(path: Path, target: Path) -> Path:
+    def rename_too_late(path: Path, target: Path) -> Path:
         target.mkdir()
         (target / "a.py").write_bytes(b"1")
         return rename(path, target)
 
-    monkeypatch.setattr(Path, "rename", late)
-    target = code_.write(tmp_path)
+    monkeypatch.setattr(Path, "rename", rename_too_late)
+    target = source.write(tmp_path)
     assert (target / "a.py").read_bytes() == b"1"
-    assert [path.name for path in tmp_path.iterdir()] == [code_.digest]
+    assert [path.name for path in tmp_path.iterdir()] == [source.digest]

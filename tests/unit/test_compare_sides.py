@@ -1,4 +1,4 @@
-"""What a name on the command line stands for, and which launches were together."""
+"""How a name on the command line selects a side, and which launches ran in the same rounds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cellfarm.warehouse import connect, load
 from benchmarks.synthetic_store import Size, SyntheticStore
 
 
-class Measured:
+class MeasuredProject:
     """A project with one model on one device by two libraries, 8 launches each."""
 
     def __init__(self, root: Path) -> None:
@@ -40,8 +40,8 @@ class Measured:
 
     def load(self, current: int = 2) -> None:
         store = self.store
-        wanted = dict(list(store.current.items())[:current])
-        load(self.project.warehouse, store.store, wanted, store.devices)
+        current_cells = dict(list(store.current.items())[:current])
+        load(self.project.warehouse, store.store, current_cells, store.devices)
 
     def ratios(self, current: int = 2) -> list[tuple[Any, ...]]:
         self.load(current)
@@ -51,64 +51,64 @@ class Measured:
 
 
 @pytest.fixture
-def measured(tmp_path: Path) -> Iterator[Measured]:
-    yield Measured(tmp_path)
+def measured(tmp_path: Path) -> Iterator[MeasuredProject]:
+    yield MeasuredProject(tmp_path)
 
 
 def test_rounds_of_one_session_are_compared_one_by_one(measured):
-    ((_, rounds, across),) = measured.ratios()
-    assert (rounds, across) == (8, False)
+    ((_, rounds, crosses),) = measured.ratios()
+    assert (rounds, crosses) == (8, False)
 
 
 def test_rounds_of_another_session_were_not_together(measured):
-    """The same launches a day later, on a device that is 20 % slower: no library is."""
-    first = json.loads(measured.paths[0].read_text())
+    """The same launches a day later, on a device that is 20 % slower: no library is slower."""
+    first_result = json.loads(measured.paths[0].read_text())
 
-    def later(document: dict[str, Any]) -> None:
-        document["launches"] = json.loads(json.dumps(first["launches"]))
+    def copy_a_day_later(document: dict[str, Any]) -> None:
+        document["launches"] = json.loads(json.dumps(first_result["launches"]))
         for launch in document["launches"]:
             launch["session"] = "another"
             launch["warm_ms"] = [1.2 * ms for ms in launch["warm_ms"]]
             launch["gate"]["calibration"]["compute_ms"] *= 1.2
 
-    measured.edit(1, later)
-    ((ratio, rounds, across),) = measured.ratios()
-    assert ratio == pytest.approx(1) and rounds is None and across
+    measured.edit(1, copy_a_day_later)
+    ((ratio, rounds, crosses),) = measured.ratios()
+    assert ratio == pytest.approx(1) and rounds is None and crosses
 
 
-def test_what_no_plan_wants_any_more_keeps_the_ratios_of_what_was_together(measured):
+def test_cells_that_left_the_plan_keep_their_ratios(measured):
     assert measured.ratios(current=0) == measured.ratios()
     measured.edit(1, lambda document: document.update(experiment="abcdef/d/m"))
     assert measured.ratios(current=1) == []
-    ((_, rounds, across),) = measured.ratios()
-    assert rounds is None and across
+    ((_, rounds, crosses),) = measured.ratios()
+    assert rounds is None and crosses
 
 
 def test_a_session_that_went_on_is_compared_by_what_was_together(measured):
-    def interrupted(document: dict[str, Any]) -> None:
+    def interrupt(document: dict[str, Any]) -> None:
         for launch in document["launches"][:3]:
             launch["session"] = "before"
 
-    measured.edit(0, interrupted)
-    ((_, rounds, across),) = measured.ratios()
-    assert (rounds, across) == (5, False)
+    measured.edit(0, interrupt)
+    ((_, rounds, crosses),) = measured.ratios()
+    assert (rounds, crosses) == (5, False)
 
 
 @pytest.mark.parametrize("session", [4_194_304, None])
 def test_results_that_name_their_session_by_a_number_or_not_at_all_are_still_read(
     measured, session
 ):
-    def older(document: dict[str, Any]) -> None:
+    def set_session(document: dict[str, Any]) -> None:
         for launch in document["launches"]:
             launch["session"] = session
 
-    measured.edit(0, older)
-    measured.edit(1, older)
-    ((_, rounds, across),) = measured.ratios()
-    assert (rounds, across) == (8, False)
+    measured.edit(0, set_session)
+    measured.edit(1, set_session)
+    ((_, rounds, crosses),) = measured.ratios()
+    assert (rounds, crosses) == (8, False)
 
 
-def test_the_beginning_of_two_runs_is_none(measured):
+def test_a_prefix_of_two_runs_is_ambiguous(measured):
     for number, run in enumerate(("abcdef1111", "abcdef2222")):
         measured.edit(number, lambda document, run=run: document.update(experiment=f"{run}/d/m"))
     measured.load()

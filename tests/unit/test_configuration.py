@@ -1,4 +1,4 @@
-"""A config with the models, devices and protocol it names: what is wrong is one clear message."""
+"""A config with its models, devices and protocol: every mistake gives one clear message."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def project(tmp_path_factory) -> Project:
 
 
 @pytest.fixture
-def fresh(tmp_path) -> Project:
-    """A project that a test may change."""
+def fresh_project(tmp_path) -> Project:
+    """A project that the test may change."""
     return make_project(tmp_path)
 
 
@@ -87,10 +87,10 @@ def test_a_mistake_names_the_config_and_the_way_out(project, changes, parts):
 
 
 @pytest.mark.parametrize("name", ["prune", "../models/worker", "__init__"])
-def test_an_unknown_pass_is_the_variants_mistake(fresh, name: str):
-    path = fresh.config / "variants/fp32.yaml"
+def test_an_unknown_pass_is_the_variants_mistake(fresh_project, name: str):
+    path = fresh_project.config / "variants/fp32.yaml"
     edit(path, lambda document: document.update(passes=[{name: {}}]))
-    message = refusal(fresh)
+    message = refusal(fresh_project)
     assert message.startswith(f"{path}: key 'passes': unknown pass '{name}'")
     assert "workflow/cellfarm/passes/" in message
 
@@ -102,7 +102,7 @@ def test_what_is_missing_is_named(project, name: str):
 
 
 @pytest.mark.parametrize(
-    ("given", "meant"),
+    ("overrides", "expected"),
     [
         ({"models": "squeezenet1_1"}, {"models": ["squeezenet1_1"]}),
         ({"models": "squeezenet1_1,mobilenet_v2"}, {"models": ["squeezenet1_1", "mobilenet_v2"]}),
@@ -117,9 +117,9 @@ def test_what_is_missing_is_named(project, name: str):
     ],
     ids=str,
 )
-def test_a_string_of_the_command_line_is_a_list(project, given, meant):
-    config = load(project, CONFIG | given, WHERE).config
-    assert msgspec.json.decode(msgspec.json.encode(config)) == CONFIG | meant
+def test_a_string_of_the_command_line_is_a_list(project, overrides, expected):
+    config = load(project, CONFIG | overrides, WHERE).config
+    assert msgspec.json.decode(msgspec.json.encode(config)) == CONFIG | expected
 
 
 def test_a_mistake_in_such_a_string_is_still_found(project):
@@ -133,73 +133,73 @@ def test_models_of_include_entries_are_read_too(project):
 
 
 @pytest.mark.parametrize("kind", ["models/squeezenet1_1", "devices/host"])
-def test_a_name_that_is_not_the_files_own_is_a_mistake(fresh, kind: str):
-    path = fresh.root / f"{kind}.yaml"
+def test_a_name_that_is_not_the_files_own_is_a_mistake(fresh_project, kind: str):
+    path = fresh_project.root / f"{kind}.yaml"
     edit(path, lambda document: document.update(name="other"))
-    message = refusal(fresh)
+    message = refusal(fresh_project)
     assert message.startswith(f"{path}: key 'name'") and "found 'other'" in message
 
 
-def test_a_mistake_in_a_named_file_names_that_file(fresh):
-    path = fresh.models / "squeezenet1_1.yaml"
+def test_a_mistake_in_a_named_file_names_that_file(fresh_project):
+    path = fresh_project.models / "squeezenet1_1.yaml"
     edit(path, lambda document: document["inputs"][0].update(shape=[1, 3, 0, 224]))
-    message = refusal(fresh)
+    message = refusal(fresh_project)
     assert message.startswith(f"{path}: key 'inputs[0].shape[2]'") and "found 0" in message
 
 
 @pytest.mark.parametrize("part", ["launches", "samples"])
-def test_a_protocol_whose_max_is_below_its_min_is_a_mistake(fresh, part: str):
-    path = fresh.config / "protocols/quick.yaml"
+def test_a_protocol_whose_max_is_below_its_min_is_a_mistake(fresh_project, part: str):
+    path = fresh_project.config / "protocols/quick.yaml"
     edit(path, lambda document: document["measures"]["latency"][part].update(min=9, max=8))
-    message = refusal(fresh)
+    message = refusal(fresh_project)
     assert (
         message.startswith(f"{path}: key 'measures.latency.{part}'")
         and "max is smaller than min" in message
     )
 
 
-def test_a_protocol_whose_longest_series_is_shorter_than_its_shortest_is_a_mistake(fresh):
-    path = fresh.config / "protocols/quick.yaml"
+def test_a_protocol_whose_longest_series_is_shorter_than_its_shortest_is_a_mistake(fresh_project):
+    path = fresh_project.config / "protocols/quick.yaml"
     edit(
         path,
         lambda document: document["measures"]["latency"]["samples"].update(
             seconds=1, longest_s=0.5
         ),
     )
-    assert "longest_s is smaller than seconds" in refusal(fresh)
+    assert "longest_s is smaller than seconds" in refusal(fresh_project)
 
 
-def test_an_empty_folder_of_models_says_there_are_none(fresh):
-    for path in fresh.models.glob("*.yaml"):
+def test_an_empty_folder_of_models_says_there_are_none(fresh_project):
+    for path in fresh_project.models.glob("*.yaml"):
         path.unlink()
-    assert "there are: none" in refusal(fresh)
+    assert "there are: none" in refusal(fresh_project)
 
 
 @pytest.mark.parametrize("text", ["", "- models\n", "models\n", "[]"])
-def test_a_config_file_that_is_no_mapping_is_a_mistake(fresh, text: str):
-    (fresh.config / "config.yaml").write_text(text)
+def test_a_config_file_that_is_no_mapping_is_a_mistake(fresh_project, text: str):
+    (fresh_project.config / "config.yaml").write_text(text)
     with pytest.raises(UserError, match=r"config\.yaml: expected a mapping"):
-        load_file(fresh)
+        load_file(fresh_project)
 
 
-def test_a_config_file_that_is_not_there_is_a_mistake(fresh):
+def test_a_config_file_that_is_not_there_is_a_mistake(fresh_project):
     with pytest.raises(UserError, match=r"nowhere\.yaml: no such file"):
-        load_file(fresh, fresh.config / "nowhere.yaml")
+        load_file(fresh_project, fresh_project.config / "nowhere.yaml")
 
 
 def test_tolerances_come_from_the_config_or_else_are_known(project):
-    own = {"min_cosine": 0.5, "max_relative_error": 2.0}
+    int8_tolerance = {"min_cosine": 0.5, "max_relative_error": 2.0}
     variants = CONFIG | {"variants": ["fp32", "int8"]}
-    config = load(project, variants | {"tolerances": {"int8": own}}, WHERE)
-    assert config.tolerance("int8") == Tolerance(**own)
+    config = load(project, variants | {"tolerances": {"int8": int8_tolerance}}, WHERE)
+    assert config.tolerance("int8") == Tolerance(**int8_tolerance)
     assert config.tolerance("fp32").top1 is True
-    with_none = load(project, variants, WHERE)
-    assert with_none.tolerance("int8") != Tolerance(**own)
+    without_tolerances = load(project, variants, WHERE)
+    assert without_tolerances.tolerance("int8") != Tolerance(**int8_tolerance)
 
 
 def test_a_tolerance_of_a_variant_that_does_not_exist_is_refused(project):
-    own = {"min_cosine": 0.5, "max_relative_error": 2.0}
+    tolerance = {"min_cosine": 0.5, "max_relative_error": 2.0}
     with pytest.raises(UserError, match=r"unknown variant 'int88' \(did you mean 'int8'\?\)"):
-        load(project, CONFIG | {"tolerances": {"int88": own}}, WHERE)
-    # One that is not measured today may stand there.
-    assert load(project, CONFIG | {"tolerances": {"int8": own}}, WHERE).tolerance("int8")
+        load(project, CONFIG | {"tolerances": {"int88": tolerance}}, WHERE)
+    # A variant that is not measured today may stand there.
+    assert load(project, CONFIG | {"tolerances": {"int8": tolerance}}, WHERE).tolerance("int8")

@@ -1,4 +1,4 @@
-"""Cores are chosen and governors set; whatever was set is put back, even after kill -9."""
+"""Cores are chosen and governors are set; governors are restored, even after kill -9."""
 
 from __future__ import annotations
 
@@ -148,16 +148,16 @@ def test_setting_twice_remembers_the_first(tree, tmp_path):
 
 def test_without_frequency_control(tmp_path):
     control = GovernorControl(tmp_path, tmp_path / "governor.json")
-    found = control.set("performance")
-    assert (found["governor"], found["reason"]) == (None, "the system has no frequency control")
+    result = control.set("performance")
+    assert (result["governor"], result["reason"]) == (None, "the system has no frequency control")
     assert not control.restore_file.exists()
 
 
 def test_a_governor_that_is_not_offered(tree, tmp_path):
     control = GovernorControl(tree, tmp_path / "governor.json")
-    found = control.set("turbo")
-    assert found["governor"] is None and "turbo is not offered" in found["reason"]
-    assert set(found["refused"]) == set(BEFORE) and found["set"] == {}
+    result = control.set("turbo")
+    assert result["governor"] is None and "turbo is not offered" in result["reason"]
+    assert set(result["refused"]) == set(BEFORE) and result["set"] == {}
     assert governors(tree) == BEFORE and not control.restore_file.exists()
 
 
@@ -171,9 +171,9 @@ def test_what_is_set_already_is_left_alone(tree, tmp_path):
 def test_one_domain_refuses(tree, tmp_path, monkeypatch):
     refuse(monkeypatch, "policy4")
     control = GovernorControl(tree, tmp_path / "governor.json")
-    found = control.set("performance")
-    assert found["governor"] is None and found["reason"] == "not permitted"
-    assert (found["set"], found["refused"]) == (
+    result = control.set("performance")
+    assert result["governor"] is None and result["reason"] == "not permitted"
+    assert (result["set"], result["refused"]) == (
         {"policy0": "schedutil"},
         {"policy4": "not permitted"},
     )
@@ -237,7 +237,7 @@ def test_nothing_is_changed_that_cannot_be_remembered(tree, tmp_path):
 
 @pytest.mark.parametrize("moment", ["before", "between", "after"])
 def test_killed_in_the_middle(tree, tmp_path, moment):
-    """Killed before the first, between two, after the last domain was set."""
+    """Kill the process before the first domain, between two, or after the last."""
     code = f"""
         import os, signal
         from pathlib import Path
@@ -249,15 +249,17 @@ def test_killed_in_the_middle(tree, tmp_path, moment):
             written.append(file)
             return write(file, governor)
         control._write = killed
-        one = control.GovernorControl(Path({str(tree)!r}), Path({str(tmp_path / "restore")!r}))
-        one.set("performance")
+        governor_control = control.GovernorControl(
+            Path({str(tree)!r}), Path({str(tmp_path / "restore")!r})
+        )
+        governor_control.set("performance")
         os.kill(os.getpid(), signal.SIGKILL)
     """
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
     )
-    assert done.returncode == -9
+    assert completed.returncode == -9
     changed = sum(governor == "performance" for governor in governors(tree).values())
     assert changed == ["before", "between", "after"].index(moment)
     assert set(json.loads((tmp_path / "restore").read_text())) == set(BEFORE)
@@ -267,19 +269,19 @@ def test_killed_in_the_middle(tree, tmp_path, moment):
 
 
 def refuse(monkeypatch, *policies: str) -> None:
-    """As /sys does to who is not root (who runs the tests may be)."""
-    opened = Path.open
+    """Refuse writes as /sys does to users other than root; the tests may run as root."""
+    original_open = Path.open
 
-    def open_(path, mode="r", *args, **kwargs):
+    def refusing_open(path, mode="r", *args, **kwargs):
         if "w" in mode and path.parent.name in policies:
             raise PermissionError(13, "Permission denied")
-        return opened(path, mode, *args, **kwargs)
+        return original_open(path, mode, *args, **kwargs)
 
-    monkeypatch.setattr(Path, "open", open_)
+    monkeypatch.setattr(Path, "open", refusing_open)
 
 
 def test_an_experiment_reads_the_facts_after_governors_were_put_back():
-    """Else the governor that a killed run has left would be recorded as the device's own."""
+    """Otherwise the governor left by a killed run would be recorded as the device's own."""
     calls = []
 
     class Device:

@@ -1,4 +1,4 @@
-"""Locks of Debian packages: what is chosen, what is refused, what is read. No network."""
+"""Locks of Debian packages: selecting, refusing and reading, without a network."""
 
 from __future__ import annotations
 
@@ -66,36 +66,36 @@ def names(packages: list[object]) -> list[str]:
 
 
 def test_all_that_is_needed_comes_along_in_one_order(index):
-    found = names(dependency_closure(index, {"python3-thing": "1.13.1"}, []))
-    assert found == sorted(set(PACKAGES) - {"libother", "libopenblas0"})
+    selected = names(dependency_closure(index, {"python3-thing": "1.13.1"}, []))
+    assert selected == sorted(set(PACKAGES) - {"libother", "libopenblas0"})
 
 
 def test_what_was_asked_for_decides_between_alternatives(index):
-    found = names(dependency_closure(index, {"python3-thing": None, "libopenblas0": None}, []))
-    assert "libopenblas0" in found and "libblas3" not in found
+    selected = names(dependency_closure(index, {"python3-thing": None, "libopenblas0": None}, []))
+    assert "libopenblas0" in selected and "libblas3" not in selected
 
 
 def test_what_is_left_out_takes_along_what_only_it_needs(index):
-    found = names(dependency_closure(index, {"python3-thing": None}, ["data", "libgcc-s1"]))
-    assert not {"data", "more-data", "libgcc-s1"} & set(found)
+    selected = names(dependency_closure(index, {"python3-thing": None}, ["data", "libgcc-s1"]))
+    assert not {"data", "more-data", "libgcc-s1"} & set(selected)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"),
+    ("requested", "message"),
     [
         ({"nothing": None}, "no package nothing"),
         ({"python3-thing": "1.14"}, "python3-thing is there at version 1.13.1 only, not 1.14"),
     ],
 )
-def test_what_is_not_there_is_said(index, wanted, message):
+def test_what_is_not_there_is_said(index, requested, message):
     with pytest.raises(ResolveError, match=message):
-        dependency_closure(index, wanted, [])
+        dependency_closure(index, requested, [])
 
 
 def test_a_release_that_lacks_a_dependency_is_refused():
-    broken = Index(listing({"a": ("1", "b | c (>= 2)")}))
+    incomplete = Index(listing({"a": ("1", "b | c (>= 2)")}))
     with pytest.raises(ResolveError, match="a needs b or c, which the release lacks"):
-        dependency_closure(broken, {"a": None}, [])
+        dependency_closure(incomplete, {"a": None}, [])
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_the_version_of_what_was_packaged(version, upstream):
 
 
 def test_a_lock_lists_each_package_for_each_architecture(lock):
-    read = read_lock(lock)
+    parsed = read_lock(lock)
     assert is_lock(lock)
-    assert (read.release, read.moment) == ("bookworm", "20260712T101637Z")
-    assert list(read.packages) == ["amd64", "arm64"]
-    first = read.packages["amd64"][0]
-    assert first.filename.startswith("pool/main/l/libblas3/") and first.size == 1234
-    assert len(first.sha256) == 64
+    assert (parsed.release, parsed.moment) == ("bookworm", "20260712T101637Z")
+    assert list(parsed.packages) == ["amd64", "arm64"]
+    package = parsed.packages["amd64"][0]
+    assert package.filename.startswith("pool/main/l/libblas3/") and package.size == 1234
+    assert len(package.sha256) == 64
 
 
 @pytest.mark.parametrize(
@@ -180,14 +180,14 @@ def test_mirrors_are_the_user_s_the_host_s_and_debian_s(tmp_path, monkeypatch):
         "Suites: bookworm\nComponents: main\n\n"
         "Types: deb\nURIs: http://three.example/debian\nSuites: bookworm\nComponents: stable\n"
     )
-    found = mirrors("20260712T101637Z", apt=tmp_path)
-    assert found[:4] == [
+    addresses = mirrors("20260712T101637Z", apt=tmp_path)
+    assert addresses[:4] == [
         "http://near.example/debian",
         "http://two.example/debian",
         DEFAULT,
         ARCHIVE,
     ]
-    assert found[4:] == ["https://snapshot.debian.org/archive/debian/20260712T101637Z"]
+    assert addresses[4:] == ["https://snapshot.debian.org/archive/debian/20260712T101637Z"]
     monkeypatch.setenv(VARIABLE, "http://mine.example/debian/")
     assert mirrors(apt=tmp_path / "none") == ["http://mine.example/debian", DEFAULT, ARCHIVE]
 
@@ -197,8 +197,8 @@ def test_mirrors_are_the_user_s_the_host_s_and_debian_s(tmp_path, monkeypatch):
     [b"<html>Please log in</html>", lzma.compress(b"Package: thing\n")],
     ids=["a page", "half a package"],
 )
-def test_a_list_of_packages_that_is_none_is_told(monkeypatch, tmp_path, answer):
-    """As a captive portal answers in place of the archive."""
+def test_an_answer_that_is_no_package_list_is_named(monkeypatch, tmp_path, answer):
+    """A captive portal answers in place of the archive."""
     indices.fetch_moment.cache_clear()
     indices.fetch_index.cache_clear()
     released = b"Date: Sat, 11 Jul 2026 10:16:37 UTC\n"

@@ -1,4 +1,4 @@
-"""Trees of Debian packages: fetched from a server on this machine, checked, unpacked, never outside."""
+"""Trees of Debian packages are fetched from a local server, checked, and unpacked inside their folder."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ HEAD = "debian bookworm at 20260712T101637Z\n\n[amd64]\n"
 
 
 def entry(
-    name: str, content: bytes | str | None = None, **more: Any
+    name: str, content: bytes | str | None = None, **attributes: Any
 ) -> tuple[tarfile.TarInfo, Any]:
     info = tarfile.TarInfo(name)
-    for key, value in more.items():
+    for key, value in attributes.items():
         setattr(info, key, value)
     data = content.encode() if isinstance(content, str) else content
     info.size = len(data or b"")
@@ -39,7 +39,7 @@ def link(name: str, target: str) -> tuple[tarfile.TarInfo, Any]:
 
 
 def package(path: Path, *entries: tuple[tarfile.TarInfo, Any], data: str = "data.tar.xz") -> Path:
-    """A .deb as Debian makes them: an ar archive of two tar files and a version."""
+    """A .deb in Debian's format: an ar archive of two tar files and a version."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:xz") as archive:
         for info, content in entries:
@@ -57,12 +57,12 @@ def package(path: Path, *entries: tuple[tarfile.TarInfo, Any], data: str = "data
 def test_files_and_links_are_written_and_what_is_for_people_is_not(tmp_path: Path):
     tree = tmp_path / "tree"
     tree.mkdir()
-    program = entry("./usr/bin/tool", "#!", mode=0o4755)
+    program_entry = entry("./usr/bin/tool", "#!", mode=0o4755)
     unpack(
         package(
             tmp_path / "a.deb",
             entry("./usr", type=tarfile.DIRTYPE),
-            program,
+            program_entry,
             entry("./usr/lib/data", "x", mode=0o600),
             link("./usr/lib/alias", "data"),
             link("./lib64", "/usr/lib"),
@@ -115,7 +115,7 @@ def test_what_is_no_package_is_said(tmp_path: Path, content, message):
 
 @pytest.fixture
 def mirror(tmp_path, monkeypatch) -> Iterator[Path]:
-    """A folder that is served as the only mirror, on a machine of known architecture."""
+    """A folder that is served as the only mirror; the architecture is amd64."""
     folder = tmp_path / "mirror"
     folder.mkdir()
 
@@ -136,7 +136,7 @@ def mirror(tmp_path, monkeypatch) -> Iterator[Path]:
     server.server_close()
 
 
-def locked(mirror: Path, *paths: Path) -> str:
+def lock_text(mirror: Path, *paths: Path) -> str:
     lines = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()} {path.stat().st_size} "
         f"{path.relative_to(mirror).as_posix()}\n"
@@ -146,7 +146,7 @@ def locked(mirror: Path, *paths: Path) -> str:
 
 
 @pytest.fixture
-def python(mirror) -> Path:
+def python_package(mirror) -> Path:
     return package(
         mirror / "pool/main/p/python/python_3.11_amd64.deb",
         entry("./usr/bin/python3.11", "#!", mode=0o755),
@@ -155,16 +155,18 @@ def python(mirror) -> Path:
     )
 
 
-def test_a_tree_is_planted_once_for_all_locks_of_the_same_packages(mirror, python, tmp_path):
-    blas = package(
+def test_a_tree_is_planted_once_for_all_locks_of_the_same_packages(
+    mirror, python_package, tmp_path
+):
+    blas_package = package(
         mirror / "pool/main/b/blas/blas_1_amd64.deb",
         entry("./usr/lib/x86_64-linux-gnu/openblas/libblas.so.3", ""),
         entry("./usr/lib/x86_64-linux-gnu/gconv/UTF-16.so", ""),
     )
-    lock = locked(mirror, python, blas)
+    lock = lock_text(mirror, python_package, blas_package)
     tree = make_tree(lock, tmp_path / "envs")
     (tree / "seen").touch()
-    python.unlink()
+    python_package.unlink()
     assert make_tree(f"# another comment\n{lock}", tmp_path / "envs") == tree
     assert (tree / "seen").exists()
     assert sorted(path.name for path in (tmp_path / "envs").glob("debian*")) == [tree.name]
@@ -182,41 +184,43 @@ def test_a_tree_is_planted_once_for_all_locks_of_the_same_packages(mirror, pytho
 
 def test_a_tree_without_python_is_no_environment(mirror, tmp_path):
     data = package(mirror / "pool/main/d/data/data_1_all.deb", entry("./usr/share/x", "x"))
-    tree = make_tree(locked(mirror, data), tmp_path / "envs")
+    tree = make_tree(lock_text(mirror, data), tmp_path / "envs")
     with pytest.raises(PermanentHostError, match="no Python"):
         python_script(tree, tmp_path / "envs" / "a")
 
 
-def test_a_package_that_is_another_one_is_refused(mirror, python, tmp_path):
-    lock = locked(mirror, python)
-    python.write_bytes(python.read_bytes().replace(b"odd", b"new"))
+def test_a_package_that_is_another_one_is_refused(mirror, python_package, tmp_path):
+    lock = lock_text(mirror, python_package)
+    python_package.write_bytes(python_package.read_bytes().replace(b"odd", b"new"))
     with pytest.raises(PermanentHostError, match=r"python_3\.11_amd64\.deb: has the SHA-256"):
         make_tree(lock, tmp_path / "envs")
     assert not list((tmp_path / "envs").glob("debian-????????????"))
 
 
-def test_a_package_that_no_mirror_has_is_said(mirror, python, tmp_path):
-    lock = locked(mirror, python)
-    python.unlink()
+def test_a_package_that_no_mirror_has_is_said(mirror, python_package, tmp_path):
+    lock = lock_text(mirror, python_package)
+    python_package.unlink()
     with pytest.raises(PermanentHostError, match="404"):
         make_tree(lock, tmp_path / "envs")
 
 
-def test_a_download_that_breaks_off_may_work_later_and_goes_on(mirror, python, tmp_path):
-    other = package(mirror / "pool/main/o/other/other_1_all.deb", entry("./x", "x"))
-    lock, whole = locked(mirror, other, python), python.read_bytes()
-    python.write_bytes(whole[:-4])
+def test_a_download_that_breaks_off_may_work_later_and_goes_on(mirror, python_package, tmp_path):
+    other_package = package(mirror / "pool/main/o/other/other_1_all.deb", entry("./x", "x"))
+    lock, content = lock_text(mirror, other_package, python_package), python_package.read_bytes()
+    python_package.write_bytes(content[:-4])
     with pytest.raises(TransientHostError, match=rf"ended after .*{VARIABLE}"):
         make_tree(lock, tmp_path / "envs")
-    python.write_bytes(whole)
-    other.unlink()  # it was fetched, and is not asked for again
+    python_package.write_bytes(content)
+    other_package.unlink()  # already fetched: not requested again
     assert make_tree(lock, tmp_path / "envs").is_dir()
 
 
-def test_a_mirror_that_does_not_answer_may_later(mirror, python, tmp_path, monkeypatch):
-    lock = locked(mirror, python)
-    silent = ["http://127.0.0.1:9", "file:///etc"]
-    monkeypatch.setattr("cellfarm.envs.debian.fetching.mirrors", lambda moment: silent)
+def test_a_mirror_without_an_answer_is_a_transient_error(
+    mirror, python_package, tmp_path, monkeypatch
+):
+    lock = lock_text(mirror, python_package)
+    silent_mirrors = ["http://127.0.0.1:9", "file:///etc"]
+    monkeypatch.setattr("cellfarm.envs.debian.fetching.mirrors", lambda moment: silent_mirrors)
     with pytest.raises(TransientHostError, match=r"127\.0\.0\.1:9"):
         make_tree(lock, tmp_path / "envs")
 
@@ -254,24 +258,24 @@ OK = b"HTTP/1.1 200 OK\r\n"
     ],
 )
 def test_what_a_captive_portal_answers_leads_to_the_next_mirror(
-    mirror, python, tmp_path, monkeypatch, answer
+    mirror, python_package, tmp_path, monkeypatch, answer
 ):
-    lock = locked(mirror, python)
+    lock = lock_text(mirror, python_package)
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Portal) as portal:
         portal.answer = answer  # type: ignore[attr-defined]
         threading.Thread(target=portal.serve_forever, args=(0.01,), daemon=True).start()
         address = f"http://127.0.0.1:{portal.server_address[1]}"
-        working = fetching.mirrors("")
+        working_mirrors = fetching.mirrors("")
         monkeypatch.setattr(fetching, "mirrors", lambda moment: [address])
         with pytest.raises(TransientHostError, match=f"{address}.*{VARIABLE}"):
             make_tree(lock, tmp_path / "envs")
-        monkeypatch.setattr(fetching, "mirrors", lambda moment: [address, *working])
+        monkeypatch.setattr(fetching, "mirrors", lambda moment: [address, *working_mirrors])
         assert make_tree(lock, tmp_path / "envs").is_dir()
         portal.shutdown()
 
 
 @pytest.mark.parametrize("name", [None, "riscv64"])
-def test_a_machine_that_the_lock_lacks_is_said(mirror, python, tmp_path, monkeypatch, name):
+def test_a_machine_that_the_lock_lacks_is_said(mirror, python_package, tmp_path, monkeypatch, name):
     monkeypatch.setattr(trees, "architecture", lambda: name)
     with pytest.raises(PermanentHostError, match="locked for x86_64, aarch64 only"):
-        make_tree(locked(mirror, python), tmp_path / "envs")
+        make_tree(lock_text(mirror, python_package), tmp_path / "envs")

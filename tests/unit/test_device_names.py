@@ -1,4 +1,4 @@
-"""Names, ports and keys that a user gives to a device: a mistake is one message, and nothing is written."""
+"""Names, ports and keys of devices: a user's mistake gives one message, and nothing is written."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ BAD = ["../evil", "a b", "x;y", "", ".hidden", "12"]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     project = make_project(tmp_path)
-    (project.root / "Snakefile").touch()  # or commands take the checkout for the project
+    (project.root / "Snakefile").touch()  # otherwise commands use the checkout as the project
     (project.root / "workflow/cellfarm").mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(project.root)
     return project.root
 
 
 @pytest.mark.parametrize("name", BAD)
-@pytest.mark.parametrize("start", [board, phone])
-def test_a_virtual_device_has_a_name_of_a_file(folder, start, name):
+@pytest.mark.parametrize("start_device", [board, phone])
+def test_a_virtual_device_has_a_name_of_a_file(folder, start_device, name):
     before = set(folder.rglob("*"))
     with pytest.raises(UserError, match="name"):
-        start(name=name)
+        start_device(name=name)
     assert set(folder.rglob("*")) == before
 
 
@@ -42,7 +42,7 @@ def test_an_added_device_has_a_name_of_a_file(folder, name):
 
 
 @pytest.mark.parametrize(
-    ("address", "more", "message"),
+    ("address", "options", "message"),
     [
         ("me@host:99999", {}, "expected a port from 1 to 65535"),
         ("me@host:0", {}, "expected a port from 1 to 65535"),
@@ -50,9 +50,9 @@ def test_an_added_device_has_a_name_of_a_file(folder, name):
         ("me@host", {"key_file": Path("nowhere")}, "nowhere: there is no such file"),
     ],
 )
-def test_an_address_that_cannot_be(folder, address, more, message):
+def test_an_invalid_address_is_refused(folder, address, options, message):
     with pytest.raises(UserError, match=message):
-        add(address, **{"name": None, "key_file": None, **more})
+        add(address, **{"name": None, "key_file": None, **options})
 
 
 @pytest.mark.parametrize("address", ["me@127.0.0.1:2222", "root@127.0.0.1:2222"])

@@ -1,4 +1,4 @@
-"""Reading YAML: errors that name the file, the key and what was expected, and nothing else ever."""
+"""Reading YAML: every error names the file, the key and the expected value."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_violation_names_key_and_expectation(tmp_path, text: str, expected: st
     assert expected in refusal(tmp_path / "file.yaml", text, Document)
 
 
-def test_what_is_right_comes_back(tmp_path):
+def test_a_valid_document_is_read(tmp_path):
     path = tmp_path / "file.yaml"
     path.write_text("name: ä\nthreads: [1, 2]\nvariant: int8\n", encoding="utf-8")
     assert documents.read(path, Document) == Document("ä", (1, 2), "int8")

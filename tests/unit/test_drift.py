@@ -1,4 +1,4 @@
-"""Drift of a device from experiment to experiment, and the file that remembers it."""
+"""Drift of a device between experiments, and the file that records it."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ def test_what_is_written_is_read(tmp_path):
     path = tmp_path / "devices" / "host.jsonl"
     assert read(path) == []
     records = [record("a", 1.0, 2.0), record("b", 3.0, threads=1)]
-    for one in records:
-        append(path, one)
+    for calibration in records:
+        append(path, calibration)
     assert read(path) == records
 
 
 def test_a_later_record_of_an_experiment_replaces_the_earlier(tmp_path):
     path = tmp_path / "host.jsonl"
-    for one in (record("a", 1.0), record("b", 2.0), record("a", 3.0)):
-        append(path, one)
-    assert [(one.experiment, one.compute_ms[2]) for one in read(path)] == [
+    for calibration in (record("a", 1.0), record("b", 2.0), record("a", 3.0)):
+        append(path, calibration)
+    assert [(calibration.experiment, calibration.compute_ms[2]) for calibration in read(path)] == [
         ("b", [2.0]),
         ("a", [3.0]),
     ]
@@ -55,28 +55,28 @@ def test_a_later_record_of_an_experiment_replaces_the_earlier(tmp_path):
 def test_torn_and_unknown_lines_are_passed_over(tmp_path):
     path = tmp_path / "host.jsonl"
     append(path, record("a", 1.0))
-    whole = path.read_bytes()
-    strange = [b"", b"null", b"[1]", b'{"experiment": "x"}', b"\xff\xfe",
-               whole.strip().replace(b"[1.0]", b"[-1.0]", 1),
-               whole.strip().replace(b"[1.0]", b'["x"]', 1),
-               whole.strip().replace(b"[1.0]", b"[NaN]", 1),
-               whole.strip().replace(b'"2"', b'"two"', 1)]  # fmt: skip
-    path.write_bytes(whole + b"\n".join(strange) + b"\n" + whole[: len(whole) // 2])
-    assert [one.experiment for one in read(path)] == ["a"]
+    content = path.read_bytes()
+    damaged_lines = [b"", b"null", b"[1]", b'{"experiment": "x"}', b"\xff\xfe",
+                     content.strip().replace(b"[1.0]", b"[-1.0]", 1),
+                     content.strip().replace(b"[1.0]", b'["x"]', 1),
+                     content.strip().replace(b"[1.0]", b"[NaN]", 1),
+                     content.strip().replace(b'"2"', b'"two"', 1)]  # fmt: skip
+    path.write_bytes(content + b"\n".join(damaged_lines) + b"\n" + content[: len(content) // 2])
+    assert [calibration.experiment for calibration in read(path)] == ["a"]
     append(path, record("b", 2.0))
-    assert [one.experiment for one in read(path)] == ["a", "b"]
+    assert [calibration.experiment for calibration in read(path)] == ["a", "b"]
 
 
 @given(cut=st.integers(0, 400))
 def test_wherever_the_last_line_was_torn_the_others_stay(tmp_path_factory, cut):
     path = tmp_path_factory.mktemp("drift") / "host.jsonl"
     append(path, record("a", 1.0))
-    first = path.read_bytes()
+    first_line = path.read_bytes()
     append(path, record("b", 2.0))
-    whole = path.read_bytes()
-    path.write_bytes(whole[: max(len(first), len(whole) - cut)])
+    content = path.read_bytes()
+    path.write_bytes(content[: max(len(first_line), len(content) - cut)])
     append(path, record("c", 3.0))
-    names = [one.experiment for one in read(path)]
+    names = [calibration.experiment for calibration in read(path)]
     assert names in (["a", "b", "c"], ["a", "c"])
 
 
@@ -88,9 +88,9 @@ def test_a_newer_version_may_say_more(tmp_path):
 
 
 def test_the_baseline_is_the_median_of_medians():
-    few = record("few", *[99.0] * (drift.LEAST_READINGS - 1))  # says too little
+    too_few = record("few", *[99.0] * (drift.LEAST_READINGS - 1))  # too few readings to count
     records = [
-        record("a", *[10.0] * 5, 99.0), record("b", *[12.0] * 5), record("c", *[11.0] * 5), few,
+        record("a", *[10.0] * 5, 99.0), record("b", *[12.0] * 5), record("c", *[11.0] * 5), too_few,
     ]  # fmt: skip
     assert baseline(records, "load 1", "f", 2) == 11.0
     assert baseline(records, "load 1", "f", 2, excluding="a") == 11.5
@@ -101,8 +101,8 @@ def test_the_baseline_is_the_median_of_medians():
     [("load 2", "f", 2), ("load 1", "other", 2), ("load 1", "f", 1)],
 )
 def test_what_is_not_comparable_is_no_baseline(identity, fingerprint, threads):
-    enough = [10.0] * drift.LEAST_READINGS
-    assert baseline([record("a", *enough)], identity, fingerprint, threads) is None
+    readings = [10.0] * drift.LEAST_READINGS
+    assert baseline([record("a", *readings)], identity, fingerprint, threads) is None
 
 
 def test_the_baseline_follows_a_device_that_changed_for_good():
@@ -124,18 +124,18 @@ BASE = 10.0
 )
 def test_a_departure_is_larger_than_the_tolerance(factor, departs):
     noise = np.random.default_rng(1).normal(1, 0.005, 12)
-    found = departure(list(10 * factor * noise), BASE, 0.05)
-    assert found.departs == departs
-    assert found.low <= found.ratio <= found.high
-    assert found.ratio == pytest.approx(factor, rel=0.01)
-    assert set(found.as_dict()) == {"ratio", "low", "high", "departs"}
+    result = departure(list(10 * factor * noise), BASE, 0.05)
+    assert result.departs == departs
+    assert result.low <= result.ratio <= result.high
+    assert result.ratio == pytest.approx(factor, rel=0.01)
+    assert set(result.as_dict()) == {"ratio", "low", "high", "departs"}
 
 
 def test_what_is_too_uncertain_does_not_depart():
-    found = departure([9.0, 15.0, 13.0], BASE, 0.05)
-    assert found.ratio == pytest.approx(1.3) and not found.departs
-    single = departure([20.0], BASE, 0.05)
-    assert (single.low, single.high, single.departs) == (None, None, False)
+    result = departure([9.0, 15.0, 13.0], BASE, 0.05)
+    assert result.ratio == pytest.approx(1.3) and not result.departs
+    of_one_reading = departure([20.0], BASE, 0.05)
+    assert (of_one_reading.low, of_one_reading.high, of_one_reading.departs) == (None, None, False)
 
 
 @given(
@@ -144,10 +144,10 @@ def test_what_is_too_uncertain_does_not_depart():
     st.floats(0.005, 0.2),
 )
 def test_a_departure_does_not_depend_on_the_unit(values, scale, tolerance):
-    one = departure(values, BASE, tolerance)
-    other = departure([scale * value for value in values], scale * BASE, tolerance)
-    assert math.isclose(one.ratio, other.ratio, rel_tol=1e-9)
-    assert math.isclose(one.low, other.low, rel_tol=1e-6)
+    unscaled = departure(values, BASE, tolerance)
+    scaled = departure([scale * value for value in values], scale * BASE, tolerance)
+    assert math.isclose(unscaled.ratio, scaled.ratio, rel_tol=1e-9)
+    assert math.isclose(unscaled.low, scaled.low, rel_tol=1e-6)
 
 
 def test_temperatures_at_rest():

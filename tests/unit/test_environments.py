@@ -1,4 +1,4 @@
-"""Environments: built once per lock, and what can never be installed is said, not tried again."""
+"""Environments are built once per lock; one that can never be installed is recorded and not retried."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def environment(project) -> Environment:
 
 
 class Installer:
-    """Stands for uv: counts, fills the folder, and fails if told to."""
+    """Replaces uv: counts its calls, fills the folder, and raises an error if it has one."""
 
     def __init__(self, monkeypatch, error: BaseException | None = None) -> None:
         self.count = 0
@@ -123,7 +123,7 @@ def test_a_torn_environment_is_made_anew(environment, monkeypatch):
     assert not (environment.folder / "half").exists()
 
 
-def failing(stderr: str) -> list[str]:
+def failing_command(stderr: str) -> list[str]:
     return [sys.executable, "-c", f"import sys; sys.stderr.write({stderr!r}); sys.exit(2)"]
 
 
@@ -141,7 +141,7 @@ def failing(stderr: str) -> list[str]:
 )
 def test_a_fault_of_network_or_disk_is_transient(stderr: str):
     with pytest.raises(TransientHostError):
-        environments._run(failing(stderr))
+        environments._run(failing_command(stderr))
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_fault_of_network_or_disk_is_transient(stderr: str):
 )
 def test_a_request_that_cannot_be_met_is_permanent(stderr: str):
     with pytest.raises(PermanentHostError) as caught:
-        environments._run(failing(stderr))
+        environments._run(failing_command(stderr))
     assert caught.value.code == 2
     assert "environment cannot be installed: " in str(caught.value)
 
@@ -172,9 +172,9 @@ def test_variables_that_lead_python_astray_are_dropped(monkeypatch):
     for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
         monkeypatch.setenv(name, "/elsewhere")
     monkeypatch.setenv("KEPT", "yes")
-    found = clean_variables({"MINE": "1", "KEPT": "no"})
-    assert not {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"} & set(found)
-    assert (found["MINE"], found["KEPT"]) == ("1", "no")
+    variables = clean_variables({"MINE": "1", "KEPT": "no"})
+    assert not {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"} & set(variables)
+    assert (variables["MINE"], variables["KEPT"]) == ("1", "no")
 
 
 def test_a_missing_uv_names_the_way_out(tmp_path, monkeypatch):
@@ -186,17 +186,17 @@ def test_a_missing_uv_names_the_way_out(tmp_path, monkeypatch):
 
 @pytest.fixture
 def compiled(monkeypatch) -> list[Path]:
-    """Stands for the resolver; the locks that it was asked for, in order."""
-    made: list[Path] = []
+    """Replaces the resolver; returns the list of the locks that it was asked for, in order."""
+    destinations: list[Path] = []
 
     def compile_lock(requirements, destination: Path, *_: object) -> None:
-        made.append(destination)
+        destinations.append(destination)
         destination.write_text("\n".join(requirements))
 
     monkeypatch.setattr(locks, "compile_lock", compile_lock)
     monkeypatch.setattr(environments, "uv_binary", lambda: Path("uv"))
     monkeypatch.setattr(environments, "uv_options", list)
-    return made
+    return destinations
 
 
 def test_only_missing_locks_are_made(project, compiled):
@@ -207,10 +207,10 @@ def test_only_missing_locks_are_made(project, compiled):
 
 
 def test_locking_anew_replaces_the_lock(project, compiled):
-    before = len(list(project.locks.glob("ncnn@*")))
-    made = make_locks(project, ["ncnn"])
-    assert made == compiled and len(made) == 2
-    assert len(list(project.locks.glob("ncnn@*"))) == before
+    lock_count = len(list(project.locks.glob("ncnn@*")))
+    written = make_locks(project, ["ncnn"])
+    assert written == compiled and len(written) == 2
+    assert len(list(project.locks.glob("ncnn@*"))) == lock_count
 
 
 @pytest.mark.parametrize("references", [["ncnn"], ["tflite"], ["pytorch_mobile"], []])
@@ -240,14 +240,14 @@ def test_a_version_that_does_not_exist_is_the_users_mistake(project, compiled, m
         make_locks(project, ["nccn"])
 
 
-#: Stands for the dynamic linker of a tree: drops its own options and starts the program.
+#: Replaces the dynamic linker of a tree: drops its own options and starts the program.
 LINKER = '#!/bin/sh\n[ "$1$2" = --inhibit-cache--library-path ] || exit 9\nshift 3\nexec "$@"\n'
 DEBIAN_LOCK = "debian bookworm at 20260712T101637Z\n\n[amd64]\n\n[arm64]\n"
 
 
 @pytest.fixture
 def debian_environment(project, monkeypatch) -> Environment:
-    """An environment whose lock is one of Debian packages, with a tree that has this very Python."""
+    """An environment with a lock of Debian packages; its tree starts the Python that runs the tests."""
     tree = project.environments / "debian-0123456789ab"
     for machine, triplet in trees._TRIPLETS.items():
         program(tree / "lib" / triplet / trees._LINKERS[machine], LINKER)

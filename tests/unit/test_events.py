@@ -1,4 +1,4 @@
-"""What a launch's events come to; and nothing a device prints can break who reads it."""
+"""The record of a launch's events; no output of a device can break the reader."""
 
 from __future__ import annotations
 
@@ -122,8 +122,8 @@ def test_chatter_between_the_events_changes_nothing():
     chatter = ["", "Loading model...", "{", "[]", "null", "3", '"end"', "{}", '{"event": 1}', "\x00",
                '{"event": null}', '{"event": "boom", "x": 1}', '{"event": "take"}', '{"event": ["end"]}',
                '{"event": "_init__"}', '{"event": "end", "more": 1}', "\ufffd" * 50]  # fmt: skip
-    noisy = [line for good in GOOD for line in (*chatter, good)] + chatter
-    assert finish(noisy) == finish(GOOD)
+    noisy_lines = [line for good_line in GOOD for line in (*chatter, good_line)] + chatter
+    assert finish(noisy_lines) == finish(GOOD)
 
 
 BAD_LATENCIES = ["NaN", "Infinity", "-Infinity", "-1", "-0.001", '"5"', "true", "null", "[1]", "{}",
@@ -131,11 +131,11 @@ BAD_LATENCIES = ["NaN", "Infinity", "-Infinity", "-1", "-0.001", '"5"', "true", 
 
 
 @pytest.mark.parametrize("value", BAD_LATENCIES, ids=lambda value: value[:12])
-def test_a_latency_that_is_none_is_not_taken(value: str):
+def test_an_invalid_latency_is_not_taken(value: str):
     samples = f'{{"event": "samples", "ms": [10.0, {value}], "seconds": 1}}'
     assert verdict(replaced('"samples"', samples))[0] == "failed"
-    done = f'{{"event": "done", "name": "first", "ms": {value}}}'
-    document = finish(replaced('"name": "first", "ms"', done))
+    line = f'{{"event": "done", "name": "first", "ms": {value}}}'
+    document = finish(replaced('"name": "first", "ms"', line))
     assert "first" not in document["phases"]
     assert all(math.isfinite(ms) and ms >= 0 for ms in document["phases"].values())
 
@@ -149,8 +149,8 @@ def test_samples_that_are_no_list_are_not_taken(ms: str):
 @pytest.mark.parametrize("value", ["NaN", "Infinity", '"90"', "true", "[]", "1" + "0" * 400])
 def test_a_resource_that_is_no_number_is_not_known(value: str):
     line = f'{{"event": "resources", "peak_rss_mb": {value}, "steal": 0.5}}'
-    known = finish(replaced('"resources"', line))["resources"]
-    assert known.get("peak_rss_mb") is None
+    resources = finish(replaced('"resources"', line))["resources"]
+    assert resources.get("peak_rss_mb") is None
 
 
 def test_settings_that_were_read_back_are_plain_values():
@@ -164,8 +164,8 @@ def test_settings_that_were_read_back_are_plain_values():
 @pytest.mark.parametrize("mode", ["start", "cold", "quality", "accuracy"])
 def test_a_launch_on_an_emulated_processor_is_emulated_whatever_it_did(mode: str):
     load = event("done", name="load", ms=1.0, actual={"emulated": True})
-    cold = [load if '"actual"' in line else line for line in without("samples")]
-    assert finish(cold, mode=mode)["emulated"] is True
+    lines = [load if '"actual"' in line else line for line in without("samples")]
+    assert finish(lines, mode=mode)["emulated"] is True
     assert "emulated" not in finish(without("samples"), mode=mode)
 
 
@@ -176,17 +176,17 @@ def test_a_message_with_half_a_surrogate_pair_keeps_its_reason():
 
 
 def test_texts_and_lists_are_cut():
-    long = "x" * 100_000
-    lines = [event("phase", name=long), event("error", kind="E", message=long)]
+    long_text = "x" * 100_000
+    lines = [event("phase", name=long_text), event("error", kind="E", message=long_text)]
     assert len(verdict(lines, 1)[1] or "") < 700
-    many = event("samples", ms=[1.0] * (MAX_SAMPLES + 5), seconds=1.0)
-    assert len(finish(replaced('"samples"', many))["samples_ms"]) == MAX_SAMPLES
+    samples = event("samples", ms=[1.0] * (MAX_SAMPLES + 5), seconds=1.0)
+    assert len(finish(replaced('"samples"', samples))["samples_ms"]) == MAX_SAMPLES
 
 
 def test_conditions_are_columns_of_numbers_as_long_as_their_times():
     metrics = {"rss_mb": [10.0, None], "steal": ["x", 1]}
-    good = event("conditions", t_s=[0.1, 0.2], metrics=metrics, interval_s=0.1)
-    assert finish([*GOOD, good])["conditions"] == {
+    conditions = event("conditions", t_s=[0.1, 0.2], metrics=metrics, interval_s=0.1)
+    assert finish([*GOOD, conditions])["conditions"] == {
         "t_s": [0.1, 0.2], "metrics": {"rss_mb": [10.0, None], "steal": [None, 1.0]},
         "interval_s": 0.1, "power_meter": None,
     }  # fmt: skip
@@ -195,12 +195,12 @@ def test_conditions_are_columns_of_numbers_as_long_as_their_times():
 
 
 def test_each_mode_has_its_own_proof_of_work():
-    cold = without("samples")
+    lines = without("samples")
     for mode in ("cold", "start"):
-        assert finish(cold, mode=mode)["status"] == "ok"
-        assert finish(without("outputs", cold), mode=mode)["status"] == "failed"
-        first = [line for line in cold if '"done", "name": "first"' not in line]
-        assert finish(first, mode=mode)["status"] == "failed"
+        assert finish(lines, mode=mode)["status"] == "ok"
+        assert finish(without("outputs", lines), mode=mode)["status"] == "failed"
+        without_first = [line for line in lines if '"done", "name": "first"' not in line]
+        assert finish(without_first, mode=mode)["status"] == "failed"
     assert finish(GOOD[:3] + GOOD[-1:], mode="profile")["status"] == "failed"
     profile = [event("operators", operators=[]), event("end")]
     assert finish(profile, mode="profile")["status"] == "ok"

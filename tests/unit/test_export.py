@@ -1,4 +1,4 @@
-"""The warehouse as files and data frames for other programs."""
+"""The warehouse is exported as files and data frames for other programs."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def test_every_view_is_there_with_every_row_and_every_column_described(warehouse
             original = connection.execute(f"SELECT count(*) FROM {view}").fetchone()
             assert duckdb.execute(f"SELECT count(*) FROM '{file}'").fetchall() == [original]
             columns = [row[0] for row in connection.execute(f"DESCRIBE {view}").fetchall()]
-            assert [one["name"] for one in described[view]["columns"]] == columns
-            assert all(one["means"] for one in described[view]["columns"])
+            assert [column["name"] for column in described[view]["columns"]] == columns
+            assert all(column["means"] for column in described[view]["columns"])
 
 
 def test_nothing_is_described_that_is_not_there(warehouse):
     from cellfarm.base.documents import load_yaml
     from cellfarm.warehouse.exporting import DICTIONARY
 
-    known = load_yaml(DICTIONARY)
+    dictionary = load_yaml(DICTIONARY)
     with duckdb.connect(str(warehouse), read_only=True) as connection:
         for view in VIEWS:
-            there = {row[0] for row in connection.execute(f"DESCRIBE {view}").fetchall()}
-            assert set(known[view].get("columns", {})) <= there, view
+            columns = {row[0] for row in connection.execute(f"DESCRIBE {view}").fetchall()}
+            assert set(dictionary[view].get("columns", {})) <= columns, view
 
 
 def test_a_citation_names_what_a_reader_needs(warehouse, tmp_path):
@@ -59,7 +59,7 @@ def test_a_citation_names_what_a_reader_needs(warehouse, tmp_path):
     assert f"samples.parquet: {digest}" in text
 
 
-def test_a_folder_that_cannot_be(warehouse, tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused(warehouse, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         export(warehouse, tmp_path / "file/out", "9.9")
@@ -84,10 +84,10 @@ def test_an_export_that_fails_leaves_the_last_one(warehouse, tmp_path, monkeypat
     export(warehouse, tmp_path, "9.9")
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
 
-    def full(*_):
+    def fail(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr("cellfarm.warehouse.exporting.citation", full)
+    monkeypatch.setattr("cellfarm.warehouse.exporting.citation", fail)
     with pytest.raises(UserError, match="cannot be written: No space left"):
         export(warehouse, tmp_path, "9.9")
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before

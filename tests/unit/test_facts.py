@@ -1,4 +1,4 @@
-"""Device facts from trees of files as real systems have them; unknown is None."""
+"""Device facts are read from trees of files like those of real systems; an unknown fact is None."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from cellfarm.devices.facts import FINGERPRINT, fingerprint, read_local
+
+from tests.support.runner_modules import write_tree
 
 X86 = {
     "proc/cpuinfo": "processor\t: 0\nmodel name\t: Example CPU @ 2.00GHz\n"
@@ -37,10 +39,7 @@ BOARD = {
 
 
 def facts_of(root: Path, files: dict[str, str]) -> dict[str, Any]:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    write_tree(root, files)
     return read_local(root)
 
 
@@ -118,11 +117,11 @@ def test_a_fingerprint_names_every_fact_even_unknown_ones():
     ("files", "percent"),
     [
         ({"battery/type": "Battery\n", "battery/capacity": "83\n"}, 83.0),  # a phone's
-        ({"bms/capacity": "60\n"}, 60.0),  # a kernel that tells no type
+        ({"bms/capacity": "60\n"}, 60.0),  # a kernel without a type
         ({"usb/type": "USB\n", "usb/capacity": "1\n"}, None),
         ({"hid/type": "Battery\n", "hid/scope": "Device\n", "hid/capacity": "9\n"}, None),
     ],
 )
 def test_the_battery_is_the_device_s_own(tmp_path, files, percent):
-    there = {f"sys/class/power_supply/{name}": text for name, text in files.items()}
-    assert facts_of(tmp_path, there)["battery_percent"] == percent
+    tree = {f"sys/class/power_supply/{name}": text for name, text in files.items()}
+    assert facts_of(tmp_path, tree)["battery_percent"] == percent

@@ -1,4 +1,4 @@
-"""The arithmetic of the benchmarks of a farm, and what their links and transports carry. No devices."""
+"""The arithmetic of a farm's benchmarks, and their links and transports; without devices."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def test_a_device_s_time_is_shared_out_and_nothing_is_lost():
         "other": [Stay("measure", 3, 10, 30)],
         "never there": [],
     }
-    found = shares(stays, 0, 40)
-    assert found.busy == pytest.approx((13 + 20) / 120)
-    assert found.before == pytest.approx((10 + 10 + 40) / 120)
-    assert found.within == pytest.approx(1 / 120)
-    assert found.between == pytest.approx(2 / 120)
-    assert found.after == pytest.approx((14 + 10) / 120)
-    assert sum(vars(found).values()) == pytest.approx(1)
+    parts = shares(stays, 0, 40)
+    assert parts.busy == pytest.approx((13 + 20) / 120)
+    assert parts.before == pytest.approx((10 + 10 + 40) / 120)
+    assert parts.within == pytest.approx(1 / 120)
+    assert parts.between == pytest.approx(2 / 120)
+    assert parts.after == pytest.approx((14 + 10) / 120)
+    assert sum(vars(parts).values()) == pytest.approx(1)
     assert gaps_s(stays.values(), within=True) == [1]
     assert gaps_s(stays.values(), within=False) == [2]
     assert most_at_once(stays.values()) == 2
@@ -48,7 +48,7 @@ def test_stays_that_touch_are_not_at_once():
 
 
 def test_the_sleeping_runner_says_what_an_experiment_needs_and_logs_its_stay(tmp_path):
-    """As the product reads it, and as the benchmark does."""
+    """Its events are read as cellfarm does, and its log as the benchmark does."""
     from cellfarm.experiments.events import Record
 
     (tmp_path / "payloads").mkdir()
@@ -60,20 +60,20 @@ def test_the_sleeping_runner_says_what_an_experiment_needs_and_logs_its_stay(tmp
         "mode": "measure", "artifact": str(tmp_path / "artifact"), "outputs": str(tmp_path / "out"),
         "samples": {"min": 30, "max": 30, "seconds": 0.3},
     }  # fmt: skip
-    began_ns = time.monotonic_ns()
-    done = subprocess.run(
+    started_ns = time.monotonic_ns()
+    completed = subprocess.run(
         [sys.executable, str(payload)], input=json.dumps(request), text=True, check=True,
-        capture_output=True, env=os.environ | {"CELLFARM_SPAWNED_NS": str(began_ns)},
+        capture_output=True, env=os.environ | {"CELLFARM_SPAWNED_NS": str(started_ns)},
     )  # fmt: skip
     record = Record("measure")
-    for line in done.stdout.splitlines():
+    for line in completed.stdout.splitlines():
         record.take(line)
-    found = record.finish(done.returncode, False, 10)
-    assert (found["status"], len(found["samples_ms"])) == ("ok", 30)
+    document = record.finish(completed.returncode, False, 10)
+    assert (document["status"], len(document["samples_ms"])) == ("ok", 30)
     assert (tmp_path / "out").read_bytes() == b"outputs"
     (stay,) = read_log((tmp_path / "launches.log").read_text())
     assert (stay.mode, stay.agent) == ("measure", os.getpid())
-    assert stay.began_s == began_ns / 1e9 and stay.ended_s - stay.began_s >= 0.3
+    assert stay.began_s == started_ns / 1e9 and stay.ended_s - stay.began_s >= 0.3
 
 
 def test_the_snakefile_says_when_it_begins_to_run_jobs(tmp_path):
@@ -88,12 +88,12 @@ def result(device: str = "phone", status: str = "ok", **summary: Any) -> dict[st
 
 
 def test_only_what_was_compared_is_verified():
-    good = result(cosine=1.0, heldout_cosine=1.0)
-    assert is_verified(good)
+    verified = result(cosine=1.0, heldout_cosine=1.0)
+    assert is_verified(verified)
     assert not is_verified(result(cosine=1.0, heldout_cosine=None))
     assert not is_verified(result(status="wrong", cosine=0.5, heldout_cosine=0.5))
     assert not is_verified(result(status="failed"))
-    assert share([good, result(status="failed")], is_verified, 4) == 25.0
+    assert share([verified, result(status="failed")], is_verified, 4) == 25.0
     assert share([], is_verified) == 0.0
 
 
@@ -102,24 +102,24 @@ def test_experiments_of_a_device_add_up():
         day = "2026-11-22T10:"
         return {"device": device, "started_at": f"{day}{began}", "ended_at": f"{day}{ended}"}
 
-    found = times_s([
+    totals_s = times_s([
         record("a", "00:00+00:00", "01:00+00:00"), record("a", "02:00+00:00", "02:30+00:00"),
         record("b", "00:00+00:00", "00:10+00:00"),
     ])  # fmt: skip
-    assert found == {"a": 90.0, "b": 10.0}
+    assert totals_s == {"a": 90.0, "b": 10.0}
 
 
 @pytest.fixture
 def packets() -> Iterator[tuple[Way, socket.socket, socket.socket]]:
-    """A way from one socket to another, each message a packet."""
+    """A way from one socket to another; each message is a packet."""
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in range(2)]
     (outer_in, inner_in), (inner_out, outer_out) = pairs
     inner_in.setblocking(False)
     way = Way(inner_in.fileno(), inner_out.fileno(), 0.05, 0.0, random.Random(0))
     yield way, outer_in, outer_out
     for pair in pairs:
-        for one in pair:
-            one.close()
+        for end in pair:
+            end.close()
 
 
 def test_packets_come_late_and_in_order(packets, capsys):
@@ -163,13 +163,13 @@ def test_a_timed_transport_leaves_all_to_the_other():
         def run(self) -> None:
             raise ValueError
 
-    spent: dict[str, float] = {}
-    timed: Any = TimedTransport(Inner(), spent)  # type: ignore[arg-type]
-    assert timed.is_host is False
-    assert timed.put(Path("x"), "y") and timed.put(Path("x"), "y")
+    seconds_by_call: dict[str, float] = {}
+    transport: Any = TimedTransport(Inner(), seconds_by_call)  # type: ignore[arg-type]
+    assert transport.is_host is False
+    assert transport.put(Path("x"), "y") and transport.put(Path("x"), "y")
     with pytest.raises(ValueError):
-        timed.run()
-    assert spent["put"] >= 0.04 and spent["run"] >= 0
+        transport.run()
+    assert seconds_by_call["put"] >= 0.04 and seconds_by_call["run"] >= 0
 
 
 def test_pushed_files_are_counted(tmp_path):

@@ -1,4 +1,4 @@
-"""What `cellfarm farm` and `cellfarm devices` show of each device."""
+"""The state of each device in `cellfarm farm` and `cellfarm devices`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from tests.support.results import make_device
 
 @pytest.fixture
 def project(tmp_path):
-    made = make_project(tmp_path)
+    project = make_project(tmp_path)
     for name in ("phone_1", "phone_2"):
         device = {"name": name, "transport": "adb", "address": {"serial": f"{name}:1"}}
         device |= {"work_folder": "/data/local/tmp/cellfarm", "processors": ["cpu"]}
-        write_yaml(made.devices / f"{name}.yaml", device)
-    return made
+        write_yaml(project.devices / f"{name}.yaml", device)
+    return project
 
 
-def shown(project) -> str:
+def table_text(project) -> str:
     console = Console(width=160, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(farm_table(project))
     return console.export_text()
 
 
 def line_of(project, device: str) -> str:
-    return next(line for line in shown(project).splitlines() if device in line)
+    return next(line for line in table_text(project).splitlines() if device in line)
 
 
 def test_a_device_at_work_is_shown_with_what_it_does(project):
@@ -49,7 +49,7 @@ def test_a_device_at_work_is_shown_with_what_it_does(project):
     assert IDLE in line_of(project, "phone_2")
     state.write("measuring", temperature_c=None)
     state.write("waiting")
-    assert "n/a" in line_of(project, "phone_1")  # unknown is not 0
+    assert "n/a" in line_of(project, "phone_1")  # an unknown temperature is not 0
     state.write(IDLE)
     assert "2 of 9" not in line_of(project, "phone_1")
 
@@ -57,10 +57,10 @@ def test_a_device_at_work_is_shown_with_what_it_does(project):
 def test_a_process_that_is_gone_measures_nothing(project):
     DeviceState(project, "phone_1").write("measuring", done=0, total=1)
     path = project.results / "devices/phone_1.state.json"
-    gone = json.loads(path.read_text()) | {"pid": 2**22 + 1}
-    path.write_text(json.dumps(gone))
+    state = json.loads(path.read_text()) | {"pid": 2**22 + 1}
+    path.write_text(json.dumps(state))
     assert read_state(project, "phone_1")["state"] == "interrupted"
-    path.write_text(json.dumps(gone | {"state": ATTENTION}))
+    path.write_text(json.dumps(state | {"state": ATTENTION}))
     assert read_state(project, "phone_1")["state"] == ATTENTION
     path.write_text("{torn")
     assert read_state(project, "phone_1") == {}
@@ -68,8 +68,8 @@ def test_a_process_that_is_gone_measures_nothing(project):
 
 def test_the_same_state_is_not_written_for_every_launch(project):
     state = DeviceState(project, "phone_1")
-    for done in range(100):
-        state.write("measuring", done=done, total=100)
+    for count in range(100):
+        state.write("measuring", done=count, total=100)
     assert read_state(project, "phone_1")["done"] < 99
     state.write(IDLE, done=100)
     assert read_state(project, "phone_1")["done"] == 100
@@ -91,10 +91,10 @@ def test_devices_says_which_cannot_be_used_and_which_need_attention(project, cap
         path.write_text(path.read_text() + "out_of_service: its screen is broken\n")
     DeviceState(project, "phone_2").write(ATTENTION, doing="the device is offline")
     print_devices(project)
-    said = capsys.readouterr().out
-    assert "phone_1: out of service: its screen is broken" in said
-    assert "phone_2 needs attention: it dropped out of a run (the device is offline)" in said
-    assert "ready" in next(line for line in said.splitlines() if "host" in line)
+    output = capsys.readouterr().out
+    assert "phone_1: out of service: its screen is broken" in output
+    assert "phone_2 needs attention: it dropped out of a run (the device is offline)" in output
+    assert "ready" in next(line for line in output.splitlines() if "host" in line)
 
 
 def test_a_low_battery_is_refused_and_an_unknown_one_is_not():

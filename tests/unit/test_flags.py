@@ -1,4 +1,4 @@
-"""What makes a cell's numbers doubtful."""
+"""Flags of cells whose numbers are doubtful."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_a_launch_that_was_not_where_it_was_to_be_is_unpinned():
     assert launch_flags(make_launch(asked_cores=[1], affinity=[1])) == set()
     assert launch_flags(make_launch(asked_cores=[1, 0], affinity=[0, 1])) == set()
     assert launch_flags(make_launch(asked_cores=None, affinity=None)) == set()
-    for found in (None, [0], [0, 1]):
-        assert launch_flags(make_launch(asked_cores=[1], affinity=found)) == {"unpinned"}
+    for affinity in (None, [0], [0, 1]):
+        assert launch_flags(make_launch(asked_cores=[1], affinity=affinity)) == {"unpinned"}
 
 
 def clocks(mhz: list[float | None], used: float = 1.0) -> dict[str, Any]:

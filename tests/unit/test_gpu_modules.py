@@ -1,4 +1,4 @@
-"""What GPU back ends and profilers make of what their library says; the texts are real ones."""
+"""How GPU back ends and profilers read the output of their libraries; the texts are real output."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WARNING: Logging before InitGoogle() is written to STDERR
 
 @pytest.fixture
 def module(monkeypatch) -> Any:
-    """A module of a library's folder; the back end is never needed for what is tested here."""
+    """Loads a module of a library's folder; an empty module replaces the back end."""
 
     def load(library: str, name: str) -> Any:
         monkeypatch.setitem(sys.modules, "backend", types.ModuleType("backend"))
@@ -80,8 +80,8 @@ def test_litert_s_reason_is_found_in_what_it_writes(module):
 
 def test_standard_error_is_read_and_passed_on(module, capfd):
     gpu = module("litert", "gpu")
-    result, said = gpu.capture_standard_error(lambda: os.write(2, b"from the library\n"))
-    assert (result, said) == (17, "from the library\n")
+    result, text = gpu.capture_standard_error(lambda: os.write(2, b"from the library\n"))
+    assert (result, text) == (17, "from the library\n")
 
     def fail() -> None:
         os.write(2, NO_GPU.encode())
@@ -95,7 +95,7 @@ def test_standard_error_is_read_and_passed_on(module, capfd):
 
 
 @pytest.mark.parametrize(
-    ("found", "chosen"),
+    ("devices", "expected"),
     [
         ([], {}),
         ([(4, "llvmpipe")], {"device": "llvmpipe", "emulated": True}),
@@ -105,8 +105,8 @@ def test_standard_error_is_read_and_passed_on(module, capfd):
         ([(0, "odd")], {"device": "odd", "emulated": False}),
     ],
 )
-def test_the_vulkan_device_is_the_one_that_dawn_prefers(module, found, chosen):
-    assert module("onnxruntime_webgpu", "vulkan").choose(found) == chosen
+def test_the_vulkan_device_is_the_one_that_dawn_prefers(module, devices, expected):
+    assert module("onnxruntime_webgpu", "vulkan").choose(devices) == expected
 
 
 def program(name: str, ts: int, shapes: str = "") -> dict[str, Any]:
@@ -122,14 +122,14 @@ def test_webgpu_programs_are_in_order_and_find_their_node(module):
         program("Transpose_token_7&Transpose&Transpose", 10),
     ]  # fmt: skip
     model = b"\x0a\x05\x1a\x0bnode_conv_1\x22\x04Conv\x1a\x09node_mean"
-    found = module("onnxruntime_webgpu", "profiler").programs(trace, model)
-    assert [(one["type"], one["node"], one["ms"]) for one in found] == [
+    operators = module("onnxruntime_webgpu", "profiler").programs(trace, model)
+    assert [(operator["type"], operator["node"], operator["ms"]) for operator in operators] == [
         ("Transpose", None, 0.25),
         ("Conv, depthwise", "node_conv_1", 0.25),
         ("Conv", None, 0.25),
         ("ReduceMean", "node_mean", 0.25),
     ]
-    assert found[0]["name"] == "Transpose_token_7&Transpose&Transpose"
+    assert operators[0]["name"] == "Transpose_token_7&Transpose&Transpose"
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_webgpu_programs_are_in_order_and_find_their_node(module):
         (32, [[1, 8, 8, 32], [], []], True),
         (1, [[1, 8, 8, 1], [], []], False),
         (1, [[1, 8, 8, 32], [], []], False),
-        # A node that is not in the file.
+        # A node that is not in the model's file.
         (None, [[1, 32, 8, 8], [32, 1, 3, 3]], True),
         (None, [[1, 1, 8, 8], [32, 1, 3, 3]], False),
         (None, [[1, 8, 8, 32], [], []], False),
@@ -160,8 +160,8 @@ def test_onnxruntime_s_names_lead_back_to_the_file(module, tmp_path, name):
     def field(number: int, value: bytes) -> bytes:
         return bytes([number << 3 | 2, len(value)]) + value
 
-    def attribute(called: bytes, value: int) -> bytes:
-        return field(5, field(1, called) + bytes([3 << 3, value]) + b"\xa0\x01\x02")
+    def attribute(attribute_name: bytes, value: int) -> bytes:
+        return field(5, field(1, attribute_name) + bytes([3 << 3, value]) + b"\xa0\x01\x02")
 
     node = field(3, b"conv_1") + attribute(b"pads", 1) + attribute(b"group", 32)
     path = tmp_path / "model.onnx"
@@ -170,8 +170,8 @@ def test_onnxruntime_s_names_lead_back_to_the_file(module, tmp_path, name):
     arguments = {"op_name": "QLinearConv", "input_type_shape": [{"uint8": [1, 8, 8, 32]}]}
     event = {"cat": "Node", "name": f"{name}_kernel_time", "dur": 500, "args": arguments}
     trace = [event, {"cat": "Session", "name": "model_run", "dur": 800, "args": {}}]
-    ((found,),) = profiler._by_run(trace, *profiler._read_nodes(path))
-    assert found == {"name": name, "type": "QLinearConv, depthwise", "node": "conv_1", "ms": 0.5}
+    ((operator,),) = profiler._by_run(trace, *profiler._read_nodes(path))
+    assert operator == {"name": name, "type": "QLinearConv, depthwise", "node": "conv_1", "ms": 0.5}
 
 
 @pytest.mark.parametrize(

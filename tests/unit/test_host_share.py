@@ -1,4 +1,4 @@
-"""This machine is not measured while another device is set up from it, and is while that is measured."""
+"""This machine is not measured while it sets up another device; it may be while that device is measured."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from tests.support.results import FACTS, make_cell, make_experiment, make_plan, 
 
 
 class Device:
-    """Notes of each step how this machine's lock stood then."""
+    """Records the state of this machine's lock at each step."""
 
     def __init__(self, lock, is_host: bool) -> None:
         self.lock = lock
         self.is_host = is_host
-        self.seen: list[tuple[str, str]] = []
+        self.states: list[tuple[str, str]] = []
         self.errors: list[Exception] = []
 
     def note(self, step: str) -> None:
         for shared, state in ((False, "free"), (True, "shared")):
             try:
                 with file_lock(self.lock, shared=shared, wait=False):
-                    self.seen.append((step, state))
+                    self.states.append((step, state))
                     return
             except BlockingIOError:
                 continue
-        self.seen.append((step, "alone"))
+        self.states.append((step, "alone"))
 
     def prepare(self) -> None:
         self.note("prepare")
@@ -54,7 +54,7 @@ class Device:
 
 @pytest.fixture
 def measure(tmp_path, monkeypatch):
-    """Runs an experiment of one cell, which cannot be launched; returns (step, state of the lock)."""
+    """Runs an experiment of one cell, which cannot be deployed; returns (step, state of the lock)."""
 
     def lock_path(name: str):
         return tmp_path / f"{name}.lock"
@@ -78,7 +78,7 @@ def measure(tmp_path, monkeypatch):
         experiment = make_experiment(Project(tmp_path), make_plan(planned))
         monkeypatch.setattr(experiment.progress, "note", lambda text: device.note("lost"))
         experiment.run()
-        return device.seen
+        return device.states
 
     for place in (module, host_share):
         monkeypatch.setattr(place, "machine_lock_path", lock_path, raising=False)

@@ -1,7 +1,7 @@
-"""Keys digest the modules that a path through the code really imports, and no others.
+"""Keys depend on the modules that a step really imports, and on no others.
 
-In a copy of the package, in a process of its own: modules are added and changed one after the other, and
-after each change the ids of all steps and the keys of all results are worked out anew.
+A separate process works on a copy of the package. It adds and changes modules one after the other; after
+each change it computes the ids of all steps and the keys of all results again.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cellfarm.base.project import PACKAGE
 
 from tests.support.projects import CONFIG, make_project
 
-#: Of two sources and three libraries, of which two read exports and one the model's own program.
+#: Two sources and three libraries; two libraries read exports, one reads the model's own program.
 WANTED = CONFIG | {
     "models": ["squeezenet1_1", "fastvit_t8"],
     "libraries": ["onnxruntime", "ncnn", "executorch"],
@@ -58,7 +58,7 @@ for name in json.loads(sys.argv[4]):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes((old or b"") + b"\\nCHANGED = True\\n")
     now = snapshot()
-    answers[name] = sorted(what for what in before if now.get(what) != before[what])
+    answers[name] = sorted(entry for entry in before if now.get(entry) != before[entry])
     assert now.keys() == before.keys()
     path.unlink() if old is None else path.write_bytes(old)
 print(json.dumps(answers))
@@ -86,7 +86,7 @@ def results(library: str | None = None, measures: tuple[str, ...] = ()) -> Rule:
 
 
 def exported(form: str, library: str) -> Rule:
-    """An export, and what is made from it."""
+    """An export, and the artifacts and results of that export."""
     return lambda words: words[0] != "model" and words[2] in (form, library)
 
 
@@ -95,7 +95,7 @@ def converted(*libraries: str) -> Rule:
 
 
 STARTING = ("latency", "cold_start", "quality")
-#: module -> what imports it
+#: The ids and keys that depend on each module.
 IMPORTED: dict[str, Rule] = {
     "models/source_torchvision.py": of_model("squeezenet1_1"),
     "models/source_timm.py": of_model("fastvit_t8"),
@@ -123,15 +123,15 @@ IMPORTED: dict[str, Rule] = {
     "measures/operators/device.py": results(measures=("operators",)),
     "measures/cold_start/device.py": results(measures=("cold_start",)),
     "measures/spaced/device.py": lambda words: False,
-    # What the host does with launches is no cause: every raw sample is kept.
+    # The host's processing of launches is no cause: every raw sample is stored.
     "measures/latency/host.py": lambda words: False,
     "experiments/experiment.py": lambda words: False,
 }
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """What each change changes, by the module's name."""
+def changed_by_module(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """The ids and keys that change with a module, by the module's name."""
     folder = tmp_path_factory.mktemp("closures")
     workflow = folder / "checkout" / "workflow"
     shutil.copytree(PACKAGE, workflow / "cellfarm", ignore=shutil.ignore_patterns("__pycache__"))
@@ -139,20 +139,24 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Any:
     names = [*UNRELATED, *IMPORTED]
     argv = [sys.executable, "-c", PROGRAM, str(workflow), str(folder / "project"),
             json.dumps(WANTED), json.dumps(names)]  # fmt: skip
-    done = subprocess.run(
+    completed = subprocess.run(
         argv, env={"PYTHONPATH": str(workflow)}, capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(completed.stdout)
 
 
 @pytest.mark.parametrize("name", UNRELATED)
-def test_a_module_that_nothing_imports_changes_no_key(answers: dict[str, list[str]], name: str):
-    assert answers[name] == []
+def test_a_module_that_nothing_imports_changes_no_key(
+    changed_by_module: dict[str, list[str]], name: str
+):
+    assert changed_by_module[name] == []
 
 
 @pytest.mark.parametrize("name", IMPORTED)
-def test_a_module_changes_exactly_what_imports_it(answers: dict[str, list[str]], name: str):
+def test_a_module_changes_exactly_what_imports_it(
+    changed_by_module: dict[str, list[str]], name: str
+):
     assert Path(PACKAGE / name).is_file()
-    expected = [what for what in answers["before"] if IMPORTED[name](what.split())]
-    assert answers[name] == expected
+    expected = [entry for entry in changed_by_module["before"] if IMPORTED[name](entry.split())]
+    assert changed_by_module[name] == expected

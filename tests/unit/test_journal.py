@@ -1,4 +1,4 @@
-"""The journal: what was measured before a kill is kept, whole lines only."""
+"""The journal keeps the launches that were measured before a kill, in whole lines only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def journal(tmp_path) -> Journal:
 
 def test_no_journal_is_no_launches(journal):
     assert journal.read() == []
-    journal.remove()  # absent is fine
+    journal.remove()  # a missing file is no error
 
 
 def test_launches_come_back_in_order(journal):
@@ -43,13 +43,13 @@ def test_a_torn_tail_is_dropped_and_the_next_launch_follows_the_last_whole_one(
         journal.append(launch)
     size = journal.path.stat().st_size
     os.truncate(journal.path, size - cut)
-    whole = journal.read()
-    assert whole == launches[: len(whole)]
-    assert len(whole) == (2 if cut < size / 3 else 1)
+    kept = journal.read()
+    assert kept == launches[: len(kept)]
+    assert len(kept) == (2 if cut < size / 3 else 1)
     added = [{"number": 10 + n} for n in range(more)]
     for launch in added:
         journal.append(launch)
-    assert journal.read() == whole + added
+    assert journal.read() == kept + added
 
 
 @pytest.mark.parametrize("tail", [b'{"number": 1', b"\x00" * 300, b"\xff\xfe", b'{"number": 1}'])
@@ -78,15 +78,15 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path, size: int):
         ballast = fill(disk)
         with ballast.open("r+b") as file:  # room for a part of the line, not for all of it
             file.truncate(max(0, ballast.stat().st_size - size // 2))
-        taken = 0
+        appended = 0
         with pytest.raises(OSError) as caught:
             while True:
                 journal.append({"number": 1, "pad": "y" * size})
-                taken += 1
+                appended += 1
         assert caught.value.errno == errno.ENOSPC
         assert journal.path.read_bytes()[: len(before)] == before
-        assert len(journal.read()) == 1 + taken
-        assert journal.path.read_bytes().count(b"\n") == 1 + taken
+        assert len(journal.read()) == 1 + appended
+        assert journal.path.read_bytes().count(b"\n") == 1 + appended
         assert journal.path.read_bytes().endswith(b"\n")
         ballast.unlink()
         journal.append({"number": 2})
@@ -94,18 +94,18 @@ def test_a_full_disk_leaves_the_journal_as_it_was(tmp_path, size: int):
 
 
 def test_a_short_write_does_not_tear_a_line(journal, monkeypatch):
-    """A disk that fills up in the middle: what was written of the line is taken back."""
+    """The disk fills up within a line: the written part of the line is removed."""
     journal.append({"number": 0})
     before = journal.path.read_bytes()
-    real = os.fsync
+    original_fsync = os.fsync
 
-    def full(descriptor: int) -> None:
+    def fail(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError):
         journal.append({"number": 1})
-    monkeypatch.setattr(os, "fsync", real)
+    monkeypatch.setattr(os, "fsync", original_fsync)
     assert journal.path.read_bytes() == before
 
 

@@ -1,4 +1,4 @@
-"""A model of Keras' goes to its own framework's library as it is, and to the others as the program."""
+"""A Keras model goes to its own framework's library unchanged, and to other libraries as a program."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def test_each_library_gets_what_it_reads(project, library, source, exported, env
     assert artifact.source_format == source
     assert Path(artifact.inputs[0]).parent.name.startswith(environment)
     assert artifact.inputs[1] == model.output and model.output.startswith("results/models/mine/")
-    further = [path.split("/")[1:4] for path in artifact.inputs[2:]]
-    assert further == [["exports", "mine", source]] * exported
+    exports = [path.split("/")[1:4] for path in artifact.inputs[2:]]
+    assert exports == [["exports", "mine", source]] * exported
     assert bool(artifact.exporter) == exported
     (planned,) = plan.cells
     assert {causes["exporter"] for causes in planned.causes.values()} == {artifact.exporter}
-    if exported:  # from the program among the model's own files, by no further step
+    if exported:  # made from the program among the model's files, without another step
         (export,) = plan.export.values()
         assert export.inputs == (model.inputs[0], model.output)
         assert "/models-" in model.inputs[0]
@@ -107,7 +107,7 @@ def test_tensorflow_s_lock_counts_where_its_converter_may_be_asked(project):
 
 
 def test_the_same_program_has_the_same_causes_for_the_others(project):
-    """What Keras adds is no cause of an artifact that is made of the program."""
+    """Keras' own files are no cause of an artifact that is made from the program."""
     _, _, artifact = steps_of("executorch")
     write_yaml(project.models / "mine.yaml", RECIPE | {"source": "timm"})
     _, _, other = steps_of("executorch")

@@ -1,4 +1,4 @@
-"""Keys and digests. Which change of which file re-keys what: see test_import_closure_keys.py."""
+"""Keys and digests. test_import_closure_keys.py tests which files change which keys."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_a_cells_key_is_that_of_its_results_in_whatever_order(results: dict[str,
     st.dictionaries(st.sampled_from(list(CAUSES)), NAMES), st.sets(st.sampled_from(list(CAUSES)))
 )
 def test_a_change_names_every_cause_that_differs_and_no_other(
-    before: dict[str, str], moved: set[str]
+    before: dict[str, str], differing: set[str]
 ):
-    now = before | {name: f"{before.get(name, '')}x" for name in moved}
-    said = [text for text in changes(before, now).split("; ") if text]
-    assert said == [text for name, text in CAUSES.items() if name in moved]
+    after = before | {name: f"{before.get(name, '')}x" for name in differing}
+    reasons = [text for text in changes(before, after).split("; ") if text]
+    assert reasons == [text for name, text in CAUSES.items() if name in differing]
 
 
 JSON: Any = st.recursive(
@@ -59,8 +59,10 @@ def test_code_is_the_same_wherever_it_stands_and_not_when_it_differs(tmp_path):
         (folder / "module.py").write_text(text)
         (folder / "notes.txt").write_text(name)  # no source: does not count
         (folder / "__pycache__" / "module.py").write_text(name)
-    one, two, three = (code_digest(tmp_path / name / "code") for name in ("one", "two", "three"))
-    assert one == two != three
+    original, copy, different = (
+        code_digest(tmp_path / name / "code") for name in ("one", "two", "three")
+    )
+    assert original == copy != different
     (tmp_path / "two" / "code" / "module.py").rename(tmp_path / "two" / "code" / "other.py")
     code_digest.cache_clear()
-    assert code_digest(tmp_path / "two" / "code") != one
+    assert code_digest(tmp_path / "two" / "code") != original

@@ -1,4 +1,4 @@
-"""The package's layout: nothing loose at its root, imports one way, one name for one part."""
+"""The package's layout: no module is loose at its root, imports run one way, names are unique."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from pathlib import Path
 import cellfarm
 
 PACKAGE = Path(cellfarm.__file__).parent
-#: Each imports what stands before it, and itself. docs/architecture.md has the same list.
+#: Each package imports only packages before it, and itself. docs/architecture.md has the same list.
 ORDER = (
     "base", "analysis", "measures", "libraries", "wanted", "envs", "conversion", "devices", "store",
     "planning", "experiments", "warehouse", "comparison", "selection", "report", "snakemake", "api",
     "cli", "__main__", "virtual",
 )  # fmt: skip
-#: Run elsewhere, by themselves: in the models' environment, or on a device.
+#: Packages that run elsewhere: in the models' environment, or on a device.
 APART = ("models", "passes", "runner")
-#: What a device and this machine must work out alike.
+#: Code that a device and this machine share, because both must compute the same.
 ON_BOTH_SIDES = {("measures.accuracy.pictures", "runner")}
-#: Modules that play the same part wherever they stand.
+#: Names of modules that have the same purpose in every package.
 PARTS = {
     "__init__", "__main__", "backend", "convert", "profiler", "tool", "worker", "device", "host",
 }  # fmt: skip
@@ -39,7 +39,7 @@ def modules() -> Iterator[tuple[str, Path]]:
 
 
 def imports(name: str, path: Path) -> Iterator[str]:
-    """The first part of what a module imports of the package."""
+    """The first part of the name of each module of the package that a module imports."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom):
@@ -59,25 +59,27 @@ def test_no_module_is_loose_at_the_root():
 def test_imports_run_one_way():
     backwards = []
     for name, path in modules():
-        own = name.split(".")[0]
+        own_part = name.split(".")[0]
         for target in imports(name, path):
             if (name, target) in ON_BOTH_SIDES:
                 continue
-            if own and target != own and ORDER.index(target) >= ORDER.index(own):
+            if own_part and target != own_part and ORDER.index(target) >= ORDER.index(own_part):
                 backwards.append(f"{name} imports {target}")
     assert not backwards
 
 
 def test_the_docs_list_the_folders_in_that_order():
     text = (PACKAGE.parents[1] / "docs/architecture.md").read_text(encoding="utf-8")
-    listed = [
+    documented = [
         line.split()[0].rstrip("/")
         for line in text.split("workflow/cellfarm/\n", 1)[1].splitlines()
         if line.startswith("    ") and line.split()[0].endswith("/")
     ]
     folders = [name for name in ORDER if (PACKAGE / name).is_dir()]
-    assert [name for name in listed if name in folders] == folders
-    assert set(listed) == {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | set(APART)
+    assert [name for name in documented if name in folders] == folders
+    assert set(documented) == {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | set(
+        APART
+    )
 
 
 def test_what_runs_elsewhere_imports_nothing_of_the_orchestrator():
@@ -99,15 +101,15 @@ def test_two_modules_of_one_name_play_the_same_part():
 
 
 def test_a_start_imports_nothing_slow():
-    """Every `snakemake` and `snakemake -n` pays for what planning imports."""
+    """Every `snakemake` and `snakemake -n` waits for the imports of planning."""
     code = (
         "import sys; import cellfarm.snakemake.pipeline, cellfarm.snakemake.running;"
         "from cellfarm.base.project import Project;"
         "from cellfarm.wanted.configuration import load_file; load_file(Project.here());"
         "print(*({'numpy', 'scipy', 'duckdb', 'paramiko', 'adbutils', 'altair'} & set(sys.modules)))"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], cwd=PACKAGE.parents[1], capture_output=True, text=True,
         check=True, env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
     )  # fmt: skip
-    assert done.stdout.split() == []
+    assert completed.stdout.split() == []

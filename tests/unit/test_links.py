@@ -1,4 +1,4 @@
-"""The ways to a device, without one: what a broken connection, a state or a refusal is taken for."""
+"""Links to a device, tested without one: which error a broken connection, a state or a refusal gives."""
 
 from __future__ import annotations
 
@@ -30,47 +30,47 @@ from tests.support.pipe_link import PipeLink
         ("protocol fault (couldn't read status)", TransientDeviceError),
     ],
 )
-def test_what_no_attempt_changes_is_permanent(reason, kind):
+def test_errors_that_no_retry_changes_are_permanent(reason, kind):
     error = push_error("file", reason, ("dd",), 1)
     assert type(error) is kind and reason in str(error) and error.code == 1
 
 
 def test_who_waits_for_a_channel_hears_that_it_is_closed():
-    here, there = socket.socketpair()
-    channel = AdbChannel(here)
-    ended: list[BaseException | bytes | None] = []
+    local_socket, remote_socket = socket.socketpair()
+    channel = AdbChannel(local_socket)
+    outcomes: list[BaseException | bytes | None] = []
 
     def wait() -> None:
         try:
-            ended.append(channel.receive(60))
+            outcomes.append(channel.receive(60))
         except TransientDeviceError as error:
-            ended.append(error)
+            outcomes.append(error)
 
-    waiting = threading.Thread(target=wait, daemon=True)
-    waiting.start()
+    waiter = threading.Thread(target=wait, daemon=True)
+    waiter.start()
     time.sleep(0.2)
     channel.close()
-    waiting.join(10)
-    assert [type(one) for one in ended] == [TransientDeviceError]
+    waiter.join(10)
+    assert [type(outcome) for outcome in outcomes] == [TransientDeviceError]
     with pytest.raises(TransientDeviceError):
         channel.receive(60)
-    there.close()
+    remote_socket.close()
 
 
 def test_a_channel_waits_as_long_as_it_is_told_whatever_is_sent_meanwhile():
-    here, there = socket.socketpair()
-    channel = AdbChannel(here)
-    channel.send(b"x", 0.05)  # the socket's own time limit is short now
+    local_socket, remote_socket = socket.socketpair()
+    channel = AdbChannel(local_socket)
+    channel.send(b"x", 0.05)  # the socket's own time limit is short from here on
     answer = bytes([1]) + (2).to_bytes(4, "little") + b"ok"
-    threading.Timer(0.5, there.sendall, [answer]).start()
+    threading.Timer(0.5, remote_socket.sendall, [answer]).start()
     assert channel.receive(30) == b"ok"
     assert channel.receive(0.05) is None
-    there.close()
+    remote_socket.close()
     channel.close()
 
 
 @pytest.mark.parametrize(
-    ("state", "kind", "words"),
+    ("state", "kind", "message"),
     [
         ("no", PermanentDeviceError, "udev"),  # of "no permissions"
         ("unauthorized", PermanentDeviceError, "allow debugging"),
@@ -78,11 +78,11 @@ def test_a_channel_waits_as_long_as_it_is_told_whatever_is_sent_meanwhile():
         ("authorizing", TransientDeviceError, "is authorizing"),
     ],
 )
-def test_a_phone_s_state_says_what_to_do(monkeypatch, state, kind, words):
+def test_a_phone_s_state_says_what_to_do(monkeypatch, state, kind, message):
     monkeypatch.setattr("cellfarm.devices.adb.ensure_server", lambda *_: None)
     link = AdbLink(AdbAddress("ABC", server_port=1))
     monkeypatch.setattr(link._client, "list", lambda: [SimpleNamespace(serial="ABC", state=state)])
-    with pytest.raises(kind, match=words):
+    with pytest.raises(kind, match=message):
         link.open(["true"])
 
 
@@ -97,11 +97,11 @@ class ClosingLink(PipeLink):
 
 @pytest.fixture
 def transport(tmp_path):
-    made = RemoteTransport(ClosingLink(), str(tmp_path / "device"), Project(tmp_path))
-    made._base = Interpreter((sys.executable, "-S"), {})
-    made.prepare()
-    yield made
-    made.close()
+    transport = RemoteTransport(ClosingLink(), str(tmp_path / "device"), Project(tmp_path))
+    transport._base = Interpreter((sys.executable, "-S"), {})
+    transport.prepare()
+    yield transport
+    transport.close()
 
 
 def run(transport, code: str, on_line):
@@ -112,7 +112,7 @@ def run(transport, code: str, on_line):
 
 
 def test_a_call_that_is_broken_off_spoils_no_other(transport):
-    """Ctrl-C while a command runs: what it still says is not the answer to what is called next."""
+    """After Ctrl-C, later output of the command is not taken for the answer to the next call."""
     pids: list[int] = []
 
     def interrupt(line: str) -> None:
@@ -124,7 +124,7 @@ def test_a_call_that_is_broken_off_spoils_no_other(transport):
             transport, "import os, time; print(os.getpid(), flush=True); time.sleep(600)", interrupt
         )
     started_s = time.monotonic()
-    transport.release_control()  # as an experiment does then
+    transport.release_control()  # as an experiment does after an interrupt
     assert time.monotonic() - started_s < 30
     lines: list[str] = []
     assert run(transport, "print('fine')", lines.append).code == 0 and lines == ["fine"]

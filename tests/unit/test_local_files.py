@@ -1,4 +1,4 @@
-"""Transport `local`: files are put once, whole or not at all."""
+"""Transport `local`: files are put once, completely or not at all."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_folder_is_put_whole(transport, tmp_path):
 
 @pytest.mark.parametrize("name", ["artifacts/abc", "inputs/abc.npz"])
 def test_a_copy_that_was_damaged_is_made_anew(transport, tmp_path, name):
-    """Whatever its size and date: else the library is blamed for it."""
+    """Its size and date do not matter; otherwise the library would be blamed for the damage."""
     source = tmp_path / "files"
     if name.startswith("artifacts"):
         source.mkdir()
@@ -46,13 +46,13 @@ def test_a_copy_that_was_damaged_is_made_anew(transport, tmp_path, name):
     else:
         source.write_bytes(b"weights")
     assert transport.put(source, name)
-    copied = Path(transport.resolve(name))
-    file = copied / "model.bin" if copied.is_dir() else copied
+    copy = Path(transport.resolve(name))
+    file = copy / "model.bin" if copy.is_dir() else copy
     status = file.stat()
     file.write_bytes(b"weighty")
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    later = LocalTransport(transport.work_folder)
-    assert later.put(source, name) and file.read_bytes() == b"weights"
+    new_transport = LocalTransport(transport.work_folder)
+    assert new_transport.put(source, name) and file.read_bytes() == b"weights"
     assert not LocalTransport(transport.work_folder).put(source, name)
 
 

@@ -1,4 +1,4 @@
-"""Transport `local`: nothing is left running, whatever a command does."""
+"""Transport `local`: no process is left running, whatever a command does."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def run(
     timeout_s: float = 60,
     stdin: bytes = b"",
     on_line: Callable[[str], None] | None = None,
-    **more: Any,
+    **options: Any,
 ) -> tuple[Launched, list[str]]:
-    """Run Python code; returns how it ended and the lines of its output."""
+    """Run Python code; returns its end and the lines of its output."""
     lines: list[str] = []
     launched = transport.run(
         [sys.executable, "-S", "-c", code],
@@ -45,13 +45,13 @@ def run(
         timeout_s=timeout_s,
         variables={"PATH": os.environ["PATH"]},
         on_line=on_line or lines.append,
-        **more,
+        **options,
     )
     return launched, lines
 
 
 def is_gone(pid: int) -> bool:
-    """Whether a process has ended, given the kernel a moment to bury it."""
+    """Whether a process has ended, within ten seconds."""
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         try:
@@ -77,7 +77,7 @@ def test_a_command_is_told_when_it_was_spawned(transport):
 
 
 def test_lines_come_while_the_command_runs(transport):
-    """The child waits for an answer to its first line: a reader that waits for the end would hang."""
+    """The child waits for an answer to its first line; a reader that waits for its end would hang."""
     answer = transport.work_folder / "answer"
     code = (
         "import time, pathlib\nprint('ready', flush=True)\n"
@@ -121,16 +121,16 @@ def test_a_child_that_outlives_its_parent_is_killed(transport):
 
 
 def test_an_error_of_the_reader_kills_the_command(transport):
-    seen: list[int] = []
+    pids: list[int] = []
 
     def on_line(line: str) -> None:
-        seen.append(int(line))
+        pids.append(int(line))
         raise RuntimeError("the reader broke")
 
     code = f"import os, time; print(os.getpid(), flush=True); time.sleep({FOREVER_S})"
     with pytest.raises(RuntimeError, match="the reader broke"):
         run(transport, code, on_line=on_line)
-    assert is_gone(seen[0])
+    assert is_gone(pids[0])
 
 
 HOST = """
@@ -209,15 +209,15 @@ def test_a_large_request_arrives_whole_even_while_the_command_talks(transport):
 
 def test_a_command_sees_the_given_variables_and_descriptors_only(transport, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with (transport.work_folder / "lock").open("w") as mine, Path(os.devnull).open() as other:
-        os.set_inheritable(other.fileno(), True)
+    with (transport.work_folder / "lock").open("w") as kept, Path(os.devnull).open() as not_kept:
+        os.set_inheritable(not_kept.fileno(), True)
         code = (
             "import os\nprint(os.environ.get('OMP_NUM_THREADS'))\n"
-            f"print(os.fstat({mine.fileno()}).st_ino)\n"
-            f"try: print(os.fstat({other.fileno()}) and 'open')\nexcept OSError: print('closed')"
+            f"print(os.fstat({kept.fileno()}).st_ino)\n"
+            f"try: print(os.fstat({not_kept.fileno()}) and 'open')\nexcept OSError: print('closed')"
         )
-        _, lines = run(transport, code, keep_open=[mine.fileno()])
-        assert lines == ["None", str(os.fstat(mine.fileno()).st_ino), "closed"]
+        _, lines = run(transport, code, keep_open=[kept.fileno()])
+        assert lines == ["None", str(os.fstat(kept.fileno()).st_ino), "closed"]
 
 
 @pytest.mark.parametrize("program", ["/nonexistent/python", "/etc/passwd"])

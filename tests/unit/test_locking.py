@@ -1,4 +1,4 @@
-"""Locks between processes that end with whoever holds them."""
+"""Locks between processes; a lock ends with the process that holds it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from cellfarm.base import locking
 from cellfarm.base.locking import file_lock, machine_lock_path
 
 WORKFLOW = Path(locking.__file__).parents[1]
-#: Holds the lock, says so, and ends when its standard input does.
+#: Takes the lock, prints the id of its child or 0, and ends when its standard input ends.
 HOLD = """
 import subprocess, sys
 from pathlib import Path
@@ -35,9 +35,9 @@ with file_lock(Path(sys.argv[2]), shared=sys.argv[3] == "shared") as descriptor:
 
 
 @contextmanager
-def holding(path: Path, how: str = "alone") -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """Another process that holds the lock; yields it and the id of its child, if it has one."""
-    argv = [sys.executable, "-c", HOLD, str(WORKFLOW), str(path), how]
+def holding(path: Path, mode: str = "alone") -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Another process that holds the lock; yields it and the id of its child, or 0."""
+    argv = [sys.executable, "-c", HOLD, str(WORKFLOW), str(path), mode]
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -94,15 +94,15 @@ def test_a_child_with_the_descriptor_keeps_the_lock_of_a_killed_parent(path):
         process.wait()
         assert not is_free(path)
         os.kill(child, signal.SIGKILL)
-        with file_lock(path):  # comes free as soon as the kernel has buried the child
+        with file_lock(path):  # free as soon as the child has ended
             pass
 
 
 def test_the_descriptor_does_not_leak_into_other_children(path):
-    with file_lock(path), subprocess.Popen(["sleep", "600"], close_fds=False) as other:
-        listed = {str(entry.readlink()) for entry in Path(f"/proc/{other.pid}/fd").iterdir()}
-        other.kill()
-    assert str(path) not in listed
+    with file_lock(path), subprocess.Popen(["sleep", "600"], close_fds=False) as child:
+        open_paths = {str(entry.readlink()) for entry in Path(f"/proc/{child.pid}/fd").iterdir()}
+        child.kill()
+    assert str(path) not in open_paths
 
 
 def test_many_may_share_unless_one_holds_it_alone(path):
@@ -116,7 +116,7 @@ def test_many_may_share_unless_one_holds_it_alone(path):
 def test_who_wants_it_alone_comes_before_those_who_share_it_later(path):
     with holding(path, "shared"):
         argv = [sys.executable, "-c", HOLD, str(WORKFLOW), str(path), "alone"]
-        waiting = subprocess.Popen(
+        waiter = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )  # fmt: skip
         try:
@@ -126,23 +126,23 @@ def test_who_wants_it_alone_comes_before_those_who_share_it_later(path):
                 time.sleep(0.1)
             assert not is_free(path, shared=True)
         finally:
-            waiting.kill()
-            waiting.communicate()
+            waiter.kill()
+            waiter.communicate()
         assert is_free(path, shared=True)
 
 
 def test_who_waits_is_told_once_who_holds_it_and_then_gets_it(path, monkeypatch):
     monkeypatch.setattr(locking, "NOTICE_AFTER_S", 0.0)
     monkeypatch.setattr(locking, "POLL_S", 0.01)
-    told: list[str] = []
+    holders: list[str] = []
     with holding(path) as (process, _):
 
-        def on_wait(who: str) -> None:
-            told.append(who)
+        def on_wait(holder: str) -> None:
+            holders.append(holder)
             process.kill()
 
         with file_lock(path, on_wait=on_wait):
-            assert told == [f"process {process.pid}"]
+            assert holders == [f"process {process.pid}"]
 
 
 #: Starts a process that wants the lock, and waits.
@@ -155,8 +155,10 @@ sys.stdin.read()
 
 def waits_for(path: Path, pid: int) -> bool:
     """Whether a child of a process has the lock's file open."""
-    opened = [one.path for child in psutil.Process(pid).children() for one in child.open_files()]
-    return str(path) in opened
+    open_paths = [
+        file.path for child in psutil.Process(pid).children() for file in child.open_files()
+    ]
+    return str(path) in open_paths
 
 
 def test_a_wait_ends_with_the_run_that_wanted_it(path):
@@ -170,15 +172,15 @@ def test_a_wait_ends_with_the_run_that_wanted_it(path):
             time.sleep(0.05)
         time.sleep(2 * locking.POLL_S)
         run.send_signal(signal.SIGKILL)
-        said, errors = run.communicate(timeout=30)  # the pipes are the waiting process's, too
-    assert said == "" and "the run that wanted this has ended meanwhile" in errors
+        output, errors = run.communicate(timeout=30)  # the waiting process has the same pipes
+    assert output == "" and "the run that wanted this has ended meanwhile" in errors
 
 
 def test_who_does_not_wait_is_told_nothing(path):
-    told: list[str] = []
-    with file_lock(path, on_wait=told.append):
+    holders: list[str] = []
+    with file_lock(path, on_wait=holders.append):
         pass
-    assert told == []
+    assert holders == []
 
 
 def test_the_signature_is_that_of_the_last_holder(path):
@@ -190,12 +192,12 @@ def test_the_signature_is_that_of_the_last_holder(path):
 
 def test_a_link_is_not_followed(path, tmp_path):
     path.parent.mkdir()
-    victim = tmp_path / "victim"
-    victim.write_text("content")
-    path.symlink_to(victim)
+    target = tmp_path / "victim"
+    target.write_text("content")
+    path.symlink_to(target)
     with pytest.raises(OSError), file_lock(path):
         pass
-    assert victim.read_text() == "content"
+    assert target.read_text() == "content"
 
 
 def test_every_user_of_the_machine_shares_a_lock(tmp_path, monkeypatch):

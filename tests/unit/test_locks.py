@@ -1,4 +1,4 @@
-"""Locks: what is kept, dropped and refused. No network: uv is a script that prints an answer."""
+"""Locks: kept, dropped and refused lines. Without a network: a script replaces uv and prints an answer."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ NO_SOLUTION_TREE = """\
 
 
 def fake_uv(folder: Path, stdout: str = "", stderr: str = "", status: int = 0) -> Path:
-    """A stand-in for uv that records its arguments and the files they name."""
+    """A script that replaces uv; it records its arguments and the file that they name."""
     program = folder / "uv"
     program.write_text(
         f"#!{sys.executable}\n"
@@ -153,22 +153,22 @@ def test_a_missing_uv_is_said(tmp_path: Path) -> None:
         compile_lock(["x"], tmp_path / "a.txt", tmp_path / "uv", [])
 
 
-def described(environments: dict[str, list[str]], **more: Any) -> Description:
+def make_description(environments: dict[str, list[str]], **fields: Any) -> Description:
     document = {
         "name": "a", "title": "A", "default_version": "1", "package": "a", "sources": ["onnx"],
         "precisions": ["fp32"], "processors": ["cpu"],
         "environments": {"convert": ["a=={version}"], **environments},
     }  # fmt: skip
-    return msgspec.convert(document | more, Description)
+    return msgspec.convert(document | fields, Description)
 
 
 def test_version_is_filled_in() -> None:
-    library = described({"run": ["a=={version}", "b"]}, exclude={"run": ["c"]})
+    library = make_description({"run": ["a=={version}", "b"]}, exclude={"run": ["c"]})
     assert locks.environment_requirements(library, "run", "1.2") == (["a==1.2", "b"], ["c"])
 
 
 def test_older_versions_may_need_other_packages() -> None:
-    library = described(
+    library = make_description(
         {"run": ["a=={version}", "Num_Py==2.1; python_version > '3'", "c"]},
         older=[{"below": "1.19", "packages": ["num-py==1.2"]}],
     )
@@ -186,7 +186,7 @@ def test_committed_locks_are_those_of_the_libraries(
     name, version = library.name, library.default_version
     text = lock_of(PROJECT, library_environment(name, version, purpose)).read_text(encoding="utf-8")
     lines, exclude = locks.environment_requirements(library, purpose, version)
-    # The comment at the top says what was asked for: a lock that was not renewed differs.
+    # The comment at the top lists the requirements: a lock that was not renewed differs.
     assert text.startswith(locks._comment(lines, exclude))
 
 

@@ -1,4 +1,4 @@
-"""A look at a device (`cellfarm doctor`) changes nothing there: an experiment may be running."""
+"""`cellfarm doctor` changes nothing on a device: an experiment may be running there."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.support.pipe_link import PipeLink
 
 
 def remote(folder: Path) -> Transport:
-    made = RemoteTransport(PipeLink(), str(folder), Project(folder.parent))
-    made._base = Interpreter((sys.executable, "-S"), {})
-    return made
+    transport = RemoteTransport(PipeLink(), str(folder), Project(folder.parent))
+    transport._base = Interpreter((sys.executable, "-S"), {})
+    return transport
 
 
 def shell(folder: Path) -> Transport:

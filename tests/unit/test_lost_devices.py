@@ -1,4 +1,4 @@
-"""A device that cannot be used ends its experiment with a record; the others' results are reported."""
+"""A device that cannot be used ends its experiment with a record; other results are still reported."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cellfarm.wanted.devices import AdbAddress
 from tests.support.pipe_link import PipeLink
 from tests.support.results import make_cell, make_experiment, make_plan, make_planned
 
-#: A phone: it has no Python of its own.
+#: The facts of a phone, which has no Python.
 FACTS = {"architecture": "aarch64", "python": None, "glibc": None, "free_mb": 10_000}
 
 

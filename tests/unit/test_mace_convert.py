@@ -1,8 +1,9 @@
-"""MACE's converter without a MACE: a source tree that reads the description and says what a real one says."""
+"""MACE's converter without MACE: a made-up source tree reads the description and prints real output."""
 
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import sys
 from pathlib import Path
@@ -18,19 +19,19 @@ MODEL: dict[str, Any] = {
                {"name": "b", "shape": [1, 4], "dtype": "float32"}],
     "outputs": [{"name": "y", "shape": [1, 10], "dtype": "float32"}],
 }  # fmt: skip
-#: As MACE's own: PyYAML's old call, a check of the model's digest, an output for each model.
+#: Like MACE's own converter: PyYAML's old call, a check of the model's digest, an output for each model.
 CONVERTER = """\
 import argparse, hashlib, pathlib, yaml
 import helper
 parser = argparse.ArgumentParser()
 parser.add_argument("--config"); parser.add_argument("--output")
-given = parser.parse_args()
-conf = yaml.load(open(given.config).read())
+arguments = parser.parse_args()
+conf = yaml.load(open(arguments.config).read())
 for name, model in conf["models"].items():
     data = open(model["model_file_path"], "rb").read()
     assert hashlib.sha256(data).hexdigest() == model["model_sha256_checksum"]
     pass  # hook
-    folder = pathlib.Path(given.output, name, "model"); folder.mkdir(parents=True)
+    folder = pathlib.Path(arguments.output, name, "model"); folder.mkdir(parents=True)
     for suffix in ("pb", "data", "pb_txt"):
         (folder / f"{name}.{suffix}").write_text(model["data_type"])
 """
@@ -41,8 +42,6 @@ def convert(monkeypatch) -> Any:
     """The module, as the worker loads it; the export needs PyTorch and is left out here."""
     monkeypatch.syspath_prepend(str(PACKAGE / "conversion"))
     sys.modules.pop("mace_convert", None)
-    import importlib.util
-
     path = PACKAGE / "libraries" / "mace" / "convert.py"
     spec = importlib.util.spec_from_file_location("mace_convert", path)
     assert spec and spec.loader
@@ -54,7 +53,7 @@ def convert(monkeypatch) -> Any:
 
 @pytest.fixture
 def tree(tmp_path) -> Any:
-    """A source tree whose converter runs a line of the test's."""
+    """Makes a source tree whose converter runs a line of the test."""
 
     def make(hook: str = "pass") -> str:
         folder = tmp_path / "a mace" / "tools" / "python"
@@ -86,8 +85,8 @@ def test_half_precision_is_a_data_type(convert, tree, tmp_path) -> None:
 
 def test_the_description_names_every_input(convert, tmp_path) -> None:
     (graph := tmp_path / "m.onnx").write_bytes(b"onnx")
-    described = json.loads(convert.describe(graph, "fp32", MODEL))
-    settings = described["models"]["model"]
+    description = json.loads(convert.describe(graph, "fp32", MODEL))
+    settings = description["models"]["model"]
     assert settings["model_sha256_checksum"] == hashlib.sha256(b"onnx").hexdigest()
     (subgraph,) = settings["subgraphs"]
     assert subgraph["input_tensors"] == ["a", "b"]

@@ -1,7 +1,8 @@
-"""mace_run without a MACE: a script replays the logs of a real build, each trap with the log it came from."""
+"""mace_run without MACE: a script replays the logs of a real build; each trap has its log."""
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ BENCHMARK = (LOGS / "mbv2_op13-bench.log").read_text()
 ERRORS = (LOGS / "errors.txt").read_text()
 TINY, LARGE = ([1, 3, 32, 32], [1, 16, 1, 1]), ([1, 3, 224, 224], [1, 1000])
 
-#: Prints the log with what it was asked for, and writes the output beside its prefix.
+#: Prints the log with the requested settings, and writes the output to the requested prefix.
 REPLAY = """\
 here = pathlib.Path(__file__).parent
 text = (here / "log").read_text()
@@ -41,14 +42,14 @@ print(text)
 
 @pytest.fixture
 def mace(tmp_path) -> Any:
-    """A bench with a mace_run that prints `log`; `hook` is a line of its program."""
+    """Makes a bench with a mace_run that prints `log`; `hook` is a line of its program."""
 
     def make(log: str = PLAIN, shapes: Any = TINY, hook: str = "pass") -> Bench:
         program = write_script(tmp_path / "mace_run", REPLAY.replace("pass  # hook", hook))
         (tmp_path / "log").write_text(log)
         for name in ("round", "num_threads"):
-            found = re.search(rf"\] {name}: (\d+)", log)
-            (tmp_path / name).write_text(found[1] if found else "-")
+            echo = re.search(rf"\] {name}: (\d+)", log)
+            (tmp_path / name).write_text(echo[1] if echo else "-")
         bench = Bench(tmp_path, "mace", shapes, {"run": str(program)})
         (tmp_path / "output").write_bytes(bench.reference["output"].tobytes())
         return bench
@@ -56,13 +57,13 @@ def mace(tmp_path) -> Any:
     return make
 
 
-def ready(log: str) -> str:
-    """The log of a system that tells the frequencies of its processors."""
+def with_frequencies(log: str) -> str:
+    """The log of a system that reports the frequencies of its processors."""
     return "\n".join(line for line in log.splitlines() if "CPU core is empty" not in line) + "\n"
 
 
 def excerpt(title: str) -> str:
-    """What the real tool printed in one of the cases of errors.txt."""
+    """The real tool's output in one of the cases of errors.txt."""
     section = ERRORS.split(f"## {title}\n")[1].split("\n## ")[0]
     return section.split("\n", 1)[1]
 
@@ -89,7 +90,7 @@ def test_nothing_of_a_launch_is_left(mace) -> None:
 
 
 def test_it_runs_on_the_cores_that_it_is_given(mace, tmp_path) -> None:
-    (core, *_) = sorted(__import__("os").sched_getaffinity(0))
+    core = min(os.sched_getaffinity(0))
     bench = mace(hook='(here / "cores").write_text(str(sorted(os.sched_getaffinity(0))))')
     record = bench.launch(cores=[core])
     assert record["affinity"] == record["asked_cores"] == [core]
@@ -116,7 +117,7 @@ def test_a_profile_has_the_operators(mace) -> None:
     assert record["status"] == "ok", record
     operators = record["profile"]["operators"]
     assert len(operators) == 65
-    # Convolution and Clip are one; it is called after the Clip.
+    # Convolution and Clip are one operator, named after the Clip.
     assert operators[0] | {"position": 0} == {
         "position": 0, "name": "/f/f.2/Clip", "type": "Conv", "library_type": "Conv2D",
         "node": "/f/f.2/Clip", "ms": 11.176,
@@ -146,9 +147,9 @@ def test_a_wrong_output_is_told(mace, tmp_path) -> None:
 def test_trap_1_the_row_is_found_among_the_logs_and_must_be_one(mace) -> None:
     rows = PLAIN.splitlines()
     (row,) = [line for line in rows if line.startswith("time ")]
-    twice = mace(PLAIN + "\n" + row).launch()
-    assert twice["status"] == "failed"
-    assert "2 rows of times" in twice["reason"]
+    record = mace(PLAIN + "\n" + row).launch()
+    assert record["status"] == "failed"
+    assert "2 rows of times" in record["reason"]
 
 
 def test_trap_3_one_thread_whatever_is_asked(mace) -> None:
@@ -159,7 +160,7 @@ def test_trap_3_one_thread_whatever_is_asked(mace) -> None:
 
 
 def test_trap_3_threads_where_the_system_tells_frequencies(mace) -> None:
-    record = mace(ready(PLAIN)).launch(threads=2)
+    record = mace(with_frequencies(PLAIN)).launch(threads=2)
     assert (record["status"], record["actual"]["threads"]) == ("ok", 2)
 
 
@@ -198,32 +199,36 @@ def test_trap_4_a_fatal_line_at_exit_code_0_is_fatal(mace) -> None:
 
 def test_trap_5_inputs_are_checked_before() -> None:
     spec = [{"name": "in/put:0", "shape": [1, 4], "dtype": "float32"}]
-    right = tool.input_files("f", [[np.ones([1, 4], np.float32)]], spec)
-    assert {name: len(data) for name, data in right.items()} == {"0_in_put_0": 16}
+    files = tool.input_files("f", [[np.ones([1, 4], np.float32)]], spec)
+    assert {name: len(data) for name, data in files.items()} == {"0_in_put_0": 16}
     with pytest.raises(ValueError, match="shape"):
         tool.input_files("f", [[np.ones([1, 3], np.float32)]], spec)
     with pytest.raises(tool.Refusal, match="float32"):
         tool.input_files("f", [[np.ones([1, 4], np.int64)]], spec)
 
 
-def test_trap_6_lists_in_full() -> None:
+def test_trap_6_lists_name_every_input_and_output() -> None:
     specs = [{"name": name, "shape": [1, 3, 8, 8], "dtype": "float32"} for name in ("a", "b")]
     task = Task("measure", "cpu", 2, specs, [specs[0] | {"shape": [1, 7]}, specs[1]], "A", "G", 1, 9,
                 "S", {"run": "mace_run"}, {})  # fmt: skip
     (command,) = tool.commands(task)
-    asked = dict(part.removeprefix("--").split("=") for part in command.argv[1:])
-    assert asked["input_node"] == "a,b"
-    assert asked["input_shape"] == "1,3,8,8:1,3,8,8"
-    assert (asked["input_data_type"], asked["input_data_format"]) == (
+    options = dict(part.removeprefix("--").split("=") for part in command.argv[1:])
+    assert options["input_node"] == "a,b"
+    assert options["input_shape"] == "1,3,8,8:1,3,8,8"
+    assert (options["input_data_type"], options["input_data_format"]) == (
         "float32,float32",
         "NCHW,NCHW",
     )
-    assert (asked["output_data_type"], asked["output_data_format"]) == (
+    assert (options["output_data_type"], options["output_data_format"]) == (
         "float32,float32",
         "NONE,NCHW",
     )
-    assert (asked["round"], asked["num_threads"], asked["cpu_affinity_policy"]) == ("9", "2", "0")
-    assert "benchmark" not in asked
+    assert (options["round"], options["num_threads"], options["cpu_affinity_policy"]) == (
+        "9",
+        "2",
+        "0",
+    )
+    assert "benchmark" not in options
 
 
 def test_trap_7_no_round_no_latency(mace) -> None:
@@ -245,11 +250,11 @@ def test_trap_8_what_goes_on_for_ever_is_killed(mace) -> None:
     assert "retry" in record["log"]
 
 
-@pytest.mark.parametrize("lost", range(1, 160, 13))
-def test_trap_9_half_a_log_is_no_profile(lost) -> None:
+@pytest.mark.parametrize("lost_lines", range(1, 160, 13))
+def test_trap_9_half_a_log_is_no_profile(lost_lines) -> None:
     lines = BENCHMARK.splitlines(keepends=True)
     with pytest.raises(ValueError):
-        tables.operators("".join(lines[:-lost]).removesuffix("65 ops total.\n"), 5)
+        tables.operators("".join(lines[:-lost_lines]).removesuffix("65 ops total.\n"), 5)
 
 
 def test_trap_9_a_lost_row_is_noticed() -> None:
@@ -261,7 +266,7 @@ def test_trap_9_a_lost_row_is_noticed() -> None:
 
 def test_another_number_of_rounds_is_noticed(mace, tmp_path) -> None:
     bench = mace()
-    (tmp_path / "round").write_text("99")  # the echo stays 10
+    (tmp_path / "round").write_text("99")  # the log still says 10
     assert "does not say 'round: 3'" in bench.launch()["reason"]
 
 
@@ -271,16 +276,16 @@ def test_another_processor_is_a_refusal(mace) -> None:
 
 
 @pytest.mark.parametrize("kind", ["spaced", "sustained"])
-def test_patterns_that_it_cannot_do(mace, kind) -> None:
-    more = {"interval_ms": 5} if kind == "spaced" else {"window_s": 1}
-    settings = SMALLEST["measures"]["latency"] | more
+def test_unsupported_patterns_are_refused(mace, kind) -> None:
+    pattern = {"interval_ms": 5} if kind == "spaced" else {"window_s": 1}
+    settings = SMALLEST["measures"]["latency"] | pattern
     record = mace().launch(measures={"latency": None, kind: settings})
     assert (record["status"], record["reason"]) == (
         "unsupported", f"the library's own tool cannot run with the pattern {kind}")  # fmt: skip
 
 
 def test_launches_of_other_measures_are_refused(mace) -> None:
-    """A measure of a kind that no tool knows has no numbers, instead of those of a single inference."""
+    """A measure that no tool knows has no numbers; it does not get those of a single inference."""
     bench = mace()
     setting = Setting(bench.transport, protocol_of(), 2)
     record = launch(
@@ -298,17 +303,17 @@ def test_no_path_of_a_machine_is_in_the_data() -> None:
 
 def test_the_help_knows_every_option() -> None:
     task = Task("profile", "cpu", 1, [], [], "A", "G", 1, 5, "S", {"run": "mace_run"}, {})
-    known = re.findall(r"^    -(\w+)", (LOGS / "help.txt").read_text(), re.MULTILINE)
-    for part in tool.commands(task)[0].argv[1:]:
-        assert part.removeprefix("--").partition("=")[0] in known
+    options = re.findall(r"^    -(\w+)", (LOGS / "help.txt").read_text(), re.MULTILINE)
+    for argument in tool.commands(task)[0].argv[1:]:
+        assert argument.removeprefix("--").partition("=")[0] in options
 
 
 def test_paths_may_hold_spaces(mace, tmp_path: Path) -> None:
     bench = mace()
-    spaced = tmp_path / "a folder"
-    spaced.mkdir()
+    folder = tmp_path / "a folder"
+    folder.mkdir()
     for name in ("mace_run", "log", "round", "num_threads", "output"):
-        (tmp_path / name).rename(spaced / name)
-    given = bench.deployed.tool
-    object.__setattr__(given, "tools", {"run": str(spaced / "mace_run")})
+        (tmp_path / name).rename(folder / name)
+    vendor_tool = bench.deployed.tool
+    object.__setattr__(vendor_tool, "tools", {"run": str(folder / "mace_run")})
     assert bench.launch()["status"] == "ok"

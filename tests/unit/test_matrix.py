@@ -26,10 +26,10 @@ CONFIG: dict[str, Any] = {
 
 
 def resolve(reference: str) -> tuple[str, str]:
-    name, at, version = reference.partition("@")
+    name, separator, version = reference.partition("@")
     if name not in VERSIONS:
         raise UserError(f"unknown library '{name}'")
-    return name, version if at else VERSIONS[name]
+    return name, version if separator else VERSIONS[name]
 
 
 def cells(**changes: Any) -> list[Cell]:
@@ -41,38 +41,41 @@ def config_of(document: dict[str, Any]) -> Config:
 
 
 def test_the_axes_are_multiplied():
-    found = cells()
-    assert len(found) == 2 * 2 * 2 * 2 * 1 * 2
-    assert Cell("small", "ncnn", "1.0", "int8", "phone", "cpu", 8) in found
-    assert {cell.library_version for cell in found if cell.library == "mnn"} == {"3.6"}
+    expanded = cells()
+    assert len(expanded) == 2 * 2 * 2 * 2 * 1 * 2
+    assert Cell("small", "ncnn", "1.0", "int8", "phone", "cpu", 8) in expanded
+    assert {cell.library_version for cell in expanded if cell.library == "mnn"} == {"3.6"}
 
 
 def test_all_is_every_core_of_each_device():
-    found = cells(threads=["all"])
-    assert {(cell.device, cell.threads) for cell in found} == {("host", 2), ("phone", 8)}
+    expanded = cells(threads=["all"])
+    assert {(cell.device, cell.threads) for cell in expanded} == {("host", 2), ("phone", 8)}
 
 
 def test_a_count_that_equals_all_is_measured_once():
-    found = cells(devices=["host"], threads=[2, "all"])
-    assert len(found) == len(set(found)) == 2 * 2 * 2
+    expanded = cells(devices=["host"], threads=[2, "all"])
+    assert len(expanded) == len(set(expanded)) == 2 * 2 * 2
 
 
 @pytest.mark.parametrize("processor", ["gpu", "npu"])
 def test_a_processor_without_threads_is_measured_once_whatever_they_are(processor: str):
     counts: list[list[Any]] = [[1], [1, "all"], [2, 4, 7], ["all"]]
-    found = [cells(processors=["cpu", processor], threads=threads) for threads in counts]
-    beside = [{cell for cell in one if cell.processor == processor} for one in found]
-    assert all(one == beside[0] for one in beside)  # and so are its key and its folder
-    assert len(beside[0]) == 2 * 2 * 2 * 2
-    assert {(cell.device, cell.threads) for cell in beside[0]} == {("host", 2), ("phone", 8)}
-    assert {cell.threads for cell in found[2] if cell.processor == "cpu"} == {2, 4, 7}
+    cell_lists = [cells(processors=["cpu", processor], threads=threads) for threads in counts]
+    cell_sets = [
+        {cell for cell in selected if cell.processor == processor} for selected in cell_lists
+    ]
+    # So are their keys and their folders.
+    assert all(cell_set == cell_sets[0] for cell_set in cell_sets)
+    assert len(cell_sets[0]) == 2 * 2 * 2 * 2
+    assert {(cell.device, cell.threads) for cell in cell_sets[0]} == {("host", 2), ("phone", 8)}
+    assert {cell.threads for cell in cell_lists[2] if cell.processor == "cpu"} == {2, 4, 7}
 
 
 def test_include_of_a_processor_without_threads_is_one_cell():
     entry = {"processor": "gpu", "library": "ncnn", "threads": [1, 4]}
     added = set(cells(include=[entry])) - set(cells())
     assert len(added) == 2 * 2 * 2
-    assert {(c.processor, c.threads) for c in added} == {("gpu", 2), ("gpu", 8)}
+    assert {(cell.processor, cell.threads) for cell in added} == {("gpu", 2), ("gpu", 8)}
 
 
 def test_a_version_that_is_the_default_is_measured_once():
@@ -80,36 +83,38 @@ def test_a_version_that_is_the_default_is_measured_once():
 
 
 def test_two_versions_of_a_library_are_two_columns():
-    found = cells(libraries=["ncnn", "ncnn@0.9"])
-    assert {cell.versioned_library for cell in found} == {"ncnn@1.0", "ncnn@0.9"}
+    expanded = cells(libraries=["ncnn", "ncnn@0.9"])
+    assert {cell.versioned_library for cell in expanded} == {"ncnn@1.0", "ncnn@0.9"}
 
 
 def test_the_cells_are_sorted():
-    found = cells()
-    assert found == sorted(found)
+    expanded = cells()
+    assert expanded == sorted(expanded)
 
 
 def test_exclude_takes_away_what_matches_all_its_axes():
     entry = {"model": "small", "device": "phone"}
-    found = cells(exclude=[entry])
-    gone = set(cells()) - set(found)
-    assert gone == {c for c in cells() if c.model == "small" and c.device == "phone"}
+    kept = cells(exclude=[entry])
+    excluded = set(cells()) - set(kept)
+    assert excluded == {
+        cell for cell in cells() if cell.model == "small" and cell.device == "phone"
+    }
 
 
 def test_exclude_with_lists_matches_any_of_their_values():
-    found = cells(exclude=[{"variant": ["fp32", "int8"], "threads": "all", "model": "large"}])
-    assert {cell.threads for cell in found if cell.model == "large"} == {1}
-    assert {cell.threads for cell in found if cell.model == "small"} == {1, 2, 8}
+    kept = cells(exclude=[{"variant": ["fp32", "int8"], "threads": "all", "model": "large"}])
+    assert {cell.threads for cell in kept if cell.model == "large"} == {1}
+    assert {cell.threads for cell in kept if cell.model == "small"} == {1, 2, 8}
 
 
 def test_a_bare_name_excludes_every_version():
-    found = cells(libraries=["ncnn", "ncnn@0.9", "mnn"], exclude=[{"library": "ncnn"}])
-    assert {cell.library for cell in found} == {"mnn"}
+    kept = cells(libraries=["ncnn", "ncnn@0.9", "mnn"], exclude=[{"library": "ncnn"}])
+    assert {cell.library for cell in kept} == {"mnn"}
 
 
 def test_a_version_excludes_itself_only():
-    found = cells(libraries=["ncnn", "ncnn@0.9"], exclude=[{"library": "ncnn@0.9"}])
-    assert {cell.library_version for cell in found} == {"1.0"}
+    kept = cells(libraries=["ncnn", "ncnn@0.9"], exclude=[{"library": "ncnn@0.9"}])
+    assert {cell.library_version for cell in kept} == {"1.0"}
 
 
 @pytest.mark.parametrize(
@@ -136,19 +141,21 @@ def test_an_unknown_library_is_a_mistake_wherever_it_stands():
 
 
 def test_include_adds_what_it_describes_and_takes_the_rest_from_the_config():
-    found = cells(include=[{"library": "litert", "model": "small", "threads": 4}])
-    added = set(found) - set(cells())
-    assert {(c.library, c.model, c.threads) for c in added} == {("litert", "small", 4)}
-    assert {(c.variant, c.device) for c in added} == {
+    expanded = cells(include=[{"library": "litert", "model": "small", "threads": 4}])
+    added = set(expanded) - set(cells())
+    assert {(cell.library, cell.model, cell.threads) for cell in added} == {("litert", "small", 4)}
+    assert {(cell.variant, cell.device) for cell in added} == {
         (variant, device) for variant in CONFIG["variants"] for device in CONFIG["devices"]
     }
 
 
 def test_include_comes_after_exclude():
-    found = cells(
+    expanded = cells(
         exclude=[{"library": "mnn"}], include=[{"library": "mnn", "model": "large", "threads": 1}]
     )
-    assert {(c.model, c.threads) for c in found if c.library == "mnn"} == {("large", 1)}
+    assert {(cell.model, cell.threads) for cell in expanded if cell.library == "mnn"} == {
+        ("large", 1)
+    }
 
 
 def test_include_of_what_is_there_changes_nothing():
@@ -182,13 +189,15 @@ def test_the_order_and_repetition_of_a_list_do_not_matter(config: dict[str, Any]
 
 @given(config=CONFIGS, data=st.data())
 def test_exclude_and_what_is_left_are_the_whole(config: dict[str, Any], data: Any):
-    everything = expand(config_of(config), resolve, CORES)
-    chosen = data.draw(st.sampled_from(everything))
+    all_cells = expand(config_of(config), resolve, CORES)
+    chosen = data.draw(st.sampled_from(all_cells))
     axes = data.draw(
         st.sets(st.sampled_from(["model", "variant", "device", "threads"]), min_size=1)
     )
     entry = {axis: getattr(chosen, axis) for axis in axes}
-    left = expand(config_of(config | {"exclude": [entry]}), resolve, CORES)
-    gone = {cell for cell in everything if all(getattr(cell, a) == entry[a] for a in axes)}
-    assert chosen in gone
-    assert set(left) == set(everything) - gone
+    kept = expand(config_of(config | {"exclude": [entry]}), resolve, CORES)
+    excluded = {
+        cell for cell in all_cells if all(getattr(cell, axis) == entry[axis] for axis in axes)
+    }
+    assert chosen in excluded
+    assert set(kept) == set(all_cells) - excluded

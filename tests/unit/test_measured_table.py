@@ -1,4 +1,4 @@
-"""The tables of measures below the ranking: accuracy has one."""
+"""The table of accuracy below the ranking."""
 
 from __future__ import annotations
 
@@ -28,27 +28,29 @@ def printed(capsys: pytest.CaptureFixture[str], *rows: dict[str, Any]) -> list[s
 
 def test_the_most_accurate_come_first_and_threads_make_no_lines(capsys):
     lines = printed(capsys, row(), row(variant="int8", top1_accuracy=0.71), row(), row())
-    words = "ncnn@1.0 fp32 cpu host 70.0 % 65.8 % to 73.9 % 90.0 % 86.5 % to 92.3 %"
+    expected = "ncnn@1.0 fp32 cpu host 70.0 % 65.8 % to 73.9 % 90.0 % 86.5 % to 92.3 %"
     assert lines[0] == "resnet18, accuracy"
     assert [line.split()[1] for line in lines[2:4]] == ["int8", "fp32"]
-    assert lines[3].split() == words.split()
+    assert lines[3].split() == expected.split()
     note = "500 labelled pictures; FP32 in the model's own runtime: 70.2 %"
     assert lines[4].strip() == note and len(lines) == 5
 
 
 def test_without_labelled_pictures_nothing_is_printed(capsys):
-    nothing = dict.fromkeys(columns()) | {"model": "m", "library": "ncnn"}
-    assert printed(capsys, nothing) == []
+    empty_row = dict.fromkeys(columns()) | {"model": "m", "library": "ncnn"}
+    assert printed(capsys, empty_row) == []
 
 
 def test_why_there_is_no_accuracy_is_told_once(capsys):
-    late = dict.fromkeys(columns(), None) | row(labelled_images=None, top1_accuracy=None)
-    late["accuracy_reason"] = "labelled pictures: no end within 120 s (in phase accuracy)"
-    lines = printed(capsys, late, dict(late))
-    assert lines == [f"no accuracy  resnet18 · ncnn@1.0 · fp32 cpu host: {late['accuracy_reason']}"]
+    timed_out = dict.fromkeys(columns(), None) | row(labelled_images=None, top1_accuracy=None)
+    timed_out["accuracy_reason"] = "labelled pictures: no end within 120 s (in phase accuracy)"
+    lines = printed(capsys, timed_out, dict(timed_out))
+    assert lines == [
+        f"no accuracy  resnet18 · ncnn@1.0 · fp32 cpu host: {timed_out['accuracy_reason']}"
+    ]
 
 
-def test_what_is_not_known_is_no_number():
-    share = all_columns()["top1_accuracy"]
-    texts = [value_text(share, value) for value in (None, 0.0, 0.12345)]
+def test_an_unknown_value_is_printed_as_na():
+    column = all_columns()["top1_accuracy"]
+    texts = [value_text(column, value) for value in (None, 0.0, 0.12345)]
     assert texts == ["n/a", "0.0 %", "12.3 %"]

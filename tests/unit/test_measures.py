@@ -1,4 +1,4 @@
-"""Measures: their columns are spelled once, and stand wherever a reader meets them."""
+"""Measures: every column is defined once, and documented in every view."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cellfarm.measures import all_columns, all_measures
 from cellfarm.warehouse.exporting import VIEWS, dictionary
 from cellfarm.warehouse.schema import schema
 
-#: What queries and notebooks rely on: the columns that the view `cells` has had of measures.
+#: The columns of measures in the view `cells`; queries and notebooks rely on them.
 COLUMNS = """
     latency_ms latency_ci_low_ms latency_ci_high_ms latency_p90_ms launches samples stopped_because
     steady_state cold_total_ms cold_total_ci_low_ms cold_total_ci_high_ms cold_start_ms
@@ -52,18 +52,18 @@ def test_every_column_of_every_view_is_described():
             assert all(column["means"] for column in described[view]["columns"])
 
 
-def test_a_protocol_that_takes_the_timing_measures_may_take_one():
-    """They fill the same columns; what is compared round by round must not come from two of them."""
+def test_timing_measures_share_their_columns():
+    """They fill the same columns; rounds that are compared must come from the same measure."""
     for name in ("sustained", "spaced"):
-        shared = set(all_measures()[name].shares)
-        assert {"latency_ms", "peak_rss_mb", "samples"} <= shared
-        assert shared <= set(all_columns())
+        shared_columns = set(all_measures()[name].shares)
+        assert {"latency_ms", "peak_rss_mb", "samples"} <= shared_columns
+        assert shared_columns <= set(all_columns())
 
 
-def test_only_what_has_no_time_is_known_of_emulators():
-    known = {name for name, column in all_columns().items() if column.emulated}
-    timed = {name for name in known if name.endswith(("_ms", "_mb", "_per_s"))}
-    assert not timed and {"cosine", "launches", "top1_accuracy"} <= known
+def test_emulators_have_no_columns_of_time_or_memory():
+    emulated = {name for name, column in all_columns().items() if column.emulated}
+    timed = {name for name in emulated if name.endswith(("_ms", "_mb", "_per_s"))}
+    assert not timed and {"cosine", "launches", "top1_accuracy"} <= emulated
 
 
 @pytest.fixture

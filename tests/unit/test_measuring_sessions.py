@@ -1,4 +1,4 @@
-"""The name of the process that measured: rounds are compared one by one only within one."""
+"""The session names the process that measured; rounds are compared only within one session."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.results import FACTS, make_experiment, make_plan, make_planne
 
 
 def test_processes_of_one_id_are_two_sessions(tmp_path, monkeypatch):
-    """As in a container that is started again: there, every run may have the id 7."""
+    """In a container that is started again, every run may have the process id 7."""
 
     def launch(*arguments: Any, mode: str, **options: Any) -> dict[str, Any]:
         return {"mode": mode, "status": "ok"}
@@ -31,5 +31,5 @@ def test_processes_of_one_id_are_two_sessions(tmp_path, monkeypatch):
         running = Running(planned, None, None, journal, journal.read())
         for number in range(2):
             measuring._launch(running, "quality", QUALITY, number)
-    sessions = [launched["session"] for launched in journal.read()]
+    sessions = [record["session"] for record in journal.read()]
     assert sessions[0] == sessions[1] != sessions[2] == sessions[3]

@@ -1,4 +1,4 @@
-"""A row of `cells` says what the results of all its measures say together."""
+"""A row of `cells` merges the results of all measures of its cell."""
 
 from __future__ import annotations
 
@@ -47,15 +47,15 @@ SEVERITY = ("failed", "timeout", "unsupported", "wrong", "ok")
 @pytest.mark.parametrize(("worse", "better"), list(pairwise(SEVERITY)))
 @pytest.mark.parametrize("measures", list(permutations(("latency", "cold_start"))))
 def test_a_cell_is_no_better_than_its_worst_essential_measure(bench, worse, better, measures):
-    bad, good = measures
-    CELL.store(bench.project, bad, {}, status=worse, reason="the worse")
-    CELL.store(bench.project, good, {}, status=better, reason="the better")
+    worse_measure, better_measure = measures
+    CELL.store(bench.project, worse_measure, {}, status=worse, reason="the worse")
+    CELL.store(bench.project, better_measure, {}, status=better, reason="the better")
     assert bench.status() == (worse, "the worse")
 
 
 def test_a_measure_that_is_not_essential_does_not_decide(bench):
     CELL.store(bench.project, "operators", {}, status="failed", reason="no profiler")
-    assert bench.status() == ("failed", "no profiler")  # it is all that is known
+    assert bench.status() == ("failed", "no profiler")  # no other measure is known
     CELL.store(bench.project, "latency", {"latency_ms": 3.0})
     assert bench.status() == ("ok", None)
 

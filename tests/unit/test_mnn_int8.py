@@ -1,4 +1,4 @@
-"""The calibration set as MNN's quantiser reads it, and the names of its 8-bit operators."""
+"""The calibration set in the format of MNN's quantiser, and the names of its 8-bit operators."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ FOLDER = libraries.all_libraries()["mnn"].folder
 
 @pytest.fixture
 def load(monkeypatch) -> Any:
-    """Load a module of MNN's folder by its path."""
+    """Loads a module of MNN's folder by its path."""
     monkeypatch.syspath_prepend(str(PACKAGE / "conversion"))
     monkeypatch.setitem(sys.modules, "backend", types.ModuleType("backend"))
 
-    def go(path: str) -> Any:
+    def load_module(path: str) -> Any:
         spec = importlib.util.spec_from_file_location("mnn_module", FOLDER / path)
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
 
-    return go
+    return load_module
 
 
 def test_samples_are_written_to_the_last_bit(load, tmp_path):
@@ -46,8 +46,8 @@ def test_samples_are_written_to_the_last_bit(load, tmp_path):
     for position in range(3):
         for name in ("a", "b"):
             text = tmp_path / "samples" / f"{position:04}" / f"{name}.txt"
-            read = np.array(text.read_text().split(), np.float32)
-            assert (read == values[name][position].ravel()).all()
+            sample = np.array(text.read_text().split(), np.float32)
+            assert (sample == values[name][position].ravel()).all()
 
 
 def test_inputs_that_are_no_floats_are_refused_by_name(load, tmp_path):

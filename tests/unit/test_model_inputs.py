@@ -1,4 +1,4 @@
-"""Seeded inputs: the same for everyone, each stream its own."""
+"""Seeded inputs: equal on every machine, different for each stream."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CACHE = {"name": "past", "shape": [1, 2, 3, 4], "dtype": "float32", "content": "
 
 @pytest.fixture
 def drawing(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """cellfarm/models/drawing.py, as its worker imports it: flat."""
+    """cellfarm/models/drawing.py, imported as its worker does: as a top-level module."""
     monkeypatch.syspath_prepend(PACKAGE / "models")
     return importlib.import_module("drawing")
 
 
 def test_a_seed_and_a_stream_settle_every_value(drawing: Any):
     specs = [IMAGE, TOKENS, CACHE]
-    first, again = drawing.draw_inputs(specs, 3), drawing.draw_inputs(specs, 3)
+    first, repeated = drawing.draw_inputs(specs, 3), drawing.draw_inputs(specs, 3)
     other_seed = drawing.draw_inputs(specs, 4)
     other_stream = drawing.draw_inputs(specs, 3, stream=1)
     assert list(first) == ["x", "ids", "past"]
     for name, array in first.items():
-        np.testing.assert_array_equal(array, again[name])
+        np.testing.assert_array_equal(array, repeated[name])
         assert not np.array_equal(array, other_seed[name])
         assert not np.array_equal(array, other_stream[name])
 
@@ -64,7 +64,7 @@ def test_no_two_sets_share_a_sample(drawing: Any):
 
 
 @pytest.mark.parametrize(
-    ("change", "word"),
+    ("change", "message"),
     [
         ({"content": "sound"}, "unknown content 'sound'"),
         ({"dtype": "float31"}, "unknown dtype 'float31'"),
@@ -73,7 +73,7 @@ def test_no_two_sets_share_a_sample(drawing: Any):
     ],
     ids=["content", "dtype", "shape", "below"],
 )
-def test_a_wrong_input_is_told(drawing: Any, change: dict[str, Any], word: str):
-    with pytest.raises(Exception, match=word) as caught:
+def test_a_wrong_input_is_told(drawing: Any, change: dict[str, Any], message: str):
+    with pytest.raises(Exception, match=message) as caught:
         drawing.draw_inputs([IMAGE | change], 0)
     assert type(caught.value).__name__ == "RecipeError"

@@ -1,4 +1,4 @@
-"""The models of this checkout, and what the schema takes."""
+"""The models of this checkout, and the recipes that the schema accepts."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cellfarm.wanted.configuration import read_model
 from tests.support.projects import REPOSITORY, make_project, write_yaml
 
 NAMES = sorted(path.stem for path in (REPOSITORY / "models").glob("*.yaml"))
-#: One of each kind that the paper measures.
+#: One model of each kind that the paper measures.
 PAPER = (
     *("mobilenet_v1", "mobilenet_v2", "inception_v3", "inception_v4", "resnet50_v2", "vgg16"),
     *("squeezenet1_1", "mnasnet1_0", "nasnet_mobile", "densenet121", "efficientnet_lite0"),
@@ -37,19 +37,19 @@ def test_the_kinds_of_the_paper_are_there():
 def test_a_decoder_gives_the_cache_that_it_takes():
     recipe = read_model(Project(REPOSITORY), "llama_15m_decode", "test")
     assert recipe.inputs and recipe.outputs and recipe.arguments
-    taken = [spec.name for spec in recipe.inputs if spec.name.startswith("past_")]
-    given = [name for name in recipe.outputs if name.startswith("present_")]
-    assert [name.removeprefix("past_") for name in taken] == [
-        name.removeprefix("present_") for name in given
+    cache_inputs = [spec.name for spec in recipe.inputs if spec.name.startswith("past_")]
+    cache_outputs = [name for name in recipe.outputs if name.startswith("present_")]
+    assert [name.removeprefix("past_") for name in cache_inputs] == [
+        name.removeprefix("present_") for name in cache_outputs
     ]
-    assert len(taken) == 2 * recipe.arguments["num_hidden_layers"]
+    assert len(cache_inputs) == 2 * recipe.arguments["num_hidden_layers"]
     prefill = read_model(Project(REPOSITORY), "llama_15m_prefill", "test")
     assert prefill.outputs == recipe.outputs
     assert prefill.arguments == recipe.arguments
 
 
 @pytest.mark.parametrize(
-    ("change", "word"),
+    ("change", "message"),
     [
         ({"source": "paddle"}, "source"),
         ({"task": "poetry"}, "task"),
@@ -61,9 +61,9 @@ def test_a_decoder_gives_the_cache_that_it_takes():
     ],
     ids=["source", "task", "architecture", "seed", "path of random", "format", "no weights"],
 )
-def test_a_wrong_recipe_is_told(tmp_path: Path, change: dict[str, Any], word: str):
+def test_a_wrong_recipe_is_told(tmp_path: Path, change: dict[str, Any], message: str):
     project = make_project(tmp_path)
     recipe = yaml.safe_load((project.models / "squeezenet1_1.yaml").read_text())
     write_yaml(project.models / "squeezenet1_1.yaml", recipe | change)
-    with pytest.raises(UserError, match=word):
+    with pytest.raises(UserError, match=message):
         read_model(project, "squeezenet1_1", "test")

@@ -1,4 +1,4 @@
-"""`cellfarm models add`: what it writes is accepted, and what would not be is refused before."""
+"""`cellfarm models add` writes valid recipes only, and refuses a bad request before it writes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ IDS = {"name": "ids", "shape": [1, 8], "dtype": "int64"}
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    made = make_project(tmp_path)
+    project = make_project(tmp_path)
     (tmp_path / "my.onnx").write_bytes(b"x")
-    return made
+    return project
 
 
 def add(
     project: Project,
     monkeypatch: pytest.MonkeyPatch,
-    *told: dict[str, Any],
+    *inputs: dict[str, Any],
     name: str | None = "mine",
     task: str = "encoding",
     shapes: tuple[str, ...] = (),
 ) -> Path:
-    monkeypatch.setattr(models, "describe", lambda *_: list(told))
+    monkeypatch.setattr(models, "describe", lambda *_: list(inputs))
     return models.add_file(
         project, project.root / "my.onnx", name, task, models.parse_shapes(shapes)
     )
@@ -49,7 +49,7 @@ def test_what_is_written_is_a_recipe(project, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "a b", "a;b", "é", "-x", ".hid", "/abs", "a\nb"])
-def test_a_name_that_is_none_is_refused(project, monkeypatch, name):
+def test_an_invalid_name_is_refused(project, monkeypatch, name):
     before = sorted(project.root.rglob("*"))
     with pytest.raises(UserError, match=r"--name .*: expected letters, digits"):
         add(project, monkeypatch, PICTURE, name=name)
@@ -63,7 +63,7 @@ def test_a_name_that_a_config_would_read_as_a_number_is_refused(project, monkeyp
 
 
 @pytest.mark.parametrize(
-    ("told", "more", "message"),
+    ("inputs", "options", "message"),
     [
         ([PICTURE], {"task": "foo"}, "key 'task': expected one of"),
         ([], {}, "has no inputs"),
@@ -74,7 +74,7 @@ def test_a_name_that_a_config_would_read_as_a_number_is_refused(project, monkeyp
         ([PICTURE], {"shapes": ("y=1",)}, "the file's inputs are x"),
     ],
 )
-def test_what_would_not_be_accepted_is_not_written(project, monkeypatch, told, more, message):
+def test_an_invalid_recipe_is_not_written(project, monkeypatch, inputs, options, message):
     with pytest.raises(UserError, match=message):
-        add(project, monkeypatch, *told, **more)
+        add(project, monkeypatch, *inputs, **options)
     assert not (project.models / "mine.yaml").exists()
