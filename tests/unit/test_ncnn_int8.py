@@ -24,11 +24,9 @@ def conversion_module(name: str) -> Any:
     return importlib.import_module(f"ncnn_conversion.{name}")
 
 
-graph, quantisation, calibration = (
-    conversion_module("graph"),
-    conversion_module("quantisation"),
-    conversion_module("calibration"),
-)
+graph = conversion_module("graph")
+quantisation = conversion_module("quantisation")
+calibration = conversion_module("calibration")
 
 
 def make_layer(kind: str, bottoms: str, tops: str, data: bytes = b"", **params: str) -> Any:
@@ -69,7 +67,7 @@ def test_weights_are_padded_and_scales_follow_the_bias():
     assert layer.params[8] == "2"
     assert layer.data[:4] == TAG
     assert np.frombuffer(layer.data[4:10], np.int8).tolist() == [32, -64, 127, 64, 32, -127]
-    assert layer.data[10:12] == bytes(2)  # to a multiple of four
+    assert layer.data[10:12] == bytes(2)  # padding to a multiple of four
     assert floats(layer.data[12:]) == [10, 20, 31.75, 127, 3.5]
 
 

@@ -1,4 +1,4 @@
-"""Weights in files beside an ONNX file are found and change the key; no other folder may hold them."""
+"""Weights in files beside an ONNX file are found and change the key; they must be in its folder."""
 
 from __future__ import annotations
 

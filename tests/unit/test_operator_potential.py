@@ -19,7 +19,7 @@ APART = [("Transpose", 0.5), ("Conv", 2.0), ("Relu", 0.5), ("DepthwiseConv", 3.0
 OTHER = [("Conv", 0.1), ("DepthwiseConv", 0.1), ("MatMul", 0.1)]  # a sequence of its own
 
 
-def make_cell(library: str, **more: Any) -> dict[str, Any]:
+def cell(library: str, **more: Any) -> dict[str, Any]:
     return row(library, 10.0, 0.1, **{"key": f"{library}/{sorted(more.items())}", **more})
 
 
@@ -28,16 +28,17 @@ def timed(operators: list[Any]) -> list[Timed]:
 
 
 def profiled(*pairs: tuple[dict[str, Any], list[Any]]) -> tuple[list[Any], Any]:
-    return [cell for cell, _ in pairs], {cell["key"]: timed(operators) for cell, operators in pairs}
+    return [result for result, _ in pairs], {
+        result["key"]: timed(operators) for result, operators in pairs
+    }
 
 
 def test_the_best_of_each_operator_and_what_is_not_matched():
-    (comparison,) = potentials(*profiled((make_cell("ncnn"), FUSED), (make_cell("litert"), APART)))
+    (comparison,) = potentials(*profiled((cell("ncnn"), FUSED), (cell("litert"), APART)))
     assert (comparison.best, comparison.best_ms) == ("ncnn", 10.0)
     # 2 + 2 + 3 + 0.5 ms of the matched operators. Nothing is added, as ncnn has no other operators.
-    assert comparison.composed_ms == pytest.approx(7.5) and comparison.gain == pytest.approx(
-        10 / 7.5
-    )
+    assert comparison.composed_ms == pytest.approx(7.5)
+    assert comparison.gain == pytest.approx(10 / 7.5)
     assert comparison.unmatched == 0.0 and comparison.wins == {"litert": 2, "ncnn": 2}
     assert [(op.kind, op.node, op.best, op.best_ms) for op in comparison.operators] == [
         ("product", "first", "litert", 2.0), ("depthwise", "second", "ncnn", 2.0),
@@ -48,12 +49,11 @@ def test_the_best_of_each_operator_and_what_is_not_matched():
 
 def test_the_rest_of_the_best_library_is_not_matched():
     (comparison,) = potentials(
-        *profiled((make_cell("ncnn"), [*FUSED, ("Add", 9.0)]), (make_cell("litert"), APART))
+        *profiled((cell("ncnn"), [*FUSED, ("Add", 9.0)]), (cell("litert"), APART))
     )
     assert comparison.best == "litert" and comparison.best_ms == pytest.approx(12.0)
-    assert comparison.unmatched == pytest.approx(
-        1.5 / 12
-    ) and comparison.composed_ms == pytest.approx(9.0)
+    assert comparison.unmatched == pytest.approx(1.5 / 12)
+    assert comparison.composed_ms == pytest.approx(9.0)
 
 
 def test_branches_in_another_order_are_matched_by_their_times():
@@ -65,48 +65,44 @@ def test_branches_in_another_order_are_matched_by_their_times():
         ("Conv", 4.0),
     ]  # twice as slow, branches swapped
     (comparison,) = potentials(
-        *profiled((make_cell("ncnn"), ncnn_operators), (make_cell("mnn"), mnn_operators))
+        *profiled((cell("ncnn"), ncnn_operators), (cell("mnn"), mnn_operators))
     )
     assert comparison.operators[1].times_ms == {"ncnn": 0.1, "mnn": 0.3}
     assert comparison.wins == {"ncnn": 4} and comparison.gain == pytest.approx(1.0)
 
 
 def test_operators_that_are_off_by_less_than_twice_stay_in_their_places():
-    ncnn_operators, mnn_operators = [("Conv", 1.0), ("Conv", 1.5)], [("Conv", 1.5), ("Conv", 1.0)]
+    ncnn_operators = [("Conv", 1.0), ("Conv", 1.5)]
+    mnn_operators = [("Conv", 1.5), ("Conv", 1.0)]
     (comparison,) = potentials(
-        *profiled((make_cell("ncnn"), ncnn_operators), (make_cell("mnn"), mnn_operators))
+        *profiled((cell("ncnn"), ncnn_operators), (cell("mnn"), mnn_operators))
     )
     assert comparison.composed_ms == pytest.approx(2.0)
 
 
 def test_an_operator_never_takes_the_place_of_another_kind():
-    ncnn_operators, mnn_operators = (
-        [("Conv", 1.0), ("DepthwiseConv", 9.0)],
-        [("Conv", 9.0), ("DepthwiseConv", 1.0)],
-    )
+    ncnn_operators = [("Conv", 1.0), ("DepthwiseConv", 9.0)]
+    mnn_operators = [("Conv", 9.0), ("DepthwiseConv", 1.0)]
     (comparison,) = potentials(
-        *profiled((make_cell("ncnn"), ncnn_operators), (make_cell("mnn"), mnn_operators))
+        *profiled((cell("ncnn"), ncnn_operators), (cell("mnn"), mnn_operators))
     )
     assert comparison.composed_ms == pytest.approx(2.0)
 
 
 def test_libraries_of_another_sequence_are_left_out_and_named():
     cells, operators = profiled(
-        (make_cell("ncnn"), FUSED),
-        (make_cell("litert"), APART),
-        (make_cell("mnn"), OTHER),
-        (make_cell("mace"), [("Relu", 1.0)]),
+        (cell("ncnn"), FUSED),
+        (cell("litert"), APART),
+        (cell("mnn"), OTHER),
+        (cell("mace"), [("Relu", 1.0)]),
     )
     (comparison,) = potentials(cells, operators)
     assert set(comparison.wins) == {"litert", "ncnn"} and comparison.left_out == ("mace", "mnn")
-    assert potentials(*profiled((make_cell("ncnn"), FUSED), (make_cell("mnn"), OTHER))) == []
-    assert potentials(*profiled((make_cell("ncnn"), FUSED))) == [] and potentials([], {}) == []
+    assert potentials(*profiled((cell("ncnn"), FUSED), (cell("mnn"), OTHER))) == []
+    assert potentials(*profiled((cell("ncnn"), FUSED))) == [] and potentials([], {}) == []
     # Two profiles without operators to match are not compared.
     assert (
-        potentials(
-            *profiled((make_cell("ncnn"), [("Relu", 1.0)]), (make_cell("mnn"), [("Relu", 2.0)]))
-        )
-        == []
+        potentials(*profiled((cell("ncnn"), [("Relu", 1.0)]), (cell("mnn"), [("Relu", 2.0)]))) == []
     )
 
 
@@ -118,17 +114,14 @@ def test_libraries_of_another_sequence_are_left_out_and_named():
     ],
 )  # fmt: skip
 def test_a_profile_in_doubt_or_of_another_setting_is_not_compared(changes):
-    assert (
-        potentials(*profiled((make_cell("ncnn"), FUSED), (make_cell("litert", **changes), APART)))
-        == []
-    )
+    assert potentials(*profiled((cell("ncnn"), FUSED), (cell("litert", **changes), APART))) == []
 
 
 def test_of_several_versions_the_newest_is_compared():
-    old = make_cell("ncnn", library_version="1.9")
-    new = make_cell("ncnn", library_version="1.10")
+    old = cell("ncnn", library_version="1.9")
+    new = cell("ncnn", library_version="1.10")
     slow = [(kind, 2 * ms) for kind, ms, *_ in FUSED]
-    (comparison,) = potentials(*profiled((old, FUSED), (new, slow), (make_cell("litert"), APART)))
+    (comparison,) = potentials(*profiled((old, FUSED), (new, slow), (cell("litert"), APART)))
     assert comparison.best == "litert"
 
 
@@ -142,7 +135,7 @@ milliseconds = st.floats(0.01, 100)
 def test_a_composition_is_never_slower_than_the_best_library(data):
     sequence = data.draw(kinds)
     pairs = [
-        (make_cell(name), [(kind, data.draw(milliseconds)) for kind in sequence])
+        (cell(name), [(kind, data.draw(milliseconds)) for kind in sequence])
         for name in ("a", "b", "c")
     ]
     for comparison in potentials(*profiled(*pairs)):
@@ -153,15 +146,13 @@ def test_a_composition_is_never_slower_than_the_best_library(data):
 
 def test_time_by_type_and_its_shares():
     assert next(iter(by_type(timed(APART)).items())) == ("MatMul", 5.5)
-    cells, operators = profiled(
-        (make_cell("ncnn"), FUSED), (make_cell("ncnn", model="vgg16"), OTHER)
-    )
+    cells, operators = profiled((cell("ncnn"), FUSED), (cell("ncnn", model="vgg16"), OTHER))
     ncnn_shares = shares(cells, operators)["ncnn"]
     assert ncnn_shares["Conv"] == pytest.approx((0.7 + 1 / 3) / 2)
     assert list(ncnn_shares) == ["Conv", "DepthwiseConv", "MatMul"]
-    # What one profile lacks is 0 in it, not missing.
-    cells, operators = profiled((make_cell("ncnn"), FUSED), (make_cell("ncnn", model="a"), [("Add", 1.0)]),
-                                (make_cell("ncnn", model="b"), [("Add", 1.0)]))  # fmt: skip
+    # A type that one profile lacks counts as 0 there.
+    cells, operators = profiled((cell("ncnn"), FUSED), (cell("ncnn", model="a"), [("Add", 1.0)]),
+                                (cell("ncnn", model="b"), [("Add", 1.0)]))  # fmt: skip
     assert shares(cells, operators)["ncnn"]["Conv"] == 0.0
 
 
@@ -175,7 +166,7 @@ def test_what_changed_between_two_profiles():
 
 def test_the_tables_say_that_it_is_a_bound_and_what_is_not_matched():
     cells, operators = profiled(
-        (make_cell("ncnn"), FUSED), (make_cell("litert"), APART), (make_cell("mnn"), OTHER)
+        (cell("ncnn"), FUSED), (cell("litert"), APART), (cell("mnn"), OTHER)
     )
     types, bound = potential.tables(cells, operators)
     assert [line[0] for line in types["rows"]] == ["litert", "mnn", "ncnn"]

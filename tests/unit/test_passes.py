@@ -14,7 +14,7 @@ SETTINGS = {"layer": str, "share": float, "rounds": 3, "exact": False}
 
 @pytest.fixture
 def context(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """cellfarm/models/pass_context.py, as its worker imports it: flat."""
+    """cellfarm/models/pass_context.py, imported by its bare name as in its worker."""
     monkeypatch.syspath_prepend(PACKAGE / "models")
     return importlib.import_module("pass_context")
 

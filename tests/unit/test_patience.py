@@ -34,10 +34,8 @@ def test_a_device_that_comes_back_has_done_it():
     device = Device(TransientDeviceError("gone"), TransientDeviceError("still gone"))
     patient = Patience(60, messages.append)
     assert patient(device.act) == "done" and device.calls == 3
-    assert patient.lost == 2 and [message.partition(";")[0] for message in messages] == [
-        "gone",
-        "still gone",
-    ]
+    assert patient.lost == 2
+    assert [message.partition(";")[0] for message in messages] == ["gone", "still gone"]
     assert patient(device.act) == "done" and patient.lost == 0
 
 

@@ -21,7 +21,7 @@ from tests.support.runner_modules import RUNNER, packed
 
 @pytest.fixture(autouse=True)
 def fresh_digests():
-    """A process caches digests of code, as a plan describes the code as it was; clear them."""
+    """Clear the digests of code, which a process caches as a plan describes the code as it was."""
     forget()
     yield
     forget()
@@ -78,11 +78,8 @@ def test_the_same_sources_make_the_same_bytes_under_the_same_name(tmp_path, back
     copied_backend = tmp_path / "elsewhere" / "backend.py"
     copied_backend.parent.mkdir()
     copied_backend.write_bytes(backend.read_bytes())
-    payload_of_copy = packed(tmp_path / "other", copied_backend)
-    assert (
-        payload.name == payload_of_copy.name
-        and payload.read_bytes() == payload_of_copy.read_bytes()
-    )
+    copy = packed(tmp_path / "other", copied_backend)
+    assert payload.name == copy.name and payload.read_bytes() == copy.read_bytes()
     with zipfile.ZipFile(payload) as archive:  # no time of packing
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 

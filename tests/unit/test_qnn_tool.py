@@ -202,8 +202,8 @@ def test_qnn_that_ran_elsewhere_is_refused(qnn) -> None:
         line for line in CSV.splitlines(keepends=True) if "Accelerator (execute) time" not in line
     ]
     padding = "0,BACKEND,1,COUNT,BACKEND,ROOT,x\n"
-    assert "no time of the accelerator" in record_of(qnn(csv=lines[0] + lines[1] + lines[2] + padding * 51
-                                                        + lines[-1]))["reason"]  # fmt: skip
+    csv = lines[0] + lines[1] + lines[2] + padding * 51 + lines[-1]
+    assert "no time of the accelerator" in record_of(qnn(csv=csv))["reason"]
 
 
 def test_a_viewer_of_this_machine_gets_the_log(qnn, tmp_path) -> None:
@@ -214,9 +214,8 @@ def test_a_viewer_of_this_machine_gets_the_log(qnn, tmp_path) -> None:
     record = record_of(bench)
     assert (record["status"], record["reason"]) == ("ok", None)
     assert bench.left() == []
-    assert (
-        tmp_path / "viewed"
-    ).read_text() == "none"  # the device's libraries do not run on this machine
+    # The device's libraries do not run on this machine.
+    assert (tmp_path / "viewed").read_text() == "none"
 
 
 def test_without_a_viewer_there_is_no_tool() -> None:
@@ -295,9 +294,9 @@ def test_snpe_operators(snpe) -> None:
     record = record_of(snpe(), "profile")
     assert record["status"] == "ok", record
     operators = [(operator["name"], operator["node"], operator["type"], operator["ms"])
-             for operator in record["profile"]["operators"]]  # fmt: skip
+                 for operator in record["profile"]["operators"]]  # fmt: skip
     assert operators == [("Input", None, "Copy", 0.01), ("conv", "conv", "Conv", 0.04),
-                     ("Output", None, "Copy", 0.01)]  # fmt: skip
+                         ("Output", None, "Copy", 0.01)]  # fmt: skip
 
 
 def test_snpe_on_the_cpu_is_refused(snpe) -> None:

@@ -182,7 +182,7 @@ def test_what_the_device_refused_with_every_model_is_no_choice_there():
     rows = [*accepted, *refused, *cells(TRAINED, device="pi")]
     devices = {"host": FACTS, "pi": FACTS | {"cores": 2}}
     choices = {device: {choice.library for choice in ask(rows, "deep3", device, devices).choices}
-             for device in devices}  # fmt: skip
+               for device in devices}  # fmt: skip
     assert choices == {"host": {"heavy", "even"}, "pi": {"light", "heavy", "even"}}
 
 

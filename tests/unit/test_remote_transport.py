@@ -157,10 +157,8 @@ def test_a_device_that_is_gone_is_transient_and_a_folder_that_cannot_be_is_not(
 ):
     link.is_up = False
     link.pull()
-    for reason in (
-        "cut",
-        "cannot be reached",
-    ):  # the first error names the loss, the next one why it lasts
+    # The first error names the loss, the next one why it lasts.
+    for reason in ("cut", "cannot be reached"):
         with pytest.raises(TransientDeviceError, match=reason):
             transport.put(tmp_path / "x", "payloads/x")
     link.is_up = True

@@ -30,9 +30,8 @@ def test_every_row_has_every_column_and_every_table_says_how_many(tables):
         assert table["n"] and table["text"]
         assert len(table["rows"]) <= MOST_ROWS
         for line in table["rows"]:
-            assert len(line) == len(table["columns"]) and all(
-                isinstance(text, str) for text in line
-            )
+            assert len(line) == len(table["columns"])
+            assert all(isinstance(text, str) for text in line)
 
 
 def test_the_gap_is_told_for_each_device_and_model(tables):

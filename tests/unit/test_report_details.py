@@ -23,7 +23,7 @@ def measured(warehouse):
 
 
 def _samples(cell_details: Details, index: int) -> np.ndarray:
-    """The samples of one cell, as the page finds them."""
+    """The samples of one cell, read as the page reads them."""
     sizes = [sum(sum(counts) for _, *counts in series) for series in cell_details.series]
     start = sum(sizes[:index])
     return cell_details.ms[start : start + sizes[index]]

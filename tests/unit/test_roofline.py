@@ -128,7 +128,7 @@ class Transport:
         self.requests.append((json.loads(stdin), dict(variables)))
         if self.answer is None:
             completed = subprocess.run(argv, input=stdin, capture_output=True, check=True,
-                                  env={**variables, "CELLFARM_SPAWNED_NS": "0"})  # fmt: skip
+                                       env={**variables, "CELLFARM_SPAWNED_NS": "0"})  # fmt: skip
             on_line(completed.stdout.decode())
         else:
             on_line(self.answer)
@@ -179,9 +179,8 @@ def test_the_best_reading_is_kept_and_another_system_is_another_device(tmp_path)
     best = peak.with_peak(path, FACTS)["peak"]["1"]
     assert (best["gflops"], best["gb_s"], best["readings"]) == (50.0, 12.0, 2)
     other_facts = {**FACTS, "kernel": "6.2"}
-    assert peak.with_peak(path, other_facts) == other_facts and peak.missing(
-        path, other_facts, [1]
-    ) == [1]
+    assert peak.with_peak(path, other_facts) == other_facts
+    assert peak.missing(path, other_facts, [1]) == [1]
     peak.add(path, other_facts, 1, {"gflops": 1.0, "gb_s": 1.0, "method": "numpy"})
     assert peak.with_peak(path, other_facts)["peak"]["1"]["gflops"] == 1.0
 

@@ -64,7 +64,7 @@ def test_a_part_of_a_route_is_the_route_to_its_end():
     "native, form",
     [("pt2", "pt2"), ("onnx", "tflite"), ("pt2", "script"), ("keras", "pt2"), ("pt2", "keras")],
 )
-def test_a_format_that_nothing_converts_to_is_read_as_it_is(native, form):
+def test_no_step_precedes_a_format_that_nothing_is_converted_to(native, form):
     steps = route(native, form)
     assert steps is None or steps == (form,)
 

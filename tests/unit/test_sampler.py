@@ -254,9 +254,9 @@ READINGS = {
     [
         (0.0, 3.0, 0.0, 12_000),
         (0.0, 3.0, 1.0, 9_000),
-        (1.5, 2.5, 1.0, 4_000),  # half of two rows
+        (1.5, 2.5, 1.0, 4_000),  # half of each of two rows
         (0.0, 3.0, None, None),
-        (2.0, 4.0, 1.0, None),  # half of the time without a reading
+        (2.0, 4.0, 1.0, None),  # half of the time has no reading
         (2.0, 2.0, 1.0, None),
     ],
 )

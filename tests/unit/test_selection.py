@@ -245,7 +245,7 @@ def test_libraries_with_rates_of_their_own_are_learned():
 
 @pytest.mark.parametrize(("variant", "models"), [("int8", 17), (None, 18)])
 def test_on_a_measured_matrix_the_predictor_beats_the_overall_best(variant, models):
-    """Not in FP32, where one library is within 7 % of the oracle (docs/choosing.md)."""
+    """FP32 is left out: one library is within 7 % of the oracle there (docs/choosing.md)."""
     stored, graphs = measured()
     comparisons = compared(stored, Question("", "host", variant=variant, flagged=True))
     scores = {

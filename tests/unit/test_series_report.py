@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -22,12 +23,18 @@ SLOWER = 1.5
 FACTS = {"cpu": "Synthetic", "peak": {"1": {"gflops": 80.0, "gb_s": 12.0, "method": "numpy"}}}
 
 
+def synthetic_project(folder: Path) -> Project:
+    """A project whose warehouse is a synthetic one."""
+    project = Project(folder)
+    project.results.mkdir()
+    synthetic_warehouse.create(project.warehouse)
+    return project
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
     """litert in two versions, the newer one slower at everything; a device and models with their sizes."""
-    project = Project(tmp_path_factory.mktemp("project"))
-    project.results.mkdir()
-    synthetic_warehouse.create(project.warehouse)
+    project = synthetic_project(tmp_path_factory.mktemp("project"))
     with duckdb.connect(str(project.warehouse)) as connection:
         connection.execute(
             "INSERT INTO results SELECT * REPLACE ('2.10.0' AS library_version, result || 'n' AS result,"
@@ -62,9 +69,8 @@ def series_and_profiles(project):
 
 def test_the_warehouse_gives_a_series_for_each_setting(series_and_profiles):
     series, profiles = series_and_profiles
-    assert {version_series.setting["library"] for version_series in series} == {"litert"} and len(
-        series
-    ) == 6
+    assert {version_series.setting["library"] for version_series in series} == {"litert"}
+    assert len(series) == 6
     for version_series in series:
         assert [point.version for point in version_series.points] == ["2.1.0", "2.10.0"]
         assert [step.ratio for step in version_series.steps] == pytest.approx([SLOWER])
@@ -82,10 +88,9 @@ def test_steps_are_told_with_interval_rerun_and_operators(series_and_profiles):
     assert first_step["Versions"] == "2.1.0 → 2.10.0" and first_step["Ratio"] == "1.50×"
     assert first_step["Rerun"] == "not confirmed"
     operator_texts = {line[-1] for line in steps["rows"]}
-    assert any(
-        text.startswith("Conv +") for text in operator_texts
-    )  # the cells with the fewest threads
-    assert "n/a" in operator_texts  # the others have no profile
+    # Only the cells with the fewest threads have a profile.
+    assert any(text.startswith("Conv +") for text in operator_texts)
+    assert "n/a" in operator_texts
     assert [line[5:8] for line in slowdowns["rows"]] == [["not yet", "1", "n/a"]] * 6
     assert version_tables.tables([], {}) == []
 
@@ -106,10 +111,8 @@ def test_the_page_and_its_folder_have_the_steps_and_the_roofline(project, tmp_pa
     for name in ("operator-types", "compute", "steps", "slowdowns"):
         assert f'data-name="{name}"' in page
     figure_names = {path.stem for path in (tmp_path / "charts").glob("*.svg")}
-    assert {
-        "series--litert",
-        "roofline--host-t1",
-    } <= figure_names and "series--gone" not in figure_names
+    assert {"series--litert", "roofline--host-t1"} <= figure_names
+    assert "series--gone" not in figure_names
 
 
 def test_a_warehouse_of_one_version_and_no_sizes_has_neither(tmp_path):
@@ -147,9 +150,7 @@ def test_the_operators_of_each_library_are_printed_side_by_side(project, capsys)
 
 
 def test_operators_that_nothing_matches_are_the_user_s_mistake(tmp_path):
-    project = Project(tmp_path)
-    project.results.mkdir()
-    synthetic_warehouse.create(project.warehouse)
+    project = synthetic_project(tmp_path)
     with duckdb.connect(str(project.warehouse)) as connection:
         connection.execute("DELETE FROM operator_times")
     with pytest.raises(UserError, match="resnet50: no two libraries"):
@@ -157,8 +158,6 @@ def test_operators_that_nothing_matches_are_the_user_s_mistake(tmp_path):
 
 
 def test_one_version_is_no_series(tmp_path):
-    project = Project(tmp_path)
-    project.results.mkdir()
-    synthetic_warehouse.create(project.warehouse)
+    project = synthetic_project(tmp_path)
     with pytest.raises(UserError, match=r"config/longitudinal\.yaml"):
         print_series(project, None, None, flagged=False, points=False)

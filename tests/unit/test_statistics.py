@@ -73,9 +73,8 @@ def test_few_launches_can_reach_beyond_their_own_medians(count: int):
     assert estimate.low is not None and estimate.high is not None
     assert 0 < estimate.low < 10.0
     assert estimate.high > 10.0 + 0.2 * (count - 1)
-    assert estimate.low * estimate.high == pytest.approx(
-        estimate.median**2
-    )  # symmetric on a log scale
+    # The interval is symmetric on a log scale.
+    assert estimate.low * estimate.high == pytest.approx(estimate.median**2)
 
 
 def test_two_launches_have_students_interval_with_one_degree_of_freedom():

@@ -117,7 +117,7 @@ def test_a_killed_writer_leaves_no_torn_result(tmp_path):
             assert f"latency-{document['key']}" == path.stem and len(document["ms"]) == 40_000
 
 
-#: JSON text with whatever could be taken for the end of the header line.
+#: JSON text with characters that could be taken for the end of the header line.
 TEXT = st.text(max_size=30) | st.sampled_from(
     ["\n", "},\n{", "\r\n", "\u2028", "\x85", ",", "}", '"', "\\", "🦊", "\x00", '"},']
 )

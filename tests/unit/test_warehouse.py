@@ -125,7 +125,7 @@ def test_every_raw_sample_is_there(bench):
         f"SELECT launch, iteration, phase, ms FROM samples WHERE key = '{OK.key}' ORDER BY ALL"
     )
     samples = [("first", [15.0]), ("import", [30.0]), ("load", [40.0]), ("read", [5.0]), ("start", [20.0]),
-            ("warmup", [11.0]), ("warm", [10.0, 10.5, 9.5])]  # fmt: skip
+               ("warmup", [11.0]), ("warm", [10.0, 10.5, 9.5])]  # fmt: skip
     expected = [
         (launch, iteration, phase, ms)
         for launch in (0, 1) for phase, values in samples for iteration, ms in enumerate(values)
@@ -215,7 +215,7 @@ def test_a_superseded_result_is_history(bench):
 
 
 def damaged(bench: Bench) -> Iterable[tuple[str, str]]:
-    """Files that are no results, in every way."""
+    """Files that are not results, each for another reason."""
     text = OK.path(bench.project).read_text()
     yield "torn", text[: len(text) // 2]
     yield "empty", ""
