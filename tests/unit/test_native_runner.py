@@ -1,4 +1,4 @@
-"""Native runners: what they take and give, how they are built, where they count. No compiler, no device."""
+"""Native runners: inputs, outputs, builds, and the keys that they change. No compiler or device is used."""
 
 from __future__ import annotations
 
@@ -65,29 +65,29 @@ def test_inputs_are_raw_values_of_four_bytes_sample_after_sample():
         "scale": np.array([[0.5], [1.5]], np.float32),
     }
     raw = as_raw(arrays, [{"name": "scale"}, {"name": "ids"}])
-    whole, fraction = np.frombuffer(raw, "<i4"), np.frombuffer(raw, "<f4")
+    integers, floats = np.frombuffer(raw, "<i4"), np.frombuffer(raw, "<f4")
     assert len(raw) == 2 * 3 * 4
-    assert (fraction[0], fraction[3]) == (0.5, 1.5)
-    assert (whole[1], whole[2], whole[4], whole[5]) == (1, 2, 3, 4)
+    assert (floats[0], floats[3]) == (0.5, 1.5)
+    assert (integers[1], integers[2], integers[4], integers[5]) == (1, 2, 3, 4)
 
 
 _SHAPES = st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=4), min_size=1, max_size=3)
 
 
-@given(shapes=_SHAPES, samples=st.integers(1, 3), one=st.booleans())
-def test_outputs_come_back_as_they_were_written(shapes, samples, one):
+@given(shapes=_SHAPES, samples=st.integers(1, 3), single_sample=st.booleans())
+def test_outputs_come_back_as_they_were_written(shapes, samples, single_sample):
     entries = [{"name": f"y{i}", "shape": shape} for i, shape in enumerate(shapes)]
-    count = 1 if one else samples
+    count = 1 if single_sample else samples
     arrays = {
         entry["name"]: np.arange(count * np.prod(entry["shape"]), dtype=np.float32).reshape(
             count, *entry["shape"]
         )
         for entry in entries
     }
-    found = read_arrays(as_npz(as_raw(arrays, entries), entries, one))
-    assert set(found) == set(arrays)
+    outputs = read_arrays(as_npz(as_raw(arrays, entries), entries, single_sample))
+    assert set(outputs) == set(arrays)
     for name, array in arrays.items():
-        np.testing.assert_array_equal(found[name], array[0] if one else array)
+        np.testing.assert_array_equal(outputs[name], array[0] if single_sample else array)
 
 
 @pytest.mark.parametrize("size", [0, 3, 12, 20])
@@ -101,7 +101,7 @@ def test_outputs_without_a_value_hold_no_samples(data: bytes):
     assert as_npz(data, [{"name": "y", "shape": [0, 4]}], True) == data
 
 
-#: What a native runner does, in Python: it doubles its input.
+#: A native runner written in Python. It doubles its input.
 STAND_IN = f"""\
 #!{sys.executable}
 import json, pathlib, sys
@@ -110,7 +110,7 @@ assert request["model.inputs.0.shape"] == "1,6" and request["threads"] == "2", r
 def emit(event, **more): print(json.dumps({{"event": event, **more}}), flush=True)
 def double(data):
     import array
-    return array.array("f", [2 * one for one in array.array("f", data)]).tobytes()
+    return array.array("f", [2 * value for value in array.array("f", data)]).tobytes()
 emit("start", ms=1.0, pid=1)
 emit("pinned", cores=None)
 for name in ("import", "read", "load", "first"):
@@ -156,7 +156,7 @@ def stand_in(tmp_path) -> tuple[Setting, Deployed]:
     return Setting(transport, protocol_of(), 2), deployed
 
 
-def launched(setting: Setting, deployed: Deployed, mode: str) -> dict[str, Any]:
+def launch_record(setting: Setting, deployed: Deployed, mode: str) -> dict[str, Any]:
     return launch(
         setting, deployed, CELL, **asked(SMALLEST, mode), cores=None, scratch="launches/one"
     )
@@ -164,16 +164,17 @@ def launched(setting: Setting, deployed: Deployed, mode: str) -> dict[str, Any]:
 
 def test_a_native_runner_takes_the_runner_s_place(stand_in):
     setting, deployed = stand_in
-    record = launched(setting, deployed, "measure")
+    record = launch_record(setting, deployed, "measure")
     assert (record["status"], record["reason"]) == ("ok", None)
     assert set(record["phases"]) == {"start", "import", "read", "load", "first"}
     assert record["warmup_ms"] + record["warm_ms"] == [1.0, 2.0, 3.0]
     assert record["actual"] == {"mode": "measure"} and record["comparison"]["cosine"] == 1.0
-    record = launched(setting, deployed, "quality")
+    record = launch_record(setting, deployed, "quality")
     assert (record["quality"]["samples"], record["quality"]["cosine"]) == (2, 1.0)
-    record = launched(setting, deployed, "accuracy")
-    told = record["accuracy"]
-    assert (told["problem"], told["images"], told["top1"], told["top5"]) == (None, 3, 2, 2)
+    record = launch_record(setting, deployed, "accuracy")
+    accuracy = record["accuracy"]
+    assert (accuracy["problem"], accuracy["images"]) == (None, 3)
+    assert (accuracy["top1"], accuracy["top5"]) == (2, 2)
     assert not list((setting.transport.work_folder / "launches").iterdir())
 
 
@@ -189,14 +190,14 @@ def project(tmp_path, monkeypatch) -> Project:
     return make_project(tmp_path / "project")
 
 
-def host(project: Project, **more: Any) -> None:
+def write_host(project: Project, **changes: Any) -> None:
     document = {"name": "host", "transport": "local", "work_folder": "results/work/host",
                 "processors": ["cpu"]}  # fmt: skip
-    write_yaml(project.devices / "host.yaml", document | more)
+    write_yaml(project.devices / "host.yaml", document | changes)
 
 
 def test_a_device_runs_a_library_in_its_native_runner_if_its_file_says_so(project):
-    host(project, native=["ncnn"])
+    write_host(project, native=["ncnn"])
     device = read_device(project, "host", "test")
     needs = needs_of(device, FACTS, "ncnn", "1.0", "onnx")
     assert (needs.run, needs.native) == ("ncnn@1.0.native", True)
@@ -204,22 +205,22 @@ def test_a_device_runs_a_library_in_its_native_runner_if_its_file_says_so(projec
     assert (needs.run, needs.native) == ("mnn@1.0.run", False)
 
 
-def test_it_counts_for_that_device_s_cells_only(project, monkeypatch):
-    def found(**more: Any) -> dict[str, str]:
-        host(project, **more)
+def test_a_native_runner_changes_the_causes_of_that_device_s_cells_only(project, monkeypatch):
+    def causes_with(**changes: Any) -> dict[str, str]:
+        write_host(project, **changes)
         configuration = load(project, CONFIG, "test")
         chains = Chains(project, configuration)
         return Causes(project, configuration, {"host": FACTS}, chains).of(CELL, "latency")
 
-    plain, native = found(), found(native=["ncnn"])
+    plain, native = causes_with(), causes_with(native=["ncnn"])
     assert plain["device"] != native["device"]
     assert plain | {"device": ""} == native | {"device": ""}
     monkeypatch.setattr("cellfarm.planning.causes.native_code", lambda device: ["another program"])
-    assert found(native=["ncnn"])["device"] != native["device"]
+    assert causes_with(native=["ncnn"])["device"] != native["device"]
 
 
 @pytest.mark.parametrize(
-    ("native", "words"),
+    ("native", "message"),
     [
         (["ncn"], r"key 'native': 'ncn' has no native runner \(did you mean 'ncnn'\?\); there are: ncnn"),
         (["mnn"], "'mnn' has no native runner"),
@@ -227,9 +228,9 @@ def test_it_counts_for_that_device_s_cells_only(project, monkeypatch):
         ([], "native"),
     ],
 )  # fmt: skip
-def test_mistakes_are_told_at_once(project, native, words):
-    host(project, native=native)
-    with pytest.raises(UserError, match=words):
+def test_mistakes_are_told_at_once(project, native, message):
+    write_host(project, native=native)
+    with pytest.raises(UserError, match=message):
         read_device(project, "host", "test")
 
 
@@ -258,30 +259,30 @@ def test_a_device_that_gets_no_python_runs_what_is_native_and_nothing_else():
     )
     assert refusal(document | {"native": ["ncnn"]}, facts) is None
     device = parse_device(document, "test")
-    for known in (facts, facts | {"python": None}):
-        assert target_on(device, known) is None
-        assert needs_of(device, known, "ncnn", "1.0", "onnx").python is None
+    for device_facts in (facts, facts | {"python": None}):
+        assert target_on(device, device_facts) is None
+        assert needs_of(device, device_facts, "ncnn", "1.0", "onnx").python is None
     with_python = parse_device(document | {"python": True}, "test")
     assert needs_of(with_python, facts | {"python": None}, "ncnn", "1.0", "onnx").python
 
 
 def test_without_python_there_is_no_gate(stand_in):
     setting, deployed = stand_in
-    bare = replace(deployed, python=Interpreter((), {}))
-    found = Gates(setting, lambda what, waited_s: None).pass_through(bare, 1, None)
-    assert found == {"problem": "the device gets no Python, in which gates run"}
-    assert launch_flags({"gate": found}) == {"ungated"}
-    record = launched(setting, bare, "measure")
+    without_python = replace(deployed, python=Interpreter((), {}))
+    gate = Gates(setting, lambda what, waited_s: None).pass_through(without_python, 1, None)
+    assert gate == {"problem": "the device gets no Python, in which gates run"}
+    assert launch_flags({"gate": gate}) == {"ungated"}
+    record = launch_record(setting, without_python, "measure")
     assert record["status"] == "ok"
 
 
 def test_this_machine_has_a_python(project):
-    host(project, python=False)
+    write_host(project, python=False)
     with pytest.raises(UserError, match="python"):
         read_device(project, "host", "test")
 
 
-def test_its_sources_are_those_of_the_locked_version():
+def test_a_native_runner_s_sources_are_those_of_the_locked_version():
     source = load_yaml(NCNN.folder / "native/source.yaml")
     lock = lock_of(Project(REPOSITORY), library_environment("ncnn", VERSION, "run"))
     assert source["version"] == VERSION and source["sha256"] in lock.read_text()
@@ -298,12 +299,12 @@ def test_without_the_compiler_the_reason_says_what_installs_it(project, tmp_path
 
 
 class Builder:
-    """Stands for CMake: the sources come from an archive made here, the program is a file."""
+    """Stands for CMake: it takes the sources from a made-up archive and writes a file as the program."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.out = folder / "environment/packages"
         self.out.parent.mkdir()
-        self.ran: list[list[str]] = []
+        self.commands: list[list[str]] = []
         self.sdist = "sdist = {url = 'https://example.org/ncnn.tar.gz'}"
         monkeypatch.setattr(native_building, "fetch", self.fetch)
 
@@ -318,11 +319,11 @@ class Builder:
 
     def run(self, argv: list[str], program: str) -> None:
         if program == "uv":
-            wanted, found = Path(argv[-1]).read_text(), Path(argv[argv.index("-o") + 1])
-            assert wanted == f"ncnn=={VERSION}\n"
-            found.write_text(f"[[packages]]\nname = 'ncnn'\n{self.sdist}\n")
+            requirements, lock_file = Path(argv[-1]).read_text(), Path(argv[argv.index("-o") + 1])
+            assert requirements == f"ncnn=={VERSION}\n"
+            lock_file.write_text(f"[[packages]]\nname = 'ncnn'\n{self.sdist}\n")
             return
-        self.ran.append(argv)
+        self.commands.append(argv)
         (source,) = (self.out.parent / "work/source").iterdir()
         assert (source / "CMakeLists.txt").is_file()
         build = self.out.parent / "work/build"
@@ -342,7 +343,7 @@ def test_a_runner_is_built_from_its_sources_and_nothing_else_is_left(tmp_path, m
     assert [path.name for path in builder.out.parent.iterdir()] == ["packages"]
     assert [path.name for path in builder.out.iterdir()] == ["runner"]
     assert (builder.out / "runner").stat().st_mode & 0o100
-    configure, compile_ = builder.ran
+    configure, compile_ = builder.commands
     assert configure[:3] == ["/cmake", "-S", str(NCNN.folder / "native")]
     assert {"-DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++", f"-DLIBRARY_VERSION={VERSION}",
             "-DCMAKE_SYSTEM_PROCESSOR=aarch64"} <= set(configure)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Weights of an ONNX file that stand beside it: found, counted into the key, never from elsewhere."""
+"""Weights in files beside an ONNX file are found and change the key; they must be in its folder."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def tensor(location: str, external: int = 1) -> bytes:
 
 
 def model(*initializers: bytes, node: bytes = b"") -> bytes:
-    graph = field(1, node) + b"".join(field(5, one) for one in initializers)
+    graph = field(1, node) + b"".join(field(5, initializer) for initializer in initializers)
     return field(1, 8) + field(2, b"by hand") + field(7, graph) + field(8, field(2, 17))
 
 
@@ -67,15 +67,15 @@ def write(project: Project, data: bytes) -> Path:
 
 def test_every_file_with_weights_is_found_once(project):
     files = named_files(project, parse_recipe(RECIPE, "test"))
-    assert {what: path.name for what, path in files.items()} == {
+    assert {name: path.name for name, path in files.items()} == {
         "file": "model.onnx", "data one.bin": "one.bin", "data deep/two.bin": "two.bin",
     }  # fmt: skip
 
 
 def test_weights_in_nodes_and_in_what_nodes_hold_are_found(project):
-    inner = field(6, field(5, tensor("of a branch")))
+    branch = field(6, field(5, tensor("of a branch")))
     listed, sparse = field(10, tensor("of a list")), field(22, field(1, tensor("sparse")))
-    node = field(4, b"If") + b"".join(field(5, one) for one in (inner, listed, sparse))
+    node = field(4, b"If") + b"".join(field(5, attribute) for attribute in (branch, listed, sparse))
     constant = field(5, field(5, tensor("of a constant")))
     function = field(25, field(7, constant))
     path = write(project, model(node=node + constant) + function)
@@ -98,10 +98,10 @@ def test_what_is_no_onnx_is_left_to_the_reader_of_models(project, data):
 
 def test_the_weights_count_into_the_key_and_their_dates_do_not(project):
     before = program_of(project, RECIPE).digest
-    beside = project.root / "mine/deep/two.bin"
-    os.utime(beside, (1e9, 1e9))
+    weights_file = project.root / "mine/deep/two.bin"
+    os.utime(weights_file, (1e9, 1e9))
     assert program_of(project, RECIPE).digest == before
-    beside.write_bytes(b"others")
+    weights_file.write_bytes(b"others")
     assert program_of(project, RECIPE).digest != before
 
 
@@ -123,6 +123,8 @@ def test_weights_from_elsewhere_are_the_users_mistake(project, location, reason)
     (project.root / "mine/link").symlink_to(project.root / "outside")
     (project.root / "mine/linked").symlink_to(project.root)
     write(project, model(tensor(location)))
-    with pytest.raises(UserError, match=r"models/mine\.yaml: key 'file': model\.onnx keeps") as it:
+    with pytest.raises(
+        UserError, match=r"models/mine\.yaml: key 'file': model\.onnx keeps"
+    ) as error:
         named_files(project, parse_recipe(RECIPE, "test"))
-    assert reason in str(it.value) and repr(location) in str(it.value)
+    assert reason in str(error.value) and repr(location) in str(error.value)

@@ -1,4 +1,4 @@
-"""What libraries' profilers make of their library's trace; the traces are made up."""
+"""How the profilers of libraries read the libraries' traces. The traces are made up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cellfarm import libraries
 
 @pytest.fixture
 def profiler(monkeypatch) -> Any:
-    """A library's profiler as a module; its back end is never needed for what is tested here."""
+    """A library's profiler as a module; the tests do not need its back end."""
 
     def load(name: str) -> Any:
         monkeypatch.setitem(sys.modules, "backend", types.ModuleType("backend"))
@@ -44,12 +44,12 @@ def test_onnxruntime_kernels_are_grouped_by_run_and_find_their_node(profiler):
         kernel("unfinished", "Add", 1),
     ]
     nodes = {"relu": "node_relu", "node_MatMul_1": "node_MatMul_1"}
-    first, second = profiler("onnxruntime")._by_run(trace, nodes, {})
-    assert first == [
+    first_run, second_run = profiler("onnxruntime")._by_run(trace, nodes, {})
+    assert first_run == [
         {"name": "relu_nchwc", "type": "Conv, depthwise", "node": "node_relu", "ms": 0.5},
         {"name": "node_MatMul_1/MatMulAddFusion", "type": "Gemm", "node": "node_MatMul_1", "ms": 0.25},
     ]  # fmt: skip
-    assert [(one["type"], one["ms"]) for one in second] == [("Conv", 0.501)]
+    assert [(operator["type"], operator["ms"]) for operator in second_run] == [("Conv", 0.501)]
 
 
 def field(number: int, value: bytes) -> bytes:
@@ -71,7 +71,7 @@ def test_onnxruntime_reads_node_names_from_the_file(profiler, tmp_path):
     assert nodes == {"relu": "node_relu", "node_relu": "node_relu"}
 
 
-def traced(name: str, ms: float, instruction: int = 0, delegated: str = "") -> dict[str, Any]:
+def traced_event(name: str, ms: float, instruction: int = 0, delegated: str = "") -> dict[str, Any]:
     return {
         "name": name, "chain": 0, "instruction": instruction, "delegated": delegated,
         "start_ns": 10**9, "end_ns": 10**9 + int(ms * 1e6),
@@ -80,17 +80,18 @@ def traced(name: str, ms: float, instruction: int = 0, delegated: str = "") -> d
 
 def test_executorch_counts_each_operator_once(profiler):
     events = [
-        traced("native_call_add.out", 0.9, 1),
-        traced("OPERATOR_CALL", 1.0, 1),
-        traced("", 2.0, 2, "Fully Connected (NC, F32) GEMM #1"),
-        traced("", 3.0, 2, "Convolution (NHWC, F32) DWConv #1"),
-        traced("DELEGATE_CALL", 5.5, 2),
-        traced("DELEGATE_CALL", 7.0, 3),  # one that tells nothing of its insides
-        traced("OPERATOR_CALL", 0.5, 4),
-        traced("Method::execute", 15.0),
+        traced_event("native_call_add.out", 0.9, 1),
+        traced_event("OPERATOR_CALL", 1.0, 1),
+        traced_event("", 2.0, 2, "Fully Connected (NC, F32) GEMM #1"),
+        traced_event("", 3.0, 2, "Convolution (NHWC, F32) DWConv #1"),
+        traced_event("DELEGATE_CALL", 5.5, 2),
+        traced_event("DELEGATE_CALL", 7.0, 3),  # a delegate that reports no operators
+        traced_event("OPERATOR_CALL", 0.5, 4),
+        traced_event("Method::execute", 15.0),
     ]
     assert [
-        (one["name"], one["type"], one["ms"]) for one in profiler("executorch")._operators(events)
+        (operator["name"], operator["type"], operator["ms"])
+        for operator in profiler("executorch")._operators(events)
     ] == [
         ("add.out", "add", 1.0),
         ("Fully Connected (NC, F32) GEMM #1", "Fully Connected", 2.0),
@@ -129,7 +130,9 @@ def test_ncnn_runs_the_layers_that_outputs_need(profiler):
         layer("dangling", "ReLU", [2], [4]),
         layer("last", "ReLU", [3], [5]),
     ]
-    blobs = [blob(f"b{n}", p) for n, p in enumerate([0, 1, 1, 2, 3])] + [blob("out0", 4)]
+    blobs = [blob(f"b{number}", producer) for number, producer in enumerate([0, 1, 1, 2, 3])] + [
+        blob("out0", 4)
+    ]
     net = types.SimpleNamespace(layers=lambda: layers, blobs=lambda: blobs)
     session = types.SimpleNamespace(_net=net, _output_blobs=["out0"])
     module = profiler("ncnn")

@@ -1,4 +1,4 @@
-"""Profiles from a device: checked, named in common words, and added up."""
+"""Profiles from a device are checked, translated to common names and added up."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ VOCABULARY = Vocabulary(
 
 
 def reported(**changes: Any) -> dict[str, Any]:
-    """One operator of an event; a change to None leaves the key out."""
-    one = {"name": "c", "type": "Convolution", "node": "n", "ms": [1.0, 3.0, 2.0]} | changes
-    return {key: value for key, value in one.items() if value is not ...}
+    """One operator of an event; a change to `...` leaves the key out."""
+    operator = {"name": "c", "type": "Convolution", "node": "n", "ms": [1.0, 3.0, 2.0]} | changes
+    return {key: value for key, value in operator.items() if value is not ...}
 
 
 def event(*operators: Any, **changes: Any) -> dict[str, Any]:
@@ -54,11 +54,11 @@ def test_operators_keep_their_order_and_get_medians_and_common_names():
         ),
         VOCABULARY,
     )
-    assert [one.type for one in profile.operators] == [
+    assert [operator.type for operator in profile.operators] == [
         "Conv", "Add", "Elementwise", "DepthwiseConv", "Elementwise", OTHER,
     ]  # fmt: skip
-    assert [one.position for one in profile.operators] == list(range(6))
-    assert [one.ms for one in profile.operators] == [2, 0, 1, 0.5, 0.25, 0.25]
+    assert [operator.position for operator in profile.operators] == list(range(6))
+    assert [operator.ms for operator in profile.operators] == [2, 0, 1, 0.5, 0.25, 0.25]
     assert profile.operators[1].node is None
     assert profile.operators[5].library_type == "never seen"
     assert (profile.sum_ms, profile.total_ms, profile.method) == (4.0, 5.0, "made up")
@@ -102,7 +102,7 @@ def test_an_unknown_total_is_unknown():
 
 
 @pytest.mark.parametrize(
-    ("hostile", "says"),
+    ("document", "message"),
     [
         (None, "no mapping"),
         ([], "no mapping"),
@@ -132,9 +132,9 @@ def test_an_unknown_total_is_unknown():
         (event(total_ms="abc"), "no list"),
     ],
 )
-def test_what_is_no_profile_is_refused(hostile, says):
-    with pytest.raises(ValueError, match=says):
-        read_profile(hostile, VOCABULARY)
+def test_what_is_no_profile_is_refused(document, message):
+    with pytest.raises(ValueError, match=message):
+        read_profile(document, VOCABULARY)
 
 
 def test_names_are_one_line_of_bounded_length_that_utf8_can_write():
@@ -150,9 +150,9 @@ def test_names_are_one_line_of_bounded_length_that_utf8_can_write():
 def test_the_sum_is_compared_as_a_share_of_the_latency():
     assert operators_match(11.5, 10.0) == pytest.approx(0.15)
     assert operators_match(8.0, 10.0) == pytest.approx(-0.2)
-    for nothing in (0.0, -1.0, float("nan")):
+    for latency_ms in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="no latency"):
-            operators_match(1.0, nothing)
+            operators_match(1.0, latency_ms)
 
 
 def test_every_library_has_a_profiler_and_a_vocabulary():
@@ -161,16 +161,16 @@ def test_every_library_has_a_profiler_and_a_vocabulary():
         profiled_by = "profiler.py" if library.has_backend else "tool.py"
         assert (library.folder / profiled_by).is_file(), library.name
         vocabulary = read_vocabulary(library.folder / "operators.yaml")
-        named = {*vocabulary.types.values(), *(rule[2] for rule in vocabulary.by_name)}
-        assert named <= common
-        # MACE does not tell what one of its Eltwise does, PyTorch Mobile which are depthwise.
-        untold = {"mace": {"Add"}, "pytorch_mobile": {"DepthwiseConv"}}.get(library.name, set())
-        wanted = {"Conv", "DepthwiseConv", "MatMul", "Softmax", "Transpose", "Add"}
-        assert wanted - untold <= named
+        named_types = {*vocabulary.types.values(), *(rule[2] for rule in vocabulary.by_name)}
+        assert named_types <= common
+        # MACE does not report what an Eltwise computes, nor PyTorch Mobile which convolutions are depthwise.
+        indistinct = {"mace": {"Add"}, "pytorch_mobile": {"DepthwiseConv"}}.get(library.name, set())
+        required = {"Conv", "DepthwiseConv", "MatMul", "Softmax", "Transpose", "Add"}
+        assert required - indistinct <= named_types
 
 
 @pytest.mark.parametrize(
-    ("library", "kind", "name", "common"),
+    ("library", "kind", "name", "common_name"),
     [
         ("onnxruntime", "Gemm", "node_MatMul_47/MatMulAddFusion", "MatMul"),
         ("onnxruntime", "Conv, depthwise", "hardtanh_1_nchwc", "DepthwiseConv"),
@@ -190,13 +190,13 @@ def test_every_library_has_a_profiler_and_a_vocabulary():
         ("ncnn", "Pooling", "anything", "Pool"),
     ],
 )
-def test_libraries_words_have_common_names(library, kind, name, common):
+def test_libraries_words_have_common_names(library, kind, name, common_name):
     path = libraries.all_libraries()[library].folder / "operators.yaml"
-    assert read_vocabulary(path).common(kind, name) == common
+    assert read_vocabulary(path).common(kind, name) == common_name
 
 
 @pytest.mark.parametrize(
-    ("document", "says"),
+    ("document", "message"),
     [
         ({"types": {"Convolve": ["X"]}}, "Convolve"),
         ({"types": {"Conv": "X"}}, "expected a list"),
@@ -207,7 +207,7 @@ def test_libraries_words_have_common_names(library, kind, name, common):
         ({}, "'types' is missing"),
     ],
 )
-def test_mistakes_in_a_vocabulary_are_named(tmp_path: Path, document, says):
-    with pytest.raises(UserError, match=re.escape(says)) as caught:
+def test_mistakes_in_a_vocabulary_are_named(tmp_path: Path, document, message):
+    with pytest.raises(UserError, match=re.escape(message)) as refusal:
         read_vocabulary(write_yaml(tmp_path / "operators.yaml", document))
-    assert "operators.yaml" in str(caught.value)
+    assert "operators.yaml" in str(refusal.value)

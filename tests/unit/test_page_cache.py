@@ -1,4 +1,4 @@
-"""The page cache, for real where the file system has one."""
+"""The real page cache, where the file system has one."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def artifact(tmp_path) -> str:
     return str(tmp_path / "artifact")
 
 
-def test_reading_brings_it_in_and_evicting_puts_it_out(artifact):
+def test_reading_fills_the_page_cache_and_evicting_empties_it(artifact):
     ms, size = page_cache.read_all(artifact)
     assert size == sum(SIZES.values()) and ms > 0
     assert page_cache.resident_share(artifact) == 1.0
@@ -59,7 +59,7 @@ def test_a_file_system_in_memory_keeps_everything(tmp_path_factory):
         folder.rmdir()
 
 
-def test_nothing_to_look_at(tmp_path):
+def test_a_folder_without_pages_has_no_resident_share(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     for folder in (tmp_path, tmp_path / "missing"):
         page_cache.evict(str(folder))

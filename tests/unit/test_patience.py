@@ -1,4 +1,4 @@
-"""A device that cannot do something now is called again, for as long as its file allows."""
+"""A device that fails for now is called again, for as long as its file allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cellfarm.experiments.patience import Patience
 
 
 class Device:
-    """Fails with the errors given, one a call, then answers."""
+    """Raises one of its errors at each call, and answers when none is left."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -30,11 +30,12 @@ def no_pauses(monkeypatch):
 
 
 def test_a_device_that_comes_back_has_done_it():
-    told: list[str] = []
+    messages: list[str] = []
     device = Device(TransientDeviceError("gone"), TransientDeviceError("still gone"))
-    patient = Patience(60, told.append)
+    patient = Patience(60, messages.append)
     assert patient(device.act) == "done" and device.calls == 3
-    assert patient.lost == 2 and [line.partition(";")[0] for line in told] == ["gone", "still gone"]
+    assert patient.lost == 2
+    assert [message.partition(";")[0] for message in messages] == ["gone", "still gone"]
     assert patient(device.act) == "done" and patient.lost == 0
 
 
@@ -53,7 +54,7 @@ def test_a_device_that_stays_away_is_given_up():
 
 
 def test_how_long_it_had_worked_before_does_not_count():
-    """A launch that takes longer than a device is called again is done again all the same."""
+    """A launch is repeated even if it took longer than a device is waited for."""
     calls: list[int] = []
 
     def launch() -> str:

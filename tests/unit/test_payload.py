@@ -21,7 +21,7 @@ from tests.support.runner_modules import RUNNER, packed
 
 @pytest.fixture(autouse=True)
 def fresh_digests():
-    """Digests of code are cached for a process: a plan describes the code as it stood."""
+    """Clear the digests of code, which a process caches as a plan describes the code as it was."""
     forget()
     yield
     forget()
@@ -46,17 +46,19 @@ def backend(tmp_path) -> Path:
     return path
 
 
-def test_it_holds_the_runner_the_device_halves_and_the_back_end_and_nothing_else(tmp_path, backend):
+def test_a_payload_holds_the_runner_the_device_halves_and_the_back_end_and_nothing_else(
+    tmp_path, backend
+):
     with zipfile.ZipFile(packed(tmp_path / "payloads", backend)) as archive:
-        halves = {f"measure_{measure}.py" for measure in all_measures()}
+        device_halves = {f"measure_{measure}.py" for measure in all_measures()}
         sources = {name for name in archive.namelist() if name.endswith(".py")}
         runner = {path.name for path in RUNNER.glob("*.py")} - {"refusal.py"}  # it refuses nothing
-        assert sources == runner | halves | {"backend.py"}
+        assert sources == runner | device_halves | {"backend.py"}
         assert set(archive.namelist()) - sources == {f"{name}c" for name in sources}
         assert archive.read("backend.py") == b"VALUE = 1\n"
 
 
-def test_it_holds_what_the_measures_of_a_run_import_and_no_more(tmp_path):
+def test_a_payload_holds_what_the_measures_of_a_run_import_and_no_more(tmp_path):
     path = pack(payload_code(all_libraries()["ncnn"], ["cold_start"]), tmp_path)
     with zipfile.ZipFile(path) as archive:
         names = set(archive.namelist())
@@ -72,13 +74,13 @@ def test_code_that_changed_since_the_plan_was_made_is_not_packed(tmp_path, backe
 
 
 def test_the_same_sources_make_the_same_bytes_under_the_same_name(tmp_path, backend):
-    one = packed(tmp_path / "one", backend)
-    elsewhere = tmp_path / "elsewhere" / "backend.py"
-    elsewhere.parent.mkdir()
-    elsewhere.write_bytes(backend.read_bytes())
-    other = packed(tmp_path / "other", elsewhere)
-    assert one.name == other.name and one.read_bytes() == other.read_bytes()
-    with zipfile.ZipFile(one) as archive:  # no time of packing
+    payload = packed(tmp_path / "one", backend)
+    copied_backend = tmp_path / "elsewhere" / "backend.py"
+    copied_backend.parent.mkdir()
+    copied_backend.write_bytes(backend.read_bytes())
+    copy = packed(tmp_path / "other", copied_backend)
+    assert payload.name == copy.name and payload.read_bytes() == copy.read_bytes()
+    with zipfile.ZipFile(payload) as archive:  # no time of packing
         assert {entry.date_time for entry in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
@@ -93,19 +95,19 @@ def test_a_launch_takes_the_compiled_modules_and_another_python_the_sources(tmp_
     def output(archive: Path) -> tuple[str, str]:
         argv = [sys.executable, "-c", program]
         variables = {"PYTHONPATH": str(archive)}
-        done = subprocess.run(argv, env=variables, capture_output=True, text=True, timeout=60)
-        return done.stdout.strip(), done.stderr
+        completed = subprocess.run(argv, env=variables, capture_output=True, text=True, timeout=60)
+        return completed.stdout.strip(), completed.stderr
 
-    where, error = output(path)
-    assert where == f"{path}/backend.pyc"
+    module_file, error = output(path)
+    assert module_file == f"{path}/backend.pyc"
     assert "raise ValueError('of the back end')" in error  # the line, from the source
     foreign = tmp_path / "foreign.pyz"
-    with zipfile.ZipFile(path) as read, zipfile.ZipFile(foreign, "w") as written:
-        for name in read.namelist():
-            content = read.read(name)
-            written.writestr(name, b"\0\0" + content[2:] if name.endswith("c") else content)
-    where, error = output(foreign)
-    assert where == f"{foreign}/backend.py" and "raise ValueError" in error
+    with zipfile.ZipFile(path) as source_archive, zipfile.ZipFile(foreign, "w") as foreign_archive:
+        for name in source_archive.namelist():
+            content = source_archive.read(name)
+            foreign_archive.writestr(name, b"\0\0" + content[2:] if name.endswith("c") else content)
+    module_file, error = output(foreign)
+    assert module_file == f"{foreign}/backend.py" and "raise ValueError" in error
 
 
 def test_another_back_end_has_another_name(tmp_path, backend):
@@ -115,7 +117,7 @@ def test_another_back_end_has_another_name(tmp_path, backend):
     assert packed(tmp_path / "payloads", backend).name != before.name
 
 
-def test_it_is_packed_once_and_leaves_nothing_else(tmp_path, backend):
+def test_a_payload_is_packed_once_and_leaves_nothing_else(tmp_path, backend):
     path = packed(tmp_path / "payloads", backend)
     path.write_bytes(b"kept")
     assert packed(tmp_path / "payloads", backend).read_bytes() == b"kept"

@@ -21,10 +21,10 @@ install.find-links='/wheels'
 
 @pytest.fixture
 def configured(monkeypatch):
-    def give(listing: str) -> None:
+    def set_listing(listing: str) -> None:
         monkeypatch.setattr(pip_options, "_pip_config", lambda: listing)
 
-    return give
+    return set_listing
 
 
 def test_sources_of_packages_are_handed_on_each_once():
@@ -76,7 +76,7 @@ def test_without_pip_there_is_nothing_to_hand_on(monkeypatch, error):
         pip_options._pip_config.cache_clear()
 
 
-def test_it_runs_as_a_script_before_anything_is_installed():
+def test_the_module_runs_as_a_script_before_anything_is_installed():
     argv = [sys.executable, "-I", "-S", str(pip_options.__file__)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    completed = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr

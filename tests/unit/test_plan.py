@@ -1,4 +1,4 @@
-"""The plan: what is stale, why, and what the jobs of a run are told."""
+"""The plan: what is stale, why, and what it tells the jobs of a run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def edit_protocol(project: Project, seed: int) -> None:
 
 
 def reasons(plan: Outlook) -> dict[str, str]:
-    return {f"{p.cell.model} {p.cell.library} t{p.cell.threads}": p.reason for p in plan.cells}
+    return {
+        f"{planned.cell.model} {planned.cell.library} t{planned.cell.threads}": planned.reason
+        for planned in plan.cells
+    }
 
 
 def test_without_results_everything_is_new(project):
@@ -53,9 +56,9 @@ def test_without_results_everything_is_new(project):
 
 def test_a_measure_is_asked_of_models_of_its_tasks_alone(project, monkeypatch):
     def measured(*tasks: str) -> set[str]:
-        changed = structs.replace(all_measures()["quality"], tasks=tasks)
-        known = {**all_measures(), "quality": changed}
-        monkeypatch.setattr(outlook_module, "all_measures", lambda: known)
+        quality = structs.replace(all_measures()["quality"], tasks=tasks)
+        measures = {**all_measures(), "quality": quality}
+        monkeypatch.setattr(outlook_module, "all_measures", lambda: measures)
         return set(plan_of(project).cells[0].measures)
 
     assert "quality" in measured() and "quality" in measured("classification", "detection")
@@ -78,8 +81,8 @@ def test_a_cell_with_a_result_is_not_measured_again(project):
 
 def test_the_same_files_give_the_same_plan(project, tmp_path):
     copy = make_project(tmp_path / "elsewhere")
-    one, other = plan_of(project), plan_of(copy)
-    assert one.cells == other.cells and one.current == other.current
+    plan, plan_of_copy = plan_of(project), plan_of(copy)
+    assert plan.cells == plan_of_copy.cells and plan.current == plan_of_copy.current
 
 
 def test_the_order_of_the_config_does_not_matter(project):
@@ -95,9 +98,9 @@ def test_a_change_is_named(project):
     assert set(reasons(plan_of(project)).values()) == {"the protocol changed"}
     path = project.models / "mobilenet_v2.yaml"
     path.write_text(path.read_text().replace("seed: 0", "seed: 1"))
-    found = reasons(plan_of(project))
-    assert found["mobilenet_v2 ncnn t1"] == "the model changed; the protocol changed"
-    assert found["squeezenet1_1 ncnn t1"] == "the protocol changed"
+    reason_of = reasons(plan_of(project))
+    assert reason_of["mobilenet_v2 ncnn t1"] == "the model changed; the protocol changed"
+    assert reason_of["squeezenet1_1 ncnn t1"] == "the protocol changed"
 
 
 def test_a_title_is_for_people(project):
@@ -113,9 +116,9 @@ def test_a_title_is_for_people(project):
 def test_tolerances_touch_the_cells_of_their_variant(project):
     for planned in plan_of(project).cells:
         commit_result(project, planned)
-    own = {"min_cosine": 0.5, "max_relative_error": 0.5}
-    assert plan_of(project, tolerances={"int8": own}).stale == []
-    assert set(reasons(plan_of(project, tolerances={"fp32": own})).values()) == {
+    tolerance = {"min_cosine": 0.5, "max_relative_error": 0.5}
+    assert plan_of(project, tolerances={"int8": tolerance}).stale == []
+    assert set(reasons(plan_of(project, tolerances={"fp32": tolerance})).values()) == {
         "the tolerances changed"
     }
 
@@ -132,12 +135,12 @@ def test_the_newest_result_explains_a_change(project):
     assert plan_of(project).cells[0].reason == "the protocol changed"
     for path in newer.parent.iterdir():
         if path.stat().st_mtime > time.time() - 50:
-            path.write_text("torn")  # the older ones tell what they can
+            path.write_text("torn")  # an older result is compared instead
     assert plan_of(project).cells[0].reason == "the model changed; the protocol changed"
     for path in older.parent.iterdir():
         if path.stat().st_mtime < time.time() - 50:
             path.unlink()
-    assert plan_of(project).cells[0].reason == NEW  # nothing readable is left
+    assert plan_of(project).cells[0].reason == NEW  # no result can be read
 
 
 def test_a_result_that_was_set_aside_is_measured_again(project):
@@ -156,9 +159,9 @@ def test_another_version_of_a_library_says_so(project):
 def test_a_library_that_reads_the_models_own_files_needs_no_export(project):
     outlook = plan_of(project, libraries=["litert", "onnxruntime"])
     plan = freeze(outlook)
-    read = {step.library: step.source for step in plan.artifact.values()}
-    assert read["litert"].startswith("results/models/")
-    assert read["onnxruntime"].startswith("results/exports/")
+    sources = {step.library: step.source for step in plan.artifact.values()}
+    assert sources["litert"].startswith("results/models/")
+    assert sources["onnxruntime"].startswith("results/exports/")
 
 
 def test_a_frozen_plan_comes_back_and_is_named_by_its_content(project):
@@ -216,7 +219,7 @@ def test_a_plan_that_is_not_there_is_the_users_mistake(project, text):
 
 def test_all_cores_are_those_of_the_device(project, monkeypatch):
     monkeypatch.setattr(facts_module, "_ask", lambda *_: {"cores": 6})
-    assert {p.cell.threads for p in plan_of(project, threads=["all"]).cells} == {6}
+    assert {planned.cell.threads for planned in plan_of(project, threads=["all"]).cells} == {6}
 
 
 def test_another_device_fingerprint_makes_its_cells_stale(project, monkeypatch):
@@ -241,10 +244,10 @@ def test_a_device_of_which_nothing_is_known_is_left_out_and_the_others_planned(p
     (project.devices / "shelved.yaml").write_text(yaml.safe_dump(shelved))
     plan = plan_of(project, devices=["host", "shelved"])
     assert {planned.cell.device for planned in plan.cells} == {"host"}
-    assert {name: str(why) for name, why in plan.skipped.items()} == {
+    assert {name: str(error) for name, error in plan.skipped.items()} == {
         "shelved": "out of service: no cable"
     }
-    assert plan.left_undone == {}  # on purpose
+    assert plan.left_undone == {}  # it is skipped on purpose
     with pytest.raises(
         UserError, match=r"no device can be used .shelved: out of service: no cable"
     ):
@@ -260,20 +263,20 @@ def test_a_device_that_cannot_be_reached_is_left_undone_only_while_its_cells_are
         "work_folder": "/home/me/cellfarm", "processors": host["processors"],
     }  # fmt: skip
     (project.devices / "away.yaml").write_text(yaml.safe_dump(away))
-    is_there = True
+    is_reachable = True
 
     def ask(_: object, device: AnyDevice) -> dict[str, Any]:
-        if device.name == "away" and not is_there:
+        if device.name == "away" and not is_reachable:
             raise TransientDeviceError("no answer")
         return {"cores": 2, "architecture": "aarch64"}
 
     monkeypatch.setattr(facts_module, "_ask", ask)
-    wanted = plan_of(project, devices=["host", "away"])
-    is_there = False
+    full_plan = plan_of(project, devices=["host", "away"])
+    is_reachable = False
     plan = plan_of(project, devices=["host", "away"])
-    assert {one.cell.device for one in plan.stale} == {"host"}
-    assert [str(why) for why in plan.left_undone.values()] == ["no answer"]
-    for planned in wanted.cells:
+    assert {planned.cell.device for planned in plan.stale} == {"host"}
+    assert [str(error) for error in plan.left_undone.values()] == ["no answer"]
+    for planned in full_plan.cells:
         commit_result(project, planned)
     plan = plan_of(project, devices=["host", "away"])
     assert plan.left_undone == {} and plan.skipped.keys() == {"away"}

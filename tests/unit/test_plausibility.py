@@ -1,4 +1,4 @@
-"""What cannot be a latency is none; what can be is never refused."""
+"""An impossible latency is refused; a possible one never is."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def test_a_model_that_silently_failed_is_told_by_its_speed():
     """A published benchmark took 0.002 ms for a ResNet-50 that had failed to load."""
     fastest = fastest_possible_ms(8.2e9, {"isa": ["asimd"], "cores": 8}, 4, "fp32", "cpu")
     assert fastest is not None and fastest > 0.002
-    why = implausible([[0.002, 0.0021]], 0.002, fastest)
-    assert why is not None and why.startswith("implausible: 0.002 ms is less than the")
+    reason = implausible([[0.002, 0.0021]], 0.002, fastest)
+    assert reason is not None and reason.startswith("implausible: 0.002 ms is less than the")
 
 
 def test_what_was_really_measured_is_plausible():
@@ -48,6 +48,6 @@ def test_where_nothing_is_known_nothing_is_refused(changes):
 
 
 def test_samples_without_any_variance_are_no_measurement():
-    why = implausible([[5.0] * 6, [5.0] * 6], 5.0, None)
-    assert why == "implausible: all 12 samples are the same to the last digit"
+    reason = implausible([[5.0] * 6, [5.0] * 6], 5.0, None)
+    assert reason == "implausible: all 12 samples are the same to the last digit"
     assert implausible([[5.0] * 3], 5.0, None) is None, "a few may agree by chance"

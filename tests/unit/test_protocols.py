@@ -1,4 +1,4 @@
-"""Protocols: the measures that are taken, with settings that are checked; a mistake is one message."""
+"""Protocols list measures, whose settings are checked. A mistake is reported in one message."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def read(path: Path, document: dict[str, Any]) -> Protocol:
 
 
 def refusal(path: Path, document: dict[str, Any]) -> str:
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError) as error:
         read(path, document)
-    message = str(caught.value)
+    message = str(error.value)
     assert message.startswith(f"{path}: ") and "\n" not in message
     return message.removeprefix(f"{path}: ")
 
@@ -37,7 +37,7 @@ def refusal(path: Path, document: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     "file", sorted((REPOSITORY / "config/protocols").glob("*.yaml")), ids=lambda file: file.stem
 )
-def test_those_of_this_repository_are_right(file: Path):
+def test_the_protocols_of_this_repository_are_valid(file: Path):
     protocol = read_protocol(file)
     assert sum(name in protocol.measures for name in ("latency", "sustained", "spaced")) == 1
     assert "cold_start" in protocol.measures
@@ -68,7 +68,7 @@ def test_every_measure_can_be_listed_without_settings(path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "place"),
+    ("key", "value", "new_place"),
     [
         ("pattern", {"kind": "back_to_back"}, "measures.latency"),
         ("launches", {"min": 3, "max": 12}, "measures.latency.launches"),
@@ -79,9 +79,9 @@ def test_every_measure_can_be_listed_without_settings(path):
         ("profile", {"runs": 10}, "measures.operators"),
     ],
 )
-def test_a_key_of_earlier_versions_says_where_it_stands_now(path, key, value, place):
+def test_a_key_of_earlier_versions_says_where_it_stands_now(path, key, value, new_place):
     message = refusal(path, SMALLEST | {key: value})
-    assert message.startswith(f"key '{key}': ") and place in message
+    assert message.startswith(f"key '{key}': ") and new_place in message
 
 
 @pytest.mark.parametrize(
@@ -127,8 +127,8 @@ def test_mistakes_name_the_whole_key_and_what_was_expected(path, measures: Any, 
 def test_what_all_measures_have_in_common_is_checked_too(path):
     assert refusal(path, SMALLEST | {"seed": -1}).startswith("key 'seed'")
     assert "governor" in refusal(path, SMALLEST | {"governor": "Fast; rm"})
-    without = {name: value for name, value in SMALLEST.items() if name != "gates"}
-    assert "the key 'gates' is missing" in refusal(path, without)
+    without_gates = {name: value for name, value in SMALLEST.items() if name != "gates"}
+    assert "the key 'gates' is missing" in refusal(path, without_gates)
     path.write_text(yaml.safe_dump(["a list"]))
     with pytest.raises(UserError, match="expected a mapping"):
         read_protocol(path)

@@ -1,7 +1,7 @@
-"""qnn-net-run and snpe-net-run without a device: scripts that write profiles of the known forms.
+"""qnn-net-run and snpe-net-run without a device: scripts write profiles of the known forms.
 
-The CSV is real, of the plugin on the simulator; the texts of snpe-diagview are in the form of logs that
-others published.
+The CSV is real: the plugin wrote it on the simulator. The texts of snpe-diagview have the form of
+published logs.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from tests.support.native_tools import DATA, HELDOUT, Bench, write_script
 CSV = (DATA / "qnn" / "simulator-detailed.csv").read_text()
 SHAPES = ([1, 3, 4, 4], [1, 10])
 
-#: A line of the list is an inference; the outputs of each have a folder.
+#: Each line of the list is an inference, whose outputs get a folder of their own.
 NET_RUN = """\
-here = pathlib.Path(__file__).parent
+tool_folder = pathlib.Path(__file__).parent
 lines = open(options["input_list"]).read().splitlines()
 out = pathlib.Path(options["output_dir"])
 for number, line in enumerate(lines):
     name, _, path = line.partition(":=")
     assert name == "input" and len(open(path, "rb").read()) == 4 * 48, line
     folder = out / ("Result_%d" % number); folder.mkdir(parents=True)
-    (folder / "output.raw").write_bytes((here / "output").read_bytes())
-(here / "asked").write_text(os.environ.get("ADSP_LIBRARY_PATH", "") + "|" + " ".join(sys.argv[1:]))
-(here / "inferences").write_text(str(len(lines)))
+    (folder / "output.raw").write_bytes((tool_folder / "output").read_bytes())
+(tool_folder / "asked").write_text(os.environ.get("ADSP_LIBRARY_PATH", "") + "|" + " ".join(sys.argv[1:]))
+(tool_folder / "inferences").write_text(str(len(lines)))
 (out / LOG).write_text("binary")
 pass  # hook
 """
-#: As many executions as the tool made, in QNN's own form.
+#: It prints one execution for each inference of the tool, in QNN's own form.
 VIEWER = """\
-here = pathlib.Path(__file__).parent
+tool_folder = pathlib.Path(__file__).parent
 assert open(options["input_log"]).read() == "binary"
-head, *rest = (here / "csv").read_text().splitlines(keepends=True)
-load, run = rest[:2], rest[2:54]
-text = head + "".join(load) + "".join(run) * int((here / "inferences").read_text())
+header, *lines = (tool_folder / "csv").read_text().splitlines(keepends=True)
+load, run = lines[:2], lines[2:54]
+text = header + "".join(load) + "".join(run) * int((tool_folder / "inferences").read_text())
 open(options["output"], "w").write(text)
-(here / "viewed").write_text(os.environ.get("ADSP_LIBRARY_PATH", "none"))
+(tool_folder / "viewed").write_text(os.environ.get("ADSP_LIBRARY_PATH", "none"))
 print("Execute Stats (Average):")
 """
 DIAGVIEW = """\
-here = pathlib.Path(__file__).parent
+tool_folder = pathlib.Path(__file__).parent
 assert open(options["input_log"]).read() == "binary"
-print((here / "text").read_text(), end="")
+print((tool_folder / "text").read_text(), end="")
 """
 NEW = """\
 Log File Created: Sun Oct  5 10:00:00 2025
@@ -150,7 +150,7 @@ def snpe(tmp_path) -> Any:
     return make
 
 
-def measured(bench: Bench, mode: str = "measure", **more: Any) -> dict[str, Any]:
+def record_of(bench: Bench, mode: str = "measure", **more: Any) -> dict[str, Any]:
     return bench.launch(mode, processor="npu", **more)
 
 
@@ -158,32 +158,32 @@ def measured(bench: Bench, mode: str = "measure", **more: Any) -> dict[str, Any]
 
 
 def test_qnn_reports_every_inference(qnn, tmp_path) -> None:
-    record = measured(qnn())
+    record = record_of(qnn())
     assert (record["status"], record["reason"]) == ("ok", None)
-    # One more than is timed: it is the first.
+    # One more than is timed: the first one.
     assert (tmp_path / "inferences").read_text() == "4"
     assert [*record["warmup_ms"], *record["warm_ms"]] == [1231.892] * 3
     assert record["phases"] == {"load": 9.965, "first": 1231.892}
     assert record["actual"]["provider"] == "HTP"
     assert record["comparison"]["cosine"] == 1.0
-    dsp, _, asked = (tmp_path / "asked").read_text().partition("|")
-    assert dsp == "/dsp"
-    assert "--backend=libQnnHtp.so" in asked and "context_qnn.bin" in asked
+    library_path, _, arguments = (tmp_path / "asked").read_text().partition("|")
+    assert library_path == "/dsp"
+    assert "--backend=libQnnHtp.so" in arguments and "context_qnn.bin" in arguments
 
 
 def test_qnn_on_a_pc_is_a_simulation(qnn) -> None:
-    record = measured(qnn(architecture="x86_64"))
+    record = record_of(qnn(architecture="x86_64"))
     assert (record["status"], record["emulated"], record["warm_ms"]) == ("ok", True, [])
 
 
 def test_qnn_runs_held_out_inputs_in_one_go(qnn) -> None:
-    record = measured(qnn(), "quality")
+    record = record_of(qnn(), "quality")
     assert record["status"] == "ok", record
     assert record["quality"]["samples"] == HELDOUT
 
 
 def test_qnn_operators_share_the_accelerators_time(qnn) -> None:
-    record = measured(qnn(), "profile")
+    record = record_of(qnn(), "profile")
     assert record["status"] == "ok", record
     profile = record["profile"]
     assert profile["sum_ms"] == pytest.approx(1231.459, abs=1e-3)
@@ -192,29 +192,30 @@ def test_qnn_operators_share_the_accelerators_time(qnn) -> None:
 
 def test_qnn_that_failed_says_why(qnn) -> None:
     hook = 'print("ERROR: cannot load the context"); sys.exit(9)'
-    record = measured(qnn(hook))
+    record = record_of(qnn(hook))
     assert record["status"] == "failed"
     assert record["reason"] == "in phase tool: qnn-net-run: ERROR: cannot load the context"
 
 
 def test_qnn_that_ran_elsewhere_is_refused(qnn) -> None:
     lines = [
-        one for one in CSV.splitlines(keepends=True) if "Accelerator (execute) time" not in one
+        line for line in CSV.splitlines(keepends=True) if "Accelerator (execute) time" not in line
     ]
-    pad = "0,BACKEND,1,COUNT,BACKEND,ROOT,x\n"
-    assert "no time of the accelerator" in measured(qnn(csv=lines[0] + lines[1] + lines[2] + pad * 51
-                                                        + lines[-1]))["reason"]  # fmt: skip
+    padding = "0,BACKEND,1,COUNT,BACKEND,ROOT,x\n"
+    csv = lines[0] + lines[1] + lines[2] + padding * 51 + lines[-1]
+    assert "no time of the accelerator" in record_of(qnn(csv=csv))["reason"]
 
 
 def test_a_viewer_of_this_machine_gets_the_log(qnn, tmp_path) -> None:
     bench = qnn()
-    given = bench.deployed.tool
-    viewer = given.tools.pop("qnn-profile-viewer")
-    object.__setattr__(given, "host_tools", {"qnn-profile-viewer": viewer})
-    record = measured(bench)
+    deployed_tool = bench.deployed.tool
+    viewer = deployed_tool.tools.pop("qnn-profile-viewer")
+    object.__setattr__(deployed_tool, "host_tools", {"qnn-profile-viewer": viewer})
+    record = record_of(bench)
     assert (record["status"], record["reason"]) == ("ok", None)
     assert bench.left() == []
-    assert (tmp_path / "viewed").read_text() == "none"  # the device's libraries are the device's
+    # The device's libraries do not run on this machine.
+    assert (tmp_path / "viewed").read_text() == "none"
 
 
 def test_without_a_viewer_there_is_no_tool() -> None:
@@ -223,24 +224,24 @@ def test_without_a_viewer_there_is_no_tool() -> None:
     assert tool.usable({"qnn-profile-viewer": "/x", "qnn-net-run": "/y"}, {"qnn-net-run": "/y"})
 
 
-def test_the_real_profile() -> None:
-    first, second = qnn_profile.read_runs(CSV)
-    assert (first["execute_us"], second["execute_us"]) == (1231892, 1104588)
-    assert len(first["operators"]) == len(second["operators"]) == 45
-    found = qnn_profile.operators_of(first, {"node_conv2d": "Conv"})
-    assert sum(one["ms"] for one in found) == pytest.approx(1231.459)
-    by_name = {one["name"]: one for one in found}
+def test_a_real_profile_of_qnn_is_read() -> None:
+    first_run, second_run = qnn_profile.read_runs(CSV)
+    assert (first_run["execute_us"], second_run["execute_us"]) == (1231892, 1104588)
+    assert len(first_run["operators"]) == len(second_run["operators"]) == 45
+    operators = qnn_profile.operators_of(first_run, {"node_conv2d": "Conv"})
+    assert sum(operator["ms"] for operator in operators) == pytest.approx(1231.459)
+    by_name = {operator["name"]: operator for operator in operators}
     assert by_name["node_conv2d_token_1"]["node"] == "node_conv2d"
     assert by_name["input_QuantizeLinear"]["type"] == "QuantizeLinear"
     assert by_name["Transpose_token_172"] | {"ms": 0} == {
         "name": "Transpose_token_172", "node": None, "type": "Transpose", "ms": 0}  # fmt: skip
 
 
-@pytest.mark.parametrize("kept", range(0, len(CSV), 397))
-def test_a_profile_that_is_cut_off_gives_no_number(kept) -> None:
-    text = CSV[:kept]
+@pytest.mark.parametrize("length", range(0, len(CSV), 397))
+def test_a_profile_that_is_cut_off_gives_no_number(length) -> None:
+    text = CSV[:length]
     lines = text.splitlines(keepends=True)
-    # Only after a whole execution is what stands there a profile, of fewer executions.
+    # Text that ends after a whole execution is a profile of fewer executions.
     if lines and lines[-1].endswith("QNN (execute) time\n"):
         assert len(qnn_profile.read_runs(text)) < 2
         return
@@ -249,8 +250,8 @@ def test_a_profile_that_is_cut_off_gives_no_number(kept) -> None:
 
 
 def test_fewer_executions_than_asked_are_no_profile(qnn) -> None:
-    bench = qnn('(here / "inferences").write_text("2")')
-    record = measured(bench)
+    bench = qnn('(tool_folder / "inferences").write_text("2")')
+    record = record_of(bench)
     assert (record["status"], record["warm_ms"]) == ("failed", [])
     assert "4 inferences were asked for; the profile holds 2" in record["reason"]
 
@@ -270,59 +271,63 @@ def test_the_tools_own_times_come_first() -> None:
     [(NEW, (1.328, 158.0, "2.37.0.250724175447_124859")), (OLD, (3.318, 283.05, "2.9.0.4462"))],
 )
 def test_snpe_reports_a_mean(snpe, tmp_path, text, expected) -> None:
-    record = measured(snpe(text))
+    record = record_of(snpe(text))
     assert (record["status"], record["reason"]) == ("ok", None)
     (sample,) = record["warm_ms"]
     assert (sample, record["phases"]["load"], record["library_version"]) == expected
     assert "first" not in record["phases"]
     assert record["actual"]["sample"] == "the mean of 3 inferences, the first among them"
-    asked = (tmp_path / "asked").read_text()
-    assert "--use_dsp" in asked and "model.dlc" in asked and "--perf_profile=burst" in asked
+    arguments = (tmp_path / "asked").read_text()
+    assert (
+        "--use_dsp" in arguments
+        and "model.dlc" in arguments
+        and "--perf_profile=burst" in arguments
+    )
 
 
 def test_one_inference_of_snpe_is_a_first_one(snpe) -> None:
-    record = measured(snpe(), "cold")
+    record = record_of(snpe(), "cold")
     assert (record["status"], record["phases"]) == ("ok", {"load": 158.0, "first": 1.328})
 
 
 def test_snpe_operators(snpe) -> None:
-    record = measured(snpe(), "profile")
+    record = record_of(snpe(), "profile")
     assert record["status"] == "ok", record
-    found = [(one["name"], one["node"], one["type"], one["ms"])
-             for one in record["profile"]["operators"]]  # fmt: skip
-    assert found == [("Input", None, "Copy", 0.01), ("conv", "conv", "Conv", 0.04),
-                     ("Output", None, "Copy", 0.01)]  # fmt: skip
+    operators = [(operator["name"], operator["node"], operator["type"], operator["ms"])
+                 for operator in record["profile"]["operators"]]  # fmt: skip
+    assert operators == [("Input", None, "Copy", 0.01), ("conv", "conv", "Conv", 0.04),
+                         ("Output", None, "Copy", 0.01)]  # fmt: skip
 
 
 def test_snpe_on_the_cpu_is_refused(snpe) -> None:
-    record = measured(snpe(NEW.replace("Accelerator Time: 60 us", "Accelerator Time: 0 ")))
+    record = record_of(snpe(NEW.replace("Accelerator Time: 60 us", "Accelerator Time: 0 ")))
     assert record["status"] == "unsupported"
     assert "DSP" in record["reason"]
 
 
 def test_layers_elsewhere_are_no_profile(snpe) -> None:
-    record = measured(snpe(NEW.replace("4000 cycles : DSP", "4000 us : CPU")), "profile")
+    record = record_of(snpe(NEW.replace("4000 cycles : DSP", "4000 us : CPU")), "profile")
     assert record["status"] == "failed"
 
 
 @pytest.mark.parametrize("text", [NEW, OLD])
 def test_no_part_of_a_text_is_a_number(text) -> None:
-    whole = diagview.read(text)
-    for kept in range(len(text)):
+    full = diagview.read(text)
+    for length in range(len(text)):
         try:
-            part = diagview.read(text[:kept])
+            part = diagview.read(text[:length])
         except ValueError:
             continue
-        # What can be read is what the whole says, and there are no operators without all layers.
+        # A value that can be read is that of the full text. Without all layers there are no operators.
         assert (part.total_us, part.init_us, part.accelerator_us) == (
-            whole.total_us, whole.init_us, whole.accelerator_us)  # fmt: skip
-        if part.layers != whole.layers or whole.subnet_cycles is None:
+            full.total_us, full.init_us, full.accelerator_us)  # fmt: skip
+        if part.layers != full.layers or full.subnet_cycles is None:
             with pytest.raises(ValueError):
                 diagview.operators(part, {})
 
 
 @pytest.mark.parametrize("text", ["", "error: no such file\n", NEW + NEW])
-def test_texts_that_are_none(text) -> None:
+def test_texts_without_a_profile_are_refused(text) -> None:
     with pytest.raises(ValueError):
         diagview.read(text)
 

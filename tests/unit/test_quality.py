@@ -1,4 +1,4 @@
-"""Outputs on held-out inputs against FP32: the measures, and what is too far off."""
+"""Outputs on held-out inputs are compared with FP32: the measures and their limits."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ def noisy(sqnr_db: float) -> np.ndarray:
 
 
 def test_equal_outputs_have_no_noise():
-    found = assess({"y": REFERENCE}, {"y": REFERENCE}, classes=True)
-    assert (found.samples, found.cosine, found.top1_agreement) == (8, 1.0, 1.0)
-    assert found.sqnr_db == MAX_SQNR_DB
-    assert found.violation(replace(TOLERANCE, min_sqnr_db=100, min_top1_agreement=1)) is None
+    quality = assess({"y": REFERENCE}, {"y": REFERENCE}, classes=True)
+    assert (quality.samples, quality.cosine, quality.top1_agreement) == (8, 1.0, 1.0)
+    assert quality.sqnr_db == MAX_SQNR_DB
+    assert quality.violation(replace(TOLERANCE, min_sqnr_db=100, min_top1_agreement=1)) is None
 
 
 @given(sqnr_db=st.floats(-20, 100), scale=st.floats(1e-6, 1e6))
 def test_the_noise_is_found_whatever_the_scale(sqnr_db: float, scale: float):
-    found = assess({"y": noisy(sqnr_db) * scale}, {"y": REFERENCE * scale}, classes=False)
-    assert found.sqnr_db == pytest.approx(sqnr_db, abs=1e-3)
-    assert found.top1_agreement is None
+    quality = assess({"y": noisy(sqnr_db) * scale}, {"y": REFERENCE * scale}, classes=False)
+    assert quality.sqnr_db == pytest.approx(sqnr_db, abs=1e-3)
+    assert quality.top1_agreement is None
 
 
 def test_agreement_is_a_share_of_samples():
-    got = REFERENCE.copy()
-    got[:2] = -got[:2]
-    assert assess({"y": got}, {"y": REFERENCE}, classes=True).top1_agreement == 0.75
+    output = REFERENCE.copy()
+    output[:2] = -output[:2]
+    assert assess({"y": output}, {"y": REFERENCE}, classes=True).top1_agreement == 0.75
 
 
 def test_the_worst_output_counts():
     outputs = {"one": REFERENCE, "other": noisy(12)}
-    found = assess(outputs, {"one": REFERENCE, "other": REFERENCE}, classes=False)
-    assert found.sqnr_db == pytest.approx(12)
-    assert found.cosine is not None and found.cosine < 0.99
+    quality = assess(outputs, {"one": REFERENCE, "other": REFERENCE}, classes=False)
+    assert quality.sqnr_db == pytest.approx(12)
+    assert quality.cosine is not None and quality.cosine < 0.99
 
 
 def test_fewer_samples_than_asked_for_are_compared_with_as_many():
-    found = assess({"y": REFERENCE[:3]}, {"y": REFERENCE}, classes=True)
-    assert (found.samples, found.cosine) == (3, 1.0)
+    quality = assess({"y": REFERENCE[:3]}, {"y": REFERENCE}, classes=True)
+    assert (quality.samples, quality.cosine) == (3, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -68,21 +68,21 @@ def test_fewer_samples_than_asked_for_are_compared_with_as_many():
     ],
 )
 def test_what_cannot_be_compared_is_a_problem_and_wrong(outputs: dict, problem: str):
-    found = assess(outputs, {"y": REFERENCE}, classes=False)
-    assert problem in str(found.problem) and found.cosine is None
-    assert f"held-out inputs: {found.problem}" == found.violation(TOLERANCE)
+    quality = assess(outputs, {"y": REFERENCE}, classes=False)
+    assert problem in str(quality.problem) and quality.cosine is None
+    assert f"held-out inputs: {quality.problem}" == quality.violation(TOLERANCE)
 
 
 @pytest.mark.parametrize(
-    ("quality", "tolerance", "what"),
+    ("quality", "tolerance", "message"),
     [
         (Quality(8, 0.8, 5.0, 1.0), {}, "cosine 0.80000 is below 0.9"),
         (Quality(8, 0.99, 5.0, 1.0), {"min_sqnr_db": 10}, "SQNR 5.0 dB is below 10 dB"),
         (Quality(8, 0.99, 5.0, 0.5), {"min_top1_agreement": 0.75}, "50% of 8, below 75%"),
     ],
 )
-def test_each_limit_has_its_words(quality: Quality, tolerance: dict, what: str):
-    assert what in str(quality.violation(replace(TOLERANCE, **tolerance)))
+def test_each_limit_has_its_words(quality: Quality, tolerance: dict, message: str):
+    assert message in str(quality.violation(replace(TOLERANCE, **tolerance)))
 
 
 def test_a_limit_on_classes_asks_nothing_of_a_task_without():

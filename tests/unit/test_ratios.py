@@ -75,7 +75,7 @@ def test_few_rounds_have_students_interval(count: int):
 
 @pytest.mark.parametrize("count", [6, 7, 9, 12, 30])
 def test_more_rounds_have_the_interval_of_wilcoxons_test(count: int):
-    """What lies outside is rejected at 5 % by scipy's exact test, what lies clearly inside is not."""
+    """scipy's exact test at 5 % rejects ratios outside, and does not reject those clearly inside."""
     a, b = drawn(count)
     ratio = paired_ratio(*cells(list(zip(a, b, strict=True))))
     assert ratio.low is not None and ratio.high is not None
@@ -91,7 +91,7 @@ def test_more_rounds_have_the_interval_of_wilcoxons_test(count: int):
         assert p_value(inside) > 0.05
 
 
-def test_one_slow_launch_moves_it_little():
+def test_one_slow_launch_moves_the_ratio_little():
     a = {n: [10.0 + 0.01 * n] for n in range(10)}
     b = {n: [10.5 + 0.01 * n] for n in range(10)}
     b[4] = [16.0]
@@ -102,17 +102,17 @@ def test_one_slow_launch_moves_it_little():
 
 @settings(max_examples=60)
 @given(pairs=MEDIANS)
-def test_swapping_the_cells_inverts_it(pairs):
+def test_swapping_the_cells_inverts_the_ratio(pairs):
     a, b = cells(pairs)
-    there, back = paired_ratio(a, b), paired_ratio(b, a)
-    assert there.ratio == pytest.approx(1 / (back.ratio or math.nan), rel=1e-9)
-    assert there.low == pytest.approx(1 / (back.high or math.nan), rel=1e-9)
-    assert there.high == pytest.approx(1 / (back.low or math.nan), rel=1e-9)
+    ratio, inverse = paired_ratio(a, b), paired_ratio(b, a)
+    assert ratio.ratio == pytest.approx(1 / (inverse.ratio or math.nan), rel=1e-9)
+    assert ratio.low == pytest.approx(1 / (inverse.high or math.nan), rel=1e-9)
+    assert ratio.high == pytest.approx(1 / (inverse.low or math.nan), rel=1e-9)
 
 
 @settings(max_examples=60)
 @given(pairs=MEDIANS, factor=st.floats(0.01, 100.0))
-def test_it_holds_its_estimate_and_has_no_unit(pairs, factor):
+def test_an_interval_holds_its_ratio_and_has_no_unit(pairs, factor):
     a, b = cells(pairs)
     ratio = paired_ratio(a, b)
     assert ratio.low is not None and ratio.ratio is not None and ratio.high is not None
@@ -129,11 +129,11 @@ def test_a_launchs_median_tells_as_much_as_its_samples(launches):
     """The warehouse compares cells by the medians alone."""
     half = len(launches) // 2
     a, b = (dict(enumerate(part)) for part in (launches[:half], launches[half:]))
-    medians = [{n: [float(np.median(ms))] for n, ms in one.items()} for one in (a, b)]
+    medians = [{n: [float(np.median(ms))] for n, ms in cell.items()} for cell in (a, b)]
     assert paired_ratio(*medians) == paired_ratio(a, b)
 
 
-def test_across_experiments_it_is_welchs_interval():
+def test_across_experiments_the_interval_is_welchs():
     a, b = drawn(7)
     expected = stats.ttest_ind(np.log(b), np.log(a[:5]), equal_var=False).confidence_interval()
     ratio = unpaired_ratio([[x] for x in a[:5]], [[x] for x in b])
@@ -150,7 +150,7 @@ def test_across_experiments_the_calibration_takes_the_device_out():
     assert different(scaled) is False
 
 
-def test_a_noisy_calibration_widens_it():
+def test_a_noisy_calibration_widens_the_interval():
     a, b = [[10.0], [10.1], [9.9]], [[10.5], [10.6], [10.4]]
     quiet = unpaired_ratio(a, b, [2.0, 2.01, 1.99], [2.0, 2.01, 1.99])
     noisy = unpaired_ratio(a, b, [2.0, 2.4, 1.6], [2.0, 2.4, 1.6])
@@ -159,12 +159,12 @@ def test_a_noisy_calibration_widens_it():
 
 def test_across_experiments_too_little_has_no_interval():
     assert unpaired_ratio([], [[1.0]]) == Ratio(None, None, None, 0)
-    one = unpaired_ratio([[2.0]], [[3.0], [3.0]])
-    assert one.ratio == pytest.approx(1.5)
-    assert different(one) is None
+    ratio = unpaired_ratio([[2.0]], [[3.0], [3.0]])
+    assert ratio.ratio == pytest.approx(1.5)
+    assert different(ratio) is None
     assert different(unpaired_ratio([[2.0]] * 2, [[2.0]] * 2, [1.0], [1.0, 1.0])) is None
-    same = unpaired_ratio([[2.0]] * 2, [[3.0]] * 2)
-    assert same.low == same.high == pytest.approx(1.5)
+    constant = unpaired_ratio([[2.0]] * 2, [[3.0]] * 2)
+    assert constant.low == constant.high == pytest.approx(1.5)
 
 
 def test_what_makes_no_ratio_is_refused():

@@ -1,4 +1,4 @@
-"""`cellfarm recommend`: measured where it was, predicted where it was not, and honest about both."""
+"""`cellfarm recommend` answers with measurements or else with a prediction, and says which."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def never():
     raise AssertionError("the graph is not needed")
 
 
-def ask(rows, model="deep3", device="host", devices=None, graph_of=None, **more):
-    found = results(rows, devices)
-    question = Question(model, device, **{"variant": "fp32", **more})
-    known = {name: graph(name) for name in found.models}
+def ask(rows, model="deep3", device="host", devices=None, graph_of=None, **options):
+    stored = results(rows, devices)
+    question = Question(model, device, **{"variant": "fp32", **options})
+    graphs = {name: graph(name) for name in stored.models}
     return recommend(
-        found,
+        stored,
         question,
-        lambda names: {name: known[name] for name in names},
+        lambda names: {name: graphs[name] for name in names},
         graph_of or (lambda: graph(model)),
     )
 
@@ -59,15 +59,15 @@ def test_ties_are_named():
     assert ask(rows, "deep0", graph_of=never).ties == ("heavy",)
 
 
-def two(light_ms, heavy_ms, **more):
+def pair(light_ms, heavy_ms, **more):
     return [cell("deep0", "light", light_ms, **more), cell("deep0", "heavy", heavy_ms, **more)]
 
 
 def test_most_threads_and_the_newest_protocol():
     rows = [
-        *two(1, 2, threads=1, measured_at=9),
-        *two(1, 2, threads=2, measured_at=1),
-        *two(3, 2, threads=2, measured_at=2, protocol="quick"),
+        *pair(1, 2, threads=1, measured_at=9),
+        *pair(1, 2, threads=2, measured_at=1),
+        *pair(3, 2, threads=2, measured_at=2, protocol="quick"),
     ]
     answer = ask(rows, "deep0", graph_of=never)
     assert (answer.threads, answer.choices[0].library) == (2, "heavy")
@@ -82,18 +82,18 @@ def test_limits_of_what_was_measured():
     ]  # fmt: skip
     assert ask(rows, "deep0").choices[0].library == "unknown"
     answer = ask(rows, "deep0", size_limit_mb=5)
-    # What has no size is not known to be within the limit.
-    assert [one.library for one in answer.choices] == ["heavy", "even"]
+    # An artifact of unknown size is not known to be within the limit.
+    assert [choice.library for choice in answer.choices] == ["heavy", "even"]
     assert "2 of 4 measured are not within the limits" in answer.notes
     answer = ask(rows, "deep0", size_limit_mb=5, error_limit=0.01)
-    assert [one.library for one in answer.choices] == ["even"]
+    assert [choice.library for choice in answer.choices] == ["even"]
     with pytest.raises(UserError, match="nothing measured is within the limits"):
         ask(rows, "deep0", size_limit_mb=1)
 
 
 def test_held_out_inputs_count_more_than_the_one_of_a_launch():
     rows = [cell("deep0", "light", 1, heldout_cosine=0.5), cell("deep0", "heavy", 2)]
-    assert [one.library for one in ask(rows, "deep0", error_limit=0.1).choices] == ["heavy"]
+    assert [choice.library for choice in ask(rows, "deep0", error_limit=0.1).choices] == ["heavy"]
 
 
 def test_a_new_model_is_predicted_with_what_it_may_cost():
@@ -108,22 +108,22 @@ def test_a_new_model_is_predicted_with_what_it_may_cost():
 
 
 def test_a_predictor_that_is_worse_than_the_overall_best_does_not_answer():
-    """Latencies are chance: there is nothing to learn."""
-    random_ = random.Random(3)
+    """Latencies are random, so there is nothing to learn."""
+    generator = random.Random(3)
     sources = set()
     for _ in range(3):
         rows = [
-            cell(model, library, random_.uniform(1, 3))
+            cell(model, library, generator.uniform(1, 3))
             for model in TRAINED
             for library in ("light", "heavy", "even")
         ]
-        found = results(rows)
+        stored = results(rows)
         examples = examples_of(
-            found,
-            compared(found, Question("", "", "fp32")),
+            stored,
+            compared(stored, Question("", "", "fp32")),
             {model: graph(model) for model in TRAINED},
         )
-        means = {one.strategy: one.mean for one in evaluate(examples, "model")}
+        means = {score.strategy: score.mean for score in evaluate(examples, "model")}
         answer = ask(rows)
         assert answer.regret.mean == min(means["predictor"], means["overall best"])
         sources.add(answer.source)
@@ -141,8 +141,8 @@ def test_flagged_results_answer_only_when_asked():
         ask(rows)
     assert ask(rows, flagged=True).source == PREDICTED
     assert ask(rows, "deep0", flagged=True).source == MEASURED
-    own = [cell("deep3", name, 5.0, flags=["noisy"]) for name in ("light", "heavy")]
-    answer = ask([*cells(TRAINED), *own])
+    flagged_rows = [cell("deep3", name, 5.0, flags=["noisy"]) for name in ("light", "heavy")]
+    answer = ask([*cells(TRAINED), *flagged_rows])
     assert answer.source == PREDICTED
     assert answer.notes[-1] == "2 results of it on host are flagged: --flagged takes them"
 
@@ -164,7 +164,7 @@ def test_a_new_model_on_a_new_device_costs_what_the_worse_of_both_does():
     times = {(model, library): rates.uniform(1, 4) for model in (*DEPTHWISE, *DENSE)
              for library in ("light", "heavy", "even")}  # fmt: skip
     rows = [
-        cell(*which, ms, device=device) for device in ("host", "pi") for which, ms in times.items()
+        cell(*names, ms, device=device) for device in ("host", "pi") for names, ms in times.items()
     ]
     devices = {"host": FACTS, "pi": FACTS | {"cores": 2}, "phone": FACTS | {"cores": 8}}
     regret = ask(rows, "deep9", "phone", devices, lambda: graph("deep9")).regret
@@ -172,25 +172,25 @@ def test_a_new_model_on_a_new_device_costs_what_the_worse_of_both_does():
     by_device = ask(rows, "deep0", "phone", devices).regret
     assert (by_model.axis, by_device.axis) == ("model", "device")
     assert regret.mean == max(by_model.mean, by_device.mean)
-    alone = ask(cells(), "deep9", "phone", devices, lambda: graph("deep9")).regret
-    assert alone.mean is None  # of one device nothing is known of others
+    single_device = ask(cells(), "deep9", "phone", devices, lambda: graph("deep9")).regret
+    assert single_device.mean is None  # one device tells nothing of others
 
 
 def test_what_the_device_refused_with_every_model_is_no_choice_there():
     refused = [cell(model, "light", None, status="unsupported", device="host") for model in TRAINED]
-    ran = [row for row in cells(TRAINED, device="host") if row["library"] != "light"]
-    rows = [*ran, *refused, *cells(TRAINED, device="pi")]
+    accepted = [row for row in cells(TRAINED, device="host") if row["library"] != "light"]
+    rows = [*accepted, *refused, *cells(TRAINED, device="pi")]
     devices = {"host": FACTS, "pi": FACTS | {"cores": 2}}
-    there = {device: {one.library for one in ask(rows, "deep3", device, devices).choices}
-             for device in devices}  # fmt: skip
-    assert there == {"host": {"heavy", "even"}, "pi": {"light", "heavy", "even"}}
+    choices = {device: {choice.library for choice in ask(rows, "deep3", device, devices).choices}
+               for device in devices}  # fmt: skip
+    assert choices == {"host": {"heavy", "even"}, "pi": {"light", "heavy", "even"}}
 
 
 def test_what_the_model_refused_elsewhere_is_no_choice():
     rows = [row for row in cells() if (row["model"], row["library"]) != ("deep0", "light")]
     rows.append(cell("deep0", "light", None, status="unsupported"))
     answer = ask(rows, "deep0", "phone", {"host": FACTS, "phone": FACTS})
-    assert "light" not in [one.library for one in answer.choices]
+    assert "light" not in [choice.library for choice in answer.choices]
 
 
 def test_limits_of_a_prediction():
@@ -212,56 +212,58 @@ def test_threads_that_were_not_measured_are_said_to_be_extrapolated():
 def test_too_few_models_give_the_overall_best_and_say_so():
     answer = ask(cells(("deep0", "deep1", "wide0", "wide1")), graph_of=never)
     assert (answer.source, answer.regret) == (OVERALL, None)
-    assert [one.library for one in answer.choices] == ["heavy", "even", "light"]
+    assert [choice.library for choice in answer.choices] == ["heavy", "even", "light"]
     assert answer.choices[1].times_best == pytest.approx(1.5 / math.sqrt(2))
     assert "4 models with two candidates that rank; 5 needed" in answer.notes[0]
 
 
 def test_models_without_a_graph_are_not_enough():
-    found = results(cells(TRAINED))
-    one = recommend(
-        found, Question("deep3", "host", "fp32"), lambda names: {"deep0": graph("deep0")}, never
+    stored = results(cells(TRAINED))
+    answer = recommend(
+        stored, Question("deep3", "host", "fp32"), lambda names: {"deep0": graph("deep0")}, never
     )
     assert (
-        one.source == OVERALL
-        and "6 models" in one.notes[0]
-        and "1 of them exported" in one.notes[0]
+        answer.source == OVERALL
+        and "6 models" in answer.notes[0]
+        and "1 of them exported" in answer.notes[0]
     )
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project with a warehouse of eight models, whose graphs are known without an environment."""
-    made = make_project(tmp_path)
-    made.results.mkdir()
-    create(made.warehouse, models=8, libraries=3, iterations=0)
+    project = make_project(tmp_path)
+    project.results.mkdir()
+    create(project.warehouse, models=8, libraries=3, iterations=0)
     names = ("deep0", "wide0", "deep1", "wide1", "deep2", "wide2", "deep3", "wide3")
     monkeypatch.setattr(
         Graphs, "of_models", lambda _, models: dict(zip(models, map(graph, names), strict=False))
     )
     monkeypatch.setattr(Graphs, "of_model", lambda *_: graph("deep4"))
     monkeypatch.setattr(Graphs, "of_file", lambda *_: graph("wide4"))
-    return made
+    return project
 
 
 def printed(project, capsys, form="json", **question):
-    asked = Question(**{"model": "mobilenet_v2", "device": "host", "variant": "fp32", **question})
-    command.print_recommendation(project, asked, form)
+    full_question = Question(
+        **{"model": "mobilenet_v2", "device": "host", "variant": "fp32", **question}
+    )
+    command.print_recommendation(project, full_question, form)
     text = capsys.readouterr().out
     return json.loads(text) if form == "json" else text
 
 
 def test_the_answer_as_json(project, capsys):
-    found = printed(project, capsys, threads=2)
-    assert (found["schema"], found["source"], found["question"]["model"]) == (
+    answer = printed(project, capsys, threads=2)
+    assert (answer["schema"], answer["source"], answer["question"]["model"]) == (
         1,
         MEASURED,
         "mobilenet_v2",
     )
-    latencies = [one["latency_ms"] for one in found["choices"]]
+    latencies = [choice["latency_ms"] for choice in answer["choices"]]
     assert len(latencies) == 3 and min(latencies) == latencies[0]
-    found = printed(project, capsys, model="squeezenet1_1")
-    assert found["source"] == PREDICTED and found["regret"]["left_out"] == 8
+    answer = printed(project, capsys, model="squeezenet1_1")
+    assert answer["source"] == PREDICTED and answer["regret"]["left_out"] == 8
 
 
 def test_the_answer_as_a_table(project, capsys):
@@ -281,8 +283,8 @@ def test_the_path_of_a_file(project, capsys, tmp_path):
     (project.models / "mine.yaml").write_text("name: mine\nsource: file\nfile: my.onnx\n")
     with duckdb.connect(str(project.warehouse)) as connection:
         connection.execute("UPDATE results SET model = 'mine' WHERE model = 'mobilenet_v2'")
-    found = printed(project, capsys, model=path)
-    assert (found["source"], found["question"]["model"]) == (MEASURED, "mine")
+    answer = printed(project, capsys, model=path)
+    assert (answer["source"], answer["question"]["model"]) == (MEASURED, "mine")
 
 
 @pytest.mark.parametrize(
@@ -301,25 +303,25 @@ def test_what_cannot_be_answered_is_one_message(project, capsys, question, messa
 
 
 def test_the_evaluation(project, capsys, monkeypatch):
-    asked = Question("", "", variant="fp32")
-    command.print_evaluation(project, asked, "json")
-    found = json.loads(capsys.readouterr().out)
-    assert [one["strategy"] for one in found["model"]][-1] == "oracle"
-    assert found["model"][0]["left_out"] == 8 and found["device"][0]["mean"] is None
-    command.print_evaluation(project, asked, "table")
-    text, told = capsys.readouterr()
-    assert told == ""
+    question = Question("", "", variant="fp32")
+    command.print_evaluation(project, question, "json")
+    evaluation = json.loads(capsys.readouterr().out)
+    assert [score["strategy"] for score in evaluation["model"]][-1] == "oracle"
+    assert evaluation["model"][0]["left_out"] == 8 and evaluation["device"][0]["mean"] is None
+    command.print_evaluation(project, question, "table")
+    text, errors = capsys.readouterr()
+    assert errors == ""
     assert "8 models" in text and "Leave one device out: not available, 1 device" in text
-    found = Graphs.of_models(Graphs(project), [f"model{number}" for number in range(8)])
+    graphs = Graphs.of_models(Graphs(project), [f"model{number}" for number in range(8)])
     monkeypatch.setattr(
-        Graphs, "of_models", lambda _, models: dict(zip(models[1:], found.values(), strict=False))
+        Graphs, "of_models", lambda _, models: dict(zip(models[1:], graphs.values(), strict=False))
     )
-    command.print_evaluation(project, asked, "table")
-    text, told = capsys.readouterr()
-    assert "7 models" in text and "left out, as their graphs are not known: " in told
+    command.print_evaluation(project, question, "table")
+    text, errors = capsys.readouterr()
+    assert "7 models" in text and "left out, as their graphs are not known: " in errors
     monkeypatch.setattr(Graphs, "of_models", lambda *_: {})
     with pytest.raises(UserError, match="too few data"):
-        command.print_evaluation(project, asked, "table")
+        command.print_evaluation(project, question, "table")
 
 
 def test_a_model_that_was_never_exported(tmp_path):

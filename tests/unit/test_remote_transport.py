@@ -1,4 +1,4 @@
-"""A device at the other end of a link: the agent does there what transport `local` does here."""
+"""A device behind a link: its agent does what transport `local` does on this machine."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ def link() -> PipeLink:
 
 @pytest.fixture
 def transport(tmp_path, link):
-    made = RemoteTransport(link, str(tmp_path / "device"), Project(tmp_path))
-    made._base = PYTHON
-    made.prepare()
-    yield made
-    made.close()
+    transport = RemoteTransport(link, str(tmp_path / "device"), Project(tmp_path))
+    transport._base = PYTHON
+    transport.prepare()
+    yield transport
+    transport.close()
 
 
 def run(transport, code: str, timeout_s: float = 60, stdin: bytes = b""):
     lines: list[str] = []
-    launched = transport.run(
+    result = transport.run(
         [sys.executable, "-S", "-c", code],
         stdin=stdin, timeout_s=timeout_s, variables=transport.variables, on_line=lines.append,
     )  # fmt: skip
-    return launched, lines
+    return result, lines
 
 
 def is_gone(pid: int) -> bool:
@@ -56,9 +56,9 @@ def is_gone(pid: int) -> bool:
 
 def test_a_command_runs_there_with_its_input_and_output(transport):
     code = "import sys; print(sys.stdin.read()); print('b'); sys.stderr.write('oh'); sys.exit(3)"
-    launched, lines = run(transport, code, stdin="ä".encode())
+    result, lines = run(transport, code, stdin="ä".encode())
     assert lines == ["ä", "b"]
-    assert (launched.code, launched.timed_out, launched.log) == (3, False, "oh")
+    assert (result.code, result.timed_out, result.log) == (3, False, "oh")
 
 
 def test_files_are_put_once_and_checked(transport, link, tmp_path):
@@ -68,19 +68,19 @@ def test_files_are_put_once_and_checked(transport, link, tmp_path):
     file = tmp_path / "file"
     file.write_bytes(b"y")
     assert transport.put(folder, "artifacts/one") and transport.put(file, "payloads/two.pyz")
-    sent = len(link.pushed)
+    pushed_files = len(link.pushed)
     assert not transport.put(folder, "artifacts/one")
-    again = RemoteTransport(link, transport.work_folder, Project(tmp_path))
-    again._base = PYTHON
+    second = RemoteTransport(link, transport.work_folder, Project(tmp_path))
+    second._base = PYTHON
     transport.close()
-    again.prepare()
-    assert not again.put(folder, "artifacts/one") and not again.put(file, "payloads/two.pyz")
-    assert len(link.pushed) == sent
-    # What was changed there is put there again.
-    Path(again.resolve("artifacts/one/below/a")).write_bytes(b"other")
+    second.prepare()
+    assert not second.put(folder, "artifacts/one") and not second.put(file, "payloads/two.pyz")
+    assert len(link.pushed) == pushed_files
+    # A file that changed on the device is put again.
+    Path(second.resolve("artifacts/one/below/a")).write_bytes(b"other")
     third = RemoteTransport(link, transport.work_folder, Project(tmp_path))
     third._base = PYTHON
-    again.close()
+    second.close()
     assert third.put(folder, "artifacts/one")
     assert Path(third.resolve("artifacts/one/below/a")).read_bytes() == b"x" * 100_000
     third.close()
@@ -90,10 +90,10 @@ def test_what_arrives_damaged_never_gets_its_name(transport, link, tmp_path, mon
     file = tmp_path / "file"
     file.write_bytes(b"content")
 
-    def damaged(source: Path, destination: str) -> None:
+    def push_damaged(source: Path, destination: str) -> None:
         Path(destination).write_bytes(b"contend")
 
-    monkeypatch.setattr(link, "push", damaged)
+    monkeypatch.setattr(link, "push", push_damaged)
     with pytest.raises(TransientDeviceError, match="arrived damaged"):
         transport.put(file, "payloads/x")
     assert not Path(transport.resolve("payloads/x")).exists()
@@ -129,8 +129,8 @@ def test_a_lost_connection_leaves_nothing_running_there(transport, link):
     for pid in map(int, lines[0].split()):
         assert is_gone(pid), pid
     # The next call finds a device that works.
-    _, again = run(transport, "print('fine')")
-    assert again == ["fine"]
+    _, output = run(transport, "print('fine')")
+    assert output == ["fine"]
     assert not Path(transport.resolve("launches/left")).exists()
 
 
@@ -157,7 +157,8 @@ def test_a_device_that_is_gone_is_transient_and_a_folder_that_cannot_be_is_not(
 ):
     link.is_up = False
     link.pull()
-    for reason in ("cut", "cannot be reached"):  # the loss is told once, then why there is no more
+    # The first error names the loss, the next one why it lasts.
+    for reason in ("cut", "cannot be reached"):
         with pytest.raises(TransientDeviceError, match=reason):
             transport.put(tmp_path / "x", "payloads/x")
     link.is_up = True
@@ -169,51 +170,51 @@ def test_a_device_that_is_gone_is_transient_and_a_folder_that_cannot_be_is_not(
 
 
 def make_device(link, folder: Path, limit_mb: int = 1000) -> RemoteTransport:
-    made = RemoteTransport(link, str(folder), Project(folder.parent), limit_mb)
-    made._base = PYTHON
-    return made
+    transport = RemoteTransport(link, str(folder), Project(folder.parent), limit_mb)
+    transport._base = PYTHON
+    return transport
 
 
 def files_of(tmp_path: Path, *names: str) -> list[Path]:
-    made = [tmp_path / name for name in names]
-    for path in made:
+    paths = [tmp_path / name for name in names]
+    for path in paths:
         path.write_bytes(os.urandom(400_000))
-    return made
+    return paths
 
 
 def test_what_was_unused_longest_makes_room(link, tmp_path):
-    """A work folder of 1 MB holds two files of 0.4 MB; what this experiment put stays."""
-    one, two, three, four = files_of(tmp_path, "1", "2", "3", "4")
-    first = make_device(link, tmp_path / "device", limit_mb=1)
-    assert first.put(one, "artifacts/1") and first.put(two, "inputs/2")
-    first.close()
-    second = make_device(link, tmp_path / "device", limit_mb=1)
-    assert not second.put(one, "artifacts/1")  # used again: younger than inputs/2 now
-    assert second.put(three, "artifacts/3")
-    there = {path.name for path in (tmp_path / "device").glob("*/[0-9]")}
-    assert there == {"1", "3"}
+    """A work folder of 1 MB holds two files of 0.4 MB; what this experiment put is kept."""
+    file_1, file_2, file_3, file_4 = files_of(tmp_path, "1", "2", "3", "4")
+    first_transport = make_device(link, tmp_path / "device", limit_mb=1)
+    assert first_transport.put(file_1, "artifacts/1") and first_transport.put(file_2, "inputs/2")
+    first_transport.close()
+    second_transport = make_device(link, tmp_path / "device", limit_mb=1)
+    assert not second_transport.put(file_1, "artifacts/1")  # used again: younger than inputs/2 now
+    assert second_transport.put(file_3, "artifacts/3")
+    names = {path.name for path in (tmp_path / "device").glob("*/[0-9]")}
+    assert names == {"1", "3"}
     with pytest.raises(PermanentDeviceError, match="more than its limit of 1 MB"):
-        second.put(four, "artifacts/4")
-    second.close()
+        second_transport.put(file_4, "artifacts/4")
+    second_transport.close()
 
 
 def test_a_full_device_is_told_before_anything_is_sent(transport, link, tmp_path, monkeypatch):
     (file,) = files_of(tmp_path, "1")
-    sent = len(link.pushed)
+    pushed_files = len(link.pushed)
     monkeypatch.setattr(transport, "_limit_bytes", 1 << 62)
     huge = 1 << 60
     with pytest.raises(PermanentDeviceError, match="storage is full"):
         transport._call("make_room", needed_bytes=huge, limit_bytes=1 << 62, keep=[])
-    assert len(link.pushed) == sent
+    assert len(link.pushed) == pushed_files
     assert transport.put(file, "artifacts/1")
 
 
 def test_what_broken_pushes_left_is_removed(transport, link, tmp_path):
-    left = Path(transport.resolve("arrivals/half"))
-    left.write_bytes(b"x")
+    leftover = Path(transport.resolve("arrivals/half"))
+    leftover.write_bytes(b"x")
     transport.close()
     transport.prepare()
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 def test_a_file_is_read_and_a_missing_one_is_none(transport, tmp_path):
@@ -229,9 +230,9 @@ def test_a_file_is_read_and_a_missing_one_is_none(transport, tmp_path):
 def test_the_facts_of_a_device_are_read_as_those_of_this_machine(transport, link, tmp_path):
     from cellfarm.devices.facts import fingerprint, read_local
 
-    here, there = read_local(), transport.facts()
-    assert fingerprint(here) == fingerprint(there)
-    assert there["free_mb"] > 0 and there["python"] and not there["android"]
+    host_facts, device_facts = read_local(), transport.facts()
+    assert fingerprint(host_facts) == fingerprint(device_facts)
+    assert device_facts["free_mb"] > 0 and device_facts["python"] and not device_facts["android"]
 
 
 def test_android_s_properties_are_facts(link, monkeypatch):
@@ -290,14 +291,14 @@ Current cooling devices from HAL:
 
 
 def test_python_is_looked_for_where_the_agent_will(link, tmp_path, monkeypatch):
-    """A login shell's PATH may name another one, as pyenv does."""
-    places = []
-    for place, version in (("login", "3.99"), ("system", "3.9")):
-        python = tmp_path / place / "python3"
+    """A login shell's PATH may name another Python, as pyenv does."""
+    folders = []
+    for name, version in (("login", "3.99"), ("system", "3.9")):
+        python = tmp_path / name / "python3"
         python.parent.mkdir()
         python.write_text(f"#!/bin/sh\necho {version}\n")
         python.chmod(0o755)
-        places.append(str(python.parent))
-    monkeypatch.setenv("PATH", f"{places[0]}:{os.environ['PATH']}")
-    facts = remote_facts.read(link, str(tmp_path), f"{places[1]}:/usr/bin:/bin")
+        folders.append(str(python.parent))
+    monkeypatch.setenv("PATH", f"{folders[0]}:{os.environ['PATH']}")
+    facts = remote_facts.read(link, str(tmp_path), f"{folders[1]}:/usr/bin:/bin")
     assert facts["python"] == "3.9"

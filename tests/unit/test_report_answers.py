@@ -1,4 +1,4 @@
-"""The report's tables on what a choice is worth."""
+"""The report's tables on what the choice of a library is worth."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def warehouse(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tables(warehouse):
     measured = data.read(warehouse)
-    found = answers(measured.cells, rank(measured.cells, measured.ratios))
-    return {table["id"]: table for table in found}
+    answer_tables = answers(measured.cells, rank(measured.cells, measured.ratios))
+    return {table["id"]: table for table in answer_tables}
 
 
 def test_every_row_has_every_column_and_every_table_says_how_many(tables):
@@ -29,12 +29,13 @@ def test_every_row_has_every_column_and_every_table_says_how_many(tables):
     for table in tables.values():
         assert table["n"] and table["text"]
         assert len(table["rows"]) <= MOST_ROWS
-        for one in table["rows"]:
-            assert len(one) == len(table["columns"]) and all(isinstance(v, str) for v in one)
+        for line in table["rows"]:
+            assert len(line) == len(table["columns"])
+            assert all(isinstance(text, str) for text in line)
 
 
 def test_the_gap_is_told_for_each_device_and_model(tables):
-    names = [one[0] for one in tables["gap"]["rows"]]
+    names = [line[0] for line in tables["gap"]["rows"]]
     assert names[0] == "all" and {"device host", "device pixel", "bert_mini"} <= set(names)
 
 
@@ -42,13 +43,13 @@ def test_a_long_front_says_that_it_is_cut(tables):
     assert "The first 60 of" in tables["front"]["text"]
 
 
-def test_what_the_data_do_not_support_is_not_there():
+def test_tables_that_the_data_do_not_support_are_left_out():
     assert answers([], []) == []
     cells = [row("ncnn", 10.0, key="a", artifact_bytes=None, peak_rss_mb=1, cosine=1)]
     assert answers(cells, rank(cells)) == []
 
 
-def test_the_page_has_them(warehouse, tmp_path):
+def test_the_page_has_every_table_of_answers(warehouse, tmp_path):
     page = write_report(warehouse, tmp_path).read_text()
     for name in ("wins", "changes", "gap", "regret", "effects", "front"):
         assert f'data-name="{name}"' in page
@@ -58,12 +59,12 @@ def test_flagged_results_have_tables_of_their_own_where_they_change_anything():
     def sets(*flags: str):
         cells = [row("ncnn", 10.0, key="a"), row("mnn", 20.0, key="b", flags=[]),
                  row("litert", 80.0, key="c", flags=list(flags))]  # fmt: skip
-        found = answer_sets(cells, (rank(cells), rank(cells, flagged=True)))
-        return [{table["id"]: table["rows"] for table in tables} for tables in found]
+        table_sets = answer_sets(cells, (rank(cells), rank(cells, flagged=True)))
+        return [{table["id"]: table["rows"] for table in tables} for tables in table_sets]
 
     assert len(sets()) == 1
     without, with_flagged = sets("noisy")
-    assert [one[2:] for one in without["gap"]] == [["2.00×", "2.00×", "2.00×"]] * 2
-    assert [one[2:] for one in with_flagged["gap"]] == [["2.00×", "8.00×", "8.00×"]] * 2
+    assert [line[2:] for line in without["gap"]] == [["2.00×", "2.00×", "2.00×"]] * 2
+    assert [line[2:] for line in with_flagged["gap"]] == [["2.00×", "8.00×", "8.00×"]] * 2
     assert without["effects"][0][1:] == ["1", "2.00×", "n/a", "2.00×"]
     assert with_flagged["effects"][0][1:] == ["3", "2.00×", "4.00×", "8.00×"]

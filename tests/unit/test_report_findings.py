@@ -1,4 +1,4 @@
-"""What the report says of a table, and where it keeps silent."""
+"""The sentences of the report about a table, and when there are none."""
 
 from __future__ import annotations
 
@@ -38,9 +38,11 @@ def test_two_leaders_share_and_nobody_wins_everywhere():
         *(row("a", 10.0), row("b", 20.0)),
         *(row("a", 30.0, device="pi"), row("b", 20.0, device="pi")),
     ]
-    first, second, *_ = findings(rows)
-    assert first == "a and b are each the fastest in 1 of 2 comparisons (model × device × threads)."
-    assert second == "No library wins everywhere: a wins 1 and b wins 1."
+    leaders, wins, *_ = findings(rows)
+    assert (
+        leaders == "a and b are each the fastest in 1 of 2 comparisons (model × device × threads)."
+    )
+    assert wins == "No library wins everywhere: a wins 1 and b wins 1."
 
 
 def test_only_ties_name_no_leader():

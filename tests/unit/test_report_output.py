@@ -1,4 +1,4 @@
-"""The report's parts below the browser: reading, words, colours, escaping, files."""
+"""The parts of the report that need no browser: reading, wording, colours, escaping, files."""
 
 from __future__ import annotations
 
@@ -48,7 +48,12 @@ def test_units_and_counts():
     assert milliseconds(None) == "n/a"
     assert percent(0.034) == "3.4 %"
     assert percent(None) == "n/a"
-    assert [scientific(v) for v in (0.0, 1.2e-7, 0.035, 7.3)] == ["exact", "1.2e-7", "0.035", "7.3"]
+    assert [scientific(value) for value in (0.0, 1.2e-7, 0.035, 7.3)] == [
+        "exact",
+        "1.2e-7",
+        "0.035",
+        "7.3",
+    ]
     assert [count(1, "library"), count(2, "library"), count(2, "launch")] == [
         "1 library",
         "2 libraries",
@@ -66,8 +71,8 @@ def test_colours_stay_with_their_library_and_apart_for_the_colour_blind():
     for ground in (0, 1):
         colours = [pair[ground] for pair in LIBRARY_COLOURS[:5]]
         for sight in (_NORMAL, _DEUTERANOPIA, _PROTANOPIA):
-            least = min(_distance(a, b, sight) for a, b in combinations(colours, 2))
-            assert least > 0.05, (ground, sight)
+            smallest = min(_distance(a, b, sight) for a, b in combinations(colours, 2))
+            assert smallest > 0.05, (ground, sight)
 
 
 # Machado et al. (2009), severity 1.0, on linear RGB.
@@ -167,8 +172,8 @@ def test_rare_types_of_operators_are_put_together():
 
 def test_a_gap_of_more_than_15_percent_says_so():
     def label(gap):
-        row = {"operators_sum_ms": 10.0, "operators_gap": gap}
-        return wording._operators_label(row)
+        cell = {"operators_sum_ms": 10.0, "operators_gap": gap}
+        return wording._operators_label(cell)
 
     assert label(0.02) == "10.0 ms, +2.0 %"
     assert label(-0.33) == "10.0 ms, −33 % off"
@@ -181,9 +186,11 @@ def test_throughput_over_time_settles_where_the_samples_do(measured):
     rates = dict(zip(cell["rate_s"], cell["rate_per_s"], strict=True))
     assert min(rates) == 2.5
     assert max(rates) == pytest.approx(117.5, abs=5)  # 120 s, the window that is not whole is out
-    settled = [rate for at_s, rate in rates.items() if at_s > 65]
+    settled = [rate for time_s, rate in rates.items() if time_s > 65]
     assert sum(settled) / len(settled) == pytest.approx(cell["throughput_settled_per_s"], rel=0.02)
-    assert [c for c in measured.cells if c["rate_s"] and c["protocol"] != "sustained"] == []
+    assert [
+        other for other in measured.cells if other["rate_s"] and other["protocol"] != "sustained"
+    ] == []
 
 
 def test_a_slow_episode_of_the_device_shows_in_its_calibration(measured):
@@ -200,11 +207,11 @@ def test_many_launches_are_drawn_together_and_a_pause_begins_a_session(tmp_path)
         connection.execute(
             "UPDATE launch_facts SET started_at = started_at + 7200 WHERE launch >= 20"
         )
-    found = data.read(path).calibration["host"]
-    assert found.launches > 2 * MAX_POINTS
-    assert len(found.points) < 2 * MAX_POINTS + 10  # one for each number of threads
-    assert len(found.sessions) == 2
-    assert all(most >= middle for _, _, _, middle, most, _, _ in found.points)
+    calibration = data.read(path).calibration["host"]
+    assert calibration.launches > 2 * MAX_POINTS
+    assert len(calibration.points) < 2 * MAX_POINTS + 10  # one for each number of threads
+    assert len(calibration.sessions) == 2
+    assert all(high >= median for _, _, _, median, high, _, _ in calibration.points)
 
 
 def test_without_readings_the_page_says_what_is_missing(tmp_path):
@@ -223,11 +230,14 @@ def test_a_matrix_marks_flags_and_other_experiments(measured):
     plain = rank(measured.cells, measured.ratios)
     flagged = rank(measured.cells, measured.ratios, flagged=True)
     arrangement = arrange(measured.cells, plain, flagged)
-    across = winners.build(arrangement, plain)
-    assert across.crosses_experiments
-    marks = {model: {m for v in line for m in v.marks} for model, line in across.rows}
+    matrix = winners.build(arrangement, plain)
+    assert matrix.crosses_experiments
+    marks = {
+        model: {mark for verdict in verdicts for mark in verdict.marks}
+        for model, verdicts in matrix.rows
+    }
     assert marks == {"bert_mini": {winners.ACROSS}, "mobilenet_v2": set(), "resnet50": set()}
-    assert winners.build(arrangement, flagged).rows != across.rows
+    assert winners.build(arrangement, flagged).rows != matrix.rows
     # The square of a flagged winner says so.
     rows = [row("a", 10.0, flags=["noisy"]), row("b", 20.0)]
     (ranking,) = rank(rows, flagged=True)
@@ -280,15 +290,15 @@ def test_the_specifications_are_what_vega_lite_takes(measured):
 
 def test_figures_are_written_whole_and_stale_ones_removed(tmp_path):
     path = synthetic_warehouse.create(tmp_path / "w.duckdb", models=1, devices=("host", "pi"))
-    charts = tmp_path / "out" / "charts"
+    folder = tmp_path / "out" / "charts"
     write_report(path, tmp_path / "out")
-    names = {file.name for file in charts.iterdir()}
+    names = {file.name for file in folder.iterdir()}
     assert {"latency--host-cpu-fp32.svg", "winners--pi-cpu-fp32.png"} <= names
-    (charts / "mine.svg").write_text("kept")
+    (folder / "mine.svg").write_text("kept")
     with duckdb.connect(str(path)) as connection:
         connection.execute("DELETE FROM results WHERE device = 'pi'")
     write_report(path, tmp_path / "out")
-    names = {file.name for file in charts.iterdir()}
+    names = {file.name for file in folder.iterdir()}
     assert {"latency.svg", "latency.png", "winners.svg", "mine.svg"} <= names
     assert not any("--" in name or name.startswith(".") for name in names)
 
@@ -296,8 +306,8 @@ def test_figures_are_written_whole_and_stale_ones_removed(tmp_path):
 def test_a_large_report_has_figures_of_the_winners_only(tmp_path, monkeypatch):
     path = synthetic_warehouse.create(tmp_path / "w.duckdb", models=2)
     plots = 4 * 2 * 2 + 2  # four charts of two models at two numbers of threads, operators at one
-    for most, are_drawn in ((plots, True), (plots - 1, False)):
-        monkeypatch.setattr(figures, "MAX_PLOTS_IN_ALL", most)
+    for limit, are_drawn in ((plots, True), (plots - 1, False)):
+        monkeypatch.setattr(figures, "MAX_PLOTS_IN_ALL", limit)
         write_report(path, tmp_path / "out")
         names = {file.stem for file in (tmp_path / "out/charts").iterdir()}
         assert ("latency" in names) is are_drawn

@@ -1,4 +1,4 @@
-"""Who wins: hand-made tables with known answers."""
+"""Which library is fastest: hand-made tables with known answers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_wide_interval_of_the_third_ties_too():
 
 
 @pytest.mark.parametrize(
-    "more",
+    "changes",
     [
         {"status": "wrong"},
         {"status": "failed"},
@@ -60,8 +60,8 @@ def test_a_wide_interval_of_the_third_ties_too():
         {"latency_ms": 0.0},
     ],
 )
-def test_what_cannot_be_trusted_does_not_rank(more):
-    fast = row("fast", 1.0) | more
+def test_what_cannot_be_trusted_does_not_rank(changes):
+    fast = row("fast", 1.0) | changes
     assert not ranks(fast)
     (ranking,) = rank([fast, row("slow", 30.0)])
     assert ranking.winners == ("slow",)
@@ -86,11 +86,11 @@ def test_a_flagged_result_that_is_faster_leaves_no_winner():
     (ranking,) = rank(rows)
     assert (ranking.best.library, ranking.faster_flagged) == ("a", ("c",))
     assert not ranking.decided and ranking.sole_winner is None
-    (asked,) = rank(rows, flagged=True)
-    assert (asked.sole_winner, asked.faster_flagged) == ("c", ())
-    # One that is slower, is wrong, or whose flag is none of its latency, takes nothing away.
-    for more in ({"latency_ms": 11.0}, {"status": "wrong"}, {"emulated": True}):
-        assert rank([*rows[:2], rows[2] | more])[0].sole_winner == "a"
+    (with_flagged,) = rank(rows, flagged=True)
+    assert (with_flagged.sole_winner, with_flagged.faster_flagged) == ("c", ())
+    # A flagged result that is slower, wrong or emulated leaves the winner; an informational flag lets c win.
+    for changes in ({"latency_ms": 11.0}, {"status": "wrong"}, {"emulated": True}):
+        assert rank([*rows[:2], rows[2] | changes])[0].sole_winner == "a"
     assert rank([*rows[:2], rows[2] | {"flags": ["unsteady"]}])[0].sole_winner == "c"
 
 
@@ -120,15 +120,15 @@ def test_equal_latencies_rank_the_same_whatever_the_order_of_the_rows():
 
 
 def ratio(key, other, value, low=None, high=None, across=False):
-    """A row of the view `ratios`; both ways, as the view has them."""
+    """Rows of the view `ratios`: of two cells and, as in the view, of the same cells swapped."""
 
-    def one(a, b, *numbers):
+    def directed(first, second, *numbers):
         names = ("ratio", "ratio_ci_low", "ratio_ci_high")
-        row = {"key": a, "other_key": b, "crosses_experiments": across}
-        return row | dict(zip(names, numbers, strict=True))
+        columns = {"key": first, "other_key": second, "crosses_experiments": across}
+        return columns | dict(zip(names, numbers, strict=True))
 
-    back = (1 / value, 1 / high, 1 / low) if low and high else (1 / value, None, None)
-    return [one(key, other, value, low, high), one(other, key, *back)]
+    inverse = (1 / value, 1 / high, 1 / low) if low and high else (1 / value, None, None)
+    return [directed(key, other, value, low, high), directed(other, key, *inverse)]
 
 
 def keyed(library, latency_ms, half_ms=0.1, **more):

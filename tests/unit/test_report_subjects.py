@@ -19,7 +19,7 @@ from tests.support.pages import unpacked
 HOSTILE = "</script><img src=x onerror=\"document.title='pwned'\"><!--\u2028&amp;"
 
 
-def test_what_is_packed_cannot_end_its_element_and_reads_back():
+def test_packed_data_cannot_end_their_element_and_read_back():
     text = packed({"reason": HOSTILE, "broken": "\ud800"})
     assert re.fullmatch("[A-Za-z0-9+/=]+", text)
     assert json.loads(gzip.decompress(b64decode(text))) == {"reason": HOSTILE, "broken": "?"}

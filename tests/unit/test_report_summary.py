@@ -15,7 +15,7 @@ from tests.support import synthetic_warehouse
 
 @pytest.fixture
 def printed(tmp_path, capsys):
-    """Prints the summary of a synthetic warehouse after SQL was run on it."""
+    """Returns the printed summary of a synthetic warehouse, after running SQL on it."""
     project = Project(tmp_path)
     project.warehouse.parent.mkdir(parents=True)
     synthetic_warehouse.create(project.warehouse)
@@ -32,19 +32,22 @@ def printed(tmp_path, capsys):
 
 def table(text: str, title: str) -> list[str]:
     lines = text.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith(title))
-    end = next((i for i in range(start + 1, len(lines)) if " thread" in lines[i]), len(lines))
+    start = next(number for number, line in enumerate(lines) if line.startswith(title))
+    end = next(
+        (number for number in range(start + 1, len(lines)) if " thread" in lines[number]),
+        len(lines),
+    )
     return lines[start:end]
 
 
 def test_ratios_and_their_intervals_stand_in_the_table(printed):
-    first, head, best, second, *_ = table(printed(), "mobilenet_v2 (fp32, cpu, 1 thread")
-    assert first.rstrip() == "mobilenet_v2 (fp32, cpu, 1 thread, host), median latency"
-    assert head.split("  ")[-1].strip() == "its 95 % interval"
+    title, header, best, second, *_ = table(printed(), "mobilenet_v2 (fp32, cpu, 1 thread")
+    assert title.rstrip() == "mobilenet_v2 (fp32, cpu, 1 thread, host), median latency"
+    assert header.split("  ")[-1].strip() == "its 95 % interval"
     assert best.split()[:2] == ["1=", "executorch"]
     assert best.rstrip().endswith("1.00"), "the fastest has no ratio to itself"
-    place, name, _, low, _, high, ratio, ratio_low, _, ratio_high = second.split()
-    assert (place, name) == ("1=", "mnn")
+    position, name, _, low, _, high, ratio, ratio_low, _, ratio_high = second.split()
+    assert (position, name) == ("1=", "mnn")
     assert float(ratio_low) <= 1.0 <= float(ratio_high)
     assert float(ratio_low) <= float(ratio) <= float(ratio_high)
     assert float(low) < float(high)
@@ -59,15 +62,19 @@ def test_a_comparison_across_experiments_says_so(printed):
 
 
 def test_flagged_cells_rank_when_they_are_asked_for(printed):
-    plain = printed()
-    assert "noisy, throttled  mobilenet_v2 · onnxruntime@1.24.0" in plain
-    assert "cellfarm summary --flagged ranks them" in plain
-    asked = printed(flagged=True)
-    (line,) = [x for x in table(asked, "mobilenet_v2 (fp32, cpu, 2 threads") if "onnxruntime" in x]
+    without_flagged = printed()
+    assert "noisy, throttled  mobilenet_v2 · onnxruntime@1.24.0" in without_flagged
+    assert "cellfarm summary --flagged ranks them" in without_flagged
+    with_flagged = printed(flagged=True)
+    (line,) = [
+        line
+        for line in table(with_flagged, "mobilenet_v2 (fp32, cpu, 2 threads")
+        if "onnxruntime" in line
+    ]
     assert line.rstrip().endswith("noisy, throttled")
-    assert "not ranked" not in asked
-    assert "rank here, as asked" in asked
-    assert "wrong  resnet50 · onnxruntime" in asked, "what is wrong never ranks"
+    assert "not ranked" not in with_flagged
+    assert "rank here, as asked" in with_flagged
+    assert "wrong  resnet50 · onnxruntime" in with_flagged, "what is wrong never ranks"
 
 
 def test_a_page_of_older_results_is_said_to_be_one(printed, tmp_path):
@@ -103,7 +110,7 @@ def test_without_ratios_latencies_are_compared_and_the_interval_is_not_available
 
 
 def test_every_line_fits_into_100_columns(printed):
-    # Reasons are the libraries' own words: they are as long as they are.
+    # Reasons are the libraries' own words, of any length.
     for text in (printed("UPDATE results SET reason = 'short'"), printed(flagged=True)):
         assert max(len(line.rstrip()) for line in text.splitlines()) <= 100
 
@@ -111,5 +118,5 @@ def test_every_line_fits_into_100_columns(printed):
 def test_the_option_is_there():
     from cellfarm.cli.main import app
 
-    found = CliRunner().invoke(app, ["summary", "--help"], env={"COLUMNS": "120"})
-    assert "--flagged" in found.output
+    result = CliRunner().invoke(app, ["summary", "--help"], env={"COLUMNS": "120"})
+    assert "--flagged" in result.output

@@ -1,4 +1,4 @@
-"""Operations against time, on cells made by hand; what a device reaches, measured and kept."""
+"""Operations against time on hand-made cells, and how the peak of a device is measured and kept."""
 
 from __future__ import annotations
 
@@ -30,96 +30,106 @@ ROOFS = {("host", 1): ROOF}
 SIZES = {"big": Size(1_000_000, 2_000_000_000), "small": Size(10, 1_000_000), "none": Size(5, None)}
 
 
-def of(ms: float, **more: Any) -> dict[str, Any]:
-    other = {"model_id": "big", "artifact_bytes": 4_000_000, "key": "k", "label": "ncnn"}
-    return row("ncnn", ms, 0.1) | other | more
+def make_cell(ms: float, **changes: Any) -> dict[str, Any]:
+    columns = {"model_id": "big", "artifact_bytes": 4_000_000, "key": "k", "label": "ncnn"}
+    return row("ncnn", ms, 0.1) | columns | changes
 
 
 def test_a_roof_is_the_copy_below_the_ridge_and_the_product_above_it():
-    assert [ROOF.attainable_gflops(x) for x in (1.0, 5.0, 50.0)] == [20.0, 100.0, 100.0]
+    assert [ROOF.attainable_gflops(intensity) for intensity in (1.0, 5.0, 50.0)] == [
+        20.0,
+        100.0,
+        100.0,
+    ]
 
 
 def test_what_a_cell_reaches():
-    (one,) = spots([of(40.0)], SIZES, ROOFS)
+    (spot,) = spots([make_cell(40.0)], SIZES, ROOFS)
     # 2 GFLOP in 40 ms; 500 operations per byte, so the product bounds it.
-    assert (one.gflops, one.intensity) == (50.0, 500.0) and one.share == pytest.approx(0.5)
-    (one,) = spots([of(1.0, model_id="small", artifact_bytes=1_000_000)], SIZES, ROOFS)
-    assert one.gflops == 1.0 and one.share == pytest.approx(1 / 20)  # the copy bounds it
+    assert (spot.gflops, spot.intensity) == (50.0, 500.0) and spot.share == pytest.approx(0.5)
+    (spot,) = spots([make_cell(1.0, model_id="small", artifact_bytes=1_000_000)], SIZES, ROOFS)
+    assert spot.gflops == 1.0 and spot.share == pytest.approx(1 / 20)  # the copy bounds it
 
 
 @pytest.mark.parametrize(
-    "more", [{"variant": "int8"}, {"threads": 2}, {"artifact_bytes": None}, {"device": "board"}]
+    "changes", [{"variant": "int8"}, {"threads": 2}, {"artifact_bytes": None}, {"device": "board"}]
 )
-def test_without_a_roof_of_its_own_a_cell_has_no_share(more):
-    (one,) = spots([of(40.0, **more)], SIZES, ROOFS)
-    assert one.gflops == 50.0 and one.share is None
+def test_without_a_roof_of_its_own_a_cell_has_no_share(changes):
+    (spot,) = spots([make_cell(40.0, **changes)], SIZES, ROOFS)
+    assert spot.gflops == 50.0 and spot.share is None
 
 
 @pytest.mark.parametrize(
-    "more",
+    "changes",
     [
         {"model_id": "none"}, {"model_id": "unheard of"}, {"model_id": None}, {"processor": "gpu"},
         {"status": "wrong"}, {"flags": ["noisy"]}, {"emulated": True},
     ],
 )  # fmt: skip
-def test_what_does_not_rank_or_has_no_operations_is_not_there(more):
-    assert spots([of(40.0, **more)], SIZES, ROOFS) == []
+def test_what_does_not_rank_or_has_no_operations_is_not_there(changes):
+    assert spots([make_cell(40.0, **changes)], SIZES, ROOFS) == []
 
 
 def test_rank_correlations_of_latency_with_size():
-    sizes = {str(n): Size(parameters=100 - n, flops=1000 * n) for n in range(1, 6)}
-    cells = [of(float(n), model_id=str(n), model=f"m{n}") for n in range(1, 6)]
-    (found,) = scalings(spots(cells, sizes, ROOFS))
-    assert found.models == 5
-    assert (found.by_flops, found.by_parameters) == pytest.approx((1.0, -1.0))
-    assert found.gflops == pytest.approx(1e-3) and found.library == "ncnn 1.0"
-    (few,) = scalings(spots(cells[:3], sizes, {}))
-    assert few.by_flops is None and few.best_share is None
-    same = {name: Size(7, size.flops) for name, size in sizes.items()}
-    (constant,) = scalings(spots(cells, same, ROOFS))
+    sizes = {
+        str(number): Size(parameters=100 - number, flops=1000 * number) for number in range(1, 6)
+    }
+    cells = [
+        make_cell(float(number), model_id=str(number), model=f"m{number}") for number in range(1, 6)
+    ]
+    (scaling,) = scalings(spots(cells, sizes, ROOFS))
+    assert scaling.models == 5
+    assert (scaling.by_flops, scaling.by_parameters) == pytest.approx((1.0, -1.0))
+    assert scaling.gflops == pytest.approx(1e-3) and scaling.library == "ncnn 1.0"
+    (few_models,) = scalings(spots(cells[:3], sizes, {}))
+    assert few_models.by_flops is None and few_models.best_share is None
+    equal_sizes = {name: Size(7, size.flops) for name, size in sizes.items()}
+    (constant,) = scalings(spots(cells, equal_sizes, ROOFS))
     assert constant.by_parameters is None and constant.by_flops == pytest.approx(1.0)
 
 
 @given(st.floats(0.01, 1e4), st.floats(0.01, 1e4), st.floats(1e-3, 1e6))
 def test_no_roof_is_above_either_bound(gflops, gb_s, intensity):
-    found = Roof(gflops, gb_s).attainable_gflops(intensity)
-    assert found <= gflops and found <= intensity * gb_s * (1 + 1e-12)
+    attainable = Roof(gflops, gb_s).attainable_gflops(intensity)
+    assert attainable <= gflops and attainable <= intensity * gb_s * (1 + 1e-12)
 
 
 def test_the_table_and_the_figure_say_what_the_bounds_are():
-    found = spots([of(40.0), of(20.0, library="mnn", label="mnn", key="m")], SIZES, ROOFS)
-    (table,) = compute.tables(found)
+    points = spots(
+        [make_cell(40.0), make_cell(20.0, library="mnn", label="mnn", key="m")], SIZES, ROOFS
+    )
+    (table,) = compute.tables(points)
     assert table["rows"][0] == ["mnn 1.0", "fp32 cpu t1 host standard", "1", "n/a", "n/a", "100",
                                 "100 %"]  # fmt: skip
     assert "lower bound" in table["text"]
-    figures = compute.figures(found, ROOFS, ["mnn", "ncnn"])
+    figures = compute.figures(points, ROOFS, ["mnn", "ncnn"])
     assert list(figures) == ["roofline--host-t1"]
     text = json.dumps(figures)
     assert "numpy" in text and "lower bounds of the hardware" in text
-    assert compute.tables([]) == [] and compute.figures(found, {}, ["mnn", "ncnn"]) == {}
+    assert compute.tables([]) == [] and compute.figures(points, {}, ["mnn", "ncnn"]) == {}
 
 
 class Transport:
-    """This machine, without a work folder; answers with what it is told to, or runs the load."""
+    """This machine without a work folder. It returns a given answer, or runs the load."""
 
     variables: dict[str, str] = {}  # noqa: RUF012
 
     def __init__(self, answer: str | None = None) -> None:
-        self.answer, self.put_there, self.seen = answer, {}, []
+        self.answer, self.files, self.requests = answer, {}, []
 
     def put(self, source: Path, name: str) -> bool:
-        self.put_there[name] = source
+        self.files[name] = source
         return True
 
     def resolve(self, name: str) -> str:
-        return str(self.put_there[name])
+        return str(self.files[name])
 
     def run(self, argv: Any, *, stdin: bytes, variables: Any, on_line: Any, **more: Any) -> Any:
-        self.seen.append((json.loads(stdin), dict(variables)))
+        self.requests.append((json.loads(stdin), dict(variables)))
         if self.answer is None:
-            done = subprocess.run(argv, input=stdin, capture_output=True, check=True,
-                                  env={**variables, "CELLFARM_SPAWNED_NS": "0"})  # fmt: skip
-            on_line(done.stdout.decode())
+            completed = subprocess.run(argv, input=stdin, capture_output=True, check=True,
+                                       env={**variables, "CELLFARM_SPAWNED_NS": "0"})  # fmt: skip
+            on_line(completed.stdout.decode())
         else:
             on_line(self.answer)
         return SimpleNamespace(code=0, timed_out=False, log="")
@@ -145,9 +155,9 @@ READING = json.dumps({"gflops": 50.0, "gb_s": 10.0, "method": "numpy"})
 
 
 def test_the_load_itself_gives_positive_numbers_and_says_how():
-    found = peak.measure(setting(Transport()), deployed(), 1, None)
-    assert found["gflops"] > 0 and found["gb_s"] > 0
-    assert found["method"].startswith("numpy ") and "float32" in found["method"]
+    reading = peak.measure(setting(Transport()), deployed(), 1, None)
+    assert reading["gflops"] > 0 and reading["gb_s"] > 0
+    assert reading["method"].startswith("numpy ") and "float32" in reading["method"]
 
 
 def test_a_device_is_asked_for_each_number_of_threads_a_few_times_only(tmp_path):
@@ -155,8 +165,8 @@ def test_a_device_is_asked_for_each_number_of_threads_a_few_times_only(tmp_path)
     by_threads = {1: deployed(), 2: deployed()}
     for _ in range(peak.ENOUGH + 2):
         peak.measure_missing(path, setting(transport), FACTS, by_threads, patient, notes.append)
-    assert len(transport.seen) == 2 * peak.ENOUGH and notes == []
-    request, variables = transport.seen[1]
+    assert len(transport.requests) == 2 * peak.ENOUGH and notes == []
+    request, variables = transport.requests[1]
     assert request == {"threads": 2, "cores": None}
     assert (variables["OPENBLAS_NUM_THREADS"], variables["OWN"]) == ("2", "1")
     assert not path.with_name(f".{path.name}").exists()
@@ -166,12 +176,13 @@ def test_the_best_reading_is_kept_and_another_system_is_another_device(tmp_path)
     path = tmp_path / "host.peak.json"
     for gflops, gb_s in ((40.0, 12.0), (50.0, 10.0)):
         peak.add(path, FACTS, 1, {"gflops": gflops, "gb_s": gb_s, "method": "numpy"})
-    known = peak.with_peak(path, FACTS)["peak"]["1"]
-    assert (known["gflops"], known["gb_s"], known["readings"]) == (50.0, 12.0, 2)
-    other = {**FACTS, "kernel": "6.2"}
-    assert peak.with_peak(path, other) == other and peak.missing(path, other, [1]) == [1]
-    peak.add(path, other, 1, {"gflops": 1.0, "gb_s": 1.0, "method": "numpy"})
-    assert peak.with_peak(path, other)["peak"]["1"]["gflops"] == 1.0
+    best = peak.with_peak(path, FACTS)["peak"]["1"]
+    assert (best["gflops"], best["gb_s"], best["readings"]) == (50.0, 12.0, 2)
+    other_facts = {**FACTS, "kernel": "6.2"}
+    assert peak.with_peak(path, other_facts) == other_facts
+    assert peak.missing(path, other_facts, [1]) == [1]
+    peak.add(path, other_facts, 1, {"gflops": 1.0, "gb_s": 1.0, "method": "numpy"})
+    assert peak.with_peak(path, other_facts)["peak"]["1"]["gflops"] == 1.0
 
 
 @pytest.mark.parametrize(
@@ -194,8 +205,8 @@ def test_an_emulated_device_has_no_peak(tmp_path):
 def test_the_warehouse_is_told_of_peaks_and_of_models(tmp_path):
     project = Project(tmp_path)
     peak.add(project.peak("host"), FACTS, 1, {"gflops": 5.0, "gb_s": 2.0, "method": "numpy"})
-    found = surroundings.devices(project, {"host": FACTS, "board": FACTS})
-    assert found["host"]["peak"]["1"]["gflops"] == 5.0 and found["board"] == FACTS
+    devices = surroundings.devices(project, {"host": FACTS, "board": FACTS})
+    assert devices["host"]["peak"]["1"]["gflops"] == 5.0 and devices["board"] == FACTS
     for name, text in (("a/1", '{"parameters": 3, "flops": 4}'), ("a/2", "{}"), ("b/3", "torn")):
         folder = project.results / "models" / name / "files"
         folder.mkdir(parents=True)

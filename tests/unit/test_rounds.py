@@ -1,4 +1,4 @@
-"""The order of launches: random, seeded, the same after an interruption; and which launches there are."""
+"""The launches of an experiment, and their order: random, seeded, and the same after an interruption."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def test_an_order_is_a_permutation_that_depends_on_seed_and_number_alone(keys, n
 
 
 def test_rounds_differ_and_so_do_seeds():
-    keys = [f"k{n}" for n in range(10)]
-    orders = {tuple(round_order(keys, seed, n)) for seed in ("a", "b") for n in range(20)}
+    keys = [f"k{number}" for number in range(10)]
+    orders = {tuple(round_order(keys, seed, number)) for seed in ("a", "b") for number in range(20)}
     assert len(orders) == 40
 
 
@@ -60,7 +60,7 @@ def test_an_order_does_not_change_with_the_version_of_the_code():
 
 
 def protocol(launches: int, cold: int = 0, warm: int = 0) -> dict[str, Any]:
-    """So many measuring launches of each cell, and starts."""
+    """A protocol with so many measuring launches of each cell, cold starts and warm starts."""
     return with_measures(
         PROTOCOL,
         latency={"launches": {"min": launches, "max": launches}},
@@ -89,11 +89,11 @@ def test_every_cell_is_launched_once_a_round_in_the_rounds_order(device):
     ]
     device.protocol = protocol(3)
     device.measure(*planned)
-    by_key = {each.key: each.cell for each in planned}
+    cell_of = {planned_cell.key: planned_cell.cell for planned_cell in planned}
     assert device.made == [
-        (by_key[key], "measure")
+        (cell_of[key], "measure")
         for number in range(3)
-        for key in round_order(list(by_key), "0/host/squeezenet1_1", number)
+        for key in round_order(list(cell_of), "0/host/squeezenet1_1", number)
     ]
 
 
@@ -118,27 +118,27 @@ def test_a_resumed_experiment_launches_each_cell_once_a_round(tmp_path_factory, 
     project = Project(tmp_path_factory.mktemp("project"))
     cells = [make_cell(threads=threads) for threads in (1, 2, 3)]
     planned = [make_planned(cell, measures=ALL) for cell in cells]
-    made: list[tuple[Cell, str]] = []
+    launched: list[tuple[Cell, str]] = []
     with pytest.MonkeyPatch.context() as monkeypatch:
-        device = MadeUp(project, monkeypatch, protocol=protocol(3, cold), made=made, limit=stop)
+        device = MadeUp(project, monkeypatch, protocol=protocol(3, cold), made=launched, limit=stop)
         with contextlib.suppress(Killed):
             device.measure(*planned)
         device.limit = None
         store = Store(project.cells)
-        left = [
-            each
-            for each in planned
-            if not store.has(each.cell, "latency", each.measures["latency"])
+        remaining = [
+            planned_cell
+            for planned_cell in planned
+            if not store.has(planned_cell.cell, "latency", planned_cell.measures["latency"])
         ]
-        if left:
-            device.measure(*left)
-    assert sorted(made) == sorted(
+        if remaining:
+            device.measure(*remaining)
+    assert sorted(launched) == sorted(
         (cell, mode)
         for cell in cells
         for mode in ["measure"] * 3 + ["cold"] * cold + ["profile", "quality", "accuracy"]
     )
-    for each in planned:
-        launches = stored(project, each)["latency"]["launches"]
+    for planned_cell in planned:
+        launches = stored(project, planned_cell)["latency"]["launches"]
         assert [launch["round"] for launch in launches] == [0, 1, 2]
 
 
@@ -169,11 +169,11 @@ def test_a_bad_launch_ends_its_cell_and_no_other(device):
     device.launches = lambda cell, mode, number: BAD if cell.threads == 2 else {}
     device.measure(*planned)
     assert Counter(cell.threads for cell, _ in device.made) == {1: 6, 2: 1}
-    bad = stored(device.project, planned[1])
-    assert {measure: result["status"] for measure, result in bad.items()} == dict.fromkeys(
-        ALL, "failed"
-    )
-    assert {result["reason"] for result in bad.values()} == {BAD["reason"]}
+    failed_results = stored(device.project, planned[1])
+    assert {
+        measure: result["status"] for measure, result in failed_results.items()
+    } == dict.fromkeys(ALL, "failed")
+    assert {result["reason"] for result in failed_results.values()} == {BAD["reason"]}
     assert stored(device.project, planned[0])["latency"]["status"] == "ok"
 
 
@@ -193,10 +193,10 @@ def test_what_the_cell_does_not_depend_on_fails_alone(device, mode: str, measure
 def test_a_round_s_launch_that_the_cell_does_not_depend_on_ends_its_measure_alone(
     device, monkeypatch
 ):
-    further = structs.replace(all_measures()["cold_start"], essential=False)
-    known = {**all_measures(), "cold_start": further}
+    inessential = structs.replace(all_measures()["cold_start"], essential=False)
+    measures = {**all_measures(), "cold_start": inessential}
     for module in (experiment, measuring, running_cell, summarising):
-        monkeypatch.setattr(module, "all_measures", lambda: known)
+        monkeypatch.setattr(module, "all_measures", lambda: measures)
     planned = make_planned()
     device.protocol = protocol(3, cold=2)
     device.launches = lambda cell, mode, number: BAD if mode == "cold" else {}
@@ -223,10 +223,10 @@ def test_held_out_inputs_that_cannot_be_run_leave_no_numbers(device):
 
 
 def remeasure(device: MadeUp, measure: str) -> tuple[dict[str, Any], dict[Path, int]]:
-    """Measure a cell, then one of its measures under another key, and count the latter's launches alone.
+    """Measure a cell, then one of its measures under another key; `device` lists the latter launches alone.
 
     Returns:
-        Its result, and the others' files with the time at which they were written.
+        The result of that measure, and the files of the first time with their times of writing.
     """
     before = make_planned(measures=ALL)
     device.protocol = protocol(3, cold=1, warm=2)
@@ -289,7 +289,7 @@ def test_a_device_of_another_speed_doubts_the_latency_and_nothing_else(device, m
     assert not [measure for measure, raised in flags.items() if "drifted" in raised]
 
 
-def test_an_emulated_device_has_none_either(device):
+def test_an_emulated_device_has_no_profile_either(device):
     device.facts = {"emulated": True}
     planned = make_planned(measures=["operators"])
     device.measure(planned)
@@ -303,10 +303,10 @@ def test_the_starts_of_measuring_launches_are_cold_starts_and_stand_once(device)
     device.measure(planned)
     results = stored(device.project, planned)
     assert results["cold_start"]["columns"]["cold_total_ms"] == 110.0
-    kept = [
+    cold_launches = [
         (launch["mode"], launch.get("shared_with"), "warm_ms" in launch)
         for launch in results["cold_start"]["launches"]
     ]
     shared = ("measure", "measure", False)
-    assert kept == [shared, ("cold", None, True), shared, shared]
+    assert cold_launches == [shared, ("cold", None, True), shared, shared]
     assert [launch.get("shared_with") for launch in results["latency"]["launches"]] == [None] * 3

@@ -1,4 +1,4 @@
-"""From what a model is in to what a library reads, in the fewest steps."""
+"""Routes from the format of a model to one that a library reads, in the fewest steps."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def recipe(**values: Any) -> Recipe:
 
 
 @pytest.mark.parametrize(
-    ("native", "sources", "way"),
+    ("native", "sources", "expected"),
     [
         ("pt2", ("pt2", "tflite"), ("pt2",)),
         ("tflite", ("pt2", "tflite"), ("tflite",)),
@@ -47,9 +47,9 @@ def recipe(**values: Any) -> Recipe:
         ("pt2", ("keras",), None),
     ],
 )
-def test_the_fewest_steps_win_and_then_the_librarys_liking(native, sources, way):
+def test_the_fewest_steps_win_and_then_the_librarys_liking(native, sources, expected):
     form = choose(native, sources)
-    assert (route(native, form) if form else None) == way
+    assert (route(native, form) if form else None) == expected
 
 
 def test_a_part_of_a_route_is_the_route_to_its_end():
@@ -64,7 +64,7 @@ def test_a_part_of_a_route_is_the_route_to_its_end():
     "native, form",
     [("pt2", "pt2"), ("onnx", "tflite"), ("pt2", "script"), ("keras", "pt2"), ("pt2", "keras")],
 )
-def test_nothing_precedes_what_is_not_made(native, form):
+def test_no_step_precedes_a_format_that_nothing_is_converted_to(native, form):
     steps = route(native, form)
     assert steps is None or steps == (form,)
 
@@ -84,8 +84,8 @@ def test_every_library_gets_every_model_that_cellfarm_builds():
 
 
 def test_only_tensorflow_s_own_library_gets_keras_models_as_they_are():
-    given = {name: choose("keras", one.sources) for name, one in all_libraries().items()}
-    assert [name for name, form in given.items() if form == "keras"] == ["litert"]
+    formats = {name: choose("keras", library.sources) for name, library in all_libraries().items()}
+    assert [name for name, form in formats.items() if form == "keras"] == ["litert"]
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_source_with_a_format_of_its_own_leaves_both():
 
 
 @pytest.mark.parametrize("name", ["model.h5", "model", ".onnx"])
-def test_another_suffix_says_none(name):
+def test_another_suffix_names_no_format(name):
     with pytest.raises(ValueError, match="is of no known format"):
         format_of(name)
 

@@ -1,4 +1,4 @@
-"""The sampler: a child that must never hang, leak or outlive what it watches."""
+"""The sampler: a child process that must never hang, leak or outlive what it watches."""
 
 from __future__ import annotations
 
@@ -49,36 +49,36 @@ def has_ended(pid: int) -> bool:
 
 def test_this_process_is_watched():
     began_s = time.monotonic()
-    watching = sampler.Sampler(0.01)
+    watcher = sampler.Sampler(0.01)
     used_s = time.process_time()
     while time.process_time() < used_s + 0.1:
         pass
-    seen = watching.stop()
-    times = seen["t_s"]
+    readings = watcher.stop()
+    times = readings["t_s"]
     assert len(times) >= 2 and times == sorted(times)
     assert began_s <= times[0] and times[-1] <= time.monotonic()
-    assert all(len(values) == len(times) for values in seen["metrics"].values())
-    assert max(seen["metrics"]["cpu_utilisation"]) > 0
-    assert min(seen["metrics"]["rss_mb"]) > 1
-    assert 0 <= seen["cpu_share"] < 1 and seen["interval_s"] >= 0.01
-    json.dumps(seen, allow_nan=False)
+    assert all(len(values) == len(times) for values in readings["metrics"].values())
+    assert max(readings["metrics"]["cpu_utilisation"]) > 0
+    assert min(readings["metrics"]["rss_mb"]) > 1
+    assert 0 <= readings["cpu_share"] < 1 and readings["interval_s"] >= 0.01
+    json.dumps(readings, allow_nan=False)
 
 
 def test_stopping_leaves_no_child_and_no_files_behind():
     before = open_files()
-    watching = sampler.Sampler(10)  # far from its next reading when it is stopped
-    child = watching.child
-    seen = watching.stop()
-    assert len(seen["t_s"]) == 1
+    watcher = sampler.Sampler(10)  # far from its next reading when it is stopped
+    child = watcher.child
+    readings = watcher.stop()
+    assert len(readings["t_s"]) == 1
     assert not Path(f"/proc/{child}").exists(), "a zombie"
     assert open_files() == before
-    assert watching.stop() == NOTHING
+    assert watcher.stop() == NOTHING
 
 
 def test_a_phone(tmp_path):
     root = write_tree(tmp_path, PHONE)
-    seen = sampler.Sampler(0.01, [4], pid=77, root=root).stop()
-    assert {name: values[-1] for name, values in seen["metrics"].items()} == {
+    readings = sampler.Sampler(0.01, [4], pid=77, root=root).stop()
+    assert {name: values[-1] for name, values in readings["metrics"].items()} == {
         "cpu_utilisation": 0,
         "steal": 0,
         "other_cpu_utilisation": 0,
@@ -94,29 +94,29 @@ def test_a_phone(tmp_path):
         "battery_voltage_v": 4,
         "power_w": 2,
     }
-    assert seen["power_meter"] == "battery"
+    assert readings["power_meter"] == "battery"
 
 
 def test_what_changes_is_read_anew(tmp_path):
     root = write_tree(tmp_path, WORKSTATION)
-    reading = probes.Probes(77, [], root)
-    names = reading.names
-    first = dict(zip(names, reading.read(0.0), strict=True))
+    probe_set = probes.Probes(77, [], root)
+    names = probe_set.names
+    first = dict(zip(names, probe_set.read(0.0), strict=True))
     write_tree(tmp_path, {"proc/stat": "cpu  200 20 30 4000 50 6 7 0 0 0\n",
                           "sys/class/powercap/intel-rapl:0/energy_uj": "3000000\n"})  # fmt: skip
-    second = dict(zip(names, reading.read(1.0), strict=True))
+    second = dict(zip(names, probe_set.read(1.0), strict=True))
     ticks = os.sysconf("SC_CLK_TCK")
     assert second["busy_s"] - first["busy_s"] == pytest.approx(100 / ticks)
     assert second["energy_j"] - first["energy_j"] == pytest.approx(2)
-    assert reading.power_meter == "rapl"
+    assert probe_set.power_meter == "rapl"
 
 
 @pytest.mark.parametrize("files", [{}, NONSENSE], ids=["nothing", "nonsense"])
 def test_a_system_that_tells_nothing(tmp_path, files):
-    seen = sampler.Sampler(0.01, pid=77, root=write_tree(tmp_path, files)).stop()
-    assert seen["t_s"]
-    assert not set(seen["metrics"]) - {"rss_mb"}
-    json.dumps(seen, allow_nan=False)
+    readings = sampler.Sampler(0.01, pid=77, root=write_tree(tmp_path, files)).stop()
+    assert readings["t_s"]
+    assert not set(readings["metrics"]) - {"rss_mb"}
+    json.dumps(readings, allow_nan=False)
 
 
 def test_of_too_many_zones_and_domains_the_telling_ones_are_watched(tmp_path):
@@ -134,35 +134,35 @@ def test_of_too_many_zones_and_domains_the_telling_ones_are_watched(tmp_path):
 
 
 def test_a_killed_child_gives_nothing_and_blocks_nothing():
-    watching = sampler.Sampler(0.01)
-    os.kill(watching.child, signal.SIGKILL)
-    assert watching.stop() == NOTHING
+    watcher = sampler.Sampler(0.01)
+    os.kill(watcher.child, signal.SIGKILL)
+    assert watcher.stop() == NOTHING
 
 
 def test_a_stopped_child_is_given_up(monkeypatch):
     monkeypatch.setattr(sampler, "_STOP_TIMEOUT_S", 0.2)
-    watching = sampler.Sampler(0.01)
-    child = watching.child
+    watcher = sampler.Sampler(0.01)
+    child = watcher.child
     os.kill(child, signal.SIGSTOP)
-    assert watching.stop() == NOTHING
+    assert watcher.stop() == NOTHING
     assert not Path(f"/proc/{child}").exists()
 
 
 def test_a_child_that_somebody_else_waited_for():
-    watching = sampler.Sampler(0.01)
-    os.kill(watching.child, signal.SIGKILL)
-    os.waitpid(watching.child, 0)
-    assert watching.stop() == NOTHING
+    watcher = sampler.Sampler(0.01)
+    os.kill(watcher.child, signal.SIGKILL)
+    os.waitpid(watcher.child, 0)
+    assert watcher.stop() == NOTHING
 
 
 def test_it_stops_although_a_fork_of_the_library_holds_its_pipe():
-    watching = sampler.Sampler(10)
+    watcher = sampler.Sampler(10)
     other = os.fork()
     if other == 0:
         time.sleep(60)
         os._exit(0)
     try:
-        assert len(watching.stop()["t_s"]) == 1
+        assert len(watcher.stop()["t_s"]) == 1
     finally:
         os.kill(other, signal.SIGKILL)
         os.waitpid(other, 0)
@@ -191,11 +191,11 @@ def test_it_keeps_off_the_measured_cores():
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         pytest.skip("one processor")
-    watching = sampler.Sampler(0.01, avoid_cores=cores[:1])
+    watcher = sampler.Sampler(0.01, avoid_cores=cores[:1])
     try:
-        wait_until(lambda: os.sched_getaffinity(watching.child) == set(cores[1:]))
+        wait_until(lambda: os.sched_getaffinity(watcher.child) == set(cores[1:]))
     finally:
-        watching.stop()
+        watcher.stop()
     everywhere = sampler.Sampler(0.01, avoid_cores=cores)
     assert everywhere.stop()["t_s"], "no core is left: it runs beside"
 
@@ -203,19 +203,19 @@ def test_it_keeps_off_the_measured_cores():
 def test_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(sampler, "MAX_ROWS", 16)
     monkeypatch.setattr(sampler, "MAX_CPU_SHARE", 1e9)
-    watching = sampler.Sampler(0.001)
+    watcher = sampler.Sampler(0.001)
     time.sleep(0.2)
-    seen = watching.stop()
-    assert 1 < len(seen["t_s"]) <= 16
-    assert seen["interval_s"] > 0.001
-    assert seen["t_s"] == sorted(seen["t_s"])
+    readings = watcher.stop()
+    assert 1 < len(readings["t_s"]) <= 16
+    assert readings["interval_s"] > 0.001
+    assert readings["t_s"] == sorted(readings["t_s"])
 
 
 def test_it_reads_less_often_when_reading_is_dear(monkeypatch):
     monkeypatch.setattr(sampler, "MAX_CPU_SHARE", 0.0)
-    watching = sampler.Sampler(0.001)
+    watcher = sampler.Sampler(0.001)
     time.sleep(0.3)
-    assert watching.stop()["interval_s"] > 0.001
+    assert watcher.stop()["interval_s"] > 0.001
 
 
 def test_rates_hold_for_the_time_since_the_row_before():
@@ -242,7 +242,7 @@ def test_the_use_by_others_is_never_negative_and_right_in_the_mean(rows):
     assert sum(others) >= sum(busy) - sum(process) - sum(sampler_use) - 1e-6
 
 
-SEEN = {
+READINGS = {
     "t_s": [1.0, 2.0, 3.0],
     "interval_s": 1.0,
     "metrics": {"power_w": [2.0, 4.0, 6.0]},
@@ -254,19 +254,19 @@ SEEN = {
     [
         (0.0, 3.0, 0.0, 12_000),
         (0.0, 3.0, 1.0, 9_000),
-        (1.5, 2.5, 1.0, 4_000),  # half a row each
+        (1.5, 2.5, 1.0, 4_000),  # half of each of two rows
         (0.0, 3.0, None, None),
-        (2.0, 4.0, 1.0, None),  # half of the time without a reading
+        (2.0, 4.0, 1.0, None),  # half of the time has no reading
         (2.0, 2.0, 1.0, None),
     ],
 )
 def test_energy_above_the_idle_devices(start_s, end_s, idle_w, expected):
-    found = sampler.energy_mj(SEEN, start_s, end_s, idle_w)
-    assert found is None if expected is None else found == pytest.approx(expected)
+    energy_mj = sampler.energy_mj(READINGS, start_s, end_s, idle_w)
+    assert energy_mj is None if expected is None else energy_mj == pytest.approx(expected)
 
 
 def test_no_energy_without_a_meter():
     assert sampler.energy_mj({"t_s": [1.0], "interval_s": 1, "metrics": {}}, 0, 1, 0.0) is None
     assert sampler.energy_mj(NOTHING, 0, 1, 0.0) is None
-    unknown = SEEN | {"metrics": {"power_w": [None, None, 6.0]}}
+    unknown = READINGS | {"metrics": {"power_w": [None, None, 6.0]}}
     assert sampler.energy_mj(unknown, 0.0, 3.0, 0.0) is None

@@ -43,7 +43,7 @@ IMAGE, HALF = (1, 8, 10, 10), (1, 16, 5, 5)
 
 
 @pytest.mark.parametrize(
-    ("one", "kind", "macs"),
+    ("operator", "kind", "macs"),
     [
         (node("Conv", IMAGE, (16, 8, 3, 3), output=HALF), "convolution", 16 * 25 * 8 * 9),
         (node("Conv", IMAGE, (16, 8, 1, 1), output=HALF), "pointwise", 16 * 25 * 8),
@@ -58,8 +58,8 @@ IMAGE, HALF = (1, 8, 10, 10), (1, 16, 5, 5)
          "attention", 4 * 7 * 7 * 8),
     ],
 )  # fmt: skip
-def test_multiply_adds_by_hand(one, kind, macs):
-    assert multiply_adds(one) == (kind, macs)
+def test_multiply_adds_by_hand(operator, kind, macs):
+    assert multiply_adds(operator) == (kind, macs)
 
 
 def test_other_operators_have_none_and_unknown_sizes_are_said():
@@ -71,11 +71,11 @@ def test_other_operators_have_none_and_unknown_sizes_are_said():
 
 
 def test_features_are_named_and_the_unknown_is_nan():
-    found = dict(zip(NAMES, features(graph("deep1"), FACTS, 2), strict=True))
-    assert (found["depthwise multiply-adds"], found["attention multiply-adds"]) == (1_800_000, 0)
-    assert (found["activations"], found["parameters"], found["operators"]) == (100_000, 2000, 20)
-    assert (found["log2 cores"], found["arm"], found["dot"], found["log2 threads"]) == (2, 1, 0, 1)
-    assert math.isnan(found["log2 GHz"])
+    known = dict(zip(NAMES, features(graph("deep1"), FACTS, 2), strict=True))
+    assert (known["depthwise multiply-adds"], known["attention multiply-adds"]) == (1_800_000, 0)
+    assert (known["activations"], known["parameters"], known["operators"]) == (100_000, 2000, 20)
+    assert (known["log2 cores"], known["arm"], known["dot"], known["log2 threads"]) == (2, 1, 0, 1)
+    assert math.isnan(known["log2 GHz"])
     unknown = dict(zip(NAMES, features(graph("deep1"), None, 1), strict=True))
     assert [name for name, value in unknown.items() if math.isnan(value)] == list(
         NAMES[NAMES.index("log2 cores") : NAMES.index("log2 threads")]
@@ -93,20 +93,20 @@ def test_what_is_flagged_is_not_known_and_what_fails_is_refused():
         cell("deep0", "gone", None, status="unsupported"), cell("deep0", "bad", 1, status="wrong"),
         cell("deep0", "fake", 1, emulated=True),
     ]  # fmt: skip
-    (one,) = compare_candidates(candidates(rows, "fp32"), [])
-    assert one.regrets == {"light": 0.0, "heavy": 0.5}
-    assert one.refused == {"gone", "bad"}
+    (comparison,) = compare_candidates(candidates(rows, "fp32"), [])
+    assert comparison.regrets == {"light": 0.0, "heavy": 0.5}
+    assert comparison.refused == {"gone", "bad"}
     assert count_flagged(rows) == 1
-    (one,) = compare_candidates(candidates(rows, "fp32"), [], flagged=True)
-    assert one.regrets == {"even": 0.0, "light": 1.0, "heavy": 2.0}
+    (comparison,) = compare_candidates(candidates(rows, "fp32"), [], flagged=True)
+    assert comparison.regrets == {"even": 0.0, "light": 1.0, "heavy": 2.0}
 
 
 def test_without_a_variant_all_of_them_are_candidates():
     rows = [cell("deep0", "light", 10), cell("deep0", "light", 4, variant="int8"),
             cell("deep0", "heavy", 8, variant="int8")]  # fmt: skip
-    (one,) = compare_candidates(candidates(rows, None), [])
-    assert one.ranking.variant == ANY
-    assert one.regrets == {"light int8": 0, "heavy int8": 1, "light fp32": 1.5}
+    (comparison,) = compare_candidates(candidates(rows, None), [])
+    assert comparison.ranking.variant == ANY
+    assert comparison.regrets == {"light int8": 0, "heavy int8": 1, "light fp32": 1.5}
     assert [len(candidates(rows, variant)) for variant in ("fp32", "int8", "fp16")] == [1, 2, 0]
 
 
@@ -118,23 +118,23 @@ def test_only_the_newest_build_of_a_model_is_read(tmp_path):
                               WHERE library = 'mnn' AND model = 'bert_mini'""")
         connection.execute("UPDATE results SET superseded = true WHERE library = 'ncnn'")
     with connect(path) as connection:
-        found = read_results(connection)
-    libraries = {(row["model"], row["library"]) for row in found.rows}
+        stored = read_results(connection)
+    libraries = {(row["model"], row["library"]) for row in stored.rows}
     assert ("bert_mini", "mnn") not in libraries and ("resnet50", "mnn") in libraries
     assert not any(library == "ncnn" for _, library in libraries)
-    assert found.models == ["bert_mini", "mobilenet_v2", "resnet50"]
-    assert found.devices["host"]["cores"] == 2 and found.ratios
+    assert stored.models == ["bert_mini", "mobilenet_v2", "resnet50"]
+    assert stored.devices["host"]["cores"] == 2 and stored.ratios
 
 
 def test_only_results_under_the_same_conditions_are_compared(tmp_path):
     path = create(tmp_path / "w.duckdb", iterations=0)
-    now = '{"model": "m", "device": "d", "protocol": "p", "runner": "r"}'
+    causes = '{"model": "m", "device": "d", "protocol": "p", "runner": "r"}'
     with duckdb.connect(str(path)) as connection:
-        connection.execute("UPDATE results SET causes = ?", [now])
+        connection.execute("UPDATE results SET causes = ?", [causes])
         connection.execute(
             "UPDATE results SET causes = ?, measured_at = '2026-01-01'"
             " WHERE library = 'mnn' AND model = 'bert_mini'",
-            [now.replace('"r"', '"older"')],
+            [causes.replace('"r"', '"older"')],
         )
     with connect(path) as connection:
         libraries = {(row["model"], row["library"]) for row in read_results(connection).rows}
@@ -142,16 +142,17 @@ def test_only_results_under_the_same_conditions_are_compared(tmp_path):
 
 
 def learnable(rows=None, devices=None):
-    found = results(cells() if rows is None else rows, devices)
-    known = compared(found, ASKED)
-    return examples_of(found, known, {model: graph(model) for model in found.models})
+    stored = results(cells() if rows is None else rows, devices)
+    comparisons = compared(stored, ASKED)
+    return examples_of(stored, comparisons, {model: graph(model) for model in stored.models})
 
 
 def test_a_model_without_a_known_graph_is_not_learned_from():
-    found = results(cells())
+    stored = results(cells())
     graphs = {"deep0": graph("deep0")}
     assert [
-        one.comparison.ranking.model for one in examples_of(found, compared(found, ASKED), graphs)
+        example.comparison.ranking.model
+        for example in examples_of(stored, compared(stored, ASKED), graphs)
     ] == ["deep0"]
 
 
@@ -177,7 +178,7 @@ def test_features_tell_what_the_overall_best_cannot(name):
 
 
 def test_leaving_out_by_hand():
-    scores = {one.strategy: one for one in evaluate(learnable(), "model")}
+    scores = {score.strategy: score for score in evaluate(learnable(), "model")}
     assert list(scores) == [*STRATEGIES, ORACLE]
     # heavy everywhere: twice the best on half of the models.
     best = scores[OVERALL_BEST]
@@ -186,68 +187,71 @@ def test_leaving_out_by_hand():
 
 
 def test_one_device_tells_nothing_of_another():
-    for one in evaluate(learnable(), "device"):
-        assert (one.mean, one.worst, one.comparisons, one.left_out) == (None, None, 0, 1)
+    for score in evaluate(learnable(), "device"):
+        assert (score.mean, score.worst, score.comparisons, score.left_out) == (None, None, 0, 1)
     rows = cells() + cells(device="phone")
     facts = {"host": FACTS, "phone": FACTS | {"cores": 8}}
-    found = {one.strategy: one for one in evaluate(learnable(rows, facts), "device")}
-    assert found[LEARNED].mean == pytest.approx(0) and found[LEARNED].left_out == 2
+    scores = {score.strategy: score for score in evaluate(learnable(rows, facts), "device")}
+    assert scores[LEARNED].mean == pytest.approx(0) and scores[LEARNED].left_out == 2
 
 
 def test_the_first_that_runs_is_taken_and_what_does_not_is_counted():
     rows = [cell("deep0", "light", 10), cell("deep0", "heavy", 15),
             cell("deep0", "gone", None, status="unsupported")]  # fmt: skip
-    (one,) = compare_candidates(candidates(rows, "fp32"), [])
-    assert outcome_of({"gone": 0.0, "heavy": 0.1, "light": 0.2}, one) == (0.5, True)
-    assert outcome_of({"light": 0.0, "gone": 0.1}, one) == (0.0, False)
-    # What was never tried there says nothing.
-    assert outcome_of({"other": 0.0, "heavy": 0.1}, one) == (0.5, False)
-    assert outcome_of({"other": 0.0, "gone": 0.1}, one) is None
+    (comparison,) = compare_candidates(candidates(rows, "fp32"), [])
+    assert outcome_of({"gone": 0.0, "heavy": 0.1, "light": 0.2}, comparison) == (0.5, True)
+    assert outcome_of({"light": 0.0, "gone": 0.1}, comparison) == (0.0, False)
+    # A library that was never tried there is skipped.
+    assert outcome_of({"other": 0.0, "heavy": 0.1}, comparison) == (0.5, False)
+    assert outcome_of({"other": 0.0, "gone": 0.1}, comparison) is None
 
 
-def invented(random_, libraries=5, models=15):
+def invented(generator, libraries=5, models=15):
     """Latencies of libraries that each have a rate of their own for every kind of multiply-add, a cost of
-    each operator, and 10 % that nothing explains: rows, and graphs by model."""
+    each operator, and 10 % of noise: rows, and graphs by model."""
     kinds = ("pointwise", "depthwise", "convolution", "linear")
     costs = {
-        f"library{number}": [random_.lognormvariate(0, 0.5) for _ in (*kinds, "operator")]
+        f"library{number}": [generator.lognormvariate(0, 0.5) for _ in (*kinds, "operator")]
         for number in range(libraries)
     }
     rows, graphs = [], {}
     for number in range(models):
-        model, size = f"model{number}", random_.lognormvariate(0, 1)
-        shares = [random_.gammavariate(0.5, 1) for _ in kinds]
+        model, size = f"model{number}", generator.lognormvariate(0, 1)
+        shares = [generator.gammavariate(0.5, 1) for _ in kinds]
         parts = [size * share / sum(shares) for share in shares]
-        operators = random_.randrange(20, 300)
+        operators = generator.randrange(20, 300)
         graphs[model] = graph("deep1") | {
             "nodes": operators,
             "macs_by_kind": dict(zip(kinds, (int(1e8 * part) for part in parts), strict=True)),
         }  # fmt: skip
-        for library, (*rates, each) in costs.items():
-            ms = sum(map(float.__mul__, rates, parts)) + each * operators / 300
-            rows.append(cell(model, library, ms * random_.lognormvariate(0, 0.1)))
+        for library, (*rates, operator_cost) in costs.items():
+            ms = sum(map(float.__mul__, rates, parts)) + operator_cost * operators / 300
+            rows.append(cell(model, library, ms * generator.lognormvariate(0, 0.1)))
     return rows, graphs
 
 
 def test_libraries_with_rates_of_their_own_are_learned():
-    """The mean of several inventions: each alone has luck in it."""
+    """The mean of several invented matrices, as a single one may be lucky."""
     means = {LEARNED: [], OVERALL_BEST: []}
     for seed in range(4):
         rows, graphs = invented(random.Random(seed))
-        found = results(rows)
-        examples = examples_of(found, compared(found, ASKED), graphs)
-        for one in evaluate(examples, "model"):
-            if one.strategy in means:
-                means[one.strategy].append(one.mean)
+        stored = results(rows)
+        examples = examples_of(stored, compared(stored, ASKED), graphs)
+        for score in evaluate(examples, "model"):
+            if score.strategy in means:
+                means[score.strategy].append(score.mean)
     assert sum(means[LEARNED]) < 0.75 * sum(means[OVERALL_BEST])
 
 
 @pytest.mark.parametrize(("variant", "models"), [("int8", 17), (None, 18)])
 def test_on_a_measured_matrix_the_predictor_beats_the_overall_best(variant, models):
-    """Not in FP32, where one library is within 7 % of the oracle (docs/choosing.md)."""
-    found, graphs = measured()
-    known = compared(found, Question("", "host", variant=variant, flagged=True))
-    scores = {one.strategy: one for one in evaluate(examples_of(found, known, graphs), "model")}
+    """FP32 is left out: one library is within 7 % of the oracle there (docs/choosing.md)."""
+    stored, graphs = measured()
+    comparisons = compared(stored, Question("", "host", variant=variant, flagged=True))
+    scores = {
+        score.strategy: score
+        for score in evaluate(examples_of(stored, comparisons, graphs), "model")
+    }
     assert scores[LEARNED].left_out == models
     assert scores[LEARNED].mean < 0.4 * scores[OVERALL_BEST].mean
 
@@ -266,10 +270,10 @@ def test_no_choice_beats_the_oracle_and_the_order_of_results_does_not_matter(lat
         for library, ms in zip(("light", "heavy", "even"), times, strict=True)
     ]
     examples = learnable(rows)
-    found = evaluate(examples, "model")
-    assert all(one.mean >= 0 and one.worst >= one.mean - 1e-9 for one in found)
+    scores = evaluate(examples, "model")
+    assert all(score.mean >= 0 and score.worst >= score.mean - 1e-9 for score in scores)
     shuffled = random.Random(seed).sample(examples, len(examples))
     point = features(graph("deep0"), FACTS, 1)
     for strategy in STRATEGIES.values():
-        one, two = strategy(examples)(point), strategy(shuffled)(point)
-        assert one == pytest.approx(two, abs=1e-6)
+        predicted, reordered = strategy(examples)(point), strategy(shuffled)(point)
+        assert predicted == pytest.approx(reordered, abs=1e-6)

@@ -1,4 +1,4 @@
-"""How long a series of inferences goes on, with a clock of the test's own."""
+"""How long a series of inferences lasts, on a simulated clock."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ BACK_TO_BACK = {"kind": "back_to_back"}
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[float]]:
-    """Take a series of inferences that last so long, in ms."""
+    """Take a series of inferences with these durations, in ms."""
 
-    def go(durations_ms: Iterator[float], tolerance: float = 0.05, **samples: Any) -> list[float]:
+    def take_series(
+        durations_ms: Iterator[float], tolerance: float = 0.05, **samples: Any
+    ) -> list[float]:
         now = [0]
 
         def invoke() -> None:
             now[0] += int(next(durations_ms) * 1e6)
 
         monkeypatch.setattr(series, "time", SimpleNamespace(monotonic_ns=lambda: now[0]))
-        wanted = {"min": 5, "max": 1000, "seconds": 0.4} | samples
-        taken: list[float] = series.series(invoke, BACK_TO_BACK, wanted, tolerance)
-        return taken
+        limits = {"min": 5, "max": 1000, "seconds": 0.4} | samples
+        durations: list[float] = series.series(invoke, BACK_TO_BACK, limits, tolerance)
+        return durations
 
-    return go
+    return take_series
 
 
 def episodes() -> Iterator[float]:
@@ -44,7 +46,7 @@ def test_a_steady_series_ends_after_its_seconds(run):
     assert sum(run(cycle([10.0, 10.1]), longest_s=2.5)) == pytest.approx(400, abs=15)
 
 
-def test_without_a_longest_time_an_unsettled_one_does_too(run):
+def test_without_a_longest_time_an_unsettled_series_ends_after_its_seconds_too(run):
     assert sum(run(episodes())) == pytest.approx(400, abs=15)
 
 
@@ -52,7 +54,7 @@ def test_episodes_make_a_series_longer_and_never_longer_than_allowed(run):
     assert 1000 < sum(run(episodes(), longest_s=2.5)) <= 2500 + 14
 
 
-def test_a_single_interruption_does_not(run):
+def test_a_single_interruption_does_not_make_a_series_longer(run):
     durations = iter([10.0] * 20 + [300.0] + [10.0] * 1000)
     assert sum(run(durations, longest_s=2.5)) == pytest.approx(410, abs=310)
 
@@ -64,10 +66,10 @@ def test_the_least_and_the_most_samples_hold_whatever_the_time(run):
 
 
 @given(st.lists(st.floats(0.01, 1e4), max_size=60), st.floats(0, 1), st.floats(1e-3, 1e3))
-def test_the_unit_does_not_matter(taken: list[float], tolerance: float, unit: float):
-    found = series.settled(taken, tolerance + 1e-9)
-    if found:
-        assert series.settled([one * unit for one in taken], tolerance + 2e-9)
+def test_the_unit_does_not_matter(durations: list[float], tolerance: float, unit: float):
+    is_settled = series.settled(durations, tolerance + 1e-9)
+    if is_settled:
+        assert series.settled([duration * unit for duration in durations], tolerance + 2e-9)
 
 
 def test_too_short_a_series_is_not_settled():

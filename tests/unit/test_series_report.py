@@ -1,8 +1,9 @@
-"""Versions over time and the roofline as a reader meets them: tables, figures, `cellfarm series`."""
+"""Versions over time and the roofline, as shown in tables, in figures and by `cellfarm series`."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -22,12 +23,18 @@ SLOWER = 1.5
 FACTS = {"cpu": "Synthetic", "peak": {"1": {"gflops": 80.0, "gb_s": 12.0, "method": "numpy"}}}
 
 
+def synthetic_project(folder: Path) -> Project:
+    """A project whose warehouse is a synthetic one."""
+    project = Project(folder)
+    project.results.mkdir()
+    synthetic_warehouse.create(project.warehouse)
+    return project
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Project:
     """litert in two versions, the newer one slower at everything; a device and models with their sizes."""
-    project = Project(tmp_path_factory.mktemp("project"))
-    project.results.mkdir()
-    synthetic_warehouse.create(project.warehouse)
+    project = synthetic_project(tmp_path_factory.mktemp("project"))
     with duckdb.connect(str(project.warehouse)) as connection:
         connection.execute(
             "INSERT INTO results SELECT * REPLACE ('2.10.0' AS library_version, result || 'n' AS result,"
@@ -53,41 +60,43 @@ def project(tmp_path_factory) -> Project:
 
 
 @pytest.fixture(scope="module")
-def found(project):
+def series_and_profiles(project):
     with connect(project.warehouse) as connection:
         series = all_series(history(connection), {"litert": {"2.10.0": "2026-01-02"}})
-        keys = [point.key for one in series for point in one.points]
+        keys = [point.key for version_series in series for point in version_series.points]
         return series, operators(connection, keys)
 
 
-def test_the_warehouse_gives_a_series_for_each_setting(found):
-    series, profiles = found
-    assert {one.setting["library"] for one in series} == {"litert"} and len(series) == 6
-    for one in series:
-        assert [point.version for point in one.points] == ["2.1.0", "2.10.0"]
-        assert [step.ratio for step in one.steps] == pytest.approx([SLOWER])
-        assert one.points[1].released == "2026-01-02"
-    assert profiles and all(one.ms > 0 for rows in profiles.values() for one in rows)
+def test_the_warehouse_gives_a_series_for_each_setting(series_and_profiles):
+    series, profiles = series_and_profiles
+    assert {version_series.setting["library"] for version_series in series} == {"litert"}
+    assert len(series) == 6
+    for version_series in series:
+        assert [point.version for point in version_series.points] == ["2.1.0", "2.10.0"]
+        assert [step.ratio for step in version_series.steps] == pytest.approx([SLOWER])
+        assert version_series.points[1].released == "2026-01-02"
+    assert profiles and all(operator.ms > 0 for rows in profiles.values() for operator in rows)
 
 
-def test_steps_are_told_with_interval_rerun_and_operators(found):
-    series, profiles = found
-    steps, slow = version_tables.tables(series, profiles)
-    for table in (steps, slow):
+def test_steps_are_told_with_interval_rerun_and_operators(series_and_profiles):
+    series, profiles = series_and_profiles
+    steps, slowdowns = version_tables.tables(series, profiles)
+    for table in (steps, slowdowns):
         assert 0 < len(table["rows"]) <= MOST_ROWS
         assert all(len(line) == len(table["columns"]) for line in table["rows"])
-    first = dict(zip([name for name, _ in steps["columns"]], steps["rows"][0], strict=True))
-    assert first["Versions"] == "2.1.0 → 2.10.0" and first["Ratio"] == "1.50×"
-    assert first["Rerun"] == "not confirmed"
-    told = {line[-1] for line in steps["rows"]}
-    assert any(text.startswith("Conv +") for text in told)  # the cells with the fewest threads
-    assert "n/a" in told  # the others have no profile
-    assert [line[5:8] for line in slow["rows"]] == [["not yet", "1", "n/a"]] * 6
+    first_step = dict(zip([name for name, _ in steps["columns"]], steps["rows"][0], strict=True))
+    assert first_step["Versions"] == "2.1.0 → 2.10.0" and first_step["Ratio"] == "1.50×"
+    assert first_step["Rerun"] == "not confirmed"
+    operator_texts = {line[-1] for line in steps["rows"]}
+    # Only the cells with the fewest threads have a profile.
+    assert any(text.startswith("Conv +") for text in operator_texts)
+    assert "n/a" in operator_texts
+    assert [line[5:8] for line in slowdowns["rows"]] == [["not yet", "1", "n/a"]] * 6
     assert version_tables.tables([], {}) == []
 
 
-def test_a_figure_marks_steps_and_says_what_is_not_confirmed(found):
-    series, _ = found
+def test_a_figure_marks_steps_and_says_what_is_not_confirmed(series_and_profiles):
+    series, _ = series_and_profiles
     (figure,) = version_tables.figures(series).values()
     values = [row for rows in figure["datasets"].values() for row in rows]
     assert {row["step"] for row in values if row["step"]} == {"+50 % ?"}
@@ -95,14 +104,15 @@ def test_a_figure_marks_steps_and_says_what_is_not_confirmed(found):
     assert "not confirmed by a rerun" in figure["title"]["subtitle"]
 
 
-def test_the_page_and_its_folder_have_them(project, tmp_path):
+def test_the_page_and_its_folder_have_the_steps_and_the_roofline(project, tmp_path):
     (tmp_path / "charts").mkdir()
     (tmp_path / "charts/series--gone.svg").write_text("of an earlier report")
     page = write_report(project.warehouse, tmp_path).read_text()
     for name in ("operator-types", "compute", "steps", "slowdowns"):
         assert f'data-name="{name}"' in page
-    drawn = {path.stem for path in (tmp_path / "charts").glob("*.svg")}
-    assert {"series--litert", "roofline--host-t1"} <= drawn and "series--gone" not in drawn
+    figure_names = {path.stem for path in (tmp_path / "charts").glob("*.svg")}
+    assert {"series--litert", "roofline--host-t1"} <= figure_names
+    assert "series--gone" not in figure_names
 
 
 def test_a_warehouse_of_one_version_and_no_sizes_has_neither(tmp_path):
@@ -121,12 +131,12 @@ def test_the_command_prints_steps_and_how_to_confirm_one(project, capsys):
 
 
 @pytest.mark.parametrize(
-    ("library", "model", "says"),
+    ("library", "model", "message"),
     [("litter", None, "did you mean 'litert'"), (None, "vgg16", "--model vgg16"),
      ("ncnn", None, "there are: litert")],
 )  # fmt: skip
-def test_a_series_that_is_not_there_is_the_user_s_mistake(project, library, model, says):
-    with pytest.raises(UserError, match=says):
+def test_a_series_that_is_not_there_is_the_user_s_mistake(project, library, model, message):
+    with pytest.raises(UserError, match=message):
         print_series(project, library, model, flagged=False, points=False)
 
 
@@ -140,9 +150,7 @@ def test_the_operators_of_each_library_are_printed_side_by_side(project, capsys)
 
 
 def test_operators_that_nothing_matches_are_the_user_s_mistake(tmp_path):
-    project = Project(tmp_path)
-    project.results.mkdir()
-    synthetic_warehouse.create(project.warehouse)
+    project = synthetic_project(tmp_path)
     with duckdb.connect(str(project.warehouse)) as connection:
         connection.execute("DELETE FROM operator_times")
     with pytest.raises(UserError, match="resnet50: no two libraries"):
@@ -150,8 +158,6 @@ def test_operators_that_nothing_matches_are_the_user_s_mistake(tmp_path):
 
 
 def test_one_version_is_no_series(tmp_path):
-    project = Project(tmp_path)
-    project.results.mkdir()
-    synthetic_warehouse.create(project.warehouse)
+    project = synthetic_project(tmp_path)
     with pytest.raises(UserError, match=r"config/longitudinal\.yaml"):
         print_series(project, None, None, flagged=False, points=False)

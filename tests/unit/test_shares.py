@@ -30,8 +30,8 @@ def test_a_slower_device_has_the_same_shares():
 
 def test_work_that_no_example_has_takes_no_share():
     costs = TypicalCosts(WORK * [1, 1, 0], WORK @ COSTS_MS, ["host"] * 4)
-    ((one, *_, new),) = costs.shares(np.array([[1e9, 0.0, 5.0]]))
-    assert (one, new) == (pytest.approx(1), 0)
+    ((known, *_, new),) = costs.shares(np.array([[1e9, 0.0, 5.0]]))
+    assert (known, new) == (pytest.approx(1), 0)
     assert costs.shares(np.zeros((1, 3))).tolist() == [[0, 0, 0]]
 
 
@@ -40,8 +40,8 @@ def test_work_that_no_example_has_takes_no_share():
     arrays(float, 5, elements=st.floats(1e-3, 1e5)),
     st.lists(st.sampled_from("ab"), min_size=5, max_size=5),
 )
-def test_shares_are_shares(work, latencies_ms, places):
-    costs = TypicalCosts(work, latencies_ms, places)
+def test_shares_are_shares(work, latencies_ms, devices):
+    costs = TypicalCosts(work, latencies_ms, devices)
     shares = costs.shares(work)
     assert (shares >= 0).all()
     sums = shares.sum(axis=1)

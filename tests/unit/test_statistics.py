@@ -1,4 +1,4 @@
-"""The interval over launches obeys the laws of a scale; its coverage is in test_coverage.py."""
+"""The interval over launches scales with the unit of time. test_coverage.py checks its coverage."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def simulated(generator: np.random.Generator, launches: int, spread: float) -> l
     Within a launch the samples have a long right tail, as latencies have; each launch is shifted
     so that the median over all launches is TRUE_MS.
     """
-    found = []
+    launch_samples = []
     for _ in range(launches):
         centre = TRUE_MS + generator.normal(0, spread)
         tail = generator.exponential(0.2, size=20) - 0.2 * np.log(2)
-        found.append(centre + tail)
-    return found
+        launch_samples.append(centre + tail)
+    return launch_samples
 
 
 def test_iterations_are_not_taken_for_independent_launches():
@@ -44,7 +44,7 @@ def test_iterations_are_not_taken_for_independent_launches():
     assert pooled_hits < hits - 10
 
 
-def test_more_launches_make_it_narrower():
+def test_more_launches_make_the_interval_narrower():
     generator = np.random.default_rng(5)
     widths = [
         np.median([
@@ -73,7 +73,8 @@ def test_few_launches_can_reach_beyond_their_own_medians(count: int):
     assert estimate.low is not None and estimate.high is not None
     assert 0 < estimate.low < 10.0
     assert estimate.high > 10.0 + 0.2 * (count - 1)
-    assert estimate.low * estimate.high == pytest.approx(estimate.median**2)  # even on a log scale
+    # The interval is symmetric on a log scale.
+    assert estimate.low * estimate.high == pytest.approx(estimate.median**2)
 
 
 def test_two_launches_have_students_interval_with_one_degree_of_freedom():
@@ -114,7 +115,7 @@ def test_another_seed_draws_other_resamples():
 
 @settings(max_examples=40)
 @given(launches=LAUNCHES, exponent=st.integers(-6, 6))
-def test_it_scales_with_the_unit(launches, exponent):
+def test_the_interval_scales_with_the_unit(launches, exponent):
     factor = 2.0**exponent  # a power of two scales floats without rounding
     estimate = hierarchical_median(launches, "s")
     scaled = hierarchical_median([[factor * ms for ms in samples] for samples in launches], "s")
@@ -136,9 +137,9 @@ def test_the_interval_holds_the_estimate(launches):
 @given(launches=st.lists(SAMPLES, min_size=6, max_size=12))
 def test_many_launches_stay_within_what_was_measured(launches):
     estimate = hierarchical_median(launches)
-    everything = [ms for samples in launches for ms in samples]
+    all_ms = [ms for samples in launches for ms in samples]
     assert estimate.low is not None and estimate.high is not None
-    assert min(everything) - 1e-9 <= estimate.low <= estimate.high <= max(everything) + 1e-9
+    assert min(all_ms) - 1e-9 <= estimate.low <= estimate.high <= max(all_ms) + 1e-9
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8, 50])
@@ -147,9 +148,9 @@ def test_medians_of_resamples_are_drawn_from_the_right_distribution(size: int):
     generator = np.random.default_rng(4)
     values = np.sort(generator.lognormal(0, 1, 9))
     picks = generator.integers(len(values), size=(20_000, size))
-    plain = np.median(values[picks], axis=1)
-    quick = _resampled_medians(values, size, 20_000, generator)
-    assert stats.ks_2samp(plain, quick).statistic < 0.02  # 0.0136 is exceeded in 5 % of cases
+    resampled = np.median(values[picks], axis=1)
+    drawn = _resampled_medians(values, size, 20_000, generator)
+    assert stats.ks_2samp(resampled, drawn).statistic < 0.02  # 0.0136 is exceeded in 5 % of cases
 
 
 def test_medians_that_are_not_positive_have_no_interval():

@@ -19,7 +19,7 @@ def noise(rng: np.random.Generator, count: int, spread: float = 0.02) -> np.ndar
 
 
 def shaped(*parts: tuple[int, float], seed: int = 0, spread: float = 0.02) -> np.ndarray:
-    """Noise whose level is, for so many iterations each, that many times 10 ms."""
+    """Noise on levels; each part is a number of iterations and a multiple of 10 ms."""
     levels = np.concatenate([np.full(count, level) for count, level in parts])
     return noise(np.random.default_rng(seed), len(levels), spread) * levels
 
@@ -38,7 +38,9 @@ def test_noise_with_spikes_is_flat(count: int, spread: float):
 def test_a_constant_series_is_flat(count: int):
     result = classify([3.0] * count)
     assert (result.kind, result.warm_from) == ("flat", 0)
-    assert [(s.start, s.stop, s.median_ms) for s in result.segments] == [(0, count, 3.0)]
+    assert [(segment.start, segment.stop, segment.median_ms) for segment in result.segments] == [
+        (0, count, 3.0)
+    ]
 
 
 def test_a_warm_up_of_10_percent_is_found():
@@ -106,7 +108,7 @@ def test_a_warm_up_before_an_episode_is_left_out():
 
 @pytest.mark.parametrize("spread", [0.002, 0.02])
 def test_a_shift_of_1_percent_is_flat(spread: float):
-    assert share("flat", lambda n: shaped((50, 1), (50, 1.01), seed=n, spread=spread)) >= 0.95
+    assert share("flat", lambda seed: shaped((50, 1), (50, 1.01), seed=seed, spread=spread)) >= 0.95
 
 
 def test_long_series_are_searched_in_blocks():
@@ -154,7 +156,9 @@ def test_the_unit_does_not_matter(samples, exponent):
     factor = 2.0**exponent  # a power of two scales floats without rounding
     result, scaled = classify(samples), classify([factor * ms for ms in samples])
     assert (scaled.kind, scaled.warm_from) == (result.kind, result.warm_from)
-    assert [s.median_ms for s in scaled.segments] == [factor * s.median_ms for s in result.segments]
+    assert [segment.median_ms for segment in scaled.segments] == [
+        factor * segment.median_ms for segment in result.segments
+    ]
     assert outliers([factor * ms for ms in samples]) == outliers(samples)
 
 
@@ -162,7 +166,9 @@ def test_results_are_plain_numbers():
     result = classify(shaped((10, 1.5), (50, 1.0)))
     assert isinstance(result, Steady)
     assert type(result.warm_from) is int
-    assert {type(x) for s in result.segments for x in (s.start, s.stop)} == {int}
+    assert {
+        type(bound) for segment in result.segments for bound in (segment.start, segment.stop)
+    } == {int}
 
 
 def test_outliers_are_labelled_against_the_steady_part():

@@ -1,4 +1,4 @@
-"""What tests convert once for a machine: put into a farm, kept after it, and pruned."""
+"""The cache of converted steps: it is copied into a farm, kept after it, and pruned."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The store: whole results or none, and headers that tell without reading the rest."""
+"""The store holds whole results or none, and reads headers without the rest."""
 
 from __future__ import annotations
 
@@ -59,16 +59,14 @@ def test_a_full_disk_leaves_no_result_and_nothing_else(tmp_path):
         before = store.commit(CELL, "latency", "before", HEADER, {"launches": []}).read_bytes()
         ballast = fill(disk)
         for body in ({"launches": ["x" * 200_000]}, {"launches": ["x" * 50]}):
-            with pytest.raises(OSError) as caught:
+            with pytest.raises(OSError) as error:
                 store.commit(CELL, "latency", "k", HEADER, body)
-            assert caught.value.errno == errno.ENOSPC
+            assert error.value.errno == errno.ENOSPC
         assert not store.has(CELL, "latency", "k")
         assert list(store.files()) == [store.path(CELL, "latency", "before")]
         assert leftovers(disk) == [ballast]
         ballast.unlink()
-        store.commit(
-            CELL, "latency", "k", HEADER, {"launches": []}
-        )  # room was made: it works again
+        store.commit(CELL, "latency", "k", HEADER, {"launches": []})  # there is room again
         assert store.path(CELL, "latency", "before").read_bytes() == before
 
 
@@ -76,10 +74,10 @@ def test_a_failed_overwrite_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file.json"
     write_atomically(path, "old")
 
-    def full(descriptor: int) -> None:
+    def report_full_disk(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", report_full_disk)
     with pytest.raises(OSError):
         write_atomically(path, "new")
     assert path.read_text() == "old"
@@ -112,14 +110,14 @@ def test_a_killed_writer_leaves_no_torn_result(tmp_path):
             time.sleep(0.01 * attempt)
             process.send_signal(signal.SIGKILL)
             process.communicate()
-        found = list(Store(root).files())
-        assert found
-        for path in found:
+        paths = list(Store(root).files())
+        assert paths
+        for path in paths:
             document = json.loads(path.read_text())
             assert f"latency-{document['key']}" == path.stem and len(document["ms"]) == 40_000
 
 
-#: JSON text with whatever could be taken for the end of the header line.
+#: JSON text with characters that could be taken for the end of the header line.
 TEXT = st.text(max_size=30) | st.sampled_from(
     ["\n", "},\n{", "\r\n", "\u2028", "\x85", ",", "}", '"', "\\", "🦊", "\x00", '"},']
 )
@@ -191,13 +189,13 @@ def test_set_aside_makes_room_and_keeps_everything(tmp_path):
 def test_files_are_all_results_and_nothing_that_is_being_written(tmp_path):
     store = Store(tmp_path)
     assert list(store.files()) == []
-    wanted = {
+    expected = {
         store.commit(cell, "latency", "k", HEADER, {"b": 1})
         for cell in (CELL, make_cell(threads=2))
     }
     (store.path(CELL, "latency", "k").parent / ".k2.json.123.tmp").write_text("{")
     (store.path(CELL, "latency", "k").parent / ".hidden.json").write_text("{")
-    assert set(store.files()) == wanted
+    assert set(store.files()) == expected
 
 
 def test_older_results_come_newest_last(tmp_path):

@@ -1,4 +1,4 @@
-"""What a job has stored is used only as it was: damage of any kind makes it anew."""
+"""The stored files of a job are used only unchanged; damaged ones are made anew."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def filled(tmp_path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_built(tmp_path, monkeypatch) -> None:
+def no_environments(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(tmp_path / "environments"))
 
 
 def damage(folder: Path) -> Path:
-    """Change a stored file, and neither its size nor its date; returns it."""
+    """Change the content of a stored file but not its size or date; returns its path."""
     file = folder / FILES / "below/model.bin"
     status = file.stat()
     file.write_bytes(DAMAGED)
@@ -71,16 +71,16 @@ def test_damage_that_keeps_the_size_is_no_library_s_fault(filled, tmp_path):
 
 
 def test_a_file_is_read_once_until_it_changes(filled, monkeypatch):
-    read: list[Path] = []
+    paths_read: list[Path] = []
 
     def file_digest(path: Path) -> str:
-        read.append(path)
+        paths_read.append(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
 
     monkeypatch.setattr(digests, "file_digest", file_digest)
     check_files(filled)
     check_files(filled)
-    assert sorted(path.name for path in read) == ["model.bin", "model.json"]
+    assert sorted(path.name for path in paths_read) == ["model.bin", "model.json"]
     (filled / FILES / "below/model.bin").write_bytes(DAMAGED)
     with pytest.raises(TransientHostError):
         check_files(filled)

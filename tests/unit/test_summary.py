@@ -30,9 +30,9 @@ def result_of(
 ) -> Result:
     """The result of a measure of a cell with these launches."""
     context = Context("key", TOLERANCE, protocol["gates"], emulated=is_emulated(launches), **terms)
-    found = summarise(measure, launches, protocol["measures"][measure], context)
-    assert set(found.columns) <= set(all_measures()[measure].fills), "as its measure.yaml says"
-    return found
+    result = summarise(measure, launches, protocol["measures"][measure], context)
+    assert set(result.columns) <= set(all_measures()[measure].fills), "as its measure.yaml says"
+    return result
 
 
 def is_finished(
@@ -48,13 +48,13 @@ def is_finished(
 
 
 def test_good_launches_are_a_good_result():
-    found = result_of(
+    result = result_of(
         "latency",
         *[make_launch([10, 11, 12]), make_launch([12, 13, 14])] * 3,
         protocol=with_measures(PROTOCOL, latency={"target_half_width": 0.2}),
     )
-    summary = found.columns
-    assert (found.status, found.reason, found.flags) == ("ok", None, [])
+    summary = result.columns
+    assert (result.status, result.reason, result.flags) == ("ok", None, [])
     assert summary["latency_ms"] == 12.0
     assert summary["latency_ci_low_ms"] <= 12.0 <= summary["latency_ci_high_ms"]
     assert summary["latency_p90_ms"] == pytest.approx(14.0)
@@ -70,7 +70,9 @@ def test_the_cold_start_is_the_median_of_each_phase_and_of_their_sum():
         {"start": 3.0, "import": 8.0, "read": 2.0, "load": 100.0, "first": 5.0},
         {"start": 2.0, "import": 38.0, "read": 2.0, "load": 100.0, "first": 5.0},
     ]
-    summary = result_of("cold_start", *(make_launch(phases=one) for one in phases)).columns
+    summary = result_of(
+        "cold_start", *(make_launch(phases=phase_ms) for phase_ms in phases)
+    ).columns
     assert (summary["cold_start_ms"], summary["cold_import_ms"]) == (2.0, 8.0)
     assert summary["cold_total_ms"] == 118.0  # of 116, 118, 147
 
@@ -90,12 +92,14 @@ def test_what_is_not_known_is_none_and_never_zero():
 @pytest.mark.parametrize("status", ["failed", "timeout"])
 def test_one_bad_launch_leaves_no_numbers(status: str, measure: str):
     bad = bad_launch(status, "no end within 60 s")
-    found = result_of(measure, make_launch(), make_launch(), bad)
-    assert (found.status, found.columns) == (status, {})
-    assert found.reason == "no end within 60 s (launch 3, after 2 good ones)"
-    assert found.log == "Segmentation fault\n"
-    last = found.launches[-1]
-    assert (last["status"], last["phases"]) == (status, {"start": 20.0}), "it tells where it ended"
+    result = result_of(measure, make_launch(), make_launch(), bad)
+    assert (result.status, result.columns) == (status, {})
+    assert result.reason == "no end within 60 s (launch 3, after 2 good ones)"
+    assert result.log == "Segmentation fault\n"
+    last_launch = result.launches[-1]
+    assert (last_launch["status"], last_launch["phases"]) == (status, {"start": 20.0}), (
+        "it tells where it ended"
+    )
 
 
 def test_a_first_bad_launch_has_its_reason_alone():
@@ -105,18 +109,18 @@ def test_a_first_bad_launch_has_its_reason_alone():
 def test_one_wrong_launch_makes_a_cell_wrong_but_keeps_its_latency():
     wrong = Comparison(0.41, 7.3, 1.2, False)
     launches = [make_launch(), make_launch(comparison=wrong.as_dict()), make_launch()]
-    found = result_of("latency", *launches)
-    assert found.status == "wrong" and "cosine 0.41" in str(found.reason)
-    assert found.columns["latency_ms"] == 10.0
-    assert found.columns["max_abs_error"] == 7.3
-    assert found.columns["top1_match"] is False
+    result = result_of("latency", *launches)
+    assert result.status == "wrong" and "cosine 0.41" in str(result.reason)
+    assert result.columns["latency_ms"] == 10.0
+    assert result.columns["max_abs_error"] == 7.3
+    assert result.columns["top1_match"] is False
     assert result_of("cold_start", *launches).status == "wrong"
 
 
 def test_an_output_that_was_not_compared_is_wrong():
     for missing in ({"comparison": None}, {"comparison": {}}):
-        found = result_of("latency", make_launch(), make_launch(**missing))
-        assert (found.status, found.reason) == ("wrong", "the output was not compared")
+        result = result_of("latency", make_launch(), make_launch(**missing))
+        assert (result.status, result.reason) == ("wrong", "the output was not compared")
     launch = make_launch()
     del launch["comparison"]
     assert result_of("latency", make_launch(), launch).status == "wrong"
@@ -124,21 +128,21 @@ def test_an_output_that_was_not_compared_is_wrong():
 
 def test_a_problem_is_told_as_it_is():
     problem = Comparison(problem="the output 'logits' is constant")
-    found = result_of("latency", make_launch(comparison=problem.as_dict()))
-    assert (found.status, found.reason) == ("wrong", problem.problem)
-    assert found.columns["cosine"] is None
+    result = result_of("latency", make_launch(comparison=problem.as_dict()))
+    assert (result.status, result.reason) == ("wrong", problem.problem)
+    assert result.columns["cosine"] is None
 
 
 def test_the_worst_comparison_takes_each_measure_apart():
-    one, other = Comparison(0.9, 0.1, 0.5, True), Comparison(0.99, 0.3, 0.2, None)
-    launches = [make_launch(comparison=each.as_dict()) for each in (one, other)]
+    first, second = Comparison(0.9, 0.1, 0.5, True), Comparison(0.99, 0.3, 0.2, None)
+    launches = [make_launch(comparison=comparison.as_dict()) for comparison in (first, second)]
     assert worst_comparison(launches) == Comparison(0.9, 0.3, 0.5, True)
-    assert worst_comparison([make_launch(comparison=other.as_dict())]).top1_match is None
+    assert worst_comparison([make_launch(comparison=second.as_dict())]).top1_match is None
 
 
 def test_agreeing_launches_are_precise_and_not_flagged():
-    found = result_of("latency", *[make_launch([10.0, 10.0, 10.0])] * 3)
-    assert found.flags == [] and found.columns["stopped_because"] == "precise"
+    result = result_of("latency", *[make_launch([10.0, 10.0, 10.0])] * 3)
+    assert result.flags == [] and result.columns["stopped_because"] == "precise"
 
 
 def test_launches_that_disagree_beyond_the_target_are_noisy():
@@ -169,17 +173,17 @@ def test_others_at_work_flag_a_cell_as_contended():
 
 
 def test_a_latency_is_finished_when_it_is_precise_or_out_of_budget():
-    def same(count: int) -> list[dict[str, Any]]:
+    def agreeing(count: int) -> list[dict[str, Any]]:
         return [make_launch([10.0] * 2)] * count
 
-    def apart(count: int) -> list[dict[str, Any]]:
-        return [make_launch([10.0 + 5 * (n % 2)] * 3) for n in range(count)]
+    def disagreeing(count: int) -> list[dict[str, Any]]:
+        return [make_launch([10.0 + 5 * (number % 2)] * 3) for number in range(count)]
 
     protocol = with_measures(PROTOCOL, latency={"launches": {"min": 3, "max": 5}})
-    finished = {count: is_finished(same(count), protocol, "latency") for count in range(4)}
+    finished = {count: is_finished(agreeing(count), protocol, "latency") for count in range(4)}
     assert finished == {0: False, 1: False, 2: False, 3: False}, "one look is not enough"
-    assert is_finished(same(4), protocol, "latency"), "narrow on two looks in a row"
-    assert {count: is_finished(apart(count), protocol, "latency") for count in (3, 4, 5, 6)} == {
+    assert is_finished(agreeing(4), protocol, "latency"), "narrow on two looks in a row"
+    assert {count: is_finished(disagreeing(count), protocol, "latency") for count in (3, 4, 5, 6)} == {
         3: False, 4: False, 5: True, 6: True,
     }  # fmt: skip
 
@@ -195,10 +199,10 @@ def test_a_right_comparison_is_no_violation():
 
 
 def test_what_cannot_be_is_a_failure_with_its_reason():
-    found = result_of("latency", *[make_launch()] * 3, fastest_ms=11.0)
-    assert found.status == "failed" and "at the processor's peak" in str(found.reason)
-    found = result_of("latency", *[make_launch([10.0] * 4)] * 3)
-    assert found.status == "failed" and "the same to the last digit" in str(found.reason)
+    result = result_of("latency", *[make_launch()] * 3, fastest_ms=11.0)
+    assert result.status == "failed" and "at the processor's peak" in str(result.reason)
+    result = result_of("latency", *[make_launch([10.0] * 4)] * 3)
+    assert result.status == "failed" and "the same to the last digit" in str(result.reason)
 
 
 def cold_launch(total_ms: float) -> dict[str, Any]:
@@ -227,10 +231,10 @@ def test_a_bad_cold_launch_is_a_bad_launch_and_cold_launches_are_waited_for():
     protocol = with_measures(
         PROTOCOL, cold_start={"launches": 2}, latency={"launches": {"min": 2, "max": 2}}
     )
-    both = ("latency", "cold_start")
-    taken = [make_launch(), make_launch(), cold_launch(50.0)]
-    assert not is_finished(taken, protocol, *both)
-    assert is_finished([*taken, cold_launch(50.0)], protocol, *both)
+    measures = ("latency", "cold_start")
+    launches = [make_launch(), make_launch(), cold_launch(50.0)]
+    assert not is_finished(launches, protocol, *measures)
+    assert is_finished([*launches, cold_launch(50.0)], protocol, *measures)
 
 
 def profile_launch(sum_ms: float) -> dict[str, Any]:
@@ -240,8 +244,8 @@ def profile_launch(sum_ms: float) -> dict[str, Any]:
 def test_the_operators_sum_is_held_against_the_latency():
     def gap(sum_ms: float) -> tuple[float, bool]:
         launches = [*[make_launch()] * 3, profile_launch(sum_ms)]
-        found = result_of("operators", *launches, latency_ms=10.0)
-        return found.columns["operators_gap"], "operators_gap" in found.flags
+        result = result_of("operators", *launches, latency_ms=10.0)
+        return result.columns["operators_gap"], "operators_gap" in result.flags
 
     assert gap(10.0) == (0.0, False)
     assert gap(11.4) == (pytest.approx(0.14), False)
@@ -251,19 +255,19 @@ def test_the_operators_sum_is_held_against_the_latency():
 
 def test_a_profile_that_failed_leaves_the_latency():
     failed = bad_launch(reason="in phase profile: RuntimeError: no") | {"mode": "profile"}
-    found = result_of("latency", *[make_launch()] * 3, failed)
-    assert found.status == "ok" and found.columns["latency_ms"] == 10.0
-    found = result_of("operators", *[make_launch()] * 3, failed, latency_ms=10.0)
-    assert found.status == "failed", "its own result says so, and the cell's does not depend on it"
-    assert found.columns["operators_reason"] == "in phase profile: RuntimeError: no"
-    assert found.columns.get("operators_gap") is None
+    result = result_of("latency", *[make_launch()] * 3, failed)
+    assert result.status == "ok" and result.columns["latency_ms"] == 10.0
+    result = result_of("operators", *[make_launch()] * 3, failed, latency_ms=10.0)
+    assert result.status == "failed", "its own result says so, and the cell's does not depend on it"
+    assert result.columns["operators_reason"] == "in phase profile: RuntimeError: no"
+    assert result.columns.get("operators_gap") is None
 
 
 def test_memory_of_loading_and_of_inference_are_told_apart():
     summary = result_of("latency", *[make_launch()] * 2).columns
     assert (summary["peak_load_rss_mb"], summary["peak_inference_rss_mb"]) == (100.0, 120.5)
-    kept = make_launch()["resources"] | {"peak_was_reset": 0.0}
-    summary = result_of("latency", *[make_launch(resources=kept)] * 2).columns
+    resources = make_launch()["resources"] | {"peak_was_reset": 0.0}
+    summary = result_of("latency", *[make_launch(resources=resources)] * 2).columns
     assert summary["peak_inference_rss_mb"] is None, "the mark could not be put back"
     assert summary["peak_rss_mb"] == 120.5
 
@@ -289,27 +293,28 @@ def test_a_disturbed_cold_start_is_told_and_the_latency_ranks():
 def test_every_phase_of_the_start_has_an_interval():
     cold = [cold_launch(total) for total in (50.0, 60.0, 70.0)]
     rows = result_of("cold_start", *[make_launch()] * 3, *cold).more["cold_phases"]
-    named = {(row["page_cache"], row["phase"]): row for row in rows}
+    by_phase = {(row["page_cache"], row["phase"]): row for row in rows}
     phases = {"start", "import", "read", "load", "first", "total"}
-    assert set(named) == {("cold", one) for one in phases} | {
-        ("warm", one) for one in phases | {"steady"}
+    assert set(by_phase) == {("cold", phase) for phase in phases} | {
+        ("warm", phase) for phase in phases | {"steady"}
     }
-    read = named["cold", "read"]
-    assert (read["ms"], read["launches"]) == (50.0, 3) and read["low_ms"] < 50 < read["high_ms"]
+    read_phase = by_phase["cold", "read"]
+    assert (read_phase["ms"], read_phase["launches"]) == (50.0, 3)
+    assert read_phase["low_ms"] < 50 < read_phase["high_ms"]
 
 
 def test_the_quality_on_held_out_inputs_stands_in_the_result():
     launches = [make_launch(), make_launch(), quality_launch(Quality(16, 0.9999, 14.2, 0.75))]
-    found = result_of("quality", *launches)
-    assert found.status == "ok"
+    result = result_of("quality", *launches)
+    assert result.status == "ok"
     assert result_of("latency", *launches).columns["launches"] == 2
-    named = {
+    expected = {
         "heldout_samples": 16,
         "heldout_cosine": 0.9999,
         "sqnr_db": 14.2,
         "top1_agreement": 0.75,
     }
-    assert {name: found.columns[name] for name in named} == named
+    assert {name: result.columns[name] for name in expected} == expected
 
 
 def test_what_passes_cost_stands_beside_the_conversion_and_judges_nothing():
@@ -317,14 +322,14 @@ def test_what_passes_cost_stands_beside_the_conversion_and_judges_nothing():
     launch = quality_launch(Quality(16, 0.9999, 41.0, 1.0), compression=compression)
     result = result_of("quality", launch)
     assert (result.status, result.columns["sqnr_db"]) == ("ok", 41.0)
-    named = {
+    expected = {
         "compression_cosine": 0.2,
         "compression_sqnr_db": -3.0,
         "compression_top1_agreement": 0.1,
     }
-    assert {name: result.columns[name] for name in named} == named
-    plain = result_of("quality", quality_launch(Quality(16, 0.9999, 41.0, 1.0)))
-    assert [plain.columns[name] for name in named] == [None, None, None]
+    assert {name: result.columns[name] for name in expected} == expected
+    without_passes = result_of("quality", quality_launch(Quality(16, 0.9999, 41.0, 1.0)))
+    assert [without_passes.columns[name] for name in expected] == [None, None, None]
 
 
 def test_without_quality_nothing_is_known_of_it():
@@ -335,8 +340,8 @@ def test_without_quality_nothing_is_known_of_it():
 def test_a_bad_quality_makes_a_cell_wrong_but_keeps_its_latency():
     bad = Quality(16, 0.3, 0.4, 0.0)
     launches = [make_launch(), make_launch(), quality_launch(bad)]
-    found = result_of("quality", *launches)
-    assert found.status == "wrong" and "held-out inputs: cosine 0.3" in str(found.reason)
+    result = result_of("quality", *launches)
+    assert result.status == "wrong" and "held-out inputs: cosine 0.3" in str(result.reason)
     assert result_of("latency", *launches).columns["latency_ms"] == 10.0
 
 
@@ -346,10 +351,10 @@ def test_an_emulated_cell_has_a_verdict_and_no_latency():
     assert closing_modes(PROTOCOL, emulated=True) == ["quality", "accuracy"]
     launches = [launch, quality_launch(Quality(16, 0.9999, 14.2, 0.75), emulated=False)]
     for measure in PROTOCOL["measures"]:
-        found = result_of(measure, *launches)
-        assert (found.status, list(found.flags)) == ("ok", [])
-    found = result_of("latency", *launches)
-    assert found.columns == {
+        result = result_of(measure, *launches)
+        assert (result.status, list(result.flags)) == ("ok", [])
+    result = result_of("latency", *launches)
+    assert result.columns == {
         "launches": 1, "cosine": 1.0, "max_abs_error": 1e-6, "top1_match": True,
     }  # fmt: skip
     assert result_of("quality", *launches).columns["sqnr_db"] == 14.2

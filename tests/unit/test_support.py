@@ -1,4 +1,4 @@
-"""The table of what runs, from rows of the warehouse."""
+"""The table of which models run in which libraries, from rows of the warehouse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the system says of itself, from trees as real systems have them; unknown is None."""
+"""Readings of a system, from trees of files like those of real systems. Unknown values are None."""
 
 from __future__ import annotations
 
@@ -94,7 +94,9 @@ def test_power_is_known_while_the_battery_alone_feeds_the_device(
 
 def test_the_battery_of_a_mouse_is_not_the_devices(tmp_path):
     mouse = {"type": "Battery\n", "scope": "Device\n", "capacity": "5\n"}
-    root = write_tree(tmp_path, {f"sys/class/power_supply/hid-1/{k}": v for k, v in mouse.items()})
+    root = write_tree(
+        tmp_path, {f"sys/class/power_supply/hid-1/{name}": text for name, text in mouse.items()}
+    )
     assert sensors.battery(root) is None
 
 
@@ -139,8 +141,8 @@ def test_a_difference_of_counters():
         "migrations": 3,
         "cpu_pressure": 0.25,
     }
-    nothing = system.difference(before, before)
-    assert nothing["cpu_utilisation"] is None and nothing["cpu_pressure"] is None
+    unchanged = system.difference(before, before)
+    assert unchanged["cpu_utilisation"] is None and unchanged["cpu_pressure"] is None
 
 
 def test_this_process():
@@ -154,7 +156,7 @@ def test_this_process():
 
 
 def test_the_peak_starts_anew():
-    """In a process of its own: the peak of this one is nobody else's to reset."""
+    """In a process of its own, so that the peak of the tests' process is not reset."""
     code = (
         "import system\n"
         "data = bytearray(b'x') * (200 << 20)\n"
@@ -162,15 +164,15 @@ def test_the_peak_starts_anew():
         "del data\n"
         "print(before, system.reset_peak(), system.peak_rss_mb())\n"
     )
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=True,
         env={"PYTHONPATH": str(RUNNER)},
     )
-    before, worked, after = done.stdout.split()
-    if worked != "True":
+    before, was_reset, after = completed.stdout.split()
+    if was_reset != "True":
         pytest.skip("this kernel does not reset the peak")
     assert float(before) > 200 > float(after)
 

@@ -1,4 +1,4 @@
-"""What the paths of vendors' tools do to the keys, and how one that is missing is asked for."""
+"""How the paths of vendors' tools change keys, and the message about a missing tool."""
 
 from __future__ import annotations
 
@@ -87,18 +87,18 @@ def test_tools_of_a_device_count_for_its_cells(tmp_path) -> None:
     project = make_project(tmp_path / "project")
     (program := tmp_path / "qnn-net-run").write_text("one")
 
-    def device(**given: Any) -> str:
+    def device(**changes: Any) -> str:
         path = project.devices / "host.yaml"
         document = {"name": "host", "transport": "local", "work_folder": "results/work/host",
                     "processors": ["cpu"]}  # fmt: skip
-        write_yaml(path, document | given)
+        write_yaml(path, document | changes)
         return causes_of(project)["device"]
 
     plain = device()
-    given = {"tools": {"qnn-net-run": str(program)}}
-    first = device(**given)
+    changes = {"tools": {"qnn-net-run": str(program)}}
+    with_first_program = device(**changes)
     program.write_text("two, longer")
-    assert len({plain, first, device(**given)}) == 3
+    assert len({plain, with_first_program, device(**changes)}) == 3
 
 
 def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace) -> None:
@@ -117,7 +117,7 @@ def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("tool_paths", "message"),
     [
         ({"mase": {"run": "x"}}, "no library 'mase'"),
         (
@@ -134,10 +134,10 @@ def test_a_plan_keeps_the_tools_for_its_jobs(tmp_path, mace) -> None:
         ({"ncnn": {"run": "/bin/true"}}, "ncnn knows no tools"),
     ],
 )
-def test_mistakes_are_told_at_once(tmp_path, given, words) -> None:
+def test_mistakes_are_told_at_once(tmp_path, tool_paths, message) -> None:
     project = make_project(tmp_path / "project")
-    with pytest.raises(UserError, match=words):
-        load_configuration(project, CONFIG | {"tools": given}, "test")
+    with pytest.raises(UserError, match=message):
+        load_configuration(project, CONFIG | {"tools": tool_paths}, "test")
 
 
 def test_what_is_missing_is_named() -> None:

@@ -1,4 +1,4 @@
-"""A store that held every wanted result is looked at again only where something changed."""
+"""A store with every wanted result is read again only where something changed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def outlook_of(project: Project, threads: int = 1) -> Outlook:
     return look(project, load(project, CONFIG | {"threads": [threads]}, "test.yaml"))
 
 
-def age(project: Project) -> None:
-    """Let all results have been written an hour ago."""
+def age_results(project: Project) -> None:
+    """Make all results one hour older."""
     for folder, _, names in os.walk(project.cells):
         for path in (*(Path(folder) / name for name in names), Path(folder)):
             stamp = path.stat().st_mtime - 3600
@@ -29,34 +29,34 @@ def age(project: Project) -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A project with all results, which was looked at."""
+    """A project with all results, which has been planned once."""
     project = make_project(tmp_path)
     for planned in outlook_of(project).cells:
         commit_result(project, planned)
-    age(project)
+    age_results(project)
     assert outlook_of(project).seen is None
     return project
 
 
 def test_nothing_changed(project: Project, monkeypatch: pytest.MonkeyPatch):
-    # In this way no cell is planned.
+    # Planning any cell would fail now.
     monkeypatch.setattr(outlook_module.Planner, "plan_all", None)
-    again = outlook_of(project)
-    assert again.seen is not None and again.stale == again.unmeasured == []
-    assert again.experiments == {} and again.left_undone == {}
+    outlook = outlook_of(project)
+    assert outlook.seen is not None and outlook.stale == outlook.unmeasured == []
+    assert outlook.experiments == {} and outlook.left_undone == {}
     monkeypatch.undo()
-    planned = again.cells
-    assert again.count == len(planned) > 0
-    fresh = Outlook(again.configuration, again.planner, again.facts, again.skipped)
-    assert (again.current, again.stored) == (fresh.current, fresh.stored)
+    planned = outlook.cells
+    assert outlook.count == len(planned) > 0
+    fresh = Outlook(outlook.configuration, outlook.planner, outlook.facts, outlook.skipped)
+    assert (outlook.current, outlook.stored) == (fresh.current, fresh.stored)
 
 
 def test_a_result_that_went_is_missed(project: Project):
-    victim = next(project.cells.rglob("latency-*.json"))
-    victim.unlink()
+    result = next(project.cells.rglob("latency-*.json"))
+    result.unlink()
     outlook = outlook_of(project)
     assert [planned.cell.folder for planned in outlook.stale] == [
-        victim.parent.relative_to(project.cells).as_posix()
+        result.parent.relative_to(project.cells).as_posix()
     ]
     commit_result(project, outlook.stale[0])
     assert outlook_of(project).stale == []
@@ -94,7 +94,7 @@ def test_a_store_that_has_just_been_written_to_is_not_remembered(project: Projec
 
 
 def test_what_was_remembered_and_is_damaged_does_not_count(project: Project):
-    (memory,) = project.plans.glob("stored-*.json")
-    memory.write_text('{"matrix": "')
+    (remembered,) = project.plans.glob("stored-*.json")
+    remembered.write_text('{"matrix": "')
     assert outlook_of(project).seen is None
     assert outlook_of(project).seen is not None

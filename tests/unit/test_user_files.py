@@ -1,4 +1,4 @@
-"""A user's own file in the plan: found by its content, wherever it stands."""
+"""A user's own file in the plan is identified by its content, wherever it is."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def project(tmp_path: Path) -> Project:
 
 
 @pytest.fixture
-def nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
+def no_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Environment:
     """An environment that is not built."""
     monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(tmp_path / "none"))
     return locate(Project(REPOSITORY), "models")
@@ -113,25 +113,27 @@ def test_a_missing_file_is_the_users_mistake(project):
 
 
 def test_a_file_is_read_once_for_each_content(project, monkeypatch):
-    read: list[Path] = []
+    paths_read: list[Path] = []
     digest = contents.file_digest
-    monkeypatch.setattr(contents, "file_digest", lambda path: (read.append(path), digest(path))[1])
+    monkeypatch.setattr(
+        contents, "file_digest", lambda path: (paths_read.append(path), digest(path))[1]
+    )
     path = project.root / "mine/hand.onnx"
-    first = contents.sha256(project, path)
-    assert contents.sha256(project, path) == first == digest(path) and len(read) == 1
+    first_digest = contents.sha256(project, path)
+    assert contents.sha256(project, path) == first_digest == digest(path) and len(paths_read) == 1
     path.write_bytes(b"new")
     os.utime(path, (1e9 + 1, 1e9 + 1))
-    assert contents.sha256(project, path) != first and len(read) == 2
+    assert contents.sha256(project, path) != first_digest and len(paths_read) == 2
 
 
 def test_a_file_that_was_only_just_written_is_not_believed_twice(project):
     path = project.root / "mine/hand.onnx"
     path.write_bytes(b"one")
-    first = contents.sha256(project, path)
-    stamp = path.stat()
+    first_digest = contents.sha256(project, path)
+    status = path.stat()
     path.write_bytes(b"two")  # as long, and within one tick of a coarse clock
-    os.utime(path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    assert contents.sha256(project, path) != first
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert contents.sha256(project, path) != first_digest
 
 
 @pytest.mark.parametrize(
@@ -180,11 +182,11 @@ def test_pretrained_weights_are_fetched_before_the_model_is_built(project, monke
     pipeline = Pipeline(CONFIG | {"models": ["mine"]})
     assert pipeline.plan
     (model,) = pipeline.plan.model
-    wanted = pipeline.inputs("model", model)[-1]
-    name = wanted.split("/")[2]
-    assert wanted == f"results/downloads/{name}/record.json" and name.startswith(SHA256)
+    record_path = pipeline.inputs("model", model)[-1]
+    name = record_path.split("/")[2]
+    assert record_path == f"results/downloads/{name}/record.json" and name.startswith(SHA256)
     assert pipeline.plan.download[name].model == "mine"
-    assert wanted in load_plan(project, pipeline.plan.id).preparation
+    assert record_path in load_plan(project, pipeline.plan.id).preparation
 
 
 def test_a_recipe_without_a_task_is_compared_as_numbers(project):
@@ -192,7 +194,7 @@ def test_a_recipe_without_a_task_is_compared_as_numbers(project):
     assert plan.models["mine"].task is None  # classes are compared only of a classification
 
 
-def test_a_failed_download_is_the_models_reason(nothing, tmp_path):
+def test_a_failed_download_is_the_models_reason(no_environment, tmp_path):
     download = tmp_path / "download"
     download.mkdir()
     (download / RECORD).write_text('{"status": "failed", "reason": "HTTP status 404"}')
@@ -200,7 +202,7 @@ def test_a_failed_download_is_the_models_reason(nothing, tmp_path):
     assert (record.status, record.reason) == ("failed", "weights: HTTP status 404")
 
 
-def test_weights_that_were_deleted_are_fetched_again(nothing, tmp_path):
+def test_weights_that_were_deleted_are_fetched_again(no_environment, tmp_path):
     download = tmp_path / "download"
     download.mkdir()
     (download / RECORD).write_text('{"status": "ok", "reason": null}')
@@ -209,7 +211,7 @@ def test_weights_that_were_deleted_are_fetched_again(nothing, tmp_path):
     assert not (download / RECORD).exists()
 
 
-def test_a_library_that_no_route_leads_to_is_unsupported(nothing, tmp_path, monkeypatch):
+def test_a_library_that_no_route_leads_to_is_unsupported(no_environment, tmp_path, monkeypatch):
     library, folder = all_libraries()["litert"], tmp_path / "artifact"
     reads_tflite = structs.replace(library, sources=("tflite",))
     monkeypatch.setitem(all_libraries(), "litert", reads_tflite)

@@ -1,4 +1,4 @@
-"""What a recipe leaves open of a user's file, the file tells; what neither tells is asked for."""
+"""A user's file tells what its recipe leaves open; what neither tells is an error."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def user_model(monkeypatch) -> Any:
     return user_model
 
 
-def complete(user_model: Any, given: Any, *tensor: Any) -> Any:
-    (spec,) = user_model.complete(given, [user_model.Tensor(*tensor)])
+def complete(user_model: Any, recipe_inputs: Any, *tensor: Any) -> Any:
+    (spec,) = user_model.complete(recipe_inputs, [user_model.Tensor(*tensor)])
     return spec
 
 
@@ -44,8 +44,8 @@ def test_whole_numbers_are_indices_that_every_vocabulary_has(user_model, dtype, 
 
 
 def test_the_recipe_has_the_last_word_on_what_an_input_holds(user_model):
-    given = [{"name": "ids", "content": "tokens", "below": 30522, "shape": [1, 16]}]
-    spec = complete(user_model, given, "ids", (None, None), "int64")
+    recipe_inputs = [{"name": "ids", "content": "tokens", "below": 30522, "shape": [1, 16]}]
+    spec = complete(user_model, recipe_inputs, "ids", (None, None), "int64")
     assert (spec["shape"], spec["below"]) == ([1, 16], 30522)
     assert "below" not in complete(
         user_model, [{"name": "m", "content": "ones"}], "m", (1,), "bool"
@@ -53,14 +53,14 @@ def test_the_recipe_has_the_last_word_on_what_an_input_holds(user_model):
 
 
 def test_torchscript_tells_neither_shape_nor_type(user_model):
-    given = [{"name": "x", "shape": [1, 4]}]
-    assert complete(user_model, given, "x", None, None)["dtype"] == "float32"
-    given[0]["dtype"] = "int64"
-    assert complete(user_model, given, "x", None, None)["dtype"] == "int64"
+    recipe_inputs = [{"name": "x", "shape": [1, 4]}]
+    assert complete(user_model, recipe_inputs, "x", None, None)["dtype"] == "float32"
+    recipe_inputs[0]["dtype"] = "int64"
+    assert complete(user_model, recipe_inputs, "x", None, None)["dtype"] == "int64"
 
 
 @pytest.mark.parametrize(
-    ("given", "shape", "dtype", "reason"),
+    ("recipe_inputs", "shape", "dtype", "reason"),
     [
         ([{"name": "y"}], (1, 3), "float32", "the file has no input 'y'; its inputs are x"),
         ([], (None, 3, None), "float32", r"leaves sizes free, \[\?, 3, \?\]: give its shape"),
@@ -76,6 +76,6 @@ def test_torchscript_tells_neither_shape_nor_type(user_model):
         ([], (1, 3), "tensor(string)", "cannot be measured"),
     ],
 )
-def test_what_does_not_fit_is_said(user_model, given, shape, dtype, reason):
+def test_what_does_not_fit_is_said(user_model, recipe_inputs, shape, dtype, reason):
     with pytest.raises(user_model.RecipeError, match=reason):
-        complete(user_model, given, "x", shape, dtype)
+        complete(user_model, recipe_inputs, "x", shape, dtype)

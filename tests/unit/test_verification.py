@@ -1,4 +1,4 @@
-"""Is an output the reference's? And nothing that a device sends can break who reads it."""
+"""Outputs are compared with the reference, and nothing that a device sends can break the reader."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ TOLERANCE = Tolerance(min_cosine=0.999, max_relative_error=0.01, top1=True)
 REFERENCE = {"logits": np.array([[0.5, 2.0, -1.0, 0.0]], dtype=np.float32)}
 
 
-def against(*values: float, classes: bool = True) -> Comparison:
+def compare_logits(*values: float, classes: bool = True) -> Comparison:
     return compare({"logits": np.array([values], dtype=np.float32)}, REFERENCE, classes)
 
 
-def npz(**named: Any) -> bytes:
+def npz(**named_arrays: Any) -> bytes:
     buffer = io.BytesIO()
-    np.savez(buffer, **named)
+    np.savez(buffer, **named_arrays)
     return buffer.getvalue()
 
 
@@ -49,56 +49,58 @@ def npy_header(shape: tuple[int, ...], descr: str = "<f8") -> bytes:
 
 
 def test_the_same_output_is_perfect():
-    found = compare(REFERENCE, REFERENCE, classes=True)
-    assert found == Comparison(1.0, 0.0, 0.0, True)
-    assert found.violation(TOLERANCE) is None
+    comparison = compare(REFERENCE, REFERENCE, classes=True)
+    assert comparison == Comparison(1.0, 0.0, 0.0, True)
+    assert comparison.violation(TOLERANCE) is None
 
 
 def test_a_rounding_error_passes():
-    assert against(0.5001, 2.0001, -1.0, 0.0001).violation(TOLERANCE) is None
+    assert compare_logits(0.5001, 2.0001, -1.0, 0.0001).violation(TOLERANCE) is None
 
 
 def test_a_scaled_output_points_the_same_way_but_is_wrong():
-    found = against(1.0, 4.0, -2.0, 0.0)
-    assert found.cosine == pytest.approx(1.0)
-    assert found.max_relative_error == pytest.approx(1.0)
-    assert "largest error 1 of the reference's magnitude" in str(found.violation(TOLERANCE))
+    comparison = compare_logits(1.0, 4.0, -2.0, 0.0)
+    assert comparison.cosine == pytest.approx(1.0)
+    assert comparison.max_relative_error == pytest.approx(1.0)
+    assert "largest error 1 of the reference's magnitude" in str(comparison.violation(TOLERANCE))
 
 
 def test_another_direction_is_wrong():
-    assert "cosine -1.00000 is below" in str(against(-0.5, -2.0, 1.0, -0.0).violation(TOLERANCE))
+    assert "cosine -1.00000 is below" in str(
+        compare_logits(-0.5, -2.0, 1.0, -0.0).violation(TOLERANCE)
+    )
 
 
 def test_another_class_is_wrong_however_close_and_only_where_there_are_classes():
     reference = {"logits": np.array([[1.0, 1.001, 0.0]])}
     output = {"logits": np.array([[1.001, 1.0, 0.0]])}
-    found = compare(output, reference, classes=True)
-    assert found.top1_match is False
-    assert found.violation(TOLERANCE) == "the top-1 class differs from the reference's"
-    assert found.violation(replace(TOLERANCE, top1=False)) is None
+    comparison = compare(output, reference, classes=True)
+    assert comparison.top1_match is False
+    assert comparison.violation(TOLERANCE) == "the top-1 class differs from the reference's"
+    assert comparison.violation(replace(TOLERANCE, top1=False)) is None
     assert compare(output, reference, classes=False).violation(TOLERANCE) is None
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_value_that_is_not_finite_is_wrong(value: float):
-    assert "not finite" in str(against(0.5, value, -1.0, 0.0).violation(TOLERANCE))
+    assert "not finite" in str(compare_logits(0.5, value, -1.0, 0.0).violation(TOLERANCE))
 
 
 def test_a_constant_output_is_wrong():
-    assert "constant" in str(against(0.0, 0.0, 0.0, 0.0).violation(TOLERANCE))
-    assert "constant" in str(against(0.7, 0.7, 0.7, 0.7).violation(TOLERANCE))
+    assert "constant" in str(compare_logits(0.0, 0.0, 0.0, 0.0).violation(TOLERANCE))
+    assert "constant" in str(compare_logits(0.7, 0.7, 0.7, 0.7).violation(TOLERANCE))
 
 
 @pytest.mark.parametrize("shape", [(4,), (1, 3), (1, 4, 1), (4, 1), (0,)])
 def test_another_shape_is_wrong(shape: tuple[int, ...]):
-    found = compare({"logits": np.zeros(shape)}, REFERENCE, classes=True)
-    assert f"shape {list(shape)}, the reference [1, 4]" in str(found.violation(TOLERANCE))
+    comparison = compare({"logits": np.zeros(shape)}, REFERENCE, classes=True)
+    assert f"shape {list(shape)}, the reference [1, 4]" in str(comparison.violation(TOLERANCE))
 
 
 def test_a_missing_output_is_wrong_and_an_additional_one_is_not():
     assert "'logits' is missing" in str(compare({}, REFERENCE, True).violation(TOLERANCE))
-    more = REFERENCE | {"features": np.zeros(3)}
-    assert compare(more, REFERENCE, True).violation(TOLERANCE) is None
+    outputs = REFERENCE | {"features": np.zeros(3)}
+    assert compare(outputs, REFERENCE, True).violation(TOLERANCE) is None
 
 
 def test_the_worst_output_counts():
@@ -119,13 +121,13 @@ FLOATS = arrays.arrays(np.float64, 5, elements=st.floats(allow_nan=True, allow_i
 
 @given(output=FLOATS, reference=arrays.arrays(np.float64, 5, elements=st.floats(-1e6, 1e6)))
 def test_any_numbers_give_a_comparison_that_json_can_hold(output, reference):
-    found = compare({"x": output}, {"x": reference}, classes=True)
-    json.dumps(found.as_dict(), allow_nan=False)
-    found.violation(TOLERANCE)
-    if found.cosine is not None:
-        assert -1.0 <= found.cosine <= 1.0
+    comparison = compare({"x": output}, {"x": reference}, classes=True)
+    json.dumps(comparison.as_dict(), allow_nan=False)
+    comparison.violation(TOLERANCE)
+    if comparison.cosine is not None:
+        assert -1.0 <= comparison.cosine <= 1.0
         if np.abs(output).max() > 2 * max(1e-300, np.abs(reference).max()):
-            assert found.violation(TOLERANCE), "an absurd output must never pass"
+            assert comparison.violation(TOLERANCE), "an absurd output must never pass"
 
 
 @given(arrays.arrays(np.float32, (1, 6), elements=st.floats(-100, 100, width=32)))
@@ -135,10 +137,10 @@ def test_identical_outputs_always_pass(values):
 
 def test_arrays_come_back_as_they_were():
     stored = {"a": np.arange(6, dtype=np.int64).reshape(2, 3), "b": np.float32([1.5])}
-    found = read_arrays(npz(**stored))
-    assert set(found) == {"a", "b"}
+    loaded = read_arrays(npz(**stored))
+    assert set(loaded) == {"a", "b"}
     for name, array in stored.items():
-        np.testing.assert_array_equal(found[name], array)
+        np.testing.assert_array_equal(loaded[name], array)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,7 @@ def test_damaged_archives_are_arrays_or_refused(damage: list[tuple[int, int]]):
     for position, byte in damage:
         data[position] = byte
     try:
-        found = read_arrays(bytes(data))
+        outputs = read_arrays(bytes(data))
     except ValueError:
         return
-    compare(found, {"logits": np.arange(40, dtype=np.float32)}, classes=True)
+    compare(outputs, {"logits": np.arange(40, dtype=np.float32)}, classes=True)

@@ -1,4 +1,4 @@
-"""The warehouse: it says what the store says, however it came to be, and keeps its contract."""
+"""The warehouse says what the store says, however it was built, and keeps its contract."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Bench:
     def __init__(self, root: Path) -> None:
         self.project = Project(root)
         self.store = Store(self.project.cells)
-        self.current = {made.key: made.keys for made in (OK, WRONG, FAILED)}
+        self.current = {results.key: results.keys for results in (OK, WRONG, FAILED)}
         self.path = self.project.warehouse
         wrong = Comparison(0.41, 7.3, 1.2, False).as_dict()
         OK.commit(self.project)
@@ -66,8 +66,8 @@ class Bench:
         with connect(self.path) as connection:
             return connection.sql(sql).fetchall()
 
-    def files(self, made: Made) -> list[Path]:
-        return [made.path(self.project, measure) for measure in made.measures]
+    def files(self, results: Made) -> list[Path]:
+        return [results.path(self.project, measure) for measure in results.measures]
 
     def content(self, path: Path | None = None) -> dict[str, list[tuple[Any, ...]]]:
         with connect(path or self.path) as connection:
@@ -77,11 +77,13 @@ class Bench:
             }
 
     def check_rebuild(self) -> None:
-        """What came about step by step is what a fresh start gives."""
+        """A warehouse that was built step by step equals one that is built at once."""
         before = self.content()
         rebuild(self.path, self.store, self.current, DEVICES)
         assert self.content() == before
-        assert not [p for p in self.path.parent.iterdir() if p.name.startswith(".cellfarm")]
+        assert not [
+            path for path in self.path.parent.iterdir() if path.name.startswith(".cellfarm")
+        ]
 
 
 @pytest.fixture
@@ -93,8 +95,8 @@ def bench(tmp_path) -> Bench:
 def test_the_contracts_columns_are_there(bench, view: str):
     bench.load()
     with connect(bench.path) as connection:
-        found = connection.sql(f"FROM {view}").columns
-    assert set(CONTRACT[view].split()) <= set(found)
+        columns = connection.sql(f"FROM {view}").columns
+    assert set(CONTRACT[view].split()) <= set(columns)
 
 
 def test_results_become_cells(bench):
@@ -122,11 +124,11 @@ def test_every_raw_sample_is_there(bench):
     rows = bench.rows(
         f"SELECT launch, iteration, phase, ms FROM samples WHERE key = '{OK.key}' ORDER BY ALL"
     )
-    each = [("first", [15.0]), ("import", [30.0]), ("load", [40.0]), ("read", [5.0]), ("start", [20.0]),
-            ("warmup", [11.0]), ("warm", [10.0, 10.5, 9.5])]  # fmt: skip
+    samples = [("first", [15.0]), ("import", [30.0]), ("load", [40.0]), ("read", [5.0]), ("start", [20.0]),
+               ("warmup", [11.0]), ("warm", [10.0, 10.5, 9.5])]  # fmt: skip
     expected = [
         (launch, iteration, phase, ms)
-        for launch in (0, 1) for phase, values in each for iteration, ms in enumerate(values)
+        for launch in (0, 1) for phase, values in samples for iteration, ms in enumerate(values)
     ]  # fmt: skip
     assert rows == sorted(expected)
 
@@ -150,12 +152,12 @@ def test_a_load_with_nothing_new_changes_nothing(bench):
 
 def test_what_is_new_is_added(bench):
     bench.load()
-    new = Made(make_cell(model="another"))
-    new.commit(bench.project)
+    added = Made(make_cell(model="another"))
+    added.commit(bench.project)
     assert bench.load() == (2, 0, 0)
     assert len(bench.rows("FROM history")) == STORED + 2
     assert len(bench.rows("FROM cells")) == 3, "nobody wants that cell now"
-    bench.current[new.key] = new.keys
+    bench.current[added.key] = added.keys
     assert bench.load() == (0, 0, 0)
     assert len(bench.rows("FROM cells")) == 4
     bench.check_rebuild()
@@ -165,8 +167,8 @@ def test_the_keys_that_are_wanted_now_decide_what_is_current(bench):
     newer = Made(OK.cell, salt="newer")
     newer.commit(bench.project)
     bench.load()
-    wanted = "SELECT key FROM cells WHERE library = 'ncnn' AND threads = 1"
-    assert bench.rows(wanted) == [(OK.key,)]
+    query = "SELECT key FROM cells WHERE library = 'ncnn' AND threads = 1"
+    assert bench.rows(query) == [(OK.key,)]
     bench.current = {newer.key: newer.keys}
     bench.load()
     assert bench.rows("SELECT key FROM cells") == [(newer.key,)]
@@ -213,17 +215,20 @@ def test_a_superseded_result_is_history(bench):
 
 
 def damaged(bench: Bench) -> Iterable[tuple[str, str]]:
-    """Files that are no results, in every way."""
-    whole = OK.path(bench.project).read_text()
-    yield "torn", whole[: len(whole) // 2]
+    """Files that are not results, each for another reason."""
+    text = OK.path(bench.project).read_text()
+    yield "torn", text[: len(text) // 2]
     yield "empty", ""
     yield "no-json", "\x00" * 100
     yield "list", "[]"
-    yield "nan", whole.replace("10.5", "NaN", 1)
-    document = json.loads(whole)
+    yield "nan", text.replace("10.5", "NaN", 1)
+    document = json.loads(text)
     launch = document["launches"][0]
     for name in ("key", "cell", "columns", "launches", "device_facts", "protocol"):
-        yield f"no-{name}", json.dumps({k: v for k, v in document.items() if k != name})
+        yield (
+            f"no-{name}",
+            json.dumps({key: value for key, value in document.items() if key != name}),
+        )
     yield "launches-are-text", json.dumps(document | {"launches": "none"})
     yield "empty-launch", json.dumps(document | {"launches": [{}]})
     yield (
@@ -245,10 +250,10 @@ def test_an_unreadable_file_is_named_and_stops_nothing(bench, capsys):
 
 def test_a_file_that_is_mended_is_loaded(bench):
     path = OK.path(bench.project)
-    whole = path.read_text()
+    text = path.read_text()
     path.write_text("torn")
     assert bench.load() == (STORED - 1, 0, 1)
-    path.write_text(whole)
+    path.write_text(text)
     assert bench.load() == (1, 0, 0)
     bench.check_rebuild()
 
@@ -272,13 +277,13 @@ def test_many_batches_are_one_load(bench, monkeypatch):
 
 
 def test_odd_texts_survive(bench):
-    odd = Made(make_cell(threads=64))
+    results = Made(make_cell(threads=64))
     reason = "line\nbreak \"quoted\" 'single' \u2028 🦊 \x00 \udcff ; DROP TABLE results; --"
-    odd.commit(bench.project, [bad_launch(reason=reason)], status="failed", reason=reason)
-    bench.current[odd.key] = odd.keys
+    results.commit(bench.project, [bad_launch(reason=reason)], status="failed", reason=reason)
+    bench.current[results.key] = results.keys
     bench.load()
-    found = bench.rows(f"SELECT reason FROM cells WHERE key = '{odd.key}'")
-    assert found == [(reason.replace("\udcff", "\ufffd"),)]
+    rows = bench.rows(f"SELECT reason FROM cells WHERE key = '{results.key}'")
+    assert rows == [(reason.replace("\udcff", "\ufffd"),)]
 
 
 def test_a_failed_load_leaves_the_warehouse_as_it_was(bench, monkeypatch):

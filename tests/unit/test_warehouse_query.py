@@ -25,12 +25,14 @@ SQL = "SELECT threads, status, latency_ms, flags, measured_at FROM cells ORDER B
 def warehouse(tmp_path_factory) -> Path:
     """Two cells: one measured, one that failed."""
     project = Project(tmp_path_factory.mktemp("project"))
-    measured, failed = (Made(make_cell(threads=n), measures=("latency",)) for n in (1, 2))
+    measured, failed = (
+        Made(make_cell(threads=threads), measures=("latency",)) for threads in (1, 2)
+    )
     measured.commit(project, [make_launch([10.0, 10.0, 10.0])] * 2)
     failed.commit(
         project, [bad_launch()], status="failed", reason="killed by SIGSEGV in phase load"
     )
-    current = {made.key: made.keys for made in (measured, failed)}
+    current = {results.key: results.keys for results in (measured, failed)}
     load(project.warehouse, Store(project.cells), current, {"host": FACTS})
     return project.warehouse
 
@@ -66,8 +68,8 @@ def test_a_row_is_a_line_however_wide_it_is(warehouse):
 def test_csv_can_be_read_back(warehouse):
     rows = list(csv.DictReader(io.StringIO(ask(warehouse, SQL, "csv"))))
     assert [(row["threads"], row["latency_ms"]) for row in rows] == [("1", "10.0"), ("2", "")]
-    odd = ask(warehouse, "SELECT 'a,\"b\"\nc' AS text, NULL AS nothing", "csv")
-    assert list(csv.reader(io.StringIO(odd))) == [["text", "nothing"], ['a,"b"\nc', ""]]
+    text = ask(warehouse, "SELECT 'a,\"b\"\nc' AS text, NULL AS nothing", "csv")
+    assert list(csv.reader(io.StringIO(text))) == [["text", "nothing"], ['a,"b"\nc', ""]]
 
 
 def test_json_can_be_read_back(warehouse):
@@ -162,13 +164,13 @@ def test_json_does_not_lose_a_column_of_the_same_name(warehouse):
 
 
 @pytest.mark.parametrize(
-    "made",
+    "statement",
     ["CREATE TABLE t (a INTEGER)", "CREATE TABLE meta (x INTEGER)",
      "CREATE TABLE meta (name INTEGER, value INTEGER); INSERT INTO meta VALUES (1, 1)", "SELECT 1"],
 )  # fmt: skip
-def test_another_database_is_no_warehouse(tmp_path, made):
+def test_another_database_is_no_warehouse(tmp_path, statement):
     path = tmp_path / "other.duckdb"
     with duckdb.connect(str(path)) as connection:
-        connection.execute(made)
+        connection.execute(statement)
     with pytest.raises(UserError, match="is no warehouse of cellfarm's"):
         query(path, "SELECT 1", "table", None)
