@@ -61,10 +61,10 @@ def _snakemake(folder: Path, *arguments: str) -> tuple[float, float, float]:
     """
     variables = snakemake_variables(CELLFARM_ENVIRONMENTS=str(Project(REPOSITORY).environments))
     with _Memory() as memory:
-        done = run([VENV_BIN / "snakemake", *arguments], folder, variables)
-    if done.code != 0:
-        raise NotMeasurable(f"snakemake ended with {done.code}: {done.output[-2000:]}")
-    return done.wall_s, done.cpu_s, memory.peak_bytes / 1e9
+        completed = run([VENV_BIN / "snakemake", *arguments], folder, variables)
+    if completed.code != 0:
+        raise NotMeasurable(f"snakemake ended with {completed.code}: {completed.output[-2000:]}")
+    return completed.wall_s, completed.cpu_s, memory.peak_bytes / 1e9
 
 
 def _records(folder: Path) -> list[dict[str, object]]:

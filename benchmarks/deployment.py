@@ -232,12 +232,12 @@ def _scp(address: Mapping[str, Any]) -> Iterator[dict[str, Push]]:
 
 def _run(argv: Sequence[str]) -> None:
     # Not a pipe: a connection that scp leaves in the background would keep it open.
-    done = subprocess.run(
+    completed = subprocess.run(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
-    if done.returncode:
-        raise NotMeasurable(f"{Path(argv[0]).name} ended with {done.returncode}")
+    if completed.returncode:
+        raise NotMeasurable(f"{Path(argv[0]).name} ended with {completed.returncode}")
 
 
 # -- deployments ----------------------------------------------------------------------------------

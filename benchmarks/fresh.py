@@ -45,14 +45,14 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _step(argv: list[str], clone: Path, variables: dict[str, str], target_s: float) -> Figure:
-    done = run(argv, clone, variables, live=True)
+    completed = run(argv, clone, variables, live=True)
     shown = " ".join(argv)
-    if done.code != 0:
-        raise NotMeasurable(f"`{shown}` ended with {done.code} after {done.wall_s:.0f} s")
-    minutes = f"{done.wall_s / 60:.1f} min"
+    if completed.code != 0:
+        raise NotMeasurable(f"`{shown}` ended with {completed.code} after {completed.wall_s:.0f} s")
+    minutes = f"{completed.wall_s / 60:.1f} min"
     return Figure(
-        f"wall time of `{shown}` on a fresh clone", done.wall_s, "s", target_s,
-        details={"that is": minutes, "CPU": f"{done.cpu_s:.0f} s"},
+        f"wall time of `{shown}` on a fresh clone", completed.wall_s, "s", target_s,
+        details={"that is": minutes, "CPU": f"{completed.cpu_s:.0f} s"},
     )  # fmt: skip
 
 
@@ -67,12 +67,12 @@ def clone_checkout(clone: Path) -> str:
 
 
 def _git(*arguments: str, folder: Path) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
-    if done.returncode != 0:
-        raise NotMeasurable(f"git {arguments[0]}: {done.stderr.strip()}")
-    return done.stdout.strip()
+    if completed.returncode != 0:
+        raise NotMeasurable(f"git {arguments[0]}: {completed.stderr.strip()}")
+    return completed.stdout.strip()
 
 
 def _variables(folder: Path) -> dict[str, str]:

@@ -68,12 +68,12 @@ def load(folder: Path, warehouse: Path, store: SyntheticStore) -> Ran:
     wanted.write_text(
         json.dumps({"current": store.current, "devices": store.devices}), encoding="utf-8"
     )
-    done = run(
+    completed = run(
         [VENV_BIN / "python", SCRIPT, warehouse, store.store.root, wanted], folder, variables()
     )
-    if done.code != 0:
-        raise NotMeasurable(f"the results cannot be loaded: {done.output[-2000:]}")
-    return done
+    if completed.code != 0:
+        raise NotMeasurable(f"the results cannot be loaded: {completed.output[-2000:]}")
+    return completed
 
 
 def variables() -> dict[str, str]:

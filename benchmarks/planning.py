@@ -43,10 +43,10 @@ def measure(options: Options) -> list[Figure]:
         stale_wall_s = []
         for _ in range(runs):
             for name, farm in (("large", large), ("small", small)):
-                done, _ = farm.dry_run()
-                stale[name].append(done.cpu_s)
+                completed, _ = farm.dry_run()
+                stale[name].append(completed.cpu_s)
                 if name == "large":
-                    stale_wall_s.append(done.wall_s)
+                    stale_wall_s.append(completed.wall_s)
         print(f"  filling the stores of {size.cells:,} and {SMALL.cells} cells ...", flush=True)
         started = time.monotonic()
         large.fill()
@@ -59,15 +59,15 @@ def measure(options: Options) -> list[Figure]:
         wall_s = []
         for _ in range(runs):
             for name, farm in (("large", large), ("small", small)):
-                done, inside_s = farm.snakemake()
+                completed, inside_s = farm.snakemake()
                 inside[name].append(inside_s)
-                whole[name].append(done.cpu_s)
+                whole[name].append(completed.cpu_s)
                 if name == "large":
-                    wall_s.append(done.wall_s)
-            done = run([VENV_BIN / "snakemake", "--cores", "1"], empty, snakemake_variables())
-            if done.code != 0:
-                raise NotMeasurable(f"an empty Snakefile fails: {done.output[-2000:]}")
-            whole["empty"].append(done.cpu_s)
+                    wall_s.append(completed.wall_s)
+            completed = run([VENV_BIN / "snakemake", "--cores", "1"], empty, snakemake_variables())
+            if completed.code != 0:
+                raise NotMeasurable(f"an empty Snakefile fails: {completed.output[-2000:]}")
+            whole["empty"].append(completed.cpu_s)
     experiments = size.models * size.devices
     return [
         Figure(

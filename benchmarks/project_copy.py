@@ -90,10 +90,12 @@ class ProjectCopy:
         Raises:
             NotMeasurable: it failed.
         """
-        done = run([VENV_BIN / "snakemake", *arguments], self.root, self.variables)
-        if done.code != 0:
-            raise NotMeasurable(f"snakemake ended with {done.code}:\n{done.output[-4000:]}")
-        return done
+        completed = run([VENV_BIN / "snakemake", *arguments], self.root, self.variables)
+        if completed.code != 0:
+            raise NotMeasurable(
+                f"snakemake ended with {completed.code}:\n{completed.output[-4000:]}"
+            )
+        return completed
 
     def results(self) -> list[dict[str, Any]]:
         """Every result in the store, in the order of their paths."""

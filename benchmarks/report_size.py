@@ -90,10 +90,10 @@ def _reports(folder: Path, size: Size, runs: int) -> tuple[list[float], Path]:
     load(folder, warehouse, store)
     times_s = []
     for _ in range(runs):
-        done = run([VENV_BIN / "python", SCRIPT, warehouse, out], folder, variables())
-        if done.code != 0:
-            raise NotMeasurable(f"the report cannot be written: {done.output[-2000:]}")
-        times_s.append(done.wall_s)
+        completed = run([VENV_BIN / "python", SCRIPT, warehouse, out], folder, variables())
+        if completed.code != 0:
+            raise NotMeasurable(f"the report cannot be written: {completed.output[-2000:]}")
+        times_s.append(completed.wall_s)
     return times_s, out / "index.html"
 
 

@@ -70,7 +70,7 @@ def _require_finished_run() -> None:
 
 
 def _good(argv: list[str | Path], folder: Path) -> Ran:
-    done = run(argv, folder, snakemake_variables())
-    if done.code != 0:
-        raise NotMeasurable(f"{argv[0]} ended with {done.code}: {done.output[-2000:]}")
-    return done
+    completed = run(argv, folder, snakemake_variables())
+    if completed.code != 0:
+        raise NotMeasurable(f"{argv[0]} ended with {completed.code}: {completed.output[-2000:]}")
+    return completed

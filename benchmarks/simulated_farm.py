@@ -157,9 +157,9 @@ def _make_farm(copy: ProjectCopy, size: Size, board: Started) -> list[str]:
     }
     copy.write("config/config.yaml", config)
     filler = Path(__file__).with_name("fill_simulated.py")
-    done = run([VENV_BIN / "python", filler], copy.root, copy.variables)
-    if done.code != 0:
-        raise NotMeasurable(f"the simulated farm cannot be made: {done.output[-2000:]}")
+    completed = run([VENV_BIN / "python", filler], copy.root, copy.variables)
+    if completed.code != 0:
+        raise NotMeasurable(f"the simulated farm cannot be made: {completed.output[-2000:]}")
     return names
 
 
@@ -175,7 +175,7 @@ def _run(copy: ProjectCopy, names: Sequence[str], board: Started, *axes: str) ->
     work_folder = Path(board.document["work_folder"])
     before_s = cpu_s(board.process.pid)
     with watched(besides=board.process.pid) as usage:
-        done = copy.snakemake("measured", "--config", f"devices={','.join(names)}", *axes)
+        completed = copy.snakemake("measured", "--config", f"devices={','.join(names)}", *axes)
     device_cpu_s = cpu_s(board.process.pid) - before_s
     logs = {name: work_folder / name / "launches.log" for name in names}
     stays = {name: read_log(log.read_text()) if log.is_file() else [] for name, log in logs.items()}
@@ -183,14 +183,14 @@ def _run(copy: ProjectCopy, names: Sequence[str], board: Started, *axes: str) ->
     results = [one for one in copy.results() if one["cell"]["device"] in stays]
     bad = [one for one in results if one["status"] != "ok"]
     if bad or not records:
-        reason = f"{bad[0]['status']}: {bad[0]['reason']}" if bad else done.output[-2000:]
+        reason = f"{bad[0]['status']}: {bad[0]['reason']}" if bad else completed.output[-2000:]
         raise NotMeasurable(f"{len(bad)} simulated cells are not ok: {reason}")
     return Ran(
         stays=stays,
         began_s=int((copy.root / _BEGAN).read_text()) / 1e9,
         ended_s=max(map(monotonic_of, records)),
-        wall_s=done.wall_s,
-        host_cpu_s=done.cpu_s,
+        wall_s=completed.wall_s,
+        host_cpu_s=completed.cpu_s,
         device_cpu_s=device_cpu_s,
         usage=usage,
         ok=len(results),

@@ -56,15 +56,15 @@ def run_tool(subject: Subject, counts: Iterations) -> float:
         report = Path(folder, "report.json")
         arguments = _litert if library == LITERT else _loop
         argv = [*subject.deployed.python.argv, *arguments(subject, counts, report)]
-        done = subprocess.run(
+        completed = subprocess.run(
             [str(part) for part in argv],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=_variables(subject.direct.transport, subject.deployed.variables),
             timeout=TIMEOUT_S, text=True, errors="replace", check=False,
             preexec_fn=lambda: _settle(subject.cores),
         )  # fmt: skip
-        if done.returncode != 0 or not report.is_file():
-            raise NotMeasurable(f"{tool_name(library)} failed: {done.stdout[-2000:]}")
+        if completed.returncode != 0 or not report.is_file():
+            raise NotMeasurable(f"{tool_name(library)} failed: {completed.stdout[-2000:]}")
         found = json.loads(report.read_text(encoding="utf-8"))
     if library == LITERT:
         return float(found["latency"]["median_ms"])

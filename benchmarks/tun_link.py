@@ -173,11 +173,11 @@ def _open_tun(own: str, peer: str) -> int:
 
 
 def _ip(*arguments: str) -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         ["ip", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise OSError(f"ip {' '.join(arguments[:2])}: {done.stderr.strip()}")
+    if completed.returncode:
+        raise OSError(f"ip {' '.join(arguments[:2])}: {completed.stderr.strip()}")
 
 
 def main() -> None:

@@ -32,8 +32,8 @@ def colours(tmp_path: Path) -> Farm:
     farm = Farm.create(tmp_path / "farm")
     (farm.root / "mine").mkdir()
     write_classifier(farm.root / "mine/colours.onnx", Project(REPOSITORY))
-    strangers = {"red": "green", "white": "blue"}
-    write_pictures(farm.root / "mine/pictures", EACH, strangers)
+    mislabelled = {"red": "green", "white": "blue"}
+    write_pictures(farm.root / "mine/pictures", EACH, mislabelled)
     farm.write("models/colours.yaml", RECIPE)
     farm.configure(models=["colours"], libraries=["onnxruntime"], variants=["fp32", "int8"])
     return farm
@@ -91,8 +91,11 @@ def test_what_is_wrong_with_the_pictures_is_told(colours: Farm) -> None:
     assert "mine/pictures has 5 sub-folders, the model has 4 classes" in row["reason"]
 
     (colours.root / "mine/pictures").rename(colours.root / "mine/elsewhere")
-    done = colours.run("-n", code=2)
-    assert "there is no folder mine/pictures" in done.stdout and "Traceback" not in done.stdout
+    completed = colours.run("-n", code=2)
+    assert (
+        "there is no folder mine/pictures" in completed.stdout
+        and "Traceback" not in completed.stdout
+    )
 
 
 def test_pictures_that_take_too_long_leave_the_rest_of_the_cell(colours: Farm) -> None:

@@ -31,31 +31,33 @@ def profiles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, An
     farm.write("config/protocols/test.yaml", with_measures(PROTOCOL, operators={"runs": 20}))
     farm.configure(models=[MODEL], libraries=LIBRARIES)
     farm.run("measured")
-    found = {}
+    by_library = {}
     for path in farm.result_files():
         if not Path(path).name.startswith("operators-"):
             continue
         result = json.loads((farm.root / "results/cells" / path).read_text(encoding="utf-8"))
-        (launch,) = [one for one in result["launches"] if one["mode"] == "profile"]
+        (launch,) = [launch for launch in result["launches"] if launch["mode"] == "profile"]
         assert launch["status"] == "ok", launch
-        found[Path(path).parts[1].partition("@")[0]] = launch["profile"]
-    return found
+        by_library[Path(path).parts[1].partition("@")[0]] = launch["profile"]
+    return by_library
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_profile_is_whole_and_named_in_common_words(profiles, library):
     profile = profiles[library]
     operators = profile["operators"]
-    assert [one["position"] for one in operators] == list(range(len(operators)))
-    assert {one["type"] for one in operators} <= {
+    assert [operator["position"] for operator in operators] == list(range(len(operators)))
+    assert {operator["type"] for operator in operators} <= {
         "Conv", "MatMul", "MaxPool", "Concat", "Copy", "Transpose", "Reshape", "Reduce",
         "AveragePool", "GlobalAveragePool", "Relu", "Clip",
     }  # fmt: skip
     # SqueezeNet has 26 convolutions and 3 poolings; XNNPACK calls those of 1 x 1 fully connected.
-    assert sum(one["type"] in ("Conv", "MatMul") for one in operators) == 26
-    assert sum(one["type"] == "MaxPool" for one in operators) == 3
+    assert sum(operator["type"] in ("Conv", "MatMul") for operator in operators) == 26
+    assert sum(operator["type"] == "MaxPool" for operator in operators) == 3
     # Convolutions are where the time goes; no pooling, copy or concatenation takes most of it.
-    convolutions = sum(one["ms"] for one in operators if one["type"] in ("Conv", "MatMul"))
+    convolutions = sum(
+        operator["ms"] for operator in operators if operator["type"] in ("Conv", "MatMul")
+    )
     assert convolutions > profile["sum_ms"] / 2
     # Operators follow one upon the other, so they cannot take longer than the run that they are in.
     assert -0.3 < profile["gap"] < 0.01

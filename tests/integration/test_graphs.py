@@ -44,18 +44,18 @@ onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]),
 
 
 def write(file: Path, height: str = "8") -> Path:
-    done = python("models", MODEL, str(file), height)
-    assert done.returncode == 0, done.stderr[-3000:]
+    completed = python("models", MODEL, str(file), height)
+    assert completed.returncode == 0, completed.stderr[-3000:]
     return file
 
 
 def test_a_graph_by_hand(tmp_path):
-    found = Graphs(HERE).of_file(write(tmp_path / "my.onnx"))
-    assert found["macs_by_kind"] == {
+    facts = Graphs(HERE).of_file(write(tmp_path / "my.onnx"))
+    assert facts["macs_by_kind"] == {
         "convolution": 4 * 64 * 27, "linear": 4 * 7 * 64, "attention": 4 * 4 * 7
     }  # fmt: skip
-    assert (found["nodes"], found["parameters"]) == (7, 4 * 27 + 7 * 64 + 3 + 7)
-    assert found["activations"] == 3 * 256 + 3 * 28 + 16
+    assert (facts["nodes"], facts["parameters"]) == (7, 4 * 27 + 7 * 64 + 3 + 7)
+    assert facts["activations"] == 3 * 256 + 3 * 28 + 16
 
 
 def test_sizes_left_free_are_said(tmp_path):
@@ -77,7 +77,7 @@ import onnx
 from onnx import TensorProto, helper
 opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
 def function(name, callee):
-    nodes = [helper.make_node(callee, [one], [two], domain="own") for one, two in ("ab", "bc")]
+    nodes = [helper.make_node(callee, [source], [target], domain="own") for source, target in ("ab", "bc")]
     return helper.make_function("own", name, ["a"], ["c"], nodes, opsets)
 def save(file, functions, op="Relu", domain="", sizes=(1, 4), weights=()):
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name in "xy")
@@ -94,8 +94,8 @@ save("/below.onnx", [], weights=[TensorProto(name="w", data_type=1, dims=[-8, 2]
 
 
 def test_hostile_files_are_refused(tmp_path):
-    done = python("models", HOSTILE, str(tmp_path))
-    assert done.returncode == 0, done.stderr[-3000:]
+    completed = python("models", HOSTILE, str(tmp_path))
+    assert completed.returncode == 0, completed.stderr[-3000:]
     for name, reason in (
         ("bomb", "its functions unfold to more than 1,000,000 operators"),
         ("loop", "its function 'f0' calls itself"),

@@ -49,10 +49,10 @@ def subject(request, folder) -> Subject:
     model = folder / "model"
     if not model.exists():
         make_model(model)
-    made = Subject.of("ncnn", request.param, model, native="onnx")
-    record = made.convert()
+    subject = Subject.of("ncnn", request.param, model, native="onnx")
+    record = subject.convert()
     assert record.status == "ok", record
-    return made
+    return subject
 
 
 def verdict(record: dict[str, Any]) -> tuple[str, str | None]:
@@ -80,8 +80,8 @@ def test_its_records_are_those_of_the_runner_in_python(subject, native):
 def test_its_outputs_are_those_of_the_runner_in_python(subject, native):
     python, record = subject.launch("quality"), subject.launch("quality", native=native)
     assert verdict(python) == verdict(record) == ("ok", None)
-    for one in (python, record):
-        assert one["quality"]["samples"] == SAMPLES
+    for launch in (python, record):
+        assert launch["quality"]["samples"] == SAMPLES
     # Other kernels round elsewhere; in 8 bits a value may fall on the other side.
     tolerance = 1e-5 if subject.variant == "fp32" else 1e-2
     assert record["quality"]["cosine"] == pytest.approx(python["quality"]["cosine"], abs=tolerance)
@@ -91,8 +91,8 @@ def test_its_outputs_are_those_of_the_runner_in_python(subject, native):
 def test_its_operators_are_those_of_the_profiler_in_python(subject, native):
     python, record = subject.launch("profile"), subject.launch("profile", native=native)
     assert verdict(python) == verdict(record) == ("ok", None)
-    names = [[(one["name"], one["type"]) for one in each["profile"]["operators"]]
-             for each in (python, record)]  # fmt: skip
+    names = [[(operator["name"], operator["type"]) for operator in launch["profile"]["operators"]]
+             for launch in (python, record)]  # fmt: skip
     assert names[0] == names[1] and len(names[0]) > 5
     assert record["profile"]["method"] == python["profile"]["method"]
 
@@ -124,12 +124,12 @@ def test_pictures_that_are_too_many_are_refused_with_a_reason(subject, native):
 def test_a_broken_artifact_fails_where_it_is_loaded(subject, native):
     # What is altered on the device alone is put there anew.
     file = next((subject.work / "artifact" / FILES).glob("*.param"))
-    whole = file.read_bytes()
+    content = file.read_bytes()
     try:
         file.write_bytes(b"nonsense")
         record = subject.launch("measure", native=native)
     finally:
-        file.write_bytes(whole)
+        file.write_bytes(content)
     assert verdict(record) == (
         "failed", "in phase load: RuntimeError: ncnn: the .param file does not load",
     )  # fmt: skip

@@ -29,9 +29,9 @@ HERE = Project(REPOSITORY)
 @pytest.fixture(scope="module")
 def adb_server(tmp_path_factory) -> Iterator[None]:
     """An adb server of the tests' own."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     folder = tmp_path_factory.mktemp("adb")
     own = {
         "ANDROID_ADB_SERVER_PORT": str(port), "ADB_MDNS": "0", "HOME": str(folder),
@@ -62,10 +62,10 @@ def started(request, tmp_path_factory, adb_server) -> Iterator[tuple[Project, St
 @pytest.fixture
 def transport(started) -> Iterator[Transport]:
     project, device = started
-    made = open_device(device.device, project)
-    made.prepare()
-    yield made
-    made.close()
+    transport = open_device(device.device, project)
+    transport.prepare()
+    yield transport
+    transport.close()
 
 
 @pytest.fixture
@@ -73,10 +73,12 @@ def bare(started) -> Iterator[Transport]:
     """The same device, in another folder, as one that gets no Python."""
     project, device = started
     folder = f"{device.device.work_folder}-bare"
-    made = open_device(structs.replace(device.device, python=False, work_folder=folder), project)
-    made.prepare()
-    yield made
-    made.close()
+    transport = open_device(
+        structs.replace(device.device, python=False, work_folder=folder), project
+    )
+    transport.prepare()
+    yield transport
+    transport.close()
 
 
 def test_a_command_s_end_comes_back(transport):
@@ -118,11 +120,11 @@ def test_files_are_put_there_by_a_shell(bare, started, tmp_path):
     (folder / "program").write_text("echo it runs\n")
     (folder / "program").chmod(0o755)
     assert bare.put(folder, "artifacts/one") and bare.put(folder / "program", "inputs/a file")
-    other = open_device(
+    second = open_device(
         structs.replace(started[1].device, python=False, work_folder=bare.work_folder), started[0]
     )
-    assert not other.put(folder, "artifacts/one") and not bare.put(folder, "artifacts/one")
-    other.close()
+    assert not second.put(folder, "artifacts/one") and not bare.put(folder, "artifacts/one")
+    second.close()
     assert bare.read("artifacts/one/below/a b") == (folder / "below/a b").read_bytes()
     assert bare.read("inputs/a file") == (folder / "program").read_bytes()
     program = bare.resolve("artifacts/one/program")
@@ -157,7 +159,7 @@ def test_a_library_runs_there(transport):
 def test_a_lost_connection_is_taken_up_again(transport):
     """The phone's daemon or the board's session dies while a command runs there."""
     lines: list[str] = []
-    found: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def work() -> None:
         try:
@@ -166,7 +168,7 @@ def test_a_lost_connection_is_taken_up_again(transport):
                 variables=transport.variables, on_line=lines.append,
             )  # fmt: skip
         except TransientDeviceError as error:
-            found.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -176,7 +178,7 @@ def test_a_lost_connection_is_taken_up_again(transport):
     session = transport._session
     session._channel.close()
     thread.join(60)
-    assert found, "the loss was not noticed"
+    assert errors, "the loss was not noticed"
     deadline = time.monotonic() + 30
     while shell(transport, f"kill -0 {lines[0]} 2>/dev/null && echo alive")[1]:
         assert time.monotonic() < deadline, "it still runs on the device"

@@ -120,8 +120,8 @@ def launched(tmp_path) -> Launch:
     return go
 
 
-def samples(**wanted: float) -> dict[str, Any]:
-    return {"latency": {"samples": wanted}}
+def samples(**counts: float) -> dict[str, Any]:
+    return {"latency": {"samples": counts}}
 
 
 def verdict(record: dict[str, Any]) -> tuple[str, str | None]:
@@ -186,9 +186,9 @@ def test_the_sampler_tells_what_the_process_used(launched):
         {"invoke": "end = time.monotonic() + 0.02\nwhile time.monotonic() < end: pass"},
         conditions={"interval_ms": 20}, measures=samples(min=20, max=20, seconds=0),
     )  # fmt: skip
-    seen = record["conditions"]
-    assert len(seen["t_s"]) >= 5 and seen["t_s"] == sorted(seen["t_s"])
-    assert max(seen["metrics"]["rss_mb"]) > 1
+    conditions = record["conditions"]
+    assert len(conditions["t_s"]) >= 5 and conditions["t_s"] == sorted(conditions["t_s"])
+    assert max(conditions["metrics"]["rss_mb"]) > 1
     assert 0 <= record["resources"]["sampler_cpu_share"] < 0.5
 
 
@@ -258,8 +258,8 @@ def test_a_library_that_dies_says_how_and_where(launched, hooks: dict[str, str],
 
 
 def test_a_crash_while_warm_is_named_after_that_phase(launched):
-    counted = "self.count = getattr(self, 'count', 0) + 1\nif self.count > 2: ctypes.string_at(0)"
-    record = launched({"invoke": counted})
+    code = "self.count = getattr(self, 'count', 0) + 1\nif self.count > 2: ctypes.string_at(0)"
+    record = launched({"invoke": code})
     assert verdict(record) == ("failed", "killed by SIGSEGV in phase series")
     assert record["warmup_ms"] == record["warm_ms"] == []
 
@@ -345,8 +345,10 @@ def test_the_runner_needs_the_standard_library_numpy_and_the_back_end_alone():
     assert {"__main__", "phases", "series"} <= own
     modules += [measure.folder / "device.py" for measure in all_measures().values()]
     for path in modules:
-        strange = _imported(path) - sys.stdlib_module_names - own - {"numpy", "backend", "profiler"}
-        assert not strange, f"{path} imports {strange}"
+        unexpected = (
+            _imported(path) - sys.stdlib_module_names - own - {"numpy", "backend", "profiler"}
+        )
+        assert not unexpected, f"{path} imports {unexpected}"
 
 
 def test_numpy_is_imported_after_the_library_was_timed():
@@ -360,8 +362,8 @@ def test_numpy_is_imported_after_the_library_was_timed():
 
 def test_the_launch_inherits_the_lock(launched, tmp_path):
     inode = "self.settings['inode'] = [os.fstat(n).st_ino for n in range(3, 60) if os.path.exists(f'/proc/self/fd/{n}')]"  # noqa: E501
-    held = launched({"load": inode})["actual"]["inode"]
-    assert os.stat(tmp_path / "lock").st_ino in held
+    inodes = launched({"load": inode})["actual"]["inode"]
+    assert os.stat(tmp_path / "lock").st_ino in inodes
 
 
 def test_held_out_inputs_are_run_and_compared(launched):
@@ -408,10 +410,10 @@ def test_a_refusal_of_the_library_is_unsupported_and_no_fault(launched):
 )
 def test_a_request_names_no_module_but_a_device_half_or_the_gate(tmp_path, module: str):
     payload = packed(tmp_path / "payloads")
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, payload], input=json.dumps({"module": module}), text=True,
         capture_output=True, env={"CELLFARM_SPAWNED_NS": "0"}, timeout=60, check=False,
     )  # fmt: skip
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+    events = [json.loads(line) for line in completed.stdout.splitlines()]
     assert [event["event"] for event in events] == ["start", "error"]
     assert (events[1]["kind"], events[1]["message"]) == ("ValueError", f"no module {module!r}")

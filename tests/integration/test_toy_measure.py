@@ -129,8 +129,8 @@ def test_it_is_measured_alone_and_has_a_column_everywhere(toy: Farm, tmp_path: P
     page = (toy.root / "reports/index.html").read_text(encoding="utf-8")
     data = json.loads(unpacked(page, "report"))
     assert data["columns"]["set_inputs_ms"] == [pytest.approx(row["set_inputs_ms"], rel=1e-4)]
-    shown = {measure["title"]: measure["columns"] for measure in data["measures"]}
-    assert shown["setting the inputs"]["set_inputs_ms"]["table"] is True
+    columns = {measure["title"]: measure["columns"] for measure in data["measures"]}
+    assert columns["setting the inputs"]["set_inputs_ms"]["table"] is True
 
 
 def test_other_settings_of_it_measure_it_again_and_nothing_else(toy: Farm) -> None:

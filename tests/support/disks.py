@@ -16,11 +16,11 @@ def tiny_disk(folder: Path, size_kb: int = 64) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     argv = ["mount", "-t", "tmpfs", "-o", f"size={size_kb}k", "tmpfs", str(folder)]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        completed = subprocess.run(argv, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         pytest.skip("no mount command: a full disk cannot be made")
-    if done.returncode != 0:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    if completed.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {completed.stderr.strip()}")
     try:
         yield folder
     finally:

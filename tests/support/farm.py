@@ -122,24 +122,24 @@ class Farm:
     def command(
         self, *argv: str, code: int | None = 0, timeout_s: float = TIMEOUT_S
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        completed = subprocess.run(
             argv, cwd=self.root, env=self.variables(), text=True, timeout=timeout_s,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         if code is not None:
-            assert done.returncode == code, done.stdout[-6000:]
-        return done
+            assert completed.returncode == code, completed.stdout[-6000:]
+        return completed
 
     def cellfarm(self, *arguments: str, code: int | None = 0) -> str:
         python = Path(sys.executable).parent / "python"
         self_path = {"PYTHONPATH": str(self.root / "workflow")}
-        done = subprocess.run(
+        completed = subprocess.run(
             [python, "-m", "cellfarm", *arguments], cwd=self.root, text=True, timeout=TIMEOUT_S,
             env=self.variables() | self_path, capture_output=True, check=False,
         )  # fmt: skip
         if code is not None:
-            assert done.returncode == code, done.stderr[-6000:]
-        return done.stdout + done.stderr
+            assert completed.returncode == code, completed.stderr[-6000:]
+        return completed.stdout + completed.stderr
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
         """Start snakemake in a process group of its own, as a shell does."""
@@ -212,12 +212,12 @@ class Farm:
         """What a run would do, without running it: {"cells": {"model library": reason of each stale cell},
         "steps": the steps that are not there, by the start of their path}."""
         argv = [sys.executable, "-c", _OUTLOOK]
-        done = subprocess.run(
+        completed = subprocess.run(
             argv, cwd=self.root, text=True, timeout=TIMEOUT_S, capture_output=True, check=False,
             env=self.variables() | {"PYTHONPATH": str(self.root / "workflow")},
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-6000:]
-        answer: dict[str, Any] = json.loads(done.stdout)
+        assert completed.returncode == 0, completed.stderr[-6000:]
+        answer: dict[str, Any] = json.loads(completed.stdout)
         return answer
 
     def assert_store_whole(self) -> None:
