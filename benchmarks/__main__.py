@@ -34,7 +34,7 @@ def main() -> int:
         profile=arguments.profile,
         runs=arguments.runs,
     )
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     good = True
     for name in arguments.names or DEFAULT:
         module = importlib.import_module(f"benchmarks.{name}")
@@ -45,25 +45,25 @@ def main() -> int:
                 figures = [replace(figure, target=None, least=None) for figure in figures]
         except NotMeasurable as error:
             print(f"  not measured: {error}\n", flush=True)
-            found[name] = {"not_measured": str(error), "figures": []}
+            results[name] = {"not_measured": str(error), "figures": []}
             good = False
             continue
         for figure in figures:
             print("\n".join(figure.lines()))
         print(flush=True)
-        found[name] = {"figures": [figure.as_dict() for figure in figures]}
+        results[name] = {"figures": [figure.as_dict() for figure in figures]}
         if arguments.check and any(figure.reached is False for figure in figures):
             good = False
     if arguments.json:
         document = {"measured_at": _now(), "machine": _machine(), "quick": options.quick} | {
-            "benchmarks": found
+            "benchmarks": results
         }
         arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0 if good else 1
 
 
 def _arguments() -> argparse.Namespace:
-    listed = "\n".join(
+    listing = "\n".join(
         f"  {name:14} {_summary(importlib.import_module(f'benchmarks.{name}'))}"
         for name in (*DEFAULT, *NAMED_ONLY)
     )
@@ -71,7 +71,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m benchmarks",
         description="Measure what cellfarm itself costs and how good its numbers are. Nothing else should "
         "run on the machine.",
-        epilog=f"benchmarks ({', '.join(DEFAULT)} if none is named):\n{listed}",
+        epilog=f"benchmarks ({', '.join(DEFAULT)} if none is named):\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="name", help="which ones, see below")

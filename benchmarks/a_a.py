@@ -35,17 +35,17 @@ Pair = tuple[dict[str, Any], dict[str, Any]]
 
 
 def measure(options: Options) -> list[Figure]:
-    wanted = options.runs or (4 if options.quick else PAIRS)
-    size = min(2 if options.quick else PAIRS_PER_EXPERIMENT, wanted)
+    pair_count = options.runs or (4 if options.quick else PAIRS)
+    size = min(2 if options.quick else PAIRS_PER_EXPERIMENT, pair_count)
     pairs: list[Pair] = []
     with open_lab("a_a") as lab:
         names = [add_copy(lab, LIBRARY, f"copy{number:02}") for number in range(2 * size)]
-        while len(pairs) < wanted:
+        while len(pairs) < pair_count:
             pairs += _experiment(lab, options, names, seed=len(pairs))
-            called = sum(bool(different(ratio(*pair))) for pair in pairs)
-            print(f"  {len(pairs)} of {wanted} pairs, {called} called different", flush=True)
-    del pairs[wanted:]
-    keep_raw("a_a", options, [[brief(one) for one in pair] for pair in pairs])
+            differing = sum(bool(different(ratio(*pair))) for pair in pairs)
+            print(f"  {len(pairs)} of {pair_count} pairs, {differing} called different", flush=True)
+    del pairs[pair_count:]
+    keep_raw("a_a", options, [[brief(result) for result in pair] for pair in pairs])
     return [_figure(pairs)]
 
 
@@ -58,7 +58,7 @@ def _experiment(lab: Lab, options: Options, names: list[str], seed: int) -> list
 
 def _figure(pairs: list[Pair]) -> Figure:
     ratios = [ratio(*pair) for pair in pairs]
-    called = [one for one in ratios if different(one)]
+    differing = [one for one in ratios if different(one)]
     distances = sorted(abs((one.ratio or 1.0) - 1) for one in ratios)
     flagged = sum(bool(one["flags"] or two["flags"]) for one, two in pairs)
     unflagged = [
@@ -68,7 +68,7 @@ def _figure(pairs: list[Pair]) -> Figure:
     ]
     return Figure(
         what=f"comparisons of a cell with itself that are called different ({len(pairs)} pairs)",
-        value=100 * len(called) / len(pairs),
+        value=100 * len(differing) / len(pairs),
         unit="%",
         least=LEAST_PERCENT,
         target=TARGET_PERCENT,
@@ -76,7 +76,7 @@ def _figure(pairs: list[Pair]) -> Figure:
             Baseline("Mann-Whitney test over all samples", 100 * _naive(pairs) / len(pairs), "%")
         ],
         details={
-            "called different": " ".join(_interval(one) for one in called) or "none",
+            "called different": " ".join(_interval(one) for one in differing) or "none",
             "rounds in a comparison": ", ".join(sorted({str(one.rounds) for one in ratios})),
             **_with_fewer(pairs),
             "distance from 1": f"median {100 * distances[len(distances) // 2]:.2f} %, "
@@ -90,19 +90,19 @@ def _figure(pairs: list[Pair]) -> Figure:
 
 def _with_fewer(pairs: list[Pair]) -> dict[str, str]:
     """The same with the first rounds only, as of cells that were soon precise enough."""
-    found = {}
+    details = {}
     for rounds in (3, 4):
         verdicts = [
-            different(paired_ratio(*({n: ms for n, ms in warm_by_round(one).items() if n < rounds}
-                                     for one in pair)))
+            different(paired_ratio(*({n: ms for n, ms in warm_by_round(result).items() if n < rounds}
+                                     for result in pair)))
             for pair in pairs
         ]  # fmt: skip
-        found[f"with the first {rounds} rounds only"] = f"{sum(map(bool, verdicts))} different"
-    return found
+        details[f"with the first {rounds} rounds only"] = f"{sum(map(bool, verdicts))} different"
+    return details
 
 
-def _interval(one: Any) -> str:
-    return f"{shown(one.ratio)} ({one.low:.3f} to {one.high:.3f})"
+def _interval(ratio: Any) -> str:
+    return f"{shown(ratio.ratio)} ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def _naive(pairs: list[Pair]) -> int:

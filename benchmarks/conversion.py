@@ -41,7 +41,7 @@ def measure(options: Options) -> list[Figure]:
         second_s, second_cpu_s, _ = _snakemake(folder, *matrix)
         records = _records(folder)
     keep_raw("conversion", options, records)
-    statuses = Counter(str(one["status"]) for one in records)
+    statuses = Counter(str(record["status"]) for record in records)
     return [
         Figure(
             "wall time from nothing to every artifact", first_s / 60, "min",
@@ -68,15 +68,15 @@ def _snakemake(folder: Path, *arguments: str) -> tuple[float, float, float]:
 
 
 def _records(folder: Path) -> list[dict[str, object]]:
-    found = []
+    records = []
     for path in sorted((folder / "results/artifacts").glob("*/*/*/*/record.json")):
         library, model, variant = path.relative_to(folder / "results/artifacts").parts[:3]
         record = json.loads(path.read_text(encoding="utf-8"))
-        found.append(
+        records.append(
             {"library": library, "model": model, "variant": variant}
             | {name: record.get(name) for name in ("status", "reason", "seconds")}
         )
-    return found
+    return records
 
 
 class _Memory:

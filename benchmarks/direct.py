@@ -20,6 +20,7 @@ from cellfarm.wanted.protocols import Protocol
 
 from .figures import NotMeasurable
 from .lab import DEVICE, Lab
+from .processes import report_wait
 
 SCRATCH_NAME = "launches/benchmark"
 
@@ -42,7 +43,7 @@ class Direct:
 
     def __post_init__(self) -> None:
         setting = Setting(self.transport, self.protocol, self.lock)
-        self.gates = Gates(setting, lambda what, waited_s: None)
+        self.gates = Gates(setting, lambda reason, waited_s: None)
 
     def subject(self, planned: PlannedCell) -> Subject:
         """Deploy a cell as an experiment does.
@@ -123,7 +124,7 @@ def open_direct(lab: Lab, protocol: Protocol, **axes: Any) -> Iterator[list[Subj
     """The cells of a matrix, deployed, on this machine, which is ours until the block ends."""
     outlook, plan = lab.plan(protocol, **axes)
     transport = open_device(plan.devices[DEVICE], lab.project)
-    with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
+    with file_lock(machine_lock_path("host"), on_wait=report_wait) as lock:
         transport.prepare()
         transport.take_control(protocol.governor)
         try:
@@ -131,7 +132,3 @@ def open_direct(lab: Lab, protocol: Protocol, **axes: Any) -> Iterator[list[Subj
             yield [direct.subject(planned) for planned in outlook.cells]
         finally:
             transport.release_control()
-
-
-def _waiting(who: str) -> None:
-    print(f"  waiting for this machine, being measured by {who}", flush=True)

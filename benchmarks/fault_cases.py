@@ -141,9 +141,9 @@ class Case:
             wait_until_gone(self._device.processes, time.monotonic() + ORPHAN_S)
         else:
             Patience(RETURN_S, lambda _: None)(self._transport.prepare)
-        use = threading.Thread(target=self._use, daemon=True)
-        use.start()
-        seconds = self._wait(use)
+        thread = threading.Thread(target=self._use, daemon=True)
+        thread.start()
+        seconds = self._wait(thread)
         fault, strike = self._fault, self._strike
         self._device.link.strike()
         ended = Ended(
@@ -155,18 +155,19 @@ class Case:
         elif ended.outcome != UNNOTICED:
             # While the fault lasts: what hears nothing of its host has to end by itself.
             ended.orphans = wait_until_gone(
-                lambda: [one for one in strike.victims if lives(one)], strike.at_s + ORPHAN_S
+                lambda: [process for process in strike.victims if lives(process)],
+                strike.at_s + ORPHAN_S,
             )
         if fault.undo and fault.lasts_s is None:
             self._device.suffer(fault.undo)
-        use.join(ORPHAN_S)
+        thread.join(ORPHAN_S)
         self._finish(ended)
         return ended
 
-    def _wait(self, use: threading.Thread) -> float:
+    def _wait(self, thread: threading.Thread) -> float:
         """Seconds from the fault to the end of the use."""
         started_s = time.monotonic()
-        use.join(self._extent.deadline_s)
+        thread.join(self._extent.deadline_s)
         return time.monotonic() - (self._strike.at_s or started_s)
 
     def _use(self) -> None:
@@ -244,8 +245,8 @@ class Case:
             code = self._run(["sh", "-c", _STREAM, "sh", str(self._extent.lines)], take)
             return [*lines, str(code)]
 
-        wanted = [*map(str, range(1, self._extent.lines + 1)), "0"]
-        return self._patience(attempt) == wanted
+        expected = [*map(str, range(1, self._extent.lines + 1)), "0"]
+        return self._patience(attempt) == expected
 
     def pull(self) -> bool:
         self._device.link.strike(at_bytes=self._strike)

@@ -97,16 +97,16 @@ def measure(options: Options) -> list[Figure]:
     except (TransientError, PermanentError) as error:
         raise NotMeasurable(f"no virtual devices here: {error}") from error
     print("\n".join(table(ended)), flush=True)
-    keep_raw("fault_matrix", options, [asdict(one) for one in ended])
-    wrong = [one for one in ended if not is_as_recorded(one)]
-    orphans = [command for one in ended for command in one.orphans]
-    slowest = max(ended, key=lambda one: one.seconds)
+    keep_raw("fault_matrix", options, [asdict(case) for case in ended])
+    wrong = [case for case in ended if not is_as_recorded(case)]
+    orphans = [command for case in ended for command in case.orphans]
+    slowest = max(ended, key=lambda case: case.seconds)
     return [
         Figure(
             f"cases that end in the recorded outcome, of {len(ended)}",
             len(ended) - len(wrong), "cases", least=len(ended),
             details={
-                "others": ", ".join(f"{one.fault} in {one.phase} ({one.kind})" for one in wrong)
+                "others": ", ".join(f"{case.fault} in {case.phase} ({case.kind})" for case in wrong)
                 or "none",
                 "slowest": f"{slowest.fault} in {slowest.phase} ({slowest.kind})",
                 "slowest, s": slowest.seconds,
@@ -118,11 +118,11 @@ def measure(options: Options) -> list[Figure]:
         ),
         Figure(
             f"hangs past the deadline of {EXTENT.deadline_s:.0f} s",
-            sum(one.outcome == HANGS for one in ended), "cases", target=0,
+            sum(case.outcome == HANGS for case in ended), "cases", target=0,
         ),
         Figure(
             f"devices that can be used again afterwards, of {len(ended)}",
-            sum(one.works_again for one in ended), "cases", least=len(ended),
+            sum(case.works_again for case in ended), "cases", least=len(ended),
         ),
     ]  # fmt: skip
 
@@ -146,12 +146,12 @@ def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) ->
             queues = [(kind, phase) for phase in PHASES for kind in kinds]
             like = {kind: _seed(kind, root, files) for kind in kinds}
             with ThreadPoolExecutor(len(queues)) as pool:
-                done = []
+                futures = []
                 for number, (kind, phase) in enumerate(queues):
-                    turned = _turned([one for one in faults if kind in one.kinds], number)
+                    turned = _turned([fault for fault in faults if kind in fault.kinds], number)
                     queue = _Queue(kind, phase, turned, files, extent, like[kind])
-                    done.append(pool.submit(queue.run, root))
-                return [ended for one in done for ended in one.result()]
+                    futures.append(pool.submit(queue.run, root))
+                return [ended for future in futures for ended in future.result()]
 
 
 def _seed(kind: str, root: Path, files: Files) -> Path:
@@ -193,8 +193,8 @@ class _Queue:
 
 def is_as_recorded(ended: Ended) -> bool:
     """Whether a case came to what FAULTS says of it, in words that help."""
-    words = next(fault.words for fault in FAULTS if fault.name == ended.fault)
-    is_told = not words or re.search(words, ended.said) is not None
+    pattern = next(fault.words for fault in FAULTS if fault.name == ended.fault)
+    is_told = not pattern or re.search(pattern, ended.said) is not None
     return ended.outcome == ended.expected and is_told
 
 
@@ -205,11 +205,11 @@ def table(ended: Sequence[Ended]) -> list[str]:
         f" {'left':>4}  again"
     ]
     order = [fault.name for fault in FAULTS]
-    for one in sorted(ended, key=lambda one: (one.kind, order.index(one.fault))):
-        good = is_as_recorded(one) and not one.orphans and one.works_again
-        note = "" if good else f"   <- expected {one.expected}; {one.said[:160]}"
+    for case in sorted(ended, key=lambda case: (case.kind, order.index(case.fault))):
+        good = is_as_recorded(case) and not case.orphans and case.works_again
+        note = "" if good else f"   <- expected {case.expected}; {case.said[:160]}"
         lines.append(
-            f"  {one.kind:7} {one.fault:18} {one.phase:8} {one.outcome:10} {one.seconds:6.1f}"
-            f" {one.attempts_lost:4d} {len(one.orphans):4d}  {'yes' if one.works_again else 'NO'}{note}"
+            f"  {case.kind:7} {case.fault:18} {case.phase:8} {case.outcome:10} {case.seconds:6.1f}"
+            f" {case.attempts_lost:4d} {len(case.orphans):4d}  {'yes' if case.works_again else 'NO'}{note}"
         )
     return lines

@@ -88,19 +88,19 @@ class Device:
         assert isinstance(transport, RemoteTransport)
         return transport
 
-    def suffer(self, what: str) -> None:
+    def suffer(self, fault: str) -> None:
         """Let something go wrong, or right again."""
         address = self.document["address"]
-        if what == KILL_SERVER:
+        if fault == KILL_SERVER:
             argv = [adbutils.adb_path(), "-P", str(address["server_port"]), "kill-server"]
             subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True)
-        elif what == TRUST:  # what a person does who knows why the key is another
-            known = Path(address["known_hosts"])
-            key = known.with_name("host_key.pub").read_text(encoding="utf-8").split()[:2]
+        elif fault == TRUST:  # what a person does who knows why the key is another
+            known_hosts = Path(address["known_hosts"])
+            key = known_hosts.with_name("host_key.pub").read_text(encoding="utf-8").split()[:2]
             entry = f"[{address['host']}]:{address['port']} {' '.join(key)}\n"
-            known.write_text(entry, encoding="utf-8")
+            known_hosts.write_text(entry, encoding="utf-8")
         else:
-            inflict(self.project, self.name, what)
+            inflict(self.project, self.name, fault)
 
     def arrived_bytes(self) -> int:
         """Of the file that is being pushed."""
@@ -113,23 +113,25 @@ class Device:
 
     def processes(self) -> list[psutil.Process]:
         """What runs there for its users; the device's own daemon is none of them."""
-        found = []
+        matches = []
         for process in psutil.Process(self._process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if lives(process) and not process.name().startswith("sshd"):
-                    found.append(process)
-        return found
+                    matches.append(process)
+        return matches
 
     def strays(self) -> list[psutil.Process]:
         """Those but for one agent, the newest, which is a session's."""
-        there = {one: " ".join(_command(one)) for one in self.processes()}
-        agents = [one for one in there if "/agents/" in there[one]]
-        newest = max(agents, key=lambda one: one.create_time(), default=None)
-        return [one for one in there if one != newest]
+        commands = {process: " ".join(_command(process)) for process in self.processes()}
+        agents = [process for process in commands if "/agents/" in commands[process]]
+        newest = max(agents, key=lambda process: process.create_time(), default=None)
+        return [process for process in commands if process != newest]
 
 
 @contextlib.contextmanager
-def virtual_device(kind: str, name: str, root: Path, like: Path | None = None) -> Iterator[Device]:
+def virtual_device(
+    kind: str, name: str, root: Path, template: Path | None = None
+) -> Iterator[Device]:
     """A device with a project of its own; a phone with an adb server of its own, a board with an address of
     its own where this user may give it one.
 
@@ -140,8 +142,8 @@ def virtual_device(kind: str, name: str, root: Path, like: Path | None = None) -
     project = CopiedProject(root / name, Project(REPOSITORY).environments)
     project.root.mkdir()
     project.locks.symlink_to(REPOSITORY / "envs")
-    if like is not None:
-        shutil.copytree(like, _work_folder(project, kind, name), symlinks=True)
+    if template is not None:
+        shutil.copytree(template, _work_folder(project, kind, name), symlinks=True)
     if kind == BOARD:
         with (
             network_for_board(lambda _: None) as network,
@@ -179,9 +181,9 @@ def lives(process: psutil.Process) -> bool:
 
 def wait_until_gone(find: Callable[[], list[psutil.Process]], until_s: float) -> list[str]:
     """The commands of those that live on even then (a time of the monotonic clock)."""
-    while left := find():
+    while processes := find():
         if time.monotonic() > until_s:
-            return [" ".join(_command(process))[-200:] for process in left]
+            return [" ".join(_command(process))[-200:] for process in processes]
         time.sleep(0.5)
     return []
 
@@ -216,14 +218,14 @@ class Strike:
 class _WatchedChannel:
     """Tells how much has come through a channel."""
 
-    def __init__(self, channel: Channel, came: Callable[[int], None]) -> None:
-        self._channel, self._came = channel, came
+    def __init__(self, channel: Channel, on_bytes: Callable[[int], None]) -> None:
+        self._channel, self._on_bytes = channel, on_bytes
         self.send, self.finish = channel.send, channel.finish
         self.ended, self.close = channel.ended, channel.close
 
     def receive(self, timeout_s: float) -> bytes | None:
         chunk = self._channel.receive(timeout_s)
-        self._came(len(chunk or b""))
+        self._on_bytes(len(chunk or b""))
         return chunk
 
 
@@ -242,15 +244,15 @@ class WatchedLink:
     ) -> None:
         """From now on: when an agent has been started; when STRIKE_BYTES have come."""
         self._at_start, self._at_bytes = at_start, at_bytes
-        self._came_bytes = 0
+        self._received_bytes = 0
 
     def open(self, argv: Sequence[str]) -> Channel:
         channel = self._link.open(argv)
         if self._at_start and any("/agents/" in part for part in argv) and argv[0] == "env":
             self._at_start()
-        return _WatchedChannel(channel, self._came)
+        return _WatchedChannel(channel, self._count)
 
-    def _came(self, count: int) -> None:
-        self._came_bytes += count
-        if self._at_bytes and self._came_bytes >= STRIKE_BYTES:
+    def _count(self, count: int) -> None:
+        self._received_bytes += count
+        if self._at_bytes and self._received_bytes >= STRIKE_BYTES:
             self._at_bytes()

@@ -71,12 +71,13 @@ class Figure:
         if self.reached is not None:
             verdict = "reached" if self.reached else "MISSED"
             aim = f"   (to reach: {self._wanted()} {self.unit}: {verdict})"
-        found = [f"  {self.what}: {shown(self.value)} {self.unit}{aim}"]
-        found += [f"    {name}: {_detail(value)}" for name, value in self.details.items()]
-        found += [
-            f"    baseline, {one.what}: {shown(one.value)} {one.unit}" for one in self.baselines
+        lines = [f"  {self.what}: {shown(self.value)} {self.unit}{aim}"]
+        lines += [f"    {name}: {_detail(value)}" for name, value in self.details.items()]
+        lines += [
+            f"    baseline, {baseline.what}: {shown(baseline.value)} {baseline.unit}"
+            for baseline in self.baselines
         ]
-        return found
+        return lines
 
     def _wanted(self) -> str:
         if self.target is None:

@@ -46,12 +46,14 @@ def measure(options: Options) -> list[Figure]:
 
 def _step(argv: list[str], clone: Path, variables: dict[str, str], target_s: float) -> Figure:
     completed = run(argv, clone, variables, live=True)
-    shown = " ".join(argv)
+    command = " ".join(argv)
     if completed.code != 0:
-        raise NotMeasurable(f"`{shown}` ended with {completed.code} after {completed.wall_s:.0f} s")
+        raise NotMeasurable(
+            f"`{command}` ended with {completed.code} after {completed.wall_s:.0f} s"
+        )
     minutes = f"{completed.wall_s / 60:.1f} min"
     return Figure(
-        f"wall time of `{shown}` on a fresh clone", completed.wall_s, "s", target_s,
+        f"wall time of `{command}` on a fresh clone", completed.wall_s, "s", target_s,
         details={"that is": minutes, "CPU": f"{completed.cpu_s:.0f} s"},
     )  # fmt: skip
 
@@ -76,7 +78,7 @@ def _git(*arguments: str, folder: Path) -> str:
 
 
 def _variables(folder: Path) -> dict[str, str]:
-    kept = {
+    variables = {
         name: value
         for name, value in os.environ.items()
         if _KEPT.fullmatch(name) and not _CACHES.fullmatch(name)
@@ -85,5 +87,5 @@ def _variables(folder: Path) -> dict[str, str]:
     home.mkdir()
     temporary.mkdir()
     # This checkout's own environment must not help.
-    path = [part for part in kept["PATH"].split(":") if Path(part) != VENV_BIN]
-    return kept | {"HOME": str(home), "TMPDIR": str(temporary), "PATH": ":".join(path)}
+    path = [part for part in variables["PATH"].split(":") if Path(part) != VENV_BIN]
+    return variables | {"HOME": str(home), "TMPDIR": str(temporary), "PATH": ":".join(path)}

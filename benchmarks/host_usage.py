@@ -28,14 +28,14 @@ class Usage:
 
 
 @contextlib.contextmanager
-def watched(besides: int) -> Iterator[Usage]:
+def watched(excluded: int) -> Iterator[Usage]:
     """Look at this process's descendants every now and then until the block ends.
 
     Args:
         besides: a descendant that does not count, nor what is below it.
     """
     usage, ended = Usage(), threading.Event()
-    thread = threading.Thread(target=_watch, args=(usage, besides, ended), daemon=True)
+    thread = threading.Thread(target=_watch, args=(usage, excluded, ended), daemon=True)
     thread.start()
     try:
         yield usage
@@ -54,18 +54,18 @@ def cpu_s(pid: int) -> float:
     return total
 
 
-def _watch(usage: Usage, besides: int, ended: threading.Event) -> None:
+def _watch(usage: Usage, excluded: int, ended: threading.Event) -> None:
     own = psutil.Process(os.getpid())
     while not ended.wait(EVERY_S):
         with contextlib.suppress(psutil.Error):
-            others = _tree(psutil.Process(besides))
-            counted = {one.pid for one in own.children(recursive=True)} - others
-            usage.processes = max(usage.processes, len(counted))
-            usage.memory_mb = max(usage.memory_mb, sum(map(_memory_mb, counted)))
+            excluded_pids = _tree(psutil.Process(excluded))
+            pids = {process.pid for process in own.children(recursive=True)} - excluded_pids
+            usage.processes = max(usage.processes, len(pids))
+            usage.memory_mb = max(usage.memory_mb, sum(map(_memory_mb, pids)))
 
 
 def _tree(process: psutil.Process) -> set[int]:
-    return {process.pid, *(one.pid for one in process.children(recursive=True))}
+    return {process.pid, *(child.pid for child in process.children(recursive=True))}
 
 
 def _memory_mb(pid: int) -> float:

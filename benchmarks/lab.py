@@ -58,14 +58,14 @@ def changed_protocol(
 ) -> Protocol:
     """A protocol of a project with changes; see `Lab.protocol`. `gates` are changes of the gates."""
     protocol = read_protocol(project.config / "protocols" / f"{name}.yaml")
-    taken = {
+    selected = {
         measure: settings | dict(latency or {}) if measure == "latency" else settings
         for measure, settings in protocol.measures.items()
         if measures is None or measure in measures
     }
     if "gates" in changes:
         changes["gates"] = Gates(**protocol.gates.as_dict() | changes["gates"])
-    return structs.replace(protocol, measures=taken, **changes)
+    return structs.replace(protocol, measures=selected, **changes)
 
 
 def tiny(protocol: Protocol, latency: Mapping[str, Any] | None = None) -> Protocol:
@@ -93,7 +93,7 @@ class Measured:
 
     def seconds(self, *modes: str) -> float:
         """Time in launches of these modes; of all, if none is named."""
-        return sum(one.seconds for one in self.launches if not modes or one.mode in modes)
+        return sum(launch.seconds for launch in self.launches if not modes or launch.mode in modes)
 
 
 class LabProject(Project):
@@ -178,26 +178,26 @@ class Lab:
         """
         self._set_aside()
         outlook, plan = self.plan(protocol, **axes)
-        found = Measured()
+        measured = Measured()
         began_s = time.monotonic()
-        with _watched(found.launches):
+        with _watched(measured.launches):
             for step in plan.experiment.values():
                 try:
                     experiments.Experiment(self.project, plan, step).run()
                 except CellfarmError as error:
                     raise NotMeasurable(str(error)) from error
-        found.wall_s = time.monotonic() - began_s
+        measured.wall_s = time.monotonic() - began_s
         store = Store(self.project.cells)
         for planned in outlook.cells:
             path = store.path(planned.cell, "latency", planned.measures["latency"])
-            found.results.append(json.loads(path.read_text(encoding="utf-8")))
-        return found
+            measured.results.append(json.loads(path.read_text(encoding="utf-8")))
+        return measured
 
     def _set_aside(self) -> None:
         if self.project.cells.exists():
-            aside = self.project.results / f"earlier/{self._runs}"
-            aside.parent.mkdir(exist_ok=True)
-            self.project.cells.rename(aside)
+            destination = self.project.results / f"earlier/{self._runs}"
+            destination.parent.mkdir(exist_ok=True)
+            self.project.cells.rename(destination)
 
 
 @contextlib.contextmanager

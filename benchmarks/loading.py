@@ -64,12 +64,12 @@ def measure(options: Options) -> list[Figure]:
 
 def load(folder: Path, warehouse: Path, store: SyntheticStore) -> Ran:
     """Bring a warehouse up to date with a store, in a process of its own."""
-    wanted = folder / "wanted.json"
-    wanted.write_text(
+    request = folder / "wanted.json"
+    request.write_text(
         json.dumps({"current": store.current, "devices": store.devices}), encoding="utf-8"
     )
     completed = run(
-        [VENV_BIN / "python", SCRIPT, warehouse, store.store.root, wanted], folder, variables()
+        [VENV_BIN / "python", SCRIPT, warehouse, store.store.root, request], folder, variables()
     )
     if completed.code != 0:
         raise NotMeasurable(f"the results cannot be loaded: {completed.output[-2000:]}")

@@ -25,10 +25,10 @@ def own_adb_server() -> Iterator[None]:
         NotMeasurable: the server does not start.
     """
     with tempfile.TemporaryDirectory(prefix="cellfarm-adb-") as folder:
-        where = {"ANDROID_ADB_SERVER_PORT": str(free_port())}
+        address = {"ANDROID_ADB_SERVER_PORT": str(free_port())}
         # Where the server looks for keys and writes its log.
-        own = os.environ | where | {"ADB_MDNS": "0", "HOME": folder, "TMPDIR": folder}
-        with patch.dict(os.environ, where):
+        own = os.environ | address | {"ADB_MDNS": "0", "HOME": folder, "TMPDIR": folder}
+        with patch.dict(os.environ, address):
             _adb("start-server", own)
             try:
                 yield

@@ -50,5 +50,10 @@ def run(
 
 def snakemake_variables(**extra: str) -> dict[str, str]:
     """This process's variables with the orchestrator's environment first on the PATH."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return kept | {"PATH": f"{VENV_BIN}:{os.environ['PATH']}"} | extra
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return inherited | {"PATH": f"{VENV_BIN}:{os.environ['PATH']}"} | extra
+
+
+def report_wait(holder: str) -> None:
+    """Say who measures on this machine while a benchmark waits for its lock."""
+    print(f"  waiting for this machine, being measured by {holder}", flush=True)

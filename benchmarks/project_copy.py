@@ -131,7 +131,7 @@ class ProjectCopy:
             configuration = structs.replace(configuration, protocol=protocol)
         outlook = look(self.project, configuration)
         if outlook.skipped:
-            reasons = (f"{name}: {why}" for name, why in outlook.skipped.items())
+            reasons = (f"{name}: {reason}" for name, reason in outlook.skipped.items())
             raise NotMeasurable("; ".join(reasons))
         self._attempts += 1
         plan = freeze(outlook, attempt=self._attempts)

@@ -48,8 +48,8 @@ def interval(result: Result) -> tuple[float, float] | None:
 
 def half_width(result: Result) -> float | None:
     """Half the interval's width as a share of the median."""
-    found = interval(result)
-    return None if found is None else (found[1] - found[0]) / 2 / latency_ms(result)
+    bounds = interval(result)
+    return None if bounds is None else (bounds[1] - bounds[0]) / 2 / latency_ms(result)
 
 
 def latency_ms(result: Result) -> float:
@@ -63,16 +63,16 @@ def good(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     Raises:
         NotMeasurable: a cell failed.
     """
-    found = list(results)
-    for result in found:
+    results = list(results)
+    for result in results:
         if result["status"] not in ("ok", "wrong"):
             raise NotMeasurable(f"{name_of(result)}: {result['status']}: {result['reason']}")
-    return found
+    return results
 
 
-def ratio(one: Result, other: Result) -> Ratio:
+def ratio(baseline: Result, result: Result) -> Ratio:
     """`other` over `one` from the rounds that both took part in, as the product compares cells."""
-    return paired_ratio(warm_by_round(one), warm_by_round(other))
+    return paired_ratio(warm_by_round(baseline), warm_by_round(result))
 
 
 def ranks_unflagged(result: Result) -> bool:
@@ -90,7 +90,7 @@ def brief(result: Result) -> dict[str, Any]:
     """What a figure can be worked out from again: no samples, but every launch's median."""
     launches = launches_of(result)
     summary = result["columns"]
-    kept = ("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "stopped_because",
+    names = ("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "stopped_because",
             "steady_state", "other_cpu_utilisation", "sampler_cpu_share")  # fmt: skip
     return {
         "cell": result["cell"],
@@ -98,7 +98,7 @@ def brief(result: Result) -> dict[str, Any]:
         "status": result["status"],
         "reason": result["reason"],
         "flags": result["flags"],
-        **{name: summary.get(name) for name in kept},
+        **{name: summary.get(name) for name in names},
         "drift": result.get("drift"),
         "rounds": [launch["round"] for launch in launches],
         "launch_medians_ms": launch_medians(result),

@@ -36,20 +36,20 @@ def measure(options: Options) -> list[Figure]:
     return [
         Figure(
             what="wall time of a second `make`",
-            value=median(one.wall_s for one in make),
+            value=median(result.wall_s for result in make),
             unit="s",
             target=TARGET_S,
             baselines=[
                 Baseline(
                     "snakemake with an empty Snakefile",
-                    median(one.wall_s for one in empty),
+                    median(result.wall_s for result in empty),
                     "s",
                 ),
-                Baseline("snakemake --version", median(one.wall_s for one in version), "s"),
+                Baseline("snakemake --version", median(result.wall_s for result in version), "s"),
             ],
             details={
-                "all runs": spread([one.wall_s for one in make], "s"),
-                "CPU": spread([one.cpu_s for one in make], "s"),
+                "all runs": spread([result.wall_s for result in make], "s"),
+                "CPU": spread([result.cpu_s for result in make], "s"),
             },
         )
     ]

@@ -32,7 +32,7 @@ from cellfarm.virtual.starting import Started, virtual_board
 from .busy import Shares, Stay, gaps_s, most_at_once, read_log, shares
 from .figures import Baseline, Figure, NotMeasurable, Options, keep_raw, shown
 from .host_usage import Usage, cpu_s, monotonic_of, watched
-from .processes import VENV_BIN, run
+from .processes import VENV_BIN, report_wait, run
 from .project_copy import ProjectCopy, open_copy
 
 LEAST_BUSY = 0.9
@@ -98,7 +98,7 @@ class Ran:
 
     @property
     def launches(self) -> int:
-        return sum(one.mode != "gate" for stays in self.stays.values() for one in stays)
+        return sum(span.mode != "gate" for spans in self.stays.values() for span in spans)
 
 
 def measure(options: Options) -> list[Figure]:
@@ -108,7 +108,7 @@ def measure(options: Options) -> list[Figure]:
     with (
         open_copy("simulated_farm", is_made_up=True) as copy,
         virtual_board(copy.project, BOARD, emulated=False) as board,
-        file_lock(machine_lock_path("host"), on_wait=_waiting),
+        file_lock(machine_lock_path("host"), on_wait=report_wait),
     ):
         names = _make_farm(copy, size, board)
         print("  one device alone ...", flush=True)
@@ -165,8 +165,8 @@ def _make_farm(copy: ProjectCopy, size: Size, board: Started) -> list[str]:
 
 def _probe(snakefile: Path) -> None:
     """Let a Snakefile write down when it begins to run jobs."""
-    text, found = _ONSTART.subn(_PROBE, snakefile.read_text(encoding="utf-8"))
-    if found != 1:
+    text, count = _ONSTART.subn(_PROBE, snakefile.read_text(encoding="utf-8"))
+    if count != 1:
         raise NotMeasurable("the Snakefile has no `onstart` any more")
     snakefile.write_text(text, encoding="utf-8")
 
@@ -174,19 +174,21 @@ def _probe(snakefile: Path) -> None:
 def _run(copy: ProjectCopy, names: Sequence[str], board: Started, *axes: str) -> Ran:
     work_folder = Path(board.document["work_folder"])
     before_s = cpu_s(board.process.pid)
-    with watched(besides=board.process.pid) as usage:
+    with watched(excluded=board.process.pid) as usage:
         completed = copy.snakemake("measured", "--config", f"devices={','.join(names)}", *axes)
     device_cpu_s = cpu_s(board.process.pid) - before_s
     logs = {name: work_folder / name / "launches.log" for name in names}
-    stays = {name: read_log(log.read_text()) if log.is_file() else [] for name, log in logs.items()}
-    records = [path for path in copy.record_paths() if path.parent.name in stays]
-    results = [one for one in copy.results() if one["cell"]["device"] in stays]
-    bad = [one for one in results if one["status"] != "ok"]
-    if bad or not records:
-        reason = f"{bad[0]['status']}: {bad[0]['reason']}" if bad else completed.output[-2000:]
-        raise NotMeasurable(f"{len(bad)} simulated cells are not ok: {reason}")
+    spans = {name: read_log(log.read_text()) if log.is_file() else [] for name, log in logs.items()}
+    records = [path for path in copy.record_paths() if path.parent.name in spans]
+    results = [result for result in copy.results() if result["cell"]["device"] in spans]
+    failed = [result for result in results if result["status"] != "ok"]
+    if failed or not records:
+        reason = (
+            f"{failed[0]['status']}: {failed[0]['reason']}" if failed else completed.output[-2000:]
+        )
+        raise NotMeasurable(f"{len(failed)} simulated cells are not ok: {reason}")
     return Ran(
-        stays=stays,
+        stays=spans,
         began_s=int((copy.root / _BEGAN).read_text()) / 1e9,
         ended_s=max(map(monotonic_of, records)),
         wall_s=completed.wall_s,
@@ -245,16 +247,16 @@ def _figures(size: Size, alone: Ran, farm: Ran) -> list[Figure]:
     ]
 
 
-def _idle(ran: Ran) -> Mapping[str, str]:
+def _idle(experiment: Ran) -> Mapping[str, str]:
     """Where the rest of the time went, in words."""
-    found = ran.shares
-    within = gaps_s(ran.stays.values(), within=True)
-    between = gaps_s(ran.stays.values(), within=False)
+    shares = experiment.shares
+    within = gaps_s(experiment.stays.values(), within=True)
+    between = gaps_s(experiment.stays.values(), within=False)
     return {
-        "waiting for its first launch": f"{found.before:.1%}",
-        "between launches": f"{found.within:.1%}, {_middle(within)} each",
-        "between experiments": f"{found.between:.1%}, {_middle(between)} each",
-        "after its last launch": f"{found.after:.1%}",
+        "waiting for its first launch": f"{shares.before:.1%}",
+        "between launches": f"{shares.within:.1%}, {_middle(within)} each",
+        "between experiments": f"{shares.between:.1%}, {_middle(between)} each",
+        "after its last launch": f"{shares.after:.1%}",
     }
 
 
@@ -269,13 +271,9 @@ def _raw(ran: Ran) -> dict[str, Any]:
         "shares": vars(ran.shares),
         "stays_s": {
             name: [
-                [one.mode, one.agent, one.began_s - ran.began_s, one.ended_s - ran.began_s]
-                for one in stays
+                [span.mode, span.agent, span.began_s - ran.began_s, span.ended_s - ran.began_s]
+                for span in spans
             ]
-            for name, stays in ran.stays.items()
+            for name, spans in ran.stays.items()
         },
     }
-
-
-def _waiting(who: str) -> None:
-    print(f"  waiting for this machine, being measured by {who}", flush=True)

@@ -63,8 +63,8 @@ def work(request: dict[str, Any]) -> None:
     for phase in ("import", "read", "load", "first"):
         emit("phase", name=phase)
         emit("done", name=phase, ms=10.0)
-    with open(f"{request['artifact']}/{request['mode']}.npz", "rb") as made:
-        outputs = made.read()
+    with open(f"{request['artifact']}/{request['mode']}.npz", "rb") as file:
+        outputs = file.read()
     with open(request["outputs"], "wb") as file:
         file.write(outputs)
     emit("outputs")

@@ -79,8 +79,8 @@ class SyntheticFarm:
         """
         snakemake: list[str | Path] = [VENV_BIN / "snakemake", "measured", "--dry-run", "--quiet"]
         completed = run(snakemake, self.root, snakemake_variables())
-        wanted = f"{self.size.cells} of {self.size.cells} cells to measure"
-        if completed.code != 0 or wanted not in completed.output:
+        expected = f"{self.size.cells} of {self.size.cells} cells to measure"
+        if completed.code != 0 or expected not in completed.output:
             raise NotMeasurable(f"not every cell is stale:\n{completed.output[-3000:]}")
         line = next(line for line in completed.output.splitlines() if line.startswith(PROBE_LINE))
         return completed, float(line.removeprefix(PROBE_LINE))

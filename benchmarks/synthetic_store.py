@@ -107,12 +107,12 @@ class SyntheticStore:
     def _write(self, number: int, cell: Cell) -> None:
         """Store the results of a cell, of every measure."""
         supported = number % 40 != 39
-        taken = [self._launch(cell, round_) for round_ in range(self.size.launches)]
+        cell_launches = [self._launch(cell, round_) for round_ in range(self.size.launches)]
         device_facts = FACTS | {"load_1min": round(self._random.random(), 2)}
         keys = {measure: _digest(f"{cell.folder} {measure}") for measure in self.measures}
         self.current[_digest(str(keys))] = keys
         for measure, key in keys.items():
-            columns, launches = _OF_MEASURES[measure](taken)
+            columns, launches = _OF_MEASURES[measure](cell_launches)
             header = {
                 "schema": 3,
                 "key": key,

@@ -35,9 +35,9 @@ def measure(options: Options) -> list[Figure]:
             run = lab.measure(protocol, **axes)
             print(f"  run {number} of 2: {run.wall_s:.0f} s", flush=True)
             runs.append(run.results)
-    keep_raw("test_retest", options, [[brief(one) for one in run] for run in runs])
+    keep_raw("test_retest", options, [[brief(result) for result in run] for run in runs])
     pairs = list(zip(*runs, strict=True))
-    measured = [pair for pair in pairs if all("latency_ms" in one["summary"] for one in pair)]
+    measured = [pair for pair in pairs if all("latency_ms" in result["summary"] for result in pair)]
     if not measured:
         raise NotMeasurable(f"no cell of {REPOSITORY / 'config/config.yaml'} has a latency")
     outside = [pair for pair in measured if abs(_ratio(pair) - 1) > WITHIN]
@@ -85,10 +85,10 @@ def _silent(outside: list[Pair], silent: list[Pair]) -> Figure:
 
 
 def _line(pair: Pair) -> str:
-    one, two = pair
+    first, second = pair
     flags = [", ".join(result["flags"]) or "no flag" for result in pair]
     return (
-        f"{latency_ms(one):.2f} ms ({flags[0]}), then {latency_ms(two):.2f} ms ({flags[1]}): "
+        f"{latency_ms(first):.2f} ms ({flags[0]}), then {latency_ms(second):.2f} ms ({flags[1]}): "
         f"ratio {_ratio(pair):.3f}"
     )
 

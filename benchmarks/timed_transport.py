@@ -22,19 +22,19 @@ Spent = dict[str, float]
 class TimedTransport:
     """Adds to `spent`. A method that calls another of the same transport counts as one."""
 
-    def __init__(self, inner: Transport, spent: Spent) -> None:
+    def __init__(self, inner: Transport, times_s: Spent) -> None:
         self._inner = inner
-        self._spent = spent
+        self._spent = times_s
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        return self._timed(name, found) if callable(found) else found
+        attribute = getattr(self._inner, name)
+        return self._timed(name, attribute) if callable(attribute) else attribute
 
     def _timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any, **named: Any) -> Any:
+        def timed(*arguments: Any, **keywords: Any) -> Any:
             began_s = time.monotonic()
             try:
-                return method(*arguments, **named)
+                return method(*arguments, **keywords)
             finally:
                 self._spent[name] = self._spent.get(name, 0.0) + time.monotonic() - began_s
 
@@ -67,13 +67,13 @@ def count_pushes(transport: Any) -> CountingLink:
 
 
 @contextmanager
-def timed_experiments(spent: Spent, links: list[CountingLink]) -> Iterator[None]:
+def timed_experiments(times_s: Spent, links: list[CountingLink]) -> Iterator[None]:
     """Every remote device that an experiment of this process opens is timed, its pushes counted."""
 
     def timed(device: AnyDevice, project: Project) -> Transport:
         transport = open_device(device, project)
         links.append(count_pushes(transport))
-        return cast(Transport, TimedTransport(transport, spent))
+        return cast(Transport, TimedTransport(transport, times_s))
 
     with patch.object(experiments, "open_device", timed):
         yield

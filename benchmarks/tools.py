@@ -65,10 +65,10 @@ def run_tool(subject: Subject, counts: Iterations) -> float:
         )  # fmt: skip
         if completed.returncode != 0 or not report.is_file():
             raise NotMeasurable(f"{tool_name(library)} failed: {completed.stdout[-2000:]}")
-        found = json.loads(report.read_text(encoding="utf-8"))
+        results = json.loads(report.read_text(encoding="utf-8"))
     if library == LITERT:
-        return float(found["latency"]["median_ms"])
-    return float(median(found["ms"]))
+        return float(results["latency"]["median_ms"])
+    return float(median(results["ms"]))
 
 
 def _litert(subject: Subject, counts: Iterations, report: Path) -> list[Any]:

@@ -80,10 +80,10 @@ def connected(delay_ms: float, loss: float, seed: int = 0) -> Iterator[TunLink]:
     )  # fmt: skip
     assert process.stdin and process.stdout
     try:
-        said = process.stdout.readline().strip()
-        if said != _READY:
+        line = process.stdout.readline().strip()
+        if line != _READY:
             raise NotMeasurable(
-                f"no link with losses: {said or 'its process ended'}; it needs root, or "
+                f"no link with losses: {line or 'its process ended'}; it needs root, or "
                 "CAP_NET_ADMIN, and /dev/net/tun"
             )
         prefix = ("nsenter", f"--net=/proc/{process.pid}/ns/net")
@@ -136,35 +136,37 @@ class Way:
                 os.write(self.sink, packet)
 
 
-def carry(ways: list[Way], commands: IO[str]) -> None:
+def carry(directions: list[Way], commands: IO[str]) -> None:
     """Carry packets until the commands end; each line of them is answered by the counts."""
-    sources = {way.source: way for way in ways}
+    sources = {direction.source: direction for direction in directions}
     while True:
-        due_s = min((way.waiting[0][0] for way in ways if way.waiting), default=None)
+        due_s = min(
+            (direction.waiting[0][0] for direction in directions if direction.waiting), default=None
+        )
         left_s = None if due_s is None else max(0.0, due_s - time.monotonic())
         ready, _, _ = select.select([*sources, commands.fileno()], [], [], left_s)
         now_s = time.monotonic()
-        for one in ready:
-            if one == commands.fileno():
+        for descriptor in ready:
+            if descriptor == commands.fileno():
                 if not commands.readline():
                     return
                 counts = {
-                    "carried": sum(way.carried for way in ways),
-                    "dropped": sum(way.dropped for way in ways),
+                    "carried": sum(direction.carried for direction in directions),
+                    "dropped": sum(direction.dropped for direction in directions),
                 }
                 print(json.dumps(counts), flush=True)
             else:
-                sources[one].take_in(now_s)
-        for way in ways:
-            way.hand_on(now_s)
+                sources[descriptor].take_in(now_s)
+        for direction in directions:
+            direction.hand_on(now_s)
 
 
 def _open_tun(own: str, peer: str) -> int:
     """A TUN device in the namespace that this process is in now, up; returns its descriptor."""
     descriptor = os.open(_TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     request = struct.pack("16sH22x", b"cellfarm%d", _IFF_TUN | _IFF_NO_PI)
-    made = fcntl.ioctl(descriptor, _TUNSETIFF, request)
-    name = made[:16].rstrip(b"\0").decode()
+    reply = fcntl.ioctl(descriptor, _TUNSETIFF, request)
+    name = reply[:16].rstrip(b"\0").decode()
     _ip("address", "add", own, "peer", peer, "dev", name)
     _ip("link", "set", name, "txqueuelen", _QUEUE_PACKETS, "up")
     route = ["dev", name, "src", own, "congctl", CONGESTION_CONTROL]
@@ -184,18 +186,18 @@ def main() -> None:
     """`python -m benchmarks.tun_link DELAY_MS LOSS SEED`: says `ready`; ends with its standard input."""
     delay_s, loss, seed = float(sys.argv[1]) / 1e3, float(sys.argv[2]), int(sys.argv[3])
     try:
-        here = _open_tun(HERE, THERE)
+        local = _open_tun(HERE, THERE)
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(_CLONE_NEWNET):
             raise OSError(f"no namespace: {os.strerror(ctypes.get_errno())}")
         _ip("link", "set", "lo", "up")
-        there = _open_tun(THERE, HERE)
+        remote = _open_tun(THERE, HERE)
     except OSError as error:
         sys.exit(f"{error.strerror or error} ({error.filename or 'TUN'})")
     print(_READY, flush=True)
     chance = random.Random(seed)
     carry(
-        [Way(here, there, delay_s, loss, chance), Way(there, here, delay_s, loss, chance)],
+        [Way(local, remote, delay_s, loss, chance), Way(remote, local, delay_s, loss, chance)],
         sys.stdin,
     )
 

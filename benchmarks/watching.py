@@ -66,8 +66,8 @@ class WatchingTransport:
         class Made(subprocess.Popen[bytes]):
             """Notes when the process has been made and has started its interpreter."""
 
-            def __init__(self, *arguments: Any, **named: Any) -> None:
-                super().__init__(*arguments, **named)
+            def __init__(self, *arguments: Any, **keywords: Any) -> None:
+                super().__init__(*arguments, **keywords)
                 times.spawned = time.monotonic_ns()
 
         def line(text: str) -> None:

@@ -40,10 +40,10 @@ onnx.save(model, sys.argv[1])
 """
 
 
-def write_classifier(path: Path, here: Project) -> None:
+def write_classifier(path: Path, project: Project) -> None:
     """Write the classifier as ONNX: input `image` [1, 3, 16, 16], output `scores` [1, 4]; the classes
     are the colours in the order of their names."""
-    environment = locate(here, "models")
+    environment = locate(project, "models")
     assert build(environment).status == "ok"
     subprocess.run([environment.python, "-c", _MAKE, str(path), str(SIDE)], check=True)
 
@@ -56,17 +56,17 @@ def write_picture(path: Path, colour: str, seed: int = 0, size: tuple[int, int] 
 
 
 def write_pictures(
-    folder: Path, each: int, strangers: Mapping[str, str] | None = None, **names: str
+    folder: Path, count: int, mislabelled: Mapping[str, str] | None = None, **names: str
 ) -> None:
-    """Write `each` pictures into a sub-folder per colour.
+    """Write `count` pictures into a sub-folder per colour.
 
     Args:
-        strangers: sub-folder -> the colour of its last picture, which is not its own.
+        mislabelled: sub-folder -> the colour of its last picture, which is not its own.
         names: colour -> how its sub-folder is called; by default as the colour.
     """
     for colour in COLOURS:
-        for number in range(each):
-            last = number == each - 1
-            shown = (strangers or {}).get(colour, colour) if last else colour
+        for number in range(count):
+            last = number == count - 1
+            shown_colour = (mislabelled or {}).get(colour, colour) if last else colour
             place = folder / names.get(colour, colour)
-            write_picture(place / f"{number}.png", shown, number)
+            write_picture(place / f"{number}.png", shown_colour, number)

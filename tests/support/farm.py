@@ -110,8 +110,12 @@ class Farm:
 
     @staticmethod
     def variables() -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))}
-        return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTEST", "PYTHON"))
+        }
+        return inherited | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def run(
         self, *arguments: str, code: int | None = 0, timeout_s: float = TIMEOUT_S
@@ -151,26 +155,26 @@ class Farm:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
 
-    def wait_for(self, what: Callable[[], bool], timeout_s: float = 300) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float = 300) -> None:
         deadline = time.monotonic() + timeout_s
-        while not what():
+        while not condition():
             assert time.monotonic() < deadline, (self.root / "started.log").read_text()[-6000:]
             time.sleep(0.02)
 
     def processes(self) -> list[psutil.Process]:
         """What still runs for this farm: anything whose command or working folder names it."""
-        found = []
+        matches = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
                 places = [*process.cmdline(), process.cwd()]
-                if process.pid != os.getpid() and any(str(self.root) in one for one in places):
-                    found.append(process)
-        return found
+                if process.pid != os.getpid() and any(str(self.root) in place for place in places):
+                    matches.append(process)
+        return matches
 
     def assert_no_processes(self) -> None:
         deadline = time.monotonic() + 15
         while self.processes():
-            assert time.monotonic() < deadline, [one.cmdline() for one in self.processes()]
+            assert time.monotonic() < deadline, [process.cmdline() for process in self.processes()]
             time.sleep(0.1)
 
     # -- looking --------------------------------------------------------------------------------
@@ -198,11 +202,11 @@ class Farm:
         root = self.root / "results"
         folders = ("models", "exports", "artifacts")
         paths = [path for name in folders for path in (root / name).rglob("record.json")]
-        found: dict[str, float] = {}
+        latest_ns: dict[str, float] = {}
         for path in paths:  # several of one name differ in their digests: the newest counts
             name = "/".join(path.relative_to(root).parts[:3])
-            found[name] = max(found.get(name, 0), path.stat().st_mtime_ns)
-        return found
+            latest_ns[name] = max(latest_ns.get(name, 0), path.stat().st_mtime_ns)
+        return latest_ns
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(self.cellfarm("query", sql, "--format", "json"))

@@ -78,10 +78,10 @@ class MadeUp:
             facts = FACTS | self.facts
             measuring = Measuring(experiment, none, facts, 0, Patience(0, print))
             cast(Any, measuring.gates).pass_through = lambda *arguments: {}
-            for each in planned:
-                journal = Journal(self.project.journal(each.cell.device, each.key))
-                measuring.running[each.key] = Running(
-                    each, cast(Deployed, _DEPLOYED), None, journal, journal.read()
+            for planned_cell in planned:
+                journal = Journal(self.project.journal(planned_cell.cell.device, planned_cell.key))
+                measuring.running[planned_cell.key] = Running(
+                    planned_cell, cast(Deployed, _DEPLOYED), None, journal, journal.read()
                 )
             measuring.run()
 

@@ -61,9 +61,9 @@ class Bench:
         self.given = {"input": rng.standard_normal(shapes[0]).astype(np.float32)}
         self.reference = {"output": rng.standard_normal(shapes[1]).astype(np.float32)}
         heldout = {"input": np.stack([self.given["input"] * n for n in range(1, HELDOUT + 1)])}
-        found = vendor_tools.find(entry, {}, tools, True)
-        assert found is not None
-        module, paths = found
+        tool = vendor_tools.find(entry, {}, tools, True)
+        assert tool is not None
+        module, paths = tool
         for name, arrays in (("given", {"input": self.given["input"][None]}), ("held", heldout)):
             vendor_tools.put_inputs(module, self.transport, name, arrays, inputs)
         payload = packed(folder / "payloads")

@@ -9,6 +9,6 @@ from base64 import b64decode
 
 def unpacked(page: str, name: str) -> bytes:
     """What the page's element `<name>-data` holds, compressed."""
-    found = re.search(rf'id="{name}-data">([^<]*)<', page)
-    assert found
-    return gzip.decompress(b64decode(found[1]))
+    match = re.search(rf'id="{name}-data">([^<]*)<', page)
+    assert match
+    return gzip.decompress(b64decode(match[1]))

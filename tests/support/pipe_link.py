@@ -42,8 +42,8 @@ class PipeChannel:
         while True:
             if self.cut:
                 raise TransientDeviceError("cut")
-            left = min(0.1, max(0.0, deadline - time.monotonic()))
-            if select.select([self.process.stdout], [], [], left)[0]:
+            wait_s = min(0.1, max(0.0, deadline - time.monotonic()))
+            if select.select([self.process.stdout], [], [], wait_s)[0]:
                 return os.read(self.process.stdout.fileno(), 1 << 16)
             if time.monotonic() >= deadline:
                 return None

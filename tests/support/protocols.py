@@ -51,8 +51,8 @@ def asked(document: dict[str, Any], mode: str) -> dict[str, Any]:
 
     A measure that the protocol does not take is asked with its own settings.
     """
-    taken = [*document["measures"], *all_measures()]
-    measure = next(name for name in taken if mode in host_of(name).modes)
+    names = [*document["measures"], *all_measures()]
+    measure = next(name for name in names if mode in host_of(name).modes)
     host = host_of(measure)
     settings = all_measures()[measure].defaults | document["measures"].get(measure, {})
     request = host.request(host.settings(settings), document["launch_timeout_s"])

@@ -54,9 +54,9 @@ class Made:
         self, project: Project, launches: Sequence[dict[str, Any]] | None = None, **changes: Any
     ) -> None:
         """Store a result of each measure from the launches that a timing measure takes."""
-        taken = list(launches) if launches is not None else [make_launch(), make_launch()]
+        own_launches = list(launches) if launches is not None else [make_launch(), make_launch()]
         for measure in self.measures:
-            self.store(project, measure, *_of(measure, taken), **changes)
+            self.store(project, measure, *_of(measure, own_launches), **changes)
 
     def store(
         self,
@@ -103,14 +103,15 @@ class Made:
 
 
 def _of(
-    measure: str, taken: Sequence[dict[str, Any]]
+    measure: str, launches: Sequence[dict[str, Any]]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The columns and launches of a measure."""
     if measure == "cold_start":
-        phases = [launch["phases"] for launch in taken]
+        phases = [launch["phases"] for launch in launches]
         names = phases[0] if phases else {}
         columns = {
-            f"cold_{name}_ms": median(one[name] for one in phases if name in one) for name in names
+            f"cold_{name}_ms": median(times[name] for times in phases if name in times)
+            for name in names
         }
         columns["cold_total_ms"] = sum(columns.values())
         light = (
@@ -124,14 +125,15 @@ def _of(
             "started_at",
         )
         return columns, [
-            {name: launch[name] for name in light} | {"shared_with": "latency"} for launch in taken
+            {name: launch[name] for name in light} | {"shared_with": "latency"}
+            for launch in launches
         ]
-    warm = [launch["warm_ms"] for launch in taken]
-    comparison = taken[0]["comparison"] or RIGHT.as_dict() if taken else {}
+    warm = [launch["warm_ms"] for launch in launches]
+    comparison = launches[0]["comparison"] or RIGHT.as_dict() if launches else {}
     shared = ("cosine", "max_abs_error", "top1_match")
     return {
         "latency_ms": median(median(ms) for ms in warm) if all(warm) and warm else None,
-        "launches": len(taken),
+        "launches": len(launches),
         "samples": sum(map(len, warm)),
         **{name: comparison.get(name) for name in shared},
-    }, list(taken)
+    }, list(launches)

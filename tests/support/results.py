@@ -173,15 +173,15 @@ def commit_result(
     Args:
         launches: held-out inputs are run after them where they are asked for.
     """
-    taken = list(launches) if launches is not None else [make_launch(), make_launch()]
-    if "quality" in planned.stale and not of_mode(taken, "quality"):
-        taken.append(quality_launch())
+    own_launches = list(launches) if launches is not None else [make_launch(), make_launch()]
+    if "quality" in planned.stale and not of_mode(own_launches, "quality"):
+        own_launches.append(quality_launch())
     experiment = make_experiment(project, make_plan(planned))
     measuring = Measuring(experiment, cast(Transport, None), FACTS, 0, Patience(0, print))
     deployed = cast(Deployed, SimpleNamespace(payload_bytes=1000))
     journal = Journal(project.journal(planned.cell.device, planned.key))
     with contextlib.redirect_stderr(io.StringIO()):
-        measuring._commit(Running(planned, deployed, None, journal, taken))
+        measuring._commit(Running(planned, deployed, None, journal, own_launches))
     measure = next(iter(planned.stale))
     return experiment.store.path(planned.cell, measure, planned.measures[measure])
 

@@ -77,10 +77,10 @@ _DESCRIPTION = {
 
 def environment(name: str) -> Environment:
     """An environment of the checkout's, built."""
-    found = locate(Project.here(), name)
-    state = build(found)
+    built = locate(Project.here(), name)
+    state = build(built)
     assert state.status == "ok", state
-    return found
+    return built
 
 
 def make_model(folder: Path) -> Path:
@@ -109,8 +109,8 @@ class Subject:
     @classmethod
     def of(cls, library: str, variant: Precision, model: Path, native: Format = "pt2") -> Subject:
         """Its files are beside the model's, for every test that asks for the same."""
-        work = model.parent / f"{library}-{variant}"
-        return cls(all_libraries()[library], variant, model, work, native)
+        work_folder = model.parent / f"{library}-{variant}"
+        return cls(all_libraries()[library], variant, model, work_folder, native)
 
     def environment(self, purpose: str) -> Environment:
         return environment(f"{self.library.name}@{self.library.default_version}.{purpose}")
@@ -152,8 +152,11 @@ class Subject:
         if native:
             transport.put(native, native.name)
             inputs = {kind: self._put_raw(transport, name) for kind, name in inputs.items()}
-        with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as m:
-            reference, heldout_reference = dict(one), dict(m)
+        with (
+            np.load(files / "reference.npz") as single,
+            np.load(files / "heldout_reference.npz") as heldout,
+        ):
+            reference, heldout_reference = dict(single), dict(heldout)
         deployed = Deployed(
             python=transport.interpreter(self.environment("run")),
             payload="payload.pyz",

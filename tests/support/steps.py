@@ -80,7 +80,7 @@ def model_step(
         code=PlannedCode.of(entries, ("models",)),
         recipe=parsed,
         module=module,
-        files={what: str(path.absolute()) for what, path in (files or {}).items()},
+        files={name: str(path.absolute()) for name, path in (files or {}).items()},
         download=str(download.absolute()) if download else None,
     )
 
