@@ -17,7 +17,7 @@ from .figures import Figure, NotMeasurable, Options
 
 #: In the order in which they run.
 DEFAULT = ("planning", "launch_cost", "against_tool", "second_make")
-#: Many minutes, and `fresh` the network: only when they are named.
+#: They take many minutes, and `fresh` needs the network: they run only if named.
 NAMED_ONLY = (
     "fresh", "repeatability", "test_retest", "a_a", "a_b", "busy_core", "own_tools", "adaptive",
     "sampler_cost", "conversion", "deployment", "simulated_farm", "lossy_link", "farm",
@@ -26,7 +26,7 @@ NAMED_ONLY = (
 
 
 def main() -> int:
-    """0: all measured; 1: something could not be, or (with --check) a target was missed."""
+    """Returns 0 if all were measured, 1 if one was not or (with --check) missed a target."""
     arguments = _arguments()
     options = Options(
         quick=arguments.quick,
@@ -41,7 +41,7 @@ def main() -> int:
         print(f"{name}: {_summary(module)}", flush=True)
         try:
             figures: list[Figure] = module.measure(options)
-            if options.quick:  # too little was done for a target to mean anything
+            if options.quick:  # too few runs for a target to mean anything
                 figures = [replace(figure, target=None, least=None) for figure in figures]
         except NotMeasurable as error:
             print(f"  not measured: {error}\n", flush=True)

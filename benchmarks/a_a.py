@@ -2,8 +2,8 @@
 
 Copies of a library under other names (the same modules, environment and artifact) are cells of one
 experiment. Copies 1 and 2, 3 and 4 ... are compared as the product compares cells: the interval of
-the ratio from the rounds that both took part in, at the 5 % level. No launch is in two comparisons.
-Each experiment has a seed of its own, so that the orders of launches differ.
+the ratio from their common rounds, at the 5 % level. No launch is in two comparisons.
+Each experiment has its own seed, so that the orders of launches differ.
 
 Protocol `quick` without cold starts and profiles, six launches (as many as ranks need) of a few samples.
 Baseline, from the same samples: a Mann-Whitney test that takes all samples for independent.
@@ -26,7 +26,7 @@ PAIRS = 100
 PAIRS_PER_EXPERIMENT = 10
 MODEL, LIBRARY, THREADS = "squeezenet1_1", "ncnn", 1
 LEVEL = 0.05
-#: As many launches for all, as pairs are what is wanted, and few samples, to keep it short.
+#: The same number of launches for all cells, and few samples, to keep it short.
 LATENCY: dict[str, Any] = {
     "launches": {"min": 6, "max": 6},
     "samples": {"min": 20, "max": 20, "seconds": 0},
@@ -58,13 +58,13 @@ def _experiment(lab: Lab, options: Options, names: list[str], seed: int) -> list
 
 def _figure(pairs: list[Pair]) -> Figure:
     ratios = [ratio(*pair) for pair in pairs]
-    differing = [one for one in ratios if different(one)]
-    distances = sorted(abs((one.ratio or 1.0) - 1) for one in ratios)
-    flagged = sum(bool(one["flags"] or two["flags"]) for one, two in pairs)
+    differing = [comparison for comparison in ratios if different(comparison)]
+    distances = sorted(abs((comparison.ratio or 1.0) - 1) for comparison in ratios)
+    flagged = sum(bool(first["flags"] or second["flags"]) for first, second in pairs)
     unflagged = [
-        found
-        for found, (one, two) in zip(ratios, pairs, strict=True)
-        if not one["flags"] and not two["flags"]
+        comparison
+        for comparison, (first, second) in zip(ratios, pairs, strict=True)
+        if not first["flags"] and not second["flags"]
     ]
     return Figure(
         what=f"comparisons of a cell with itself that are called different ({len(pairs)} pairs)",
@@ -76,20 +76,23 @@ def _figure(pairs: list[Pair]) -> Figure:
             Baseline("Mann-Whitney test over all samples", 100 * _naive(pairs) / len(pairs), "%")
         ],
         details={
-            "called different": " ".join(_interval(one) for one in differing) or "none",
-            "rounds in a comparison": ", ".join(sorted({str(one.rounds) for one in ratios})),
+            "called different": " ".join(_interval(comparison) for comparison in differing)
+            or "none",
+            "rounds in a comparison": ", ".join(
+                sorted({str(comparison.rounds) for comparison in ratios})
+            ),
             **_with_fewer(pairs),
             "distance from 1": f"median {100 * distances[len(distances) // 2]:.2f} %, "
             f"largest {100 * distances[-1]:.1f} %",
             "pairs with a flagged cell": flagged,
-            "called different among the unflagged": f"{sum(bool(different(one)) for one in unflagged)}"
+            "called different among the unflagged": f"{sum(map(bool, map(different, unflagged)))}"
             f" of {len(unflagged)}",
         },
     )
 
 
 def _with_fewer(pairs: list[Pair]) -> dict[str, str]:
-    """The same with the first rounds only, as of cells that were soon precise enough."""
+    """The same with the first rounds only, as for cells that were precise enough early."""
     details = {}
     for rounds in (3, 4):
         verdicts = [
@@ -106,9 +109,9 @@ def _interval(ratio: Any) -> str:
 
 
 def _naive(pairs: list[Pair]) -> int:
-    """Comparisons that a test over all samples calls different."""
+    """Number of comparisons that a test over all samples calls different."""
     samples = [
-        [[ms for launch in launches_of(one) for ms in launch["warm_ms"]] for one in pair]
+        [[ms for launch in launches_of(result) for ms in launch["warm_ms"]] for result in pair]
         for pair in pairs
     ]
-    return sum(bool(mannwhitneyu(one, two).pvalue < LEVEL) for one, two in samples)
+    return sum(bool(mannwhitneyu(first, second).pvalue < LEVEL) for first, second in samples)

@@ -58,7 +58,7 @@ def measure(options: Options) -> list[Figure]:
 
 def _figure(slowdown: float, pairs: list[Pair]) -> Figure:
     ratios = [ratio(*pair) for pair in pairs]
-    launches = [len(one["launches"]) for pair in pairs for one in pair]
+    launches = [len(result["launches"]) for pair in pairs for result in pair]
     return Figure(
         what=f"pairs in which a slowdown of {100 * slowdown:g} % is found",
         value=100 * sum(map(_is_found, ratios)) / len(pairs),
@@ -72,11 +72,11 @@ def _figure(slowdown: float, pairs: list[Pair]) -> Figure:
             )
         ],
         details={
-            "ratios": " ".join(_written(one) for one in ratios),
-            "median ratio": f"{median(one.ratio or 0.0 for one in ratios):.4f}",
+            "ratios": " ".join(_written(comparison) for comparison in ratios),
+            "median ratio": f"{median(comparison.ratio or 0.0 for comparison in ratios):.4f}",
             "launches a cell": f"{min(launches)} to {max(launches)}",
             "pairs with a flagged cell": sum(
-                bool(one["flags"] or two["flags"]) for one, two in pairs
+                bool(plain["flags"] or slowed["flags"]) for plain, slowed in pairs
             ),
         },
     )
@@ -87,8 +87,8 @@ def _is_found(ratio: Ratio) -> bool:
 
 
 def _is_apart(pair: Pair) -> bool:
-    one, two = interval(pair[0]), interval(pair[1])
-    return one is not None and two is not None and one[1] < two[0]
+    plain, slowed = interval(pair[0]), interval(pair[1])
+    return plain is not None and slowed is not None and plain[1] < slowed[0]
 
 
 def _written(ratio: Ratio) -> str:

@@ -1,7 +1,7 @@
-"""What stopping in time saves: the default matrix against a fixed 10 launches of 50 inferences.
+"""What adaptive stopping saves: the default matrix against a fixed 10 launches of 50 inferences.
 
 Both ways measure every cell of the default matrix by the product's own experiments, model by model
-in turn (which way comes first alternates), with the protocol `quick`'s gates, without cold starts
+in turn (the order of the ways alternates), with the gates of the protocol `quick`, without cold starts
 and profiles. The adaptive way is `quick` as it is; the fixed way takes 10 launches of 50 inferences
 whatever their spread.
 
@@ -80,7 +80,7 @@ def _described(total: Measured, target: float) -> str:
 
 
 def _widths(total: Measured) -> list[float]:
-    """A cell without an interval is as wide as can be."""
+    """Half-widths of the intervals; a cell without one counts as 1."""
     widths = [half_width(result) if result["summary"] else None for result in total.results]
     return [1.0 if width is None else width for width in widths]
 

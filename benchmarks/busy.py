@@ -1,4 +1,4 @@
-"""What the devices of a farm did with their time. Pure."""
+"""How the devices of a farm spent their time. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Stay:
-    """A runner on a device, gates too.
+    """The time of a runner (or gate) on a device.
 
     Attributes:
-        agent: tells the experiments of a device apart: each has an agent of its own.
+        agent: identifies the experiment: each has its own agent.
     """
 
     mode: str
@@ -23,7 +23,7 @@ class Stay:
 
 @dataclass
 class Shares:
-    """Seconds, or after `divided` shares.
+    """Seconds; shares after `divided`.
 
     Attributes:
         busy: a runner is on the device.
@@ -44,7 +44,7 @@ class Shares:
 
 
 def read_log(text: str) -> list[Stay]:
-    """The lines of sleeping_runner, in the order in which they began."""
+    """The spans in a log of sleeping_runner, in the order of their beginnings."""
     spans = []
     for line in text.splitlines():
         mode, agent, began_ns, ended_ns = line.split()
@@ -56,7 +56,7 @@ def shares(spans: Mapping[str, Sequence[Stay]], began_s: float, ended_s: float) 
     """How all devices together spent a stretch of time, as shares of it.
 
     Args:
-        stays: device -> what ran there, in order, one at a time; a device of which nothing is known
+        spans: device -> its runners in order, one at a time; a device without any
             waited all the time.
     """
     total = Shares()
@@ -81,7 +81,7 @@ def _add(total: Shares, spans: Sequence[Stay], began_s: float, ended_s: float) -
 
 
 def gaps_s(spans: Iterable[Sequence[Stay]], within: bool) -> list[float]:
-    """Between runners of one experiment, or between experiments; of all devices."""
+    """The gaps between runners of one experiment, or between experiments, of all devices."""
     return [
         following.began_s - span.ended_s
         for device in spans
@@ -91,7 +91,7 @@ def gaps_s(spans: Iterable[Sequence[Stay]], within: bool) -> list[float]:
 
 
 def most_at_once(spans: Iterable[Sequence[Stay]]) -> int:
-    """On how many devices a runner was at the same time, at most."""
+    """The largest number of devices with a runner at the same time."""
     changes = sorted(
         change
         for device in spans

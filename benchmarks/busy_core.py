@@ -65,7 +65,7 @@ def measure(options: Options) -> list[Figure]:
 
 @contextlib.contextmanager
 def _busy_core() -> Iterator[None]:
-    """One core's worth of load for as long as the block lasts."""
+    """Keeps one core busy until the block ends."""
     load = subprocess.Popen(
         [sys.executable, "-S", "-c", LOAD], stdin=subprocess.DEVNULL, preexec_fn=die_with_parent
     )

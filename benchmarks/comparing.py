@@ -14,7 +14,7 @@ Settings = Sequence[Sequence[float]]
 
 
 def geometric_mean(ratios: Settings) -> float:
-    """Over the settings, of the geometric means over the pairs."""
+    """The geometric mean over the settings of the geometric means over the pairs."""
     return math.exp(
         float(np.mean([np.mean(np.log(np.asarray(cell_ratios))) for cell_ratios in ratios]))
     )
@@ -44,7 +44,7 @@ def ratio_of_medians(numerators: Settings, denominators: Settings) -> float:
 def ratio_of_medians_interval(numerators: Settings, denominators: Settings) -> tuple[float, float]:
     """The 95 % bootstrap interval of `ratio_of_medians`.
 
-    Pairs are resampled whole, so that what hit both of a pair cancels.
+    Pairs are resampled as a whole, so that common disturbances cancel.
     """
     generator = np.random.default_rng(0)
     totals = np.zeros(RESAMPLES)

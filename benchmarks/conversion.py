@@ -1,4 +1,4 @@
-"""The paper's whole matrix built and converted from nothing: time, peak memory, and what a second run costs.
+"""Builds and converts the paper's whole matrix from nothing: time, peak memory, cost of a second run.
 
 The last commit is cloned; environments are the checkout's own (missing ones are made first and not
 counted). What is run is `snakemake converted --configfile config/paper.yaml`.
@@ -102,7 +102,7 @@ class _Memory:
             for process in own.children(recursive=True):
                 try:
                     total_bytes += process.memory_full_info().pss
-                except psutil.Error:  # it has just ended
+                except psutil.Error:  # the process has just ended
                     continue
             self.peak_bytes = max(self.peak_bytes, total_bytes)
             time.sleep(INTERVAL_S)

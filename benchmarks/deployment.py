@@ -58,8 +58,8 @@ class Kind:
     """A kind of device.
 
     Args:
-        tool: what a person would push with.
-        put_counts: whether its whole `put` is measured by its own processor, not by an emulated one.
+        tool: the tool with which a person would push.
+        put_counts: whether its own processor, not an emulated one, runs its `put`.
     """
 
     name: str
@@ -141,7 +141,7 @@ def _pushes(
     rounds: int,
     size: int,
 ) -> dict[str, list[float]]:
-    """Seconds of each round, by what pushed (`OWN` and the tools); and `digest` on this machine."""
+    """Seconds of each round by method (`OWN` and the tools); and `digest` on this machine."""
     source = copy.root / "random"
     source.write_bytes(os.urandom(size))
     transport: Any = open_device(parse_device(document, "benchmarks"), copy.project)
@@ -211,7 +211,7 @@ def _push_figures(kind: Kind, pushes_s: Mapping[str, list[float]], size_mb: int)
 
 @contextlib.contextmanager
 def _scp(address: Mapping[str, Any]) -> Iterator[dict[str, Push]]:
-    """scp as it is, and over a connection that it makes once; neither where there is no scp."""
+    """scp with a new and with a shared connection; empty if there is no scp."""
     if not shutil.which("scp"):
         yield {}
         return
@@ -266,7 +266,7 @@ class Deployed:
 
 
 def _deployments(copy: ProjectCopy, document: Mapping[str, Any], rounds: int) -> list[Deployed]:
-    """The first deployment on a device, and as many again."""
+    """The first deployment on a device, and `rounds` repetitions."""
     outlook, plan = copy.plan(
         devices=[document["name"]], models=[MODEL], libraries=[LIBRARY], threads=[1]
     )
@@ -328,7 +328,7 @@ def _deployment_figures(kind: Kind, deployments: list[Deployed], command_s: floa
 
 
 def _command_s(copy: ProjectCopy, document: Mapping[str, Any]) -> float:
-    """The least that anything on the device takes: a connection and a command that does nothing."""
+    """The least time of any work on the device: a connection and a command that does nothing."""
 
     def once() -> None:
         transport: Any = open_device(parse_device(document, "benchmarks"), copy.project)

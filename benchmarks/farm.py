@@ -114,7 +114,7 @@ def _figures(
 
 
 def share(results: Sequence[Result], condition: Callable[[Result], bool], count: int = 0) -> float:
-    """In percent of `wanted`, or of the results themselves; 0 of none."""
+    """The share of results that meet a condition, in percent of `count` or of the results."""
     total = count or len(results)
     return 100.0 * sum(condition(result) for result in results) / total if total else 0.0
 
@@ -124,14 +124,14 @@ def is_ok(result: Result) -> bool:
 
 
 def is_verified(result: Result) -> bool:
-    """Whether the outputs for the given input and for the held-out ones were compared and are right."""
+    """Whether the outputs for the input and for the held-out ones were compared and are right."""
     summary = result["summary"]
     compared = all(summary.get(name) is not None for name in ("cosine", "heldout_cosine"))
     return is_ok(result) and compared
 
 
 def times_s(records: Sequence[Result]) -> dict[str, float]:
-    """How long each device was in experiments, their waiting for it not counted."""
+    """Seconds of each device's experiments, without their waiting for the device."""
     total_s: dict[str, float] = {}
     for record in records:
         began, ended = (datetime.fromisoformat(record[name]) for name in ("started_at", "ended_at"))

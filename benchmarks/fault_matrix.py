@@ -1,4 +1,4 @@
-"""Everything that may go wrong with a device's connection, in every phase of its use.
+"""All faults of a device's connection, in every phase of its use.
 
 A virtual phone behind a real adb server and a virtual board behind a real sshd. In each phase - a push of
 128 MB, the launch of an agent, a command that measures, a pull of 48 MB - each fault strikes once, and the
@@ -128,59 +128,59 @@ def measure(options: Options) -> list[Figure]:
 
 
 def possible(faults: Sequence[Fault]) -> list[Fault]:
-    """Those that can be tried here: a cable takes a board with an address of its own."""
+    """The faults that can be tried here: a cable needs a board with its own address."""
     with network_for_board(lambda _: None) as network:
         return [fault for fault in faults if fault.inflict != _UNPLUG or network.cable]
 
 
 def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) -> list[Ended]:
-    """Every fault in every phase, each phase on devices of its own, all of them at once.
+    """Run every fault in every phase, each phase on its own devices, all at once.
 
-    Most of the time they wait for each other's time limits.
+    Most of the time the cases wait for time limits.
     """
     with tempfile.TemporaryDirectory(prefix="cellfarm-faults-") as folder:
-        own = {"ADB_MDNS": "0", "HOME": folder}  # adb servers keep keys and listen there
+        own = {"ADB_MDNS": "0", "HOME": folder}  # adb servers keep their keys and sockets there
         with patch.dict(os.environ, own):
             root = Path(folder)
             files = Files.make(root, extent)
             queues = [(kind, phase) for phase in PHASES for kind in kinds]
-            like = {kind: _seed(kind, root, files) for kind in kinds}
+            templates = {kind: _seed(kind, root, files) for kind in kinds}
             with ThreadPoolExecutor(len(queues)) as pool:
                 futures = []
                 for number, (kind, phase) in enumerate(queues):
-                    turned = _turned([fault for fault in faults if kind in fault.kinds], number)
-                    queue = _Queue(kind, phase, turned, files, extent, like[kind])
+                    rotated = _rotated([fault for fault in faults if kind in fault.kinds], number)
+                    queue = _Queue(kind, phase, rotated, files, extent, templates[kind])
                     futures.append(pool.submit(queue.run, root))
                 return [ended for future in futures for ended in future.result()]
 
 
 def _seed(kind: str, root: Path, files: Files) -> Path:
-    """The work folder of a device with everything that a use finds there."""
+    """Make the work folder of a device with the files that every use expects."""
     with virtual_device(kind, f"{kind}-seed", root) as device:
         make_ready(device, files)
         device.transport.close()
         return device.work_folder
 
 
-def _turned(faults: Sequence[Fault], number: int) -> list[Fault]:
-    """From another one on for each device: they do not all work, and then all wait, together."""
+def _rotated(faults: Sequence[Fault], number: int) -> list[Fault]:
+    """Rotate the faults by device, so that the devices do not all work and wait at the same time."""
     start = number * 2 % len(faults)
     return [*faults[start:], *faults[:start]]
 
 
 @dataclass(frozen=True)
 class _Queue:
-    """The cases of one phase, on a device of their own that begins with what `like` holds."""
+    """The cases of one phase, on their own device, which begins as a copy of `template`."""
 
     kind: str
     phase: str
     faults: Sequence[Fault]
     files: Files
     extent: Extent
-    like: Path
+    template: Path
 
     def run(self, root: Path) -> list[Ended]:
-        with virtual_device(self.kind, f"{self.kind}-{self.phase}", root, self.like) as device:
+        with virtual_device(self.kind, f"{self.kind}-{self.phase}", root, self.template) as device:
             make_ready(device, self.files)
             ended = [
                 Case(device, fault, self.phase, self.files, self.extent).run()
@@ -192,14 +192,14 @@ class _Queue:
 
 
 def is_as_recorded(ended: Ended) -> bool:
-    """Whether a case came to what FAULTS says of it, in words that help."""
+    """Whether a case ended as FAULTS says, with a helpful message."""
     pattern = next(fault.words for fault in FAULTS if fault.name == ended.fault)
-    is_told = not pattern or re.search(pattern, ended.said) is not None
-    return ended.outcome == ended.expected and is_told
+    is_reported = not pattern or re.search(pattern, ended.said) is not None
+    return ended.outcome == ended.expected and is_reported
 
 
 def table(ended: Sequence[Ended]) -> list[str]:
-    """A line for each case; what is not as it should be is marked."""
+    """One line for each case; unexpected outcomes are marked."""
     lines = [
         f"  {'device':7} {'fault':18} {'phase':8} {'outcome':10} {'s':>6} {'lost':>4}"
         f" {'left':>4}  again"

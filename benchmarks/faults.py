@@ -1,4 +1,4 @@
-"""What the fault matrix works with: virtual devices, and faults that strike at a given moment."""
+"""The fault matrix's virtual devices, and faults that strike at a set moment."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from .project_copy import CopiedProject
 PHONE, BOARD = "phone", "board"
 PUSH, LAUNCH, MEASURE, PULL = PHASES = ("push", "launch", "measure", "pull")
 
-#: How a use of a device may end: as if nothing had been; done again; given up, and why.
+#: How a use of a device may end: undisturbed; repeated; given up, and why.
 UNNOTICED, RECOVERED, TRANSIENT, PERMANENT = "unnoticed", "recovered", "transient", "permanent"
-#: How it never may.
+#: How it must never end.
 HANGS, WRONG, TOO_LATE = "hangs", "wrong", "struck too late"
 
 KILL_SERVER, TRUST = "kill the adb server", "trust the new key"
 
-#: So much of a file has gone over when a fault strikes.
+#: The number of bytes of a file that are transferred when a fault strikes.
 STRIKE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong, and what becomes of the use of the device that it meets.
+    """A fault, and the outcome of the use that it interrupts.
 
     Attributes:
-        kinds: of devices that may have it.
-        inflict: what `cellfarm virtual fault` is told, or one of this module's own.
-        undo: what ends it; None: nothing has to.
-        lasts_s: after which it ends; None: once the use has ended.
-        outcomes: by phase, in the order of PHASES.
-        words: what a person is told of it when the device is given up (a regular expression).
+        kinds: the kinds of devices that can have it.
+        inflict: the argument of `cellfarm virtual fault`, or a fault of this module.
+        undo: the argument that ends it; None: it needs no end.
+        lasts_s: seconds until it is undone; None: it is undone after the use.
+        outcomes: one for each phase, in the order of PHASES.
+        words: a regular expression for the message when the device is given up.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Fault:
 
 
 class Device:
-    """A virtual device of one case after the other.
+    """A virtual device that runs one case after the other.
 
     Attributes:
-        transport: what the cases have in common; `link` is its link.
-        work_folder: the device's, as this machine sees it.
+        transport: the transport that the cases share; `link` is its link.
+        work_folder: the device's work folder, as this machine sees it.
     """
 
     def __init__(self, kind: str, name: str, project: Project, started: Started) -> None:
@@ -83,18 +83,18 @@ class Device:
         self.transport._link = self.link
 
     def open(self) -> RemoteTransport:
-        """A transport of one's own."""
+        """Open a new transport."""
         transport = open_device(self.device, self.project)
         assert isinstance(transport, RemoteTransport)
         return transport
 
     def suffer(self, fault: str) -> None:
-        """Let something go wrong, or right again."""
+        """Inflict or undo a fault."""
         address = self.document["address"]
         if fault == KILL_SERVER:
             argv = [adbutils.adb_path(), "-P", str(address["server_port"]), "kill-server"]
             subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True)
-        elif fault == TRUST:  # what a person does who knows why the key is another
+        elif fault == TRUST:  # what a person does who knows why the key changed
             known_hosts = Path(address["known_hosts"])
             key = known_hosts.with_name("host_key.pub").read_text(encoding="utf-8").split()[:2]
             entry = f"[{address['host']}]:{address['port']} {' '.join(key)}\n"
@@ -103,7 +103,7 @@ class Device:
             inflict(self.project, self.name, fault)
 
     def arrived_bytes(self) -> int:
-        """Of the file that is being pushed."""
+        """The number of bytes of the file that is being pushed."""
         sizes = [0]
         with contextlib.suppress(OSError):
             for path in (self.work_folder / "arrivals").iterdir():
@@ -112,7 +112,7 @@ class Device:
         return max(sizes)
 
     def processes(self) -> list[psutil.Process]:
-        """What runs there for its users; the device's own daemon is none of them."""
+        """The users' processes on the device, without its own daemon."""
         matches = []
         for process in psutil.Process(self._process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
@@ -121,7 +121,7 @@ class Device:
         return matches
 
     def strays(self) -> list[psutil.Process]:
-        """Those but for one agent, the newest, which is a session's."""
+        """The processes other than the newest agent, which belongs to a session."""
         commands = {process: " ".join(_command(process)) for process in self.processes()}
         agents = [process for process in commands if "/agents/" in commands[process]]
         newest = max(agents, key=lambda process: process.create_time(), default=None)
@@ -136,8 +136,8 @@ def virtual_device(
     its own where this user may give it one.
 
     Args:
-        root: a folder that is there.
-        like: the work folder of another such device, whose content it begins with.
+        root: an existing folder.
+        template: the work folder of another such device, to begin with a copy of it.
     """
     project = CopiedProject(root / name, Project(REPOSITORY).environments)
     project.root.mkdir()
@@ -180,7 +180,7 @@ def lives(process: psutil.Process) -> bool:
 
 
 def wait_until_gone(find: Callable[[], list[psutil.Process]], until_s: float) -> list[str]:
-    """The commands of those that live on even then (a time of the monotonic clock)."""
+    """Wait for processes to end; returns the commands of those that run at `until_s` (monotonic)."""
     while processes := find():
         if time.monotonic() > until_s:
             return [" ".join(_command(process))[-200:] for process in processes]
@@ -189,11 +189,11 @@ def wait_until_gone(find: Callable[[], list[psutil.Process]], until_s: float) ->
 
 
 class Strike:
-    """A fault that strikes a device once, when it is called.
+    """A fault that strikes a device at the first call.
 
     Attributes:
-        at_s: when it did, of the monotonic clock; None: not yet.
-        victims: what ran on the device then.
+        at_s: when it struck, by the monotonic clock; None: not yet.
+        victims: the processes that ran on the device then.
     """
 
     def __init__(self, device: Device, fault: Fault) -> None:
@@ -216,7 +216,7 @@ class Strike:
 
 
 class _WatchedChannel:
-    """Tells how much has come through a channel."""
+    """Reports the number of bytes that a channel received."""
 
     def __init__(self, channel: Channel, on_bytes: Callable[[int], None]) -> None:
         self._channel, self._on_bytes = channel, on_bytes
@@ -230,7 +230,7 @@ class _WatchedChannel:
 
 
 class WatchedLink:
-    """A link that strikes when it is told to."""
+    """A link that calls back at a set moment."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -242,7 +242,7 @@ class WatchedLink:
         at_start: Callable[[], None] | None = None,
         at_bytes: Callable[[], None] | None = None,
     ) -> None:
-        """From now on: when an agent has been started; when STRIKE_BYTES have come."""
+        """Set the calls: when an agent has started, and when STRIKE_BYTES have been received."""
         self._at_start, self._at_bytes = at_start, at_bytes
         self._received_bytes = 0
 

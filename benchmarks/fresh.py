@@ -19,7 +19,7 @@ from .processes import VENV_BIN, run
 MAKE_TARGET_S = 12 * 60.0
 TEST_TARGET_S = 6 * 60.0
 TEST_ALONE_TARGET_S = 15 * 60.0
-_KEPT = re.compile(
+_KEPT_VARIABLES = re.compile(
     r"PATH|LANG|LC_.*|TERM|USER|LOGNAME|SHELL|TZ|(?:https?|no|all|ftp)_proxy|SSL_CERT_.*|REQUESTS_CA_BUNDLE"
     r"|CURL_CA_BUNDLE|NODE_EXTRA_CA_CERTS|PIP_.*|UV_.*|NPM_CONFIG_.*|DEBIAN_FRONTEND|CI",
     re.IGNORECASE,
@@ -81,7 +81,7 @@ def _variables(folder: Path) -> dict[str, str]:
     variables = {
         name: value
         for name, value in os.environ.items()
-        if _KEPT.fullmatch(name) and not _CACHES.fullmatch(name)
+        if _KEPT_VARIABLES.fullmatch(name) and not _CACHES.fullmatch(name)
     }
     home, temporary = folder / "home", folder / "tmp"
     home.mkdir()

@@ -1,4 +1,4 @@
-"""What the processes below one of ours take of this machine while something runs."""
+"""How much of this machine a process's descendants use while something runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Usage:
     """Peaks.
 
     Attributes:
-        memory_mb: proportional set size: what processes share counts once.
+        memory_mb: proportional set size: shared memory counts once.
     """
 
     processes: int = 0
@@ -29,10 +29,10 @@ class Usage:
 
 @contextlib.contextmanager
 def watched(excluded: int) -> Iterator[Usage]:
-    """Look at this process's descendants every now and then until the block ends.
+    """Sample this process's descendants until the block ends.
 
     Args:
-        besides: a descendant that does not count, nor what is below it.
+        excluded: a descendant that does not count, and neither do its own.
     """
     usage, ended = Usage(), threading.Event()
     thread = threading.Thread(target=_watch, args=(usage, excluded, ended), daemon=True)
@@ -45,11 +45,11 @@ def watched(excluded: int) -> Iterator[Usage]:
 
 
 def cpu_s(pid: int) -> float:
-    """Of a process and all below it so far, those that have ended too."""
+    """CPU seconds of a process and its descendants so far, including those that ended."""
     total = 0.0
     for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
         with contextlib.suppress(psutil.Error):
-            # Of its children only those that have ended and were waited for: none counts twice.
+            # This counts only children that ended and were waited for: none counts twice.
             total += sum(process.cpu_times()[:4])
     return total
 
@@ -77,5 +77,5 @@ def _memory_mb(pid: int) -> float:
 
 
 def monotonic_of(path: Path) -> float:
-    """When a file was written, by the monotonic clock, in s."""
+    """When a file was written, in seconds of the monotonic clock."""
     return path.stat().st_mtime - time.time() + time.monotonic()

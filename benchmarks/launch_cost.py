@@ -64,7 +64,7 @@ INPUT: dict[str, Any] = {"name": "input", "shape": [1, 3, 224, 224], "dtype": "f
 OUTPUT: dict[str, Any] = {"name": "output", "shape": [1, 1000], "dtype": "float32"}
 
 
-#: What a gate may find without waiting.
+#: Gates without limits: they never wait.
 NO_LIMITS = dict.fromkeys(
     ("other_cpu_cores", "slowdown", "temperature_rise_c", "temperature_change_c", "battery_percent")
 )
@@ -103,7 +103,7 @@ def measure(options: Options) -> list[Figure]:
 
 
 class _Trivial(Measuring):
-    """The measuring loop with a back end that is no library's."""
+    """The measuring loop with a trivial back end."""
 
     def deploy_all(self, share: HostShare) -> None:
         experiment = self.experiment
@@ -169,9 +169,9 @@ def _figure(
 ) -> Figure:
     measured = sum(launch.mode == "measure" for launch in launches)
 
-    def each_ms(found_ns: Sequence[int]) -> float:
-        """Of every process, for each measuring launch."""
-        return sum(found_ns) / 1e6 / measured
+    def each_ms(durations_ns: Sequence[int]) -> float:
+        """The mean over the measuring launches of the processes' total, in ms."""
+        return sum(durations_ns) / 1e6 / measured
 
     at_work_ms = each_ms([launch.ended - launch.spawned for launch in launches])
     cost_ms = (ended_ns - began_ns) / 1e6 / measured - at_work_ms

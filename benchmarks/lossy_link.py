@@ -43,8 +43,8 @@ class Ran:
     """One experiment.
 
     Attributes:
-        spent: seconds in the transport, by method.
-        planned: how many cells it had; `results` are those that it gave.
+        spent: seconds in the transport by method.
+        planned: the number of its cells; `results` has those that were measured.
     """
 
     wall_s: float
@@ -62,7 +62,7 @@ class Ran:
 
 @dataclass
 class Board:
-    """A board with its experiments: the first, and those that found everything there."""
+    """A board's experiments: the first, and the later ones, which found all files on the board."""
 
     first: Ran
     later: list[Ran] = field(default_factory=list)
@@ -223,9 +223,9 @@ def _latency(near: Board, far: Board) -> list[Figure]:
 def _ratios(first: list[Ran], second: list[Ran]) -> list[list[float]]:
     """For each cell, latency in the second experiment of each pair over that in the first."""
     ratios: dict[int, list[float]] = {}
-    for one, other in zip(first, second, strict=False):
-        latencies_ms = {result["cell"]["threads"]: latency_ms(result) for result in one.results}
-        for result in other.results:
+    for before, after in zip(first, second, strict=False):
+        latencies_ms = {result["cell"]["threads"]: latency_ms(result) for result in before.results}
+        for result in after.results:
             threads = result["cell"]["threads"]
             ratios.setdefault(threads, []).append(latency_ms(result) / latencies_ms[threads])
     return list(ratios.values())
@@ -236,7 +236,7 @@ def _latencies_ms(board: Board) -> list[float]:
 
 
 def _where(far: Board, near: Board) -> dict[str, str]:
-    """What of the transport's work took longer."""
+    """Which parts of the transport's work took longer."""
     parts = {
         "connection and agent's start": ("prepare",),
         "facts": ("facts",),
@@ -254,7 +254,7 @@ def _where(far: Board, near: Board) -> dict[str, str]:
 
 
 def _per_launch_s(board: Board) -> str:
-    """A launch with its gate, and how many there were in an experiment: it stops when it knows enough."""
+    """The time of a launch with its gate, and the number of launches in an experiment."""
     counts = [
         sum(len(result["launches"]) for result in experiment.results) for experiment in board.later
     ]
@@ -275,7 +275,7 @@ def _raw(board: Board) -> list[dict[str, Any]]:
 
 
 def _round_trip_ms(address: Mapping[str, Any]) -> float:
-    """A TCP connection is there after one round trip, unless a packet is lost."""
+    """The time of a TCP connection, which is one round trip unless a packet is lost."""
     times_ms = []
     for _ in range(CONNECTIONS):
         began_s = time.monotonic()

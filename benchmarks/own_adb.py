@@ -1,4 +1,4 @@
-"""An adb server of a benchmark's own: the user's phones have no part in it, and nothing of it stays."""
+"""A benchmark's own adb server: it does not use the user's phones and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ START_TIMEOUT_S = 30.0
 
 @contextlib.contextmanager
 def own_adb_server() -> Iterator[None]:
-    """Let adbutils, and every process that is started in the block, talk to a server of its own.
+    """Connect adbutils and every process that starts in the block to a separate server.
 
     Raises:
         NotMeasurable: the server does not start.
@@ -40,7 +40,7 @@ def _adb(command: str, variables: dict[str, str]) -> None:
     try:
         subprocess.run(
             [adbutils.adb_path(), command], env=variables, stdin=subprocess.DEVNULL,
-            # The server inherits them: a pipe would not end.
+            # The server inherits the streams: a pipe would not end.
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             timeout=START_TIMEOUT_S, check=True,
         )  # fmt: skip

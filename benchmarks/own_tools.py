@@ -69,7 +69,7 @@ class Compared:
                 "samples": self.counts.samples}  # fmt: skip
 
     def run(self, runner_first: bool) -> None:
-        """One pair; it is undisturbed if both gates found the machine quiet and fast."""
+        """Measure one pair; it is undisturbed if both gates found the machine quiet and fast."""
         gates = []
         for by_runner in (runner_first, not runner_first):
             gates.append(self.subject.gate())
@@ -85,13 +85,13 @@ class Compared:
         return float(median(launch["warm_ms"]))
 
     def warm_up(self) -> None:
-        """Both have been loaded from the disk by then; what they gave is not counted."""
+        """Load both from the disk once; the results do not count."""
         self.by_runner()
         run_tool(self.subject, self.counts)
 
 
 def compare(options: Options, pairs: int, **axes: Any) -> list[Compared]:
-    """Measure the cells of a matrix both ways, in rounds over all of them."""
+    """Measure the cells of a matrix by the runner and by the tool, in rounds over all cells."""
     with open_lab("own_tools") as lab:
         plain = lab.protocol("quick", options, LATENCY_ONLY)
         fixed = {"samples": _fixed(plain.measures["latency"]["samples"])}
@@ -143,7 +143,7 @@ def library_figure(title: str, comparisons: list[Compared], target: float | None
 
 
 def _undisturbed(comparisons: list[Compared]) -> str:
-    """The difference over the pairs behind gates that held."""
+    """The difference over the undisturbed pairs."""
     ratios = [
         [
             ratio

@@ -1,4 +1,4 @@
-"""Running a command to its end and saying what it cost."""
+"""Runs a command to its end and measures its cost."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(
     """Run a command; its standard output and error come back together.
 
     Args:
-        live: show them as they come instead (`output` is then empty): for what takes minutes.
+        live: show the output at once instead (`output` is then empty): for commands of minutes.
     """
     with tempfile.TemporaryFile() as log:
         target = None if live else log
@@ -49,7 +49,7 @@ def run(
 
 
 def snakemake_variables(**extra: str) -> dict[str, str]:
-    """This process's variables with the orchestrator's environment first on the PATH."""
+    """This process's variables, with the orchestrator's environment first on the PATH."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     return inherited | {"PATH": f"{VENV_BIN}:{os.environ['PATH']}"} | extra
 

@@ -32,7 +32,7 @@ def measure(options: Options) -> list[Figure]:
         experiments = _measure(lab, options, count)
     keep_raw("repeatability", options, [[brief(result) for result in run] for run in experiments])
     cells = list(zip(*experiments, strict=True))  # the results of each cell, by experiment
-    intervals = [result for results in cells for result in _judged(results)]
+    intervals = [result for results in cells for result in _intervals(results)]
     unflagged = [result for result in intervals if not result["flags"]]
     figures = [_figure("all", intervals)]
     if unflagged:
@@ -54,8 +54,8 @@ def _measure(lab: Lab, options: Options, count: int) -> list[list[dict[str, Any]
     return experiments
 
 
-def _judged(results: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
-    """For each experiment of a cell, whether its intervals hold the pooled median."""
+def _intervals(results: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
+    """For each experiment of a cell, whether its interval contains the pooled median."""
     pooled_ms = median(chain.from_iterable(launch_medians(result) for result in results))
     intervals = []
     for result in results:

@@ -27,7 +27,7 @@ PAINT_S = 2.0
 RUNS = 5
 SCRIPT = Path(__file__).with_name("write_report.py")
 _PAINT = (
-    "return performance.getEntriesByName('first-contentful-paint').map(one => one.startTime)[0]"
+    "return performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime)[0]"
 )
 _READY = "return document.querySelectorAll('#cell-table tr.row').length > 0"
 
@@ -85,7 +85,7 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _reports(folder: Path, size: Size, runs: int) -> tuple[list[float], Path]:
-    """How long each of some reports took, in s, and the page."""
+    """Write reports; returns the seconds of each, and the page."""
     print(f"  writing and loading {size.cells:,} results ...", flush=True)
     store = SyntheticStore(folder / "cells", size)
     warehouse, out = folder / "w.duckdb", folder / "reports"
@@ -126,7 +126,7 @@ def _browser() -> Any:
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         raise NotMeasurable("needs chromium and chromedriver: tests/system-packages")
-    os.environ["SE_OFFLINE"] = "true"  # it looks for a driver of its own on the network otherwise
+    os.environ["SE_OFFLINE"] = "true"  # otherwise Selenium looks for a driver on the network
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",

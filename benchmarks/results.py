@@ -58,7 +58,7 @@ def latency_ms(result: Result) -> float:
 
 
 def good(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that have a latency, which is all of them unless something is broken.
+    """The results as a list, all of which have a latency.
 
     Raises:
         NotMeasurable: a cell failed.
@@ -71,12 +71,12 @@ def good(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def ratio(baseline: Result, result: Result) -> Ratio:
-    """`other` over `one` from the rounds that both took part in, as the product compares cells."""
+    """`other` over `baseline` from their common rounds, as the product compares cells."""
     return paired_ratio(warm_by_round(baseline), warm_by_round(result))
 
 
 def ranks_unflagged(result: Result) -> bool:
-    """Whether the product would rank it."""
+    """Whether the product ranks the result without a flag."""
     row = {
         "status": result["status"],
         "emulated": result["emulated"],
@@ -87,7 +87,7 @@ def ranks_unflagged(result: Result) -> bool:
 
 
 def brief(result: Result) -> dict[str, Any]:
-    """What a figure can be worked out from again: no samples, but every launch's median."""
+    """The data of a figure: every launch's median instead of its samples."""
     launches = launches_of(result)
     summary = result["columns"]
     names = ("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "stopped_because",

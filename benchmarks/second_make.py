@@ -56,7 +56,7 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _require_finished_run() -> None:
-    """Look without doing anything: `make` itself would start to measure.
+    """Check with a dry run: `make` itself would start to measure.
 
     Raises:
         NotMeasurable: there is something to set up, to measure or to report.
@@ -64,7 +64,7 @@ def _require_finished_run() -> None:
     variables = snakemake_variables()
     setup = run(["make", "--question", ".venv/.run-ready"], REPOSITORY, variables)
     dry = run([SNAKEMAKE, "--dry-run"], REPOSITORY, variables)
-    # With nothing to do, `all` is the one job: it has neither input nor output then.
+    # With nothing to do, `all` is the only job: it then has neither input nor output.
     if setup.code != 0 or dry.code != 0 or IDLE not in dry.output or "rule report" in dry.output:
         raise NotMeasurable("this checkout has no finished run of its config; run `make` first")
 

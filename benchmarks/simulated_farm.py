@@ -38,7 +38,7 @@ from .project_copy import ProjectCopy, open_copy
 LEAST_BUSY = 0.9
 PROTOCOL, BOARD, ALONE = "simulated", "bench_board", "simulated_alone"
 TEMPLATE = "squeezenet1_1"
-#: The Snakefile's words after which it begins to run jobs.
+#: The Snakefile's text after which it begins to run jobs.
 _ONSTART = re.compile(r"^onstart:\n", re.MULTILINE)
 _BEGAN = "measuring_began_ns"
 _PROBE = f"""onstart:
@@ -70,8 +70,8 @@ class Ran:
     """One run of the pipeline.
 
     Attributes:
-        stays: device -> what ran on it.
-        began_s, ended_s: the measuring phase, by the monotonic clock.
+        stays: device -> its runners' spans.
+        began_s, ended_s: begin and end of the measuring phase, by the monotonic clock.
         host_cpu_s: of Snakemake and all its jobs; `device_cpu_s` of the sshd and all below it.
     """
 
@@ -122,10 +122,10 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _make_farm(copy: ProjectCopy, size: Size, board: Started) -> list[str]:
-    """Models, devices, a protocol, and what the cells need; returns the devices' names.
+    """Write models, devices, a protocol and the cells' artifacts; returns the devices' names.
 
     Raises:
-        NotMeasurable: this machine cannot be such a board.
+        NotMeasurable: this machine cannot act as such a board.
     """
     runner = copy.root / "workflow/cellfarm/runner/__main__.py"
     sleeping = Path(__file__).with_name("sleeping_runner.py").read_text(encoding="utf-8")
@@ -164,7 +164,7 @@ def _make_farm(copy: ProjectCopy, size: Size, board: Started) -> list[str]:
 
 
 def _probe(snakefile: Path) -> None:
-    """Let a Snakefile write down when it begins to run jobs."""
+    """Make a Snakefile record when it begins to run jobs."""
     text, count = _ONSTART.subn(_PROBE, snakefile.read_text(encoding="utf-8"))
     if count != 1:
         raise NotMeasurable("the Snakefile has no `onstart` any more")
@@ -248,7 +248,7 @@ def _figures(size: Size, alone: Ran, farm: Ran) -> list[Figure]:
 
 
 def _idle(experiment: Ran) -> Mapping[str, str]:
-    """Where the rest of the time went, in words."""
+    """The shares of the idle time, as texts."""
     shares = experiment.shares
     within = gaps_s(experiment.stays.values(), within=True)
     between = gaps_s(experiment.stays.values(), within=False)

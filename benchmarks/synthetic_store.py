@@ -32,7 +32,7 @@ CAUSES = (
     "verification",
     "measure",
 )
-#: What every cell has a result of.
+#: The measures of every cell.
 MEASURES = ("latency", "cold_start", "quality")
 #: Of one launch: samples of the start, then the warm ones; readings of the sampler.
 WARMUP = 2
@@ -55,7 +55,7 @@ class Size:
 
     @property
     def samples(self) -> int:
-        """Warm samples in all, if every cell has some."""
+        """The total number of warm samples if every cell has some."""
         return self.cells * self.launches * WARM
 
 
@@ -87,7 +87,7 @@ class SyntheticStore:
         return {f"device{number:02}": FACTS for number in range(self.size.devices)}
 
     def add_one(self) -> None:
-        """Another cell: the first one's, with a newer version of its library."""
+        """Add a cell: a copy of the first one with a newer version of its library."""
         self._write(0, structs.replace(next(self._cells()), library_version="2.0"))
 
     def _cells(self) -> Iterator[Cell]:
@@ -105,7 +105,7 @@ class SyntheticStore:
             )
 
     def _write(self, number: int, cell: Cell) -> None:
-        """Store the results of a cell, of every measure."""
+        """Store a cell's results of all measures."""
         supported = number % 40 != 39
         cell_launches = [self._launch(cell, round_) for round_ in range(self.size.launches)]
         device_facts = FACTS | {"load_1min": round(self._random.random(), 2)}
@@ -186,7 +186,7 @@ class SyntheticStore:
 
 
 def _latency(launches: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Columns near enough to what an experiment works out, without its bootstrap."""
+    """Columns about as an experiment computes them, without its bootstrap."""
     middle = median(median(launch["warm_ms"]) for launch in launches)
     columns = {
         "latency_ms": middle,

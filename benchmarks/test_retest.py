@@ -48,7 +48,9 @@ def measure(options: Options) -> list[Figure]:
 def _agreement(pairs: list[Pair], measured: list[Pair], outside: list[Pair]) -> Figure:
     unflagged = [pair for pair in measured if not _flags(pair)]
     ratios = [_ratio(pair) for pair in measured]
-    first = [launch_medians(two)[0] / launch_medians(one)[0] for one, two in measured]
+    first_launches = [
+        launch_medians(second)[0] / launch_medians(first)[0] for first, second in measured
+    ]
     inside = sum(abs(ratio - 1) <= WITHIN for ratio in map(_ratio, unflagged))
     return Figure(
         what=f"cells whose two medians are within {100 * WITHIN:g} %",
@@ -58,7 +60,9 @@ def _agreement(pairs: list[Pair], measured: list[Pair], outside: list[Pair]) -> 
         baselines=[
             Baseline(
                 "one launch of each cell instead of all",
-                100 * sum(abs(ratio - 1) <= WITHIN for ratio in first) / len(first),
+                100
+                * sum(abs(ratio - 1) <= WITHIN for ratio in first_launches)
+                / len(first_launches),
                 "%",
             )
         ],
@@ -67,8 +71,8 @@ def _agreement(pairs: list[Pair], measured: list[Pair], outside: list[Pair]) -> 
             "without a flag in either run": f"{inside} of {len(unflagged)} within",
             "median distance of the medians": f"{100 * median(abs(r - 1) for r in ratios):.2f} %",
             "largest": f"{100 * max(abs(r - 1) for r in ratios):.1f} %",
-            "flags, first run": flag_counts([one for one, _ in pairs]),
-            "flags, second run": flag_counts([two for _, two in pairs]),
+            "flags, first run": flag_counts([first for first, _ in pairs]),
+            "flags, second run": flag_counts([second for _, second in pairs]),
         },
     )
 

@@ -1,4 +1,4 @@
-"""A transport that adds up how long each of its methods took and leaves all else to another."""
+"""A transport that adds up the time of each method of another transport."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from cellfarm.devices import Transport, open_device
 from cellfarm.devices.link import Channel, Link
 from cellfarm.wanted.devices import AnyDevice
 
-#: What was done -> seconds.
+#: method -> seconds
 Spent = dict[str, float]
 
 
 class TimedTransport:
-    """Adds to `spent`. A method that calls another of the same transport counts as one."""
+    """Adds to `times_s`. A method that calls another of the same transport counts as one."""
 
     def __init__(self, inner: Transport, times_s: Spent) -> None:
         self._inner = inner
@@ -42,7 +42,7 @@ class TimedTransport:
 
 
 class CountingLink:
-    """Notes the size of every file that is pushed."""
+    """Records the size of every pushed file."""
 
     def __init__(self, inner: Link) -> None:
         self._inner = inner
@@ -60,7 +60,7 @@ class CountingLink:
 
 
 def count_pushes(transport: Any) -> CountingLink:
-    """Let a remote transport's link note what it pushes."""
+    """Make a remote transport's link record its pushes."""
     counting = CountingLink(transport._link)
     transport._link = counting
     return counting
@@ -68,7 +68,7 @@ def count_pushes(transport: Any) -> CountingLink:
 
 @contextmanager
 def timed_experiments(times_s: Spent, links: list[CountingLink]) -> Iterator[None]:
-    """Every remote device that an experiment of this process opens is timed, its pushes counted."""
+    """Time every remote transport that this process's experiments open, and count its pushes."""
 
     def timed(device: AnyDevice, project: Project) -> Transport:
         transport = open_device(device, project)

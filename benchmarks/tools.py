@@ -34,7 +34,7 @@ class Iterations:
 
     @classmethod
     def of(cls, launch: dict[str, Any]) -> Iterations:
-        """What a launch of the runner did; its first inference is of the warm-up."""
+        """The iterations of a launch of the runner; its first inference is part of the warm-up."""
         return cls(1 + len(launch["warmup_ms"]), len(launch["warm_ms"]))
 
 
@@ -49,7 +49,7 @@ def run_tool(subject: Subject, counts: Iterations) -> float:
     runner's launches. LiteRT's tool rounds to 0.01 ms and makes up its inputs.
 
     Raises:
-        NotMeasurable: it failed, or there is none for this library.
+        NotMeasurable: the tool failed, or there is none for this library.
     """
     library = subject.planned.cell.library
     with tempfile.TemporaryDirectory(prefix="cellfarm-tool-") as folder:

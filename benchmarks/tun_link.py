@@ -28,7 +28,7 @@ from cellfarm.base.processes import die_with_parent
 from .figures import REPOSITORY, NotMeasurable
 
 #: Of the range that RFC 2544 sets aside for benchmarks: no network has them.
-HERE, THERE = "198.18.77.1", "198.18.77.2"
+LOCAL_ADDRESS, REMOTE_ADDRESS = "198.18.77.1", "198.18.77.2"
 _READY = "ready"
 _TUN = Path("/dev/net/tun")
 _TUNSETIFF = 0x400454CA
@@ -43,11 +43,11 @@ CONGESTION_CONTROL = "cubic"
 
 @dataclass(frozen=True)
 class TunLink:
-    """A link that is up.
+    """A running link.
 
     Args:
-        address: of the other side.
-        prefix: what a command begins with that is to run on the other side.
+        address: the other side's address.
+        prefix: the start of a command that runs on the other side.
     """
 
     address: str
@@ -64,14 +64,14 @@ class TunLink:
 
 @contextlib.contextmanager
 def connected(delay_ms: float, loss: float, seed: int = 0) -> Iterator[TunLink]:
-    """A link to a namespace that ends with the block, and whatever uses it with it.
+    """A link to a namespace; both, and all that uses them, end with the block.
 
     Args:
         delay_ms: each way.
         loss: the share of the packets that is lost, each way.
 
     Raises:
-        NotMeasurable: this user or this kernel may not.
+        NotMeasurable: this user or this kernel does not allow it.
     """
     argv = [sys.executable, "-m", "benchmarks.tun_link", str(delay_ms), str(loss), str(seed)]
     process = subprocess.Popen(
@@ -87,7 +87,7 @@ def connected(delay_ms: float, loss: float, seed: int = 0) -> Iterator[TunLink]:
                 "CAP_NET_ADMIN, and /dev/net/tun"
             )
         prefix = ("nsenter", f"--net=/proc/{process.pid}/ns/net")
-        yield TunLink(THERE, prefix, process)
+        yield TunLink(REMOTE_ADDRESS, prefix, process)
     finally:
         with contextlib.suppress(OSError):
             process.stdin.close()
@@ -100,10 +100,10 @@ def connected(delay_ms: float, loss: float, seed: int = 0) -> Iterator[TunLink]:
 
 @dataclass
 class Way:
-    """Packets from one device to the other, in the order in which they came.
+    """Packets from one device to the other, in the order of their arrival.
 
     Args:
-        chance: decides which are lost.
+        chance: decides which packets are lost.
     """
 
     source: int
@@ -116,7 +116,7 @@ class Way:
     waiting: deque[tuple[float, bytes]] = field(default_factory=deque)
 
     def take_in(self, now_s: float) -> None:
-        """Read what has come."""
+        """Read the packets that arrived."""
         while True:
             try:
                 packet = os.read(self.source, _PACKET_BYTES)
@@ -129,15 +129,17 @@ class Way:
                 self.waiting.append((now_s + self.delay_s, packet))
 
     def hand_on(self, now_s: float) -> None:
-        """Write what has waited long enough."""
+        """Write the packets that have waited long enough."""
         while self.waiting and self.waiting[0][0] <= now_s:
             _, packet = self.waiting.popleft()
-            with contextlib.suppress(OSError):  # the other side is not up: lost as on any network
+            with contextlib.suppress(
+                OSError
+            ):  # the other side is down: the packet is lost as on any network
                 os.write(self.sink, packet)
 
 
 def carry(directions: list[Way], commands: IO[str]) -> None:
-    """Carry packets until the commands end; each line of them is answered by the counts."""
+    """Carry packets until the commands end; the counts answer each line of them."""
     sources = {direction.source: direction for direction in directions}
     while True:
         due_s = min(
@@ -186,12 +188,12 @@ def main() -> None:
     """`python -m benchmarks.tun_link DELAY_MS LOSS SEED`: says `ready`; ends with its standard input."""
     delay_s, loss, seed = float(sys.argv[1]) / 1e3, float(sys.argv[2]), int(sys.argv[3])
     try:
-        local = _open_tun(HERE, THERE)
+        local = _open_tun(LOCAL_ADDRESS, REMOTE_ADDRESS)
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(_CLONE_NEWNET):
             raise OSError(f"no namespace: {os.strerror(ctypes.get_errno())}")
         _ip("link", "set", "lo", "up")
-        remote = _open_tun(THERE, HERE)
+        remote = _open_tun(REMOTE_ADDRESS, LOCAL_ADDRESS)
     except OSError as error:
         sys.exit(f"{error.strerror or error} ({error.filename or 'TUN'})")
     print(_READY, flush=True)

@@ -1,4 +1,4 @@
-"""`snakemake --lint`, less the one finding that does not hold here. Run by `make lint`."""
+"""`snakemake --lint` without the one finding that does not apply here. `make lint` runs it."""
 
 from __future__ import annotations
 

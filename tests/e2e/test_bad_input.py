@@ -166,7 +166,7 @@ def test_doctor_tells_what_it_finds(farm: Farm) -> None:
 
 
 def test_damage_to_what_is_generated_mends_itself(farm: Farm) -> None:
-    """A torn result, lost artifacts, a broken warehouse, broken notes: start again, and all is well."""
+    """A new run repairs a truncated result, lost artifacts, a broken warehouse and broken notes."""
     results = sorted(farm.result_files())
     truncated = farm.root / "results/cells" / results[0]
     truncated.write_text(truncated.read_text()[:300])

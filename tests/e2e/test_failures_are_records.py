@@ -1,4 +1,4 @@
-"""What goes wrong in a cell is that cell's result; the others go on, and the run exits 0."""
+"""A cell's failure is that cell's result; the others go on, and the run exits with 0."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def statuses(farm: Farm) -> dict[str, tuple[str, str | None]]:
 
 
 def assert_recorded(farm: Farm, status: str, reason: str) -> None:
-    """Both cells of ONNX Runtime have the status, the others are ok, and the summary says so."""
+    """Assert that both cells of ONNX Runtime have the status, the others are ok, and the summary agrees."""
     farm.run("measured")
     cells = statuses(farm)
     assert set(cells) == ALL

@@ -1,4 +1,4 @@
-"""A farm of a phone behind the real adb server and a board behind a real sshd: what a run makes of it."""
+"""Runs of a farm with a phone behind a real adb server and a board behind a real sshd."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("sshd", path="/usr/sbin"), reason="no sshd is installed"),
 ]
 
-#: Launches that take a while, to have something to lose. Of an emulated cell there is one, and another
+#: Launches that take long enough to be lost. An emulated cell has one, and another
 #: for the held-out inputs.
 SLOW = with_measures(PROTOCOL, latency={"samples": {"min": 3, "max": 1000, "seconds": 2.0}})
 
@@ -38,7 +38,7 @@ COMPILED_S = 2400
 
 @pytest.fixture
 def devices(farm: Farm) -> Iterator[ExitStack]:
-    """Starts virtual devices for `farm` that end with the test, phones behind an adb server of their own."""
+    """Starts virtual devices for `farm` that end with the test; phones have their own adb server."""
     with pytest.MonkeyPatch.context() as patch, own_adb_server(), ExitStack() as stack:
         patch.setenv("CELLFARM_ENVIRONMENTS", farm.variables()["CELLFARM_ENVIRONMENTS"])
         yield stack
@@ -60,7 +60,7 @@ def journaled(farm: Farm, device: str) -> int:
 
 
 def on_the_device(farm: Farm, name: str) -> list[Path]:
-    """What launches left in a board's work folder."""
+    """Files that launches left in a board's work folder."""
     return list((farm.root / f"results/virtual/{name}/work/launches").glob("*"))
 
 
@@ -82,7 +82,7 @@ def test_a_phone_and_a_board_measure_what_the_host_does(farm: Farm, devices: Exi
     output = farm.cellfarm("devices")
     assert "Virtual Phone" in output and output.count("emulated") == 2
     assert farm.cellfarm("farm", "--once").count("idle") >= 3
-    # Where it is does not count; what it runs does.
+    # The device's address is no cause of a cell; what it runs is.
     farm.edit("devices/board.yaml", lambda text: text.replace("- virtual", "- virtual\n- bench"))
     assert "nothing to measure" in farm.run("measured").stdout
 
@@ -123,7 +123,7 @@ def test_a_connection_that_breaks_while_measuring_costs_no_result(
     run = farm.start("measured")
     for launches in (0, 1, 2):
         farm.wait_for(lambda least=launches: journaled(farm, "board") >= least)
-        time.sleep(0.3)  # in the middle of whatever comes next
+        time.sleep(0.3)  # in the middle of the next operation
         inflict(Project(farm.root), "board", "cut")
     assert run.wait(timeout=300) == 0, (farm.root / "started.log").read_text()[-4000:]
     rows = rows_of(farm, "board")
@@ -150,13 +150,13 @@ def test_a_device_that_is_lost_holds_nobody_up(farm: Farm, devices: ExitStack) -
     output = log.read_text()
     assert "not every device finished (lost: the device cannot be reached" in output
     assert "Traceback" not in output and "127.0.0.1" not in output
-    # The other's are there, and so are the ranking, the report and what the lost one had finished.
+    # The other device's results, the ranking, the report and the lost device's finished cells exist.
     assert {row["status"] for row in rows_of(farm, "other")} == {"ok"}
     assert (farm.root / "reports/index.html").is_file() and len(rows_of(farm, "other")) == 4
     measured = len(rows_of(farm, "lost"))
     assert 1 <= measured < 4
     assert "needs attention" in farm.cellfarm("farm", "--once")
-    # While it is away it is left out; when it is back, the rest is measured.
+    # A run leaves out the absent device; after its return, a run measures the rest.
     run_without = farm.run("measured", code=75).stdout
     assert "lost is left out: the device cannot be reached" in run_without
     assert "not every device finished (lost: the device cannot be reached" in run_without
@@ -211,7 +211,7 @@ def test_two_farms_want_the_same_board(farm: Farm, devices: ExitStack, tmp_path:
     other_farm = farm.copy(tmp_path / "other")
     start(farm, devices, "board", "board")
     farm.configure(devices=["board"], models=["small_squeezenet"], protocol="slow")
-    # Under another name, so that only the lock on the device itself keeps them apart.
+    # Its other name makes the lock on the device the only protection.
     document = (farm.root / "devices/board.yaml").read_text().replace("name: board", "name: same")
     (other_farm.root / "devices/same.yaml").write_text(document)
     other_farm.configure(devices=["same"], models=["small_squeezenet"], protocol="slow")

@@ -34,14 +34,14 @@ SLOW = with_measures(
 
 @pytest.fixture
 def slow_farm(farm: Farm) -> Farm:
-    """A farm whose cells are all stale, under a slower protocol; artifacts are there."""
+    """A farm with artifacts, whose cells are all stale under a slower protocol."""
     farm.write("config/protocols/slow.yaml", SLOW)
     farm.configure(protocol="slow")
     return farm
 
 
 def launch_sessions(farm: Farm) -> list[list[str]]:
-    """Per current result, the measuring process of each of its own launches."""
+    """For each current result, the measuring processes of its own launches."""
     current = farm.query(
         "SELECT result FROM results JOIN result_keys USING (path) WHERE is_current"
     )
@@ -68,7 +68,7 @@ def journaled_sessions(farm: Farm) -> set[str]:
 
 
 def reused(farm: Farm, sessions: set[str]) -> int:
-    """How many launches of the current results those processes measured."""
+    """The number of launches of the current results that those processes measured."""
     return sum(
         session in sessions
         for result_sessions in launch_sessions(farm)
@@ -179,7 +179,7 @@ def test_two_folders_never_measure_this_machine_at_once(slow_farm: Farm, tmp_pat
         assert_complete(farm)
         for path in (farm.root / "results/experiments").rglob("*.json"):
             document = json.loads(path.read_text())
-            if len(document["rounds"]) == LAUNCHES:  # not the first run, that made it
+            if len(document["rounds"]) == LAUNCHES:  # not the first run, which made it
                 spans.append((document["started_at"], document["ended_at"]))
     assert len(spans) == 4
     spans.sort()

@@ -15,7 +15,7 @@ from tests.support.farm import REPOSITORY, Farm
 from tests.support.pages import unpacked
 
 pytestmark = pytest.mark.pipeline
-EACH = 5
+PICTURES_PER_COLOUR = 5
 #: Two of the twenty pictures stand in another colour's folder.
 RECIPE: dict[str, Any] = {
     "name": "colours",
@@ -33,7 +33,7 @@ def colours(tmp_path: Path) -> Farm:
     (farm.root / "mine").mkdir()
     write_classifier(farm.root / "mine/colours.onnx", Project(REPOSITORY))
     mislabelled = {"red": "green", "white": "blue"}
-    write_pictures(farm.root / "mine/pictures", EACH, mislabelled)
+    write_pictures(farm.root / "mine/pictures", PICTURES_PER_COLOUR, mislabelled)
     farm.write("models/colours.yaml", RECIPE)
     farm.configure(models=["colours"], libraries=["onnxruntime"], variants=["fp32", "int8"])
     return farm
@@ -60,7 +60,7 @@ def test_accuracy_from_the_recipe_to_the_report(colours: Farm) -> None:
     columns = json.loads(unpacked(page, "report"))["columns"]
     assert columns["top1_accuracy"] == [0.9, 0.9]
 
-    # Another picture is another question: its cells alone are asked again, and it says why.
+    # Another picture makes only its model's cells stale, with a reason.
     assert "nothing to measure" in colours.run("-n").stdout
     write_picture(colours.root / "mine/pictures/red/new.png", "blue")
     assert "the labelled pictures changed" in colours.run("-n").stdout

@@ -68,7 +68,7 @@ def test_a_changed_device_is_measured_alone(farm: Farm) -> None:
 
 
 def changed(farm: Farm, path: str) -> dict[str, Any]:
-    """What a run would do after a change of a file of the package."""
+    """What a run would do after a change to a file of the package."""
     farm.edit(f"workflow/cellfarm/{path}", lambda text: f"{text}\n# changed\n")
     return farm.outlook()
 

@@ -13,20 +13,20 @@ from tests.support.farm import PROTOCOL, Farm
 from tests.support.protocols import with_measures
 
 pytestmark = pytest.mark.pipeline
-#: The TFLite interpreter's Python interface tells no times of operators.
-WITHOUT = ["tflite"]
-#: Those that run on this machine's processor without a tool of the user's.
+#: The TFLite interpreter's Python interface does not report times of operators.
+WITHOUT_PROFILER = ["tflite"]
+#: The libraries that run on this machine's processor without a user's tool.
 LIBRARIES = [
     name
     for name, library in libraries.all_libraries().items()
-    if library.has_backend and "cpu" in library.processors and name not in WITHOUT
+    if library.has_backend and "cpu" in library.processors and name not in WITHOUT_PROFILER
 ]
-MODEL = "squeezenet1_1"  # at its full size: operators that take a time
+MODEL = "squeezenet1_1"  # at its full size, so that operators take measurable time
 
 
 @pytest.fixture(scope="module")
 def profiles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
-    """Library -> the profile that the pipeline stored."""
+    """library -> the profile that the pipeline stored"""
     farm = Farm.create(tmp_path_factory.mktemp("operators") / "farm")
     farm.write("config/protocols/test.yaml", with_measures(PROTOCOL, operators={"runs": 20}))
     farm.configure(models=[MODEL], libraries=LIBRARIES)
@@ -59,5 +59,5 @@ def test_a_profile_is_whole_and_named_in_common_words(profiles, library):
         operator["ms"] for operator in operators if operator["type"] in ("Conv", "MatMul")
     )
     assert convolutions > profile["sum_ms"] / 2
-    # Operators follow one upon the other, so they cannot take longer than the run that they are in.
+    # Operators run one after the other, so they cannot take longer than their run.
     assert -0.3 < profile["gap"] < 0.01

@@ -40,7 +40,7 @@ def opened(browser, page):
 
 
 def _scroll_through(browser) -> None:
-    """Show every plot for long enough that the page sees it: plots are drawn when they come near."""
+    """Scroll to every plot, so that the page draws it: plots are drawn when they come near."""
     browser.execute_async_script(
         """const [done] = arguments;
         const frame = () => new Promise(requestAnimationFrame);
@@ -58,7 +58,7 @@ def test_every_chart_is_drawn_quietly_and_nothing_is_loaded(opened):
     _scroll_through(opened)
     until(opened, lambda d: drawn(d) == EVERY_PLOT)
     assert complaints(opened) == []
-    assert chromium.asked_of_the_network(opened) == []
+    assert chromium.network_requests(opened) == []
 
 
 def test_the_header_says_what_was_measured(opened):
@@ -158,7 +158,7 @@ def _key(browser) -> str:
 
 
 def _table(browser, name: str) -> list[list[str]]:
-    """The texts of a section's table, row by row; of closed ones too."""
+    """The texts of a section's table, row by row, even if it is closed."""
     rows = browser.find_elements(By.CSS_SELECTOR, f"[data-table={name}] tr")
     return [
         [cell.get_attribute("textContent") for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]

@@ -1,4 +1,4 @@
-"""The page's filters, its pages of a model, a device and a cell, and what can be taken away from it."""
+"""The page's filters, its pages of a model, a device and a cell, and its downloads."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _cards(browser) -> list[str]:
 
 
 def _show_charts(browser) -> None:
-    """Charts are drawn when they come near."""
+    """Scroll to the charts: they are drawn when they come near."""
     browser.execute_script("document.querySelector('[data-chart=latency]').scrollIntoView()")
     until(browser, drawn)
 
@@ -184,7 +184,7 @@ def test_a_cell_has_its_page_by_keyboard_and_leads_back(opened):
     assert before > 1000 and abs(after - before) < 400, "charts that are drawn late move a little"
 
 
-def test_what_measures_a_cell_again_is_told_where_there_is_a_way(browser, page):
+def test_a_cell_s_page_shows_the_command_that_measures_it_again(browser, page):
     with duckdb.connect(str(page.parent.parent / "w.duckdb"), read_only=True) as connection:
         for condition, ending in (
             ("status = 'ok' AND len(flags) = 0", None),
@@ -195,7 +195,8 @@ def test_what_measures_a_cell_again_is_told_where_there_is_a_way(browser, page):
                 f"SELECT key, library || '@' || library_version FROM cells WHERE {condition} LIMIT 1"
             ).fetchone()
             assert row, condition
-            browser.get("about:blank")  # else the address alone changes, and the last cell is read
+            # Otherwise only the address changes, and the last cell is read.
+            browser.get("about:blank")
             chromium.open_page(browser, page, f"#cell/{row[0]}")
             until(browser, lambda d: d.find_elements(By.CSS_SELECTOR, "#cell pre"))
             texts = [block.text for block in browser.find_elements(By.CSS_SELECTOR, "#cell pre")]
@@ -236,7 +237,7 @@ def _downloaded(downloads: Path, name: str) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_tables_are_taken_away_as_they_are_shown(opened, downloads):
+def test_tables_are_downloaded_as_they_are_shown(opened, downloads):
     opened.find_element(By.ID, "model").send_keys("resnet50")
     opened.find_element(By.ID, "device").send_keys("host")
     until(opened, lambda d: len(rows(d)) == 10)

@@ -1,4 +1,4 @@
-"""A virtual board with an address of its own, in a network namespace; and what is left of it afterwards."""
+"""A virtual board with its own address in a network namespace, and its clean-up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def privileges() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A folder that `cellfarm` takes for a project."""
+    """A folder that `cellfarm` accepts as a project."""
     (tmp_path / "Snakefile").touch()
     (tmp_path / "workflow/cellfarm").mkdir(parents=True)
     (tmp_path / "devices").mkdir()
@@ -74,7 +74,7 @@ def started(project: Project, *options: str, **variables: str) -> Iterator[subpr
             process.kill()
 
 
-def said_until_up(process: subprocess.Popen[str]) -> str:
+def output_until_up(process: subprocess.Popen[str]) -> str:
     assert process.stdout
     output = ""
     for line in process.stdout:
@@ -85,7 +85,7 @@ def said_until_up(process: subprocess.Popen[str]) -> str:
 
 
 def interfaces() -> set[str]:
-    """This machine's network devices, by numbers that the kernel never gives again."""
+    """This machine's network devices, by numbers that the kernel never reuses."""
     names = set()
     for path in Path("/sys/class/net").glob("*/ifindex"):
         with suppress(OSError):
@@ -101,7 +101,7 @@ def interface_of(device: AnyDevice) -> str:
 
 
 def processes_of(project: Project) -> list[str]:
-    """Commands that name the project's folder, but for this process."""
+    """Commands other than this process that name the project's folder."""
     commands = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
@@ -143,7 +143,7 @@ def test_a_board_has_an_address_and_a_network_of_its_own(project, privileges):
 
 def test_nothing_is_left_of_a_board_whose_starter_is_killed(project, privileges):
     with started(project) as process:
-        assert "in a network namespace, at 198.18." in said_until_up(process)
+        assert "in a network namespace, at 198.18." in output_until_up(process)
         device = read_device(project, "it", "test")
         link = interface_of(device)
         with opened(device, project) as transport:
@@ -156,7 +156,7 @@ def test_nothing_is_left_of_a_board_whose_starter_is_killed(project, privileges)
 
 def test_a_board_on_loopback_where_that_is_wanted(project):
     with started(project, "--loopback") as process:
-        assert "is up on a loopback port" in said_until_up(process)
+        assert "is up on a loopback port" in output_until_up(process)
         device = read_device(project, "it", "test")
         assert isinstance(device, SshDevice) and device.address.host == "127.0.0.1"
         with opened(device, project) as transport:
@@ -170,7 +170,7 @@ def test_a_board_on_loopback_where_no_namespace_can_be_made(project, tmp_path):
     assert keygen
     (programs / "ssh-keygen").symlink_to(keygen)
     with started(project, PATH=str(programs)) as process:
-        output = said_until_up(process)
+        output = output_until_up(process)
         assert "it gets no network namespace: unshare: No such file or directory\n" in output
         assert "is up on a loopback port" in output
 

@@ -1,4 +1,4 @@
-"""Padding in 8 bits, where XNNPACK has one scale for what goes in and what comes out."""
+"""Padding in 8 bits, where XNNPACK has one scale for input and output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Uneven(nn.Module):
     def forward(self, x):
         x = nn.functional.pad(nn.functional.relu(self.first(x)), (0, 1, 0, 1))
         x = nn.functional.relu(self.second(x))
-        # As in NASNet, what follows the pad has no scale.
+        # As in NASNet, the operator after the pad has no scale.
         shifted = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
         return self.third(nn.functional.avg_pool2d(shifted, 1, 2))
 

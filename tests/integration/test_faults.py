@@ -1,4 +1,4 @@
-"""What may go wrong with a device, and what comes of it.
+"""Faults of a device, and their outcomes.
 
 Faults of its connection are the cases of benchmarks.fault_matrix, which says what each has to come to; here
 their time limits are shorter. The others are of commands, files, clocks and of who measures.
@@ -41,7 +41,7 @@ from tests.support.device_shell import shell
 from tests.support.pipe_link import PipeLink
 from tests.support.projects import REPOSITORY
 
-#: A command with a child in a session of its own, which hears of nothing.
+#: A command with a child in its own session, which gets no signals.
 STREAM = "setsid sleep 600 </dev/null >/dev/null 2>&1 & while :; do echo on; sleep 0.1; done"
 
 
@@ -79,7 +79,7 @@ def phone(tmp_path_factory) -> Iterator[Device]:
 
 
 def use(device: Device) -> Iterator[RemoteTransport]:
-    """A device that is used after all that the tests before did to it; they may leave nothing."""
+    """A device that earlier tests have used; they may leave nothing behind."""
     Patience(60, print)(device.transport.prepare)
     yield device.transport
     assert wait_until_gone(device.strays, time.monotonic() + ORPHAN_S) == []
@@ -95,11 +95,11 @@ def on_board(board) -> Iterator[RemoteTransport]:
     yield from use(board)
 
 
-# What a command may do.
+# Faults of commands.
 
 
 def test_a_command_that_is_killed_says_so_and_the_next_one_runs(transport):
-    """As the kernel does when memory is short."""
+    """The kernel kills commands when memory is short."""
     launched, lines = shell(transport, "echo before; kill -9 $$")
     assert (launched.code, launched.timed_out, lines) == (-signal.SIGKILL, False, ["before"])
     assert shell(transport, "echo after")[1] == ["after"]
@@ -144,7 +144,7 @@ def test_a_command_without_memory_fails_alone(tmp_path):
         assert shell(transport, "echo fine")[1] == ["fine"]
 
 
-# Storage, clocks, keys.
+# Faults of storage, clocks and keys.
 
 
 def test_a_full_phone_is_told_and_nothing_half_written_gets_a_name(tmp_path):
@@ -160,7 +160,7 @@ def test_a_full_phone_is_told_and_nothing_half_written_gets_a_name(tmp_path):
         transport.prepare()
         with pytest.raises(PermanentDeviceError, match="storage is full"):
             transport.put(large_file, "inputs/big")
-        # It fills while something is pushed.
+        # It fills up during a push.
         with pytest.raises(PermanentDeviceError, match="No space left"):
             transport._link.push(large_file, transport.resolve("arrivals/big"))
         _, lines = shell(transport, f"ls -A {transport.resolve('')}/arrivals; echo .")
@@ -203,7 +203,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def piped(folder: Path, python: Interpreter | None = None) -> RemoteTransport:
-    """A device that is a folder of this machine, prepared."""
+    """A prepared device that is a folder of this machine."""
     transport = RemoteTransport(PipeLink(), str(folder / "device"), Project(folder))
     transport._base = python or Interpreter((sys.executable, "-S"), {})
     transport.prepare()
@@ -219,7 +219,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path):
     assert first.put(folder, "artifacts/one")
     first.close()
     second = piped(tmp_path, jumping)
-    # What is there stays there, with whatever date; what is old or of the future is not odd.
+    # A file stays whatever its date; dates in the past or the future do no harm.
     assert not second.put(folder, "artifacts/one")
     before_ns = time.monotonic_ns()
     launched, lines = shell(second, "echo $CELLFARM_SPAWNED_NS; sleep 0.2; echo late", timeout_s=30)
@@ -230,11 +230,11 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path):
     second.close()
 
 
-# Who measures.
+# Faults of measuring hosts.
 
 
 def test_two_pipelines_do_not_measure_on_one_device(device, transport):
-    """Who comes second is refused, and when it ends, the first one's measurement goes on."""
+    """The second one is refused, and the first one's measurement goes on after it ends."""
     running = threading.Event()
     lines: list[str] = []
     ended: list[int] = []
@@ -285,7 +285,7 @@ finally:
 
 
 def heed_interrupts() -> None:
-    """A shell lets its background jobs ignore Ctrl-C, and they hand that down."""
+    """A shell's background jobs ignore Ctrl-C, and their children inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     die_with_parent()
 
@@ -313,7 +313,7 @@ def test_a_host_that_ends_leaves_nothing_on_the_device(device, number):
 
 
 def test_a_board_that_falls_silent_while_it_is_asked_is_given_up(on_board, board, monkeypatch):
-    """paramiko itself would wait for the answer for ever."""
+    """paramiko alone would wait forever for the answer."""
     monkeypatch.setattr(ssh, "CONNECT_TIMEOUT_S", 2.0)
     exec_command = paramiko.Channel.exec_command
 
@@ -340,7 +340,7 @@ def test_a_board_that_falls_silent_while_it_is_asked_is_given_up(on_board, board
 
 
 def test_a_cut_while_a_device_is_full_of_output_leaves_nothing(device, transport):
-    """An agent that is stuck in writing to a host that is gone ends all the same."""
+    """An agent that is blocked in writing to a lost host ends, too."""
     output_seen, finished = threading.Event(), threading.Event()
 
     def take(_: str) -> None:

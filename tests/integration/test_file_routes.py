@@ -1,4 +1,4 @@
-"""Three files that others wrote, and trained weights, through the real converters."""
+"""Converts three users' files and trained weights with the real converters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.support.models_python import python
 from tests.support.projects import REPOSITORY, make_project
 
 DATA = REPOSITORY / "tests/data/user_files"
-HERE = Project(REPOSITORY)
+CHECKOUT = Project(REPOSITORY)
 #: name of the file, inputs, outputs, the forms on the way to a library that does not read it,
 #: libraries that do
 HAND = {"file": "hand.onnx", "inputs": [{"name": "images:0", "shape": [1, 3, 32, 32]}]}
@@ -36,7 +36,7 @@ SIGNED = {"file": "signed.tflite"}
 
 
 def take_over(folder: Path, recipe: dict[str, Any], file: Path | None = None) -> Record:
-    environment = locate(HERE, "models")
+    environment = locate(CHECKOUT, "models")
     assert build(environment).status == "ok"
     files = {"file": file or DATA / recipe["file"]}
     document = {"name": "mine", "source": "file", **recipe}
@@ -44,14 +44,14 @@ def take_over(folder: Path, recipe: dict[str, Any], file: Path | None = None) ->
 
 
 def export(folder: Path, start: Format, form: Format, source: Path | None = None) -> Record:
-    environment = locate(HERE, EDGES[start, form])
+    environment = locate(CHECKOUT, EDGES[start, form])
     assert build(environment).status == "ok"
     return steps.export(folder, form, folder.with_name(form), source, start)
 
 
 def convert(folder: Path, name: str, form: Format, variant: str = "fp32") -> Record:
     library = all_libraries()[name]
-    environment = locate(HERE, library_environment(name, library.default_version, "convert"))
+    environment = locate(CHECKOUT, library_environment(name, library.default_version, "convert"))
     assert build(environment).status == "ok"
     source = folder if (folder / "files" / FILES[form]).is_file() else folder.with_name(form)
     out = folder.with_name(f"{name}-{variant}")
@@ -191,13 +191,13 @@ def test_outputs_in_a_dict_are_refused_and_no_failure(tmp_path):
     recipe = {"file": file.name, "inputs": [{"name": "x", "shape": [1, 4]}]}
     record = take_over(tmp_path / "model", recipe, file)
     assert record.status == "unsupported" and "it returns a dict" in (record.reason or "")
-    # A step that only hands this on adds nothing to it.
+    # A step that only passes this on adds nothing to it.
     refused = export(tmp_path / "model", "script", "pt2")
     assert refused.reason == f"model: {record.reason}"
 
 
 def test_a_recipe_is_written_from_a_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(CHECKOUT.environments))
     project = make_project(tmp_path)
     shutil.copytree(DATA, tmp_path / "mine")
     file = tmp_path / "mine/hand.onnx"
@@ -281,7 +281,7 @@ print(float(program(torch.ones(1, 3, 64, 64))[0].sum()))
 
 
 def test_trained_weights_are_taken_as_they_are(tmp_path):
-    """No statistics are put into them: a network that was trained has its own."""
+    """Their statistics stay: a trained network has its own."""
     file = tmp_path / "weights.pth"
     expected = python("models", SQUEEZENET, str(file))
     recipe = {

@@ -1,4 +1,4 @@
-"""Gates with the real runner on this machine: what they read, wait for, and what they cost."""
+"""Gates with the real runner on this machine: their readings, waits and cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NO_LIMITS = {"wait_s": 0, "budget_s": 0}
 
 
 class Bench:
-    """A device's work folder with a payload, and what was told while it waited."""
+    """A device's work folder with a payload, and the reported waits."""
 
     def __init__(self, folder: Path, lock: int) -> None:
         self.folder = folder
@@ -90,7 +90,7 @@ def test_an_experiment_waits_no_longer_than_its_budget(bench: Bench, busy_core: 
     assert gates.waited_s < 3
 
 
-def test_a_limit_that_is_none_is_not_looked_at(bench: Bench, busy_core: None):
+def test_a_limit_of_none_is_ignored(bench: Bench, busy_core: None):
     gates = bench.gates(other_cpu_cores=None, slowdown=None, wait_s=5, budget_s=5)
     assert gates.pass_through(bench.deployed(), 1, None)["exceeded"] == []
 

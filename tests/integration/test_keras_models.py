@@ -1,4 +1,4 @@
-"""A small model of Keras' through TensorFlow's own converter, for real: the weights are the program's."""
+"""A small Keras model through TensorFlow's real converter, with the program's weights."""
 
 from __future__ import annotations
 

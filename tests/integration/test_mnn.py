@@ -1,4 +1,4 @@
-"""MNN's variants and its missing GPU, by MNN itself in its own environments."""
+"""MNN's variants and its missing GPU, with MNN itself in its own environments."""
 
 from __future__ import annotations
 
@@ -185,5 +185,5 @@ def test_variants_are_what_they_are_called_and_the_gpu_is_refused(converted):
     if "error" in results["gpu"]:
         assert results["gpu"]["error"] == "Unsupported"
         assert "this build has no other" in results["gpu"]["message"]
-    else:  # a build with a GPU, on a machine with one
+    else:  # a build with a GPU on a machine with one
         assert not results["gpu"]["provider"].startswith("cpu")

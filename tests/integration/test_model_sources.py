@@ -112,7 +112,7 @@ for name, recipe in json.loads(Path(sys.argv[2]).read_text()).items():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one of each, all made by one process: most of its time goes into imports."""
+    """A folder with one model of each source, all from one process: imports take most of its time."""
     environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
     state = build(environment)
     assert state.status == "ok", state.reason
@@ -135,7 +135,7 @@ def test_an_export_gives_the_models_outputs(built: Path, name: str, form: str):
         assert list(actual) == RECIPES[name]["outputs"]
         for key, array in expected.items():
             assert actual[key].shape == array.shape
-            # Of magnitude 1: what float32 loses in other orders of summation.
+            # Outputs have magnitude 1: the tolerance allows for other orders of summation in float32.
             np.testing.assert_allclose(actual[key], array, atol=2e-4, rtol=1e-3)
 
 
@@ -157,7 +157,7 @@ def test_samples_are_there_and_differ(built: Path, name: str):
     assert len(np.unique(first, axis=0)) == 16
     if recipe["task"] == "classification":
         assert len(np.unique(first.argmax(axis=1))) > 1
-        # What ignores its input can give no more than what all outputs have in common.
+        # A network that ignores its input gives only what all outputs have in common.
         common = np.broadcast_to(first.mean(axis=0), first.shape)
         norms = np.linalg.norm(common) * np.linalg.norm(first)
         assert np.vdot(common, first) / norms < 0.95
@@ -184,7 +184,7 @@ def test_a_decoder_appends_to_its_cache(built: Path):
 
 
 def test_pools_of_keras_translated_are_keras():
-    """Uneven edges on both axes, on one and on none; windows smaller than their steps."""
+    """Uneven edges on both axes, one or none; windows smaller than their steps."""
     script = """
 import os, sys
 os.environ["KERAS_BACKEND"] = "torch"
@@ -216,7 +216,7 @@ print(cases)
 
 
 def test_keras_translated_is_keras(tmp_path: Path):
-    """Against the same network, run by Keras itself on its own PyTorch back end."""
+    """Compares with the same network, run by Keras itself on its PyTorch back end."""
     script = """
 import os, sys
 os.environ["KERAS_BACKEND"] = "torch"

@@ -31,7 +31,7 @@ RECIPE: dict[str, Any] = {
     "labelled": {"folder": "colours"},
 }
 LAYER = "model.features.6.squeeze"
-#: The whole of a pass: a file in passes/.
+#: A complete pass: a file in passes/.
 TOY = '''
 """Multiplies the weights of a layer: a model that is wrong by as much as it is told."""
 
@@ -58,7 +58,7 @@ def apply(module: torch.nn.Module, context: Context) -> torch.nn.Module:
     assert all(output[0].shape == (1, 10) for output in outputs), context.task
     return module
 '''
-#: Runs the worker, and writes which files it imported.
+#: Runs the worker and writes the list of the files that it imported.
 WORK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -71,10 +71,10 @@ with open(sys.argv[3], "w") as stream:
 
 
 class Workers:
-    """Runs workers, each from a copy of the closure of its entries.
+    """Runs workers, each from a copy of its entries and all that they import.
 
     Args:
-        root: where everything is written; ``package/passes`` is the copy of the passes, with the toy.
+        root: the folder of all files; ``package/passes`` is the copy of the passes, with the toy.
     """
 
     def __init__(self, root: Path) -> None:
@@ -93,7 +93,7 @@ class Workers:
         """Run a step; returns the worker's answer. The step's files are in root/<step>.
 
         Args:
-            entries: modules beside the worker and the request's own.
+            entries: modules in addition to the worker and the request's module.
         """
         names = ["worker", request["module"], *entries]
         roots = (PACKAGE / "models", self.package)
@@ -243,7 +243,7 @@ def test_exports_of_a_derived_model_give_its_outputs_and_not_its_parents(workers
 
 
 def test_passes_are_applied_in_order_and_on_top_of_each_other(workers: Workers):
-    """Twice as large, and half as large again, is the parent."""
+    """Doubled and then halved, the weights are the parent's."""
     chain = [["scale_layer", {"layer": LAYER, "factor": 2.0}], ["scale_layer", {"layer": LAYER}]]
     parent = workers.root / "parent"
     request = {"module": "apply_passes", "parent": str(parent), "passes": chain}
@@ -306,7 +306,7 @@ def test_what_a_pass_cannot_do_is_a_reason(workers: Workers, tmp_path: Path):
 
 @pytest.fixture(scope="module")
 def file_workers(workers: Workers) -> Workers:
-    """The same, after steps with a user's own files."""
+    """The same workers after steps with a user's files."""
     for step, file, reader in (
         ("hand", "hand.onnx", "user_onnx"), ("signed", "signed.tflite", "user_tflite"),
         ("scripted", "scripted.pt", "user_torch"),
@@ -330,7 +330,7 @@ def file_workers(workers: Workers) -> Workers:
     return workers
 
 
-#: What is chosen by a request: of each kind, a step has those that it uses and no other.
+#: The modules that a request chooses: a step has those that it uses and no others.
 CHOSEN: dict[str, set[str]] = {
     "parent": {"build_architecture.py", "source_torchvision.py", "labelled.py"},
     "derived": {"apply_passes.py", "labelled.py", "passes/scale_layer.py"},

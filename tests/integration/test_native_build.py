@@ -1,4 +1,4 @@
-"""The native runner of ncnn, built by the cross compiler and run by qemu, beside the runner in Python."""
+"""Compares ncnn's native runner, cross-compiled and run by qemu, with the runner in Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
     # ncnn is compiled once for each checkout.
     pytest.mark.timeout(2400),
 ]
-HERE = Project(REPOSITORY)
+CHECKOUT = Project(REPOSITORY)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def native(folder) -> Path:
     """A folder with a program that is the native runner under qemu."""
     subject = Subject.of("ncnn", "fp32", folder / "model")
     program = subject.environment("native").packages / PROGRAM
-    lock = (HERE.locks / "virtual.qemu.txt").read_text(encoding="utf-8")
-    qemu = make_tree(lock, HERE.environments) / "usr/bin/qemu-aarch64-static"
+    lock = (CHECKOUT.locks / "virtual.qemu.txt").read_text(encoding="utf-8")
+    qemu = make_tree(lock, CHECKOUT.environments) / "usr/bin/qemu-aarch64-static"
     wrapped = folder / "wrapped"
     wrapped.mkdir()
     (wrapped / PROGRAM).write_text(f'#!/bin/sh\nexec "{qemu}" "{program}"\n')
@@ -72,7 +72,7 @@ def test_its_records_are_those_of_the_runner_in_python(subject, native):
     memory = record["resources"]
     assert memory["peak_load_rss_mb"] >= memory["load_rss_mb"] > 1
     assert memory["cpu_utilisation"] > 0 and memory["other_cpu_utilisation"] >= 0
-    # What only its sampler and /proc's tasks tell is not there.
+    # The facts from the sampler and from /proc's tasks are missing.
     assert set(memory) <= set(python["resources"]) and record.get("conditions") is None
     assert record["page_cache_share"] == 1.0
 
@@ -82,7 +82,7 @@ def test_its_outputs_are_those_of_the_runner_in_python(subject, native):
     assert verdict(python) == verdict(record) == ("ok", None)
     for launch in (python, record):
         assert launch["quality"]["samples"] == SAMPLES
-    # Other kernels round elsewhere; in 8 bits a value may fall on the other side.
+    # Other kernels round differently; in 8 bits a value may fall on the other side.
     tolerance = 1e-5 if subject.variant == "fp32" else 1e-2
     assert record["quality"]["cosine"] == pytest.approx(python["quality"]["cosine"], abs=tolerance)
     assert record["quality"]["cosine"] > (0.99999 if subject.variant == "fp32" else 0.97)
@@ -122,7 +122,7 @@ def test_pictures_that_are_too_many_are_refused_with_a_reason(subject, native):
 
 
 def test_a_broken_artifact_fails_where_it_is_loaded(subject, native):
-    # What is altered on the device alone is put there anew.
+    # A file that changed only on the device is put there again.
     file = next((subject.work / "artifact" / FILES).glob("*.param"))
     content = file.read_bytes()
     try:

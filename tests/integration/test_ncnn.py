@@ -1,4 +1,4 @@
-"""ncnn's 8-bit form and its GPU, by ncnn itself in its own environments."""
+"""ncnn's 8-bit form and its GPU, with ncnn itself in its own environments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.runner_modules import RUNNER
 
 NCNN = all_libraries()["ncnn"]
 
-#: A small network with every kind of layer that is quantised, in full precision.
+#: A small full-precision network with every kind of layer that is quantised.
 NETWORK = """\
 import sys
 import numpy as np, ncnn
@@ -168,7 +168,7 @@ print(json.dumps({folder: outcome(folder) for folder in ("conv", "embed")}))
 
 
 def run(purpose: str, script: str, folder: Path, variables: dict[str, str] | None = None) -> Any:
-    """Run a script in an environment of ncnn; returns what its last line says."""
+    """Run a script in an environment of ncnn; returns the JSON of its last line."""
     environment = locate(Project.here(), f"ncnn@{NCNN.default_version}.{purpose}")
     assert build(environment).status == "ok"
     paths = [NCNN.folder, PACKAGE / "conversion", RUNNER]
@@ -204,7 +204,7 @@ def test_a_transformer_in_8_bit_is_near_full_precision(tmp_path):
 
 def test_the_gpu_is_proven_or_refused(tmp_path):
     results = run("run", ON_GPU, tmp_path)
-    if "error" in results["conv"]:  # no device here: refused, which the next test is about
+    if "error" in results["conv"]:  # no device here: the next test checks the refusal
         assert "no device" in results["conv"]["message"]
         return
     assert results["conv"]["provider"] == "vulkan"
@@ -273,7 +273,7 @@ assert np.allclose(output, np.load(out / "reference.npz")["last_hidden_state"][0
 
 
 def test_pads_of_nothing_do_not_make_a_volume_of_a_matrix(tmp_path: Path):
-    """MobileBERT's embeddings stand beside themselves, shifted by a padded [0, 0, 0, 1, 0, 0]."""
+    """MobileBERT concatenates embeddings with shifted copies, padded by [0, 0, 0, 1, 0, 0]."""
     library = str(PACKAGE / "libraries/ncnn")
     for name, script, folders in (
         (MODELS_ENVIRONMENT, TRIGRAMS, [str(PACKAGE / "models")]),

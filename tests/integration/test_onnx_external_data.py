@@ -1,4 +1,4 @@
-"""An ONNX file as onnx itself saves it with its weights beside it, and what leads out of its folder."""
+"""ONNX files with external weights as onnx saves them, and paths that lead out of the folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support import models_python
 from tests.support.projects import REPOSITORY, make_project
 from tests.support.steps import build_model
 
-HERE = Project(REPOSITORY)
+CHECKOUT = Project(REPOSITORY)
 HAND = REPOSITORY / "tests/data/user_files/hand.onnx"
 RECIPE: dict[str, Any] = {
     "name": "mine",
@@ -62,7 +62,7 @@ assert "of more than 2 GB" in reason("hand.onnx")
 
 
 def python(code: str, *arguments: object) -> None:
-    """Run code in the models' environment, with their scripts at hand."""
+    """Run code in the models' environment, with their modules on its path."""
     completed = models_python.python("models", code, *map(str, arguments))
     assert completed.returncode == 0, completed.stderr[-3000:]
 
@@ -75,14 +75,14 @@ def take_over(folder: Path, project: Project, document: dict[str, Any]) -> Recor
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(CHECKOUT.environments))
     (tmp_path / "mine").mkdir()
     python(SPLIT, HAND, tmp_path / "mine", "../outside.bin")
     return make_project(tmp_path)
 
 
 def test_weights_beside_the_file_become_a_part_of_it(project, tmp_path):
-    single_file = take_over(tmp_path / "whole", HERE, RECIPE | {"file": str(HAND)})
+    single_file = take_over(tmp_path / "whole", CHECKOUT, RECIPE | {"file": str(HAND)})
     assert single_file.status == "ok", single_file
     for name in ("split", "scattered"):
         recipe = RECIPE | {"file": f"mine/{name}.onnx"}

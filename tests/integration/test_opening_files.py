@@ -46,7 +46,7 @@ def test_weights_alone_are_told_from_a_model(tmp_path):
     )
 
 
-#: A program whose archive also holds what runs code when torch.export.load restores it.
+#: Programs whose archives contain code that torch.export.load would run.
 CODE = """
 import io, json, os, pickle, torch, zipfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Outputs against which nothing can be verified: the reason is sought where the weights come from."""
+"""Outputs that cannot serve as a reference: the reason depends on the weights' origin."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ BACKEND = """\
 def import_library():
     return "9.9"
 """
-#: Two operators; a test replaces the line of the hook.
+#: Reports two operators; a test replaces the line of the hook.
 PROFILER = """\
 import os
 import backend
@@ -39,9 +39,9 @@ def profile(artifact, *, processor, threads, inputs, outputs, arrays, runs, scra
 
 @pytest.fixture
 def profiled(tmp_path) -> Any:
-    """Launch it with the hook replaced; gives the events by name, and the launch."""
+    """Launch the profiler with other code in the hook; returns the events by name, and the launch."""
 
-    def go(hook: str = "pass", timeout_s: float = 60) -> tuple[dict[str, Any], Any]:
+    def launch(hook: str = "pass", timeout_s: float = 60) -> tuple[dict[str, Any], Any]:
         modules = [tmp_path / "backend.py", tmp_path / "profiler.py"]
         modules[0].write_text(BACKEND)
         modules[1].write_text(PROFILER.replace("pass  # hook", hook))
@@ -74,7 +74,7 @@ def profiled(tmp_path) -> Any:
         assert list((tmp_path / "work" / "launches").iterdir()) == [], "nothing is left behind"
         return {event["event"]: event for event in map(json.loads, lines)}, launched
 
-    return go
+    return launch
 
 
 def test_a_profile_has_every_operator_with_its_recorded_runs(profiled):

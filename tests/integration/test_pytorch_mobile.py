@@ -1,4 +1,4 @@
-"""PyTorch Mobile for real, from Debian's packages, with a model of a few operators."""
+"""The real PyTorch Mobile from Debian's packages, with a model of a few operators."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def environment(purpose: str) -> Environment:
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> tuple[Path, Path]:
-    """The filled folders of the model, and of the same with an operator that is none."""
+    """The filled folders of the model, and of a copy with an unknown operator."""
     folders = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("alien")
     for folder in folders:
         (folder / FILES).mkdir()

@@ -1,4 +1,4 @@
-"""What PyTorch Mobile's converter rewrites: operators of PyTorch 2, and operands that kernels refuse."""
+"""The rewrites of PyTorch Mobile's converter: operators of PyTorch 2 and unsupported operands."""
 
 from __future__ import annotations
 

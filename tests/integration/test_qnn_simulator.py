@@ -1,4 +1,4 @@
-"""Qualcomm's converter and back end for real, on the HTP simulator, with a model of a few operators."""
+"""Qualcomm's real converter and back end on the HTP simulator, with a model of a few operators."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def environment(purpose: str) -> Environment:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Any:
-    """The filled folder of a model, with an operator that the HTP lacks on demand."""
+    """The filled folder of a model, on demand with an operator that the HTP lacks."""
 
     def make(*unsupported: str) -> Path:
         folder: Path = tmp_path_factory.mktemp("model")

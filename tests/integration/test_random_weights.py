@@ -1,4 +1,4 @@
-"""What is made of random weights, in the environment that builds models."""
+"""The calibration of random weights, in the environment that builds models."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def networks() -> dict[str, dict[str, object]]:
 
 
 def test_a_deep_network_amplifies_no_more_than_a_trained_one(networks):
-    """60 layers of ReLUs between BatchNorms otherwise drown 8 bits in noise."""
+    """Without it, 60 layers of ReLUs between BatchNorms drown 8 bits in noise."""
     deep = networks["60"]
     assert deep["before"] > 30
     assert deep["after"] < 15  # 10 on the batches that it was made for

@@ -1,4 +1,4 @@
-"""The same on a virtual phone behind the real adb server, and on a board behind a real sshd."""
+"""The same tests on a virtual phone behind a real adb server and a board behind a real sshd."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from msgspec import structs
 from tests.support.device_shell import shell
 from tests.support.projects import REPOSITORY
 
-HERE = Project(REPOSITORY)
+CHECKOUT = Project(REPOSITORY)
 
 
 @pytest.fixture(scope="module")
 def adb_server(tmp_path_factory) -> Iterator[None]:
-    """An adb server of the tests' own."""
+    """The tests' own adb server."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -52,7 +52,7 @@ def started(request, tmp_path_factory, adb_server) -> Iterator[tuple[Project, St
     root = tmp_path_factory.mktemp(request.param)
     project = Project(root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
+        patch.setenv("CELLFARM_ENVIRONMENTS", str(CHECKOUT.environments))
         (root / "envs").symlink_to(REPOSITORY / "envs")
         start = {"phone": virtual_phone, "board": virtual_board}[request.param]
         with start(project, "it") as device:
@@ -70,7 +70,7 @@ def transport(started) -> Iterator[Transport]:
 
 @pytest.fixture
 def bare(started) -> Iterator[Transport]:
-    """The same device, in another folder, as one that gets no Python."""
+    """The same device in another folder, without Python."""
     project, device = started
     folder = f"{device.device.work_folder}-bare"
     transport = open_device(
@@ -99,7 +99,7 @@ def test_files_are_there_once_they_are_put(transport, tmp_path):
     assert transport.read("artifacts/one/below/a b") is None
 
 
-def test_a_shell_does_what_the_agent_does_elsewhere(bare, tmp_path):
+def test_a_shell_replaces_the_agent_where_there_is_no_python(bare, tmp_path):
     launched, lines = shell(bare, "echo a; echo $HOME; echo oh >&2; exit 3")
     assert lines == ["a", bare.work_folder] and launched.code == 3 and launched.log == "oh\n"
     assert shell(bare, "kill -9 $$")[0].code == -9
@@ -143,7 +143,7 @@ def test_a_library_runs_there(transport):
     name = library_environment("ncnn", "1.0.20261020", "run", str(target_of(facts)))
     from cellfarm.envs.environments import build
 
-    environment = locate(HERE, name)
+    environment = locate(CHECKOUT, name)
     assert build(environment).status == "ok"
     python = transport.interpreter(environment)
     lines: list[str] = []
@@ -157,7 +157,7 @@ def test_a_library_runs_there(transport):
 
 
 def test_a_lost_connection_is_taken_up_again(transport):
-    """The phone's daemon or the board's session dies while a command runs there."""
+    """The phone's daemon or the board's session dies while a command runs."""
     lines: list[str] = []
     errors: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""The runner with made-up libraries, packed and launched for real: whatever they do has a name."""
+"""Launches the real runner with made-up libraries: every failure has a name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CELL = make_cell(threads=2)
 INPUT = np.linspace(-1, 1, 6, dtype=np.float32).reshape(1, 6)
 HELDOUT = np.stack([INPUT * factor for factor in (1, 2, -3)])
 
-#: A library that doubles its input. A test replaces the line of a hook by what its library does.
+#: A library that doubles its input. A test replaces the line of a hook by other code.
 BACKEND = """\
 import ctypes, os, subprocess, sys, time
 import numpy as np
@@ -60,9 +60,9 @@ Launch = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def launched(tmp_path) -> Launch:
-    """Launch a made-up library: hook -> code, and changes of the protocol, of its measures by their names."""
+    """Launch a made-up library with code in its hooks and changes of the protocol and its measures."""
 
-    def go(
+    def launch_library(
         hooks: dict[str, str] | None = None,
         *,
         scratch: str = "launches/one",
@@ -117,7 +117,7 @@ def launched(tmp_path) -> Launch:
         )
         return record
 
-    return go
+    return launch_library
 
 
 def samples(**counts: float) -> dict[str, Any]:
@@ -292,7 +292,7 @@ def test_what_a_library_prints_is_no_event(launched):
 
 
 def test_garbage_among_the_events_never_breaks_the_host(launched):
-    """A library that writes to every pipe it finds: events may be lost, nothing else."""
+    """The library writes to every open pipe: only events may be lost."""
     code = (
         "for descriptor in range(3, 20):\n"
         "    try: os.write(descriptor, b'\\xff\\x00{\"event\": [\\n' + b'[' * 3000)\n"
@@ -352,7 +352,7 @@ def test_the_runner_needs_the_standard_library_numpy_and_the_back_end_alone():
 
 
 def test_numpy_is_imported_after_the_library_was_timed():
-    """A library's import time must not depend on whether the runner brought numpy already."""
+    """A library's import time must not depend on the runner's import of numpy."""
     halves = [measure.folder / "device.py" for measure in all_measures().values()]
     for path in [*RUNNER.glob("*.py"), *halves]:
         for node in ast.parse(path.read_text()).body:

@@ -31,7 +31,7 @@ onstart:
 
 
 def test_the_scheduler_wakes_for_its_jobs_alone(tmp_path: Path):
-    """With the limit it looks for jobs 46 times here, and ever more often in longer runs."""
+    """With the limit it selects jobs 46 times here, and more often in longer runs."""
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(package=str(PACKAGE.parent)))
     completed = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "1", "--verbose", "--scheduler", "greedy"],
@@ -56,7 +56,7 @@ rule all:
 rule measure:
     output: "measured{{n}}"
     threads: 0
-    # Ends once all twelve are there: one that has to wait for another keeps them all.
+    # A job ends once all twelve run: if one waits for another, none ends.
     shell:
         "touch here{{wildcards.n}}; "
         "until [ $(ls here* | wc -l) = 12 ]; do sleep 0.1; done; touch {{output}}"

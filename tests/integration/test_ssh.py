@@ -1,4 +1,4 @@
-"""Ways to a board: a key file, an ssh-agent, a jump host; and whom cellfarm does not talk to."""
+"""Connections to a board: a key file, an ssh-agent, a jump host; and hosts that are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def board(tmp_path_factory) -> Iterator[tuple[Project, dict[str, Any]]]:
 
 
 def ask(board, **changes: Any) -> dict[str, Any]:
-    """The facts of the board, reached by its address with changes; None leaves a key out."""
+    """Read the board's facts with changes of its address; None leaves a key out."""
     project, document = board
     address = {key: value for key, value in (document["address"] | changes).items() if value}
     transport = open_device(parse_device({**document, "address": address}, "test"), project)
@@ -97,7 +97,7 @@ def test_a_key_that_the_board_does_not_know(board, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"port": 1}, {"host": "no-such-host.invalid"}])
-def test_nobody_there_may_pass_and_names_no_address(board, change):
+def test_an_unreachable_board_is_transient_and_its_address_is_not_shown(board, change):
     with pytest.raises(TransientDeviceError, match="cannot be reached") as raised:
         ask(board, **change)
     assert "127.0.0.1" not in str(raised.value) and "invalid" not in str(raised.value)
@@ -112,7 +112,7 @@ def test_the_user_s_own_known_hosts(board, tmp_path, monkeypatch):
 
 
 def test_a_file_is_sent_in_parts_that_grow(board, tmp_path, monkeypatch):
-    """A slow link brings no more than the first of them over in the time it has."""
+    """A slow link transfers only the first part within the time limit."""
     project, document = board
     link = SshLink(msgspec.convert(document["address"], SshAddress), project.root)
     parts = []

@@ -1,4 +1,4 @@
-"""A measure is one folder: a toy one is measured for real, and nothing else is measured again."""
+"""A measure is one folder: the farm measures a new toy measure, and nothing else again."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ FILES = {"measure.yaml": MEASURE, "device.py": DEVICE, "host.py": HOST}
 
 @pytest.fixture
 def toy(farm: Farm) -> Farm:
-    """The measured farm, with a measure more: one folder, and its name in the protocol."""
+    """The measured farm with one more measure: a folder, and its name in the protocol."""
     folder = farm.root / "workflow/cellfarm/measures/set_inputs"
     folder.mkdir()
     for name, text in FILES.items():

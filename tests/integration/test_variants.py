@@ -1,4 +1,4 @@
-"""Half and 8-bit precision, for real: converted, run, verified on held-out samples, and profiled."""
+"""Half and 8-bit precision: really converted, run, verified on held-out samples, and profiled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.support.small_model import Subject, make_model
 
 pytestmark = pytest.mark.pipeline
-#: What a GPU's back end says where there is none that it can use.
+#: Messages of a GPU's back end that finds no usable GPU.
 NO_GPU = ("No adapters found", "No supported adapters")
 
 
@@ -69,7 +69,7 @@ def test_a_gpu_is_used_or_the_launch_fails(model, library, variant):
     assert subject.convert().status == "ok"
     launch = subject.launch("quality", "gpu")
     if launch["status"] != "ok":
-        # Here is no GPU; nothing else may be the reason.
+        # There is no GPU here; no other reason is allowed.
         assert launch["status"] == "unsupported", launch
         assert any(reason in launch["reason"] for reason in NO_GPU), launch
         return

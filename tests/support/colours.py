@@ -1,4 +1,4 @@
-"""Pictures of four colours, and a classifier that was trained by hand: its accuracy is known exactly."""
+"""Pictures of four colours, and a classifier with hand-made weights: its accuracy is known exactly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLOURS = {
 }
 SIDE = 16
 
-#: One product of the whole picture with each colour's sign: whatever a range of activations cuts off,
+#: One product of the whole picture with each colour's sign: if a range cuts off activations,
 #: the largest score stays the largest.
 _MAKE = """\
 import sys, numpy as np, onnx
@@ -49,7 +49,7 @@ def write_classifier(path: Path, project: Project) -> None:
 
 
 def write_picture(path: Path, colour: str, seed: int = 0, size: tuple[int, int] = (40, 30)) -> None:
-    """A picture [width, height] of one colour, with some noise on it."""
+    """Write a picture [width, height] of one colour with some noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(-20, 21, (size[1], size[0], 3))
     Image.fromarray((np.array(COLOURS[colour]) + noise).astype(np.uint8)).save(path)
@@ -61,8 +61,8 @@ def write_pictures(
     """Write `count` pictures into a sub-folder per colour.
 
     Args:
-        mislabelled: sub-folder -> the colour of its last picture, which is not its own.
-        names: colour -> how its sub-folder is called; by default as the colour.
+        mislabelled: sub-folder -> the colour of its last picture instead of its own.
+        names: colour -> the name of its sub-folder; by default the colour.
     """
     for colour in COLOURS:
         for number in range(count):

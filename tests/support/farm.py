@@ -1,4 +1,4 @@
-"""A farm for end-to-end tests: a copy of the checkout with the smallest real matrix, run for real."""
+"""A farm for end-to-end tests: a copy of the checkout that runs the smallest real matrix."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ print(json.dumps({"cells": cells, "steps": sorted("/".join(s.split("/")[1:4]) fo
 
 
 class Farm:
-    """A copy of the sources in a folder of its own; all tests share environments (see support/cache.py)."""
+    """A copy of the sources in its own folder; all tests share environments (see support/cache.py)."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -74,7 +74,7 @@ class Farm:
         return farm
 
     def copy(self, root: Path) -> Farm:
-        """The farm with all its results."""
+        """Copy the farm with all its results."""
         shutil.copytree(self.root, root, symlinks=True)
         return Farm(root)
 
@@ -93,7 +93,7 @@ class Farm:
         self.write(f"models/{name}.yaml", document)
 
     def forget_steps(self, model: str) -> None:
-        """Take away what was made of a model, here or in an earlier run of the tests."""
+        """Remove what was built from a model, here or in an earlier run of the tests."""
         results = self.root / "results"
         for kind in ("models", "exports", "artifacts/*"):
             for folder in results.glob(f"{kind}/{model}"):
@@ -120,7 +120,7 @@ class Farm:
     def run(
         self, *arguments: str, code: int | None = 0, timeout_s: float = TIMEOUT_S
     ) -> subprocess.CompletedProcess[str]:
-        """Run snakemake to its end; `code` is what it must exit with."""
+        """Run snakemake to its end; it must exit with `code`."""
         return self.command("snakemake", *arguments, code=code, timeout_s=timeout_s)
 
     def command(
@@ -146,12 +146,12 @@ class Farm:
         return completed.stdout + completed.stderr
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start snakemake in a process group of its own, as a shell does."""
+        """Start snakemake in its own process group, as a shell does."""
         log = (self.root / "started.log").open("ab")
         return subprocess.Popen(
             ["snakemake", *arguments], cwd=self.root, env=self.variables(), stdout=log,
             stderr=subprocess.STDOUT, start_new_session=True,
-            # A shell lets its background jobs ignore Ctrl-C, and they hand that down.
+            # A shell's background jobs ignore Ctrl-C, and their children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
 
@@ -162,7 +162,7 @@ class Farm:
             time.sleep(0.02)
 
     def processes(self) -> list[psutil.Process]:
-        """What still runs for this farm: anything whose command or working folder names it."""
+        """The processes whose command or working folder names this farm."""
         matches = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
@@ -194,7 +194,7 @@ class Farm:
         return {f"{path.split('/')[2]} {path.split('/')[1].partition('@')[0]}" for path in changed}
 
     def steps_since(self, before: dict[str, float]) -> set[str]:
-        """The models, exports and artifacts that were made since, by the start of their path."""
+        """The models, exports and artifacts made since then, by the start of their path."""
         after = self.step_files()
         return {path for path, stamp in after.items() if before.get(path) != stamp}
 
@@ -203,7 +203,7 @@ class Farm:
         folders = ("models", "exports", "artifacts")
         paths = [path for name in folders for path in (root / name).rglob("record.json")]
         latest_ns: dict[str, float] = {}
-        for path in paths:  # several of one name differ in their digests: the newest counts
+        for path in paths:  # files of the same name differ in their digests: the newest counts
             name = "/".join(path.relative_to(root).parts[:3])
             latest_ns[name] = max(latest_ns.get(name, 0), path.stat().st_mtime_ns)
         return latest_ns
@@ -213,8 +213,8 @@ class Farm:
         return rows
 
     def outlook(self) -> dict[str, Any]:
-        """What a run would do, without running it: {"cells": {"model library": reason of each stale cell},
-        "steps": the steps that are not there, by the start of their path}."""
+        """What a run would do: {"cells": {"model library": reason of each stale cell},
+        "steps": the missing steps, by the start of their path}."""
         argv = [sys.executable, "-c", _OUTLOOK]
         completed = subprocess.run(
             argv, cwd=self.root, text=True, timeout=TIMEOUT_S, capture_output=True, check=False,
@@ -225,14 +225,14 @@ class Farm:
         return answer
 
     def assert_store_whole(self) -> None:
-        """Every file of the store and of the journals that counts is whole."""
+        """Assert that every file in use in the store and the journals is complete."""
         for path in (self.root / "results/cells").rglob("*"):
             if path.is_file() and path.suffix == ".json" and not path.name.startswith("."):
                 document = json.loads(path.read_text(encoding="utf-8"))
                 assert document["key"] in path.name
 
     def journaled(self) -> int:
-        """Launches in journals, torn last lines not counted."""
+        """Number of launches in journals; incomplete last lines do not count."""
         files = (self.root / "results/journal").rglob("*.jsonl")
         return sum(path.read_bytes().count(b"\n") for path in files)
 

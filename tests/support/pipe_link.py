@@ -1,7 +1,7 @@
 """A link whose device is a folder of this machine: commands are processes with pipes.
 
-It stands for SSH and ADB where a test is about what is the same for both. It can be cut: every
-process's pipes are closed at once, as when a cable is pulled.
+It replaces SSH and ADB where a test concerns both alike. It can be cut: every
+process's pipes close at once, as when a cable is pulled.
 """
 
 from __future__ import annotations

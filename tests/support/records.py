@@ -1,4 +1,4 @@
-"""Results as experiments store them, one per cell and measure, made by hand."""
+"""Makes results as experiments store them, one per cell and measure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cellfarm.store.results import render
 
 from tests.support.results import FACTS, RIGHT, make_cell, make_launch
 
-#: Causes that every measure of a cell has alike.
+#: The causes that all measures of a cell share.
 COMMON = ("model", "exporter", "converter", "library", "device", "protocol", "verification")
 
 
@@ -26,7 +26,7 @@ class Made:
     cell: Cell = field(default_factory=make_cell)
     salt: str = ""
     measures: tuple[str, ...] = ("latency", "cold_start")
-    #: Measures whose own code or settings are others.
+    #: Measures whose own code or settings changed.
     changed: tuple[str, ...] = ()
 
     def causes(self, measure: str) -> dict[str, str]:
@@ -35,7 +35,7 @@ class Made:
 
     @property
     def keys(self) -> dict[str, str]:
-        """Measure -> the key of its result."""
+        """measure -> the key of its result"""
         return {
             measure: digest([self.cell.as_dict(), measure, self.causes(measure)])
             for measure in self.measures
@@ -43,7 +43,7 @@ class Made:
 
     @property
     def key(self) -> str:
-        """The cell's, of its current results."""
+        """The key of the cell's current results."""
         return digest(self.keys)
 
     def path(self, project: Project, measure: str = "latency") -> Path:
@@ -53,7 +53,7 @@ class Made:
     def commit(
         self, project: Project, launches: Sequence[dict[str, Any]] | None = None, **changes: Any
     ) -> None:
-        """Store a result of each measure from the launches that a timing measure takes."""
+        """Store a result of each measure from the launches of a timing measure."""
         own_launches = list(launches) if launches is not None else [make_launch(), make_launch()]
         for measure in self.measures:
             self.store(project, measure, *_of(measure, own_launches), **changes)
@@ -66,7 +66,7 @@ class Made:
         launches: Sequence[dict[str, Any]] = (),
         **changes: Any,
     ) -> None:
-        """Store one result; `changes` are of its header or body."""
+        """Store one result; `changes` replaces fields of its header or body."""
         header: dict[str, Any] = {
             "schema": 3,
             "key": self.keys[measure],

@@ -1,4 +1,4 @@
-"""Invented results for tests of choosing: two kinds of model, two kinds of library, answers by hand."""
+"""Invented results for tests of the selection: two kinds of models and libraries, known answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FACTS = {"cores": 4, "architecture": "aarch64", "isa": ["asimd"], "memory_gb": 8
 
 
 def graph(model: str) -> dict[str, Any]:
-    """Of a model that is called after its kind, with sizes of its own."""
+    """The graph of a model that is named after its kind, with its own sizes."""
     size = 1 + int(model[-1])
     kind = "depthwise" if model.startswith("deep") else "convolution"
     return {

@@ -1,4 +1,4 @@
-"""A model of a few operators as the models' worker leaves one, made in seconds, for converters."""
+"""Makes a model of a few operators for converters in seconds, as the models' worker leaves it."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ _DESCRIPTION = {
 
 
 def environment(name: str) -> Environment:
-    """An environment of the checkout's, built."""
+    """An environment of the checkout, which is built first."""
     built = locate(Project.here(), name)
     state = build(built)
     assert state.status == "ok", state
@@ -95,7 +95,7 @@ def make_model(folder: Path) -> Path:
 
 @dataclass
 class Subject:
-    """One library at one variant, for the model of `make_model` or one of the same inputs and outputs.
+    """One library and variant, for the model of `make_model` or one with the same inputs and outputs.
 
     `native` is the format that the model is in.
     """
@@ -108,7 +108,7 @@ class Subject:
 
     @classmethod
     def of(cls, library: str, variant: Precision, model: Path, native: Format = "pt2") -> Subject:
-        """Its files are beside the model's, for every test that asks for the same."""
+        """A subject with its files beside the model's, shared by tests with the same arguments."""
         work_folder = model.parent / f"{library}-{variant}"
         return cls(all_libraries()[library], variant, model, work_folder, native)
 
@@ -116,7 +116,7 @@ class Subject:
         return environment(f"{self.library.name}@{self.library.default_version}.{purpose}")
 
     def convert(self, name: str = "artifact") -> Record:
-        """The record of a conversion, of the first one under that name."""
+        """The record of the first conversion under this name."""
         record = read_record(self.work / name)
         if record:
             return record
@@ -134,7 +134,7 @@ class Subject:
         native: Path | None = None,
         cores: list[int] | None = None,
     ) -> dict[str, Any]:
-        """The record of a launch of what was converted.
+        """The record of a launch of the converted artifact.
 
         Args:
             native: a folder with a native runner to launch instead of the runner.
@@ -176,7 +176,7 @@ class Subject:
         return launch_mode(transport, deployed, cell, mode, cores)
 
     def _put_raw(self, transport: LocalTransport, name: str) -> str:
-        """Inputs as a native runner reads them; those of inputs.npz are one sample."""
+        """Send inputs as a native runner reads them; those of inputs.npz are one sample."""
         with np.load(self.model / FILES / name) as stored:
             arrays = {
                 key: stored[key] if name == "heldout.npz" else stored[key][None] for key in stored
@@ -194,7 +194,7 @@ def launch_mode(
     mode: str,
     cores: list[int] | None = None,
 ) -> dict[str, Any]:
-    """The record of a launch of the measure that has a mode."""
+    """The record of a launch of the measure with this mode."""
     document = with_measures(operators={"runs": 2}, quality={"samples": SAMPLES})
     return launch(
         Setting(transport, protocol_of(document), 2), deployed, cell,

@@ -1,4 +1,4 @@
-"""Invented rows of the warehouse beside the cells themselves: see synthetic_warehouse."""
+"""Invented rows of the warehouse's tables other than the cells: see synthetic_warehouse."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPERATORS = {"Conv": 0.55, "DepthwiseConv": 0.2, "MatMul": 0.12, "Relu": 0.06, "
 
 
 def measure_more(random_: random.Random, cell: dict[str, Any]) -> None:
-    """The later columns: the file's reading apart, a cold page cache, memory by phase, the rest."""
+    """Add the later columns: the time to read the file, a cold page cache, memory by phase, the rest."""
     read_ms = cell["cold_load_ms"] * 0.2
     half = cell["cold_total_ms"] * random_.uniform(0.02, 0.06)
     slow = cell["cold_total_ms"] + 6 * read_ms
@@ -79,7 +79,7 @@ def conditions(
     device: str,
     cells: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Temperatures of the first device; the others have no sensor that could be read."""
+    """Temperatures of the first device; the others have no readable sensor."""
     paths = {cell["path"] for cell in cells if cell["device"] == device}
     rows: list[dict[str, Any]] = []
     for launch in launches:
@@ -94,7 +94,7 @@ def conditions(
 
 
 def ratios(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every pair that may be compared; narrower than the latencies' own intervals."""
+    """The ratio of every comparable pair; its interval is narrower than the latencies'."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for cell in cells:
         if cell["status"] == "ok":

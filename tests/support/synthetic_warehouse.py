@@ -1,4 +1,4 @@
-"""A warehouse of invented, seeded results: for tests of whatever reads one, at any size."""
+"""A warehouse of invented, seeded results of any size, for tests of its readers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIBRARIES = {
     "ncnn": (1.25, "1.0.20261020"),
     "onnxruntime": (1.45, "1.24.0"),
 }
-#: Numbers of a cell that ended without any: they are unknown.
+#: The unknown numbers of a cell without measurements.
 NUMBERS = (
     *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms", "samples"),
     *("steady_state", "cold_total_ms", "cold_start_ms", "cold_import_ms", "cold_load_ms"),
@@ -75,7 +75,8 @@ def create(
     continuous load for each library of the first model.
     """
     random_ = random.Random(seed)
-    later_random = random.Random(seed + 1)  # what came later draws apart, so that the rest stays
+    # Columns added later draw from their own generator, so that the others keep their values.
+    later_random = random.Random(seed + 1)
     model_costs = _extended(MODELS, models, "model", lambda i: 5.0 + 7.0 * i)
     library_costs = _extended(LIBRARIES, libraries, "library", lambda i: (1 + 0.1 * i, f"{i}.0"))
     cells: list[dict[str, Any]] = []
@@ -144,7 +145,7 @@ def create(
 def row(
     library: str, latency_ms: float | None, half_ms: float | None = 0.1, **fields: Any
 ) -> dict[str, Any]:
-    """One hand-made cell; `half_ms` is half of its interval, None for none."""
+    """One hand-made cell; `half_ms` is half of its interval, None: it has no interval."""
     interval: tuple[float | None, float | None] = (None, None)
     if latency_ms is not None and half_ms is not None:
         interval = (latency_ms - half_ms, latency_ms + half_ms)
