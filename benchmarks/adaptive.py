@@ -87,4 +87,8 @@ def _widths(total: Measured) -> list[float]:
 
 def _raw(total: Measured) -> dict[str, Any]:
     seconds = {mode: total.seconds(mode) for mode in ("measure", "gate")}
-    return {"wall_s": total.wall_s, "seconds": seconds, "cells": [brief(x) for x in total.results]}
+    return {
+        "wall_s": total.wall_s,
+        "seconds": seconds,
+        "cells": [brief(result) for result in total.results],
+    }

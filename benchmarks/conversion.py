@@ -96,10 +96,10 @@ class _Memory:
         self._thread.join()
 
     def _watch(self) -> None:
-        own = psutil.Process()
+        current = psutil.Process()
         while not self._ended.is_set():
             total_bytes = 0
-            for process in own.children(recursive=True):
+            for process in current.children(recursive=True):
                 try:
                     total_bytes += process.memory_full_info().pss
                 except psutil.Error:  # the process has just ended

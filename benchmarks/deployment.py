@@ -78,9 +78,9 @@ def measure(options: Options) -> list[Figure]:
     problems = []
     raw: dict[str, Any] = {}
     with open_copy("deployment") as copy, own_adb_server():
-        for part in (_on_phone, _on_board):
+        for measure_device in (_on_phone, _on_board):
             try:
-                figures += part(copy, options, raw)
+                figures += measure_device(copy, options, raw)
             except (NotMeasurable, CellfarmError) as error:
                 problems.append(str(error))
                 print(f"  not measured: {error}", flush=True)

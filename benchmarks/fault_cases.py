@@ -71,7 +71,7 @@ class Extent:
 
 
 @dataclass
-class Ended:
+class CaseResult:
     """A case that was run.
 
     Attributes:
@@ -135,7 +135,7 @@ class Case:
         self._pushed = f"inputs/{fault.name.replace(' ', '-')}"
         self._outcome, self._message = HANGS, ""
 
-    def run(self) -> Ended:
+    def run(self) -> CaseResult:
         if self._phase == LAUNCH:
             self._transport.close()
             wait_until_gone(self._device.processes, time.monotonic() + ORPHAN_S)
@@ -146,7 +146,7 @@ class Case:
         seconds = self._wait(thread)
         fault, strike = self._fault, self._strike
         self._device.link.strike()
-        ended = Ended(
+        ended = CaseResult(
             self._device.kind, fault.name, self._phase, fault.outcome(self._phase), self._outcome,
             self._message, seconds, self._patience.lost,
         )  # fmt: skip
@@ -182,7 +182,7 @@ class Case:
         except Exception as error:
             self._outcome, self._message = WRONG, f"{type(error).__name__}: {error}"
 
-    def _finish(self, ended: Ended) -> None:
+    def _finish(self, ended: CaseResult) -> None:
         """Record whether the device can be used again, and what is left on it."""
         if (
             ended.outcome in (TRANSIENT, PERMANENT)

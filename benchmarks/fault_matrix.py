@@ -23,7 +23,7 @@ from cellfarm.base.errors import PermanentError, TransientError
 from cellfarm.virtual.board import SSHD
 from cellfarm.virtual.network import network_for_board
 
-from .fault_cases import ORPHAN_S, Case, Ended, Extent, Files, make_ready
+from .fault_cases import ORPHAN_S, Case, CaseResult, Extent, Files, make_ready
 from .faults import (
     BOARD,
     HANGS,
@@ -133,14 +133,17 @@ def possible(faults: Sequence[Fault]) -> list[Fault]:
         return [fault for fault in faults if fault.inflict != _UNPLUG or network.cable]
 
 
-def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) -> list[Ended]:
+def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) -> list[CaseResult]:
     """Run every fault in every phase, each phase on its own devices, all at once.
 
     Most of the time the cases wait for time limits.
     """
     with tempfile.TemporaryDirectory(prefix="cellfarm-faults-") as folder:
-        own = {"ADB_MDNS": "0", "HOME": folder}  # adb servers keep their keys and sockets there
-        with patch.dict(os.environ, own):
+        variables = {
+            "ADB_MDNS": "0",
+            "HOME": folder,
+        }  # adb servers keep their keys and sockets there
+        with patch.dict(os.environ, variables):
             root = Path(folder)
             files = Files.make(root, extent)
             queues = [(kind, phase) for phase in PHASES for kind in kinds]
@@ -179,7 +182,7 @@ class _Queue:
     extent: Extent
     template: Path
 
-    def run(self, root: Path) -> list[Ended]:
+    def run(self, root: Path) -> list[CaseResult]:
         with virtual_device(self.kind, f"{self.kind}-{self.phase}", root, self.template) as device:
             make_ready(device, self.files)
             ended = [
@@ -191,14 +194,14 @@ class _Queue:
         return ended
 
 
-def is_as_recorded(ended: Ended) -> bool:
+def is_as_recorded(ended: CaseResult) -> bool:
     """Whether a case ended as FAULTS says, with a helpful message."""
     pattern = next(fault.words for fault in FAULTS if fault.name == ended.fault)
     is_reported = not pattern or re.search(pattern, ended.said) is not None
     return ended.outcome == ended.expected and is_reported
 
 
-def table(ended: Sequence[Ended]) -> list[str]:
+def table(ended: Sequence[CaseResult]) -> list[str]:
     """One line for each case; unexpected outcomes are marked."""
     lines = [
         f"  {'device':7} {'fault':18} {'phase':8} {'outcome':10} {'s':>6} {'lost':>4}"

@@ -55,11 +55,11 @@ def cpu_s(pid: int) -> float:
 
 
 def _watch(usage: Usage, excluded: int, ended: threading.Event) -> None:
-    own = psutil.Process(os.getpid())
+    current = psutil.Process(os.getpid())
     while not ended.wait(EVERY_S):
         with contextlib.suppress(psutil.Error):
             excluded_pids = _tree(psutil.Process(excluded))
-            pids = {process.pid for process in own.children(recursive=True)} - excluded_pids
+            pids = {process.pid for process in current.children(recursive=True)} - excluded_pids
             usage.processes = max(usage.processes, len(pids))
             usage.memory_mb = max(usage.memory_mb, sum(map(_memory_mb, pids)))
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from .figures import SCRATCH, Baseline, Figure, NotMeasurable, Options, spread
-from .processes import VENV_BIN, Ran, run, snakemake_variables
+from .processes import VENV_BIN, Completed, run, snakemake_variables
 from .synthetic_store import LARGE, TINY, SyntheticStore
 
 ALL_S = 20.0
@@ -62,7 +62,7 @@ def measure(options: Options) -> list[Figure]:
     ]
 
 
-def load(folder: Path, warehouse: Path, store: SyntheticStore) -> Ran:
+def load(folder: Path, warehouse: Path, store: SyntheticStore) -> Completed:
     """Bring a warehouse up to date with a store, in a process of its own."""
     request = folder / "wanted.json"
     request.write_text(

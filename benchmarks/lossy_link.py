@@ -39,7 +39,7 @@ CONNECTIONS = 20
 
 
 @dataclass
-class Ran:
+class ExperimentRun:
     """One experiment.
 
     Attributes:
@@ -64,15 +64,15 @@ class Ran:
 class Board:
     """A board's experiments: the first, and the later ones, which found all files on the board."""
 
-    first: Ran
-    later: list[Ran] = field(default_factory=list)
+    first: ExperimentRun
+    later: list[ExperimentRun] = field(default_factory=list)
 
     @property
     def wall_s(self) -> list[float]:
         return [experiment.wall_s for experiment in self.later]
 
     @property
-    def all(self) -> list[Ran]:
+    def all(self) -> list[ExperimentRun]:
         return [self.first, *self.later]
 
     @property
@@ -124,7 +124,7 @@ def measure(options: Options) -> list[Figure]:
     return _figures(boards[NEAR], boards[FAR], link_details)
 
 
-def _experiment(copy: ProjectCopy, name: str, options: Options) -> Ran:
+def _experiment(copy: ProjectCopy, name: str, options: Options) -> ExperimentRun:
     """Measure the cells of one board anew.
 
     Raises:
@@ -144,7 +144,7 @@ def _experiment(copy: ProjectCopy, name: str, options: Options) -> Ran:
     results = copy.results()
     if not results:
         raise NotMeasurable(f"{name}: no cell was measured: {copy.records()[0].get('lost')}")
-    return Ran(
+    return ExperimentRun(
         wall_s=wall_s,
         planned=len(outlook.cells),
         results=results,
@@ -220,7 +220,7 @@ def _latency(near: Board, far: Board) -> list[Figure]:
     ]
 
 
-def _ratios(first: list[Ran], second: list[Ran]) -> list[list[float]]:
+def _ratios(first: list[ExperimentRun], second: list[ExperimentRun]) -> list[list[float]]:
     """For each cell, latency in the second experiment of each pair over that in the first."""
     ratios: dict[int, list[float]] = {}
     for before, after in zip(first, second, strict=False):
@@ -237,7 +237,7 @@ def _latencies_ms(board: Board) -> list[float]:
 
 def _where(far: Board, near: Board) -> dict[str, str]:
     """Which parts of the transport's work took longer."""
-    parts = {
+    methods_by_part = {
         "connection and agent's start": ("prepare",),
         "facts": ("facts",),
         "look at every file": ("put", "interpreter"),
@@ -246,10 +246,10 @@ def _where(far: Board, near: Board) -> dict[str, str]:
         "closing": ("take_control", "release_control", "close"),
     }
     return {
-        f"of it, {title}": (
+        f"of it, {part}": (
             f"{shown(far.spent_s(*methods))} s, on loopback {shown(near.spent_s(*methods))} s"
         )
-        for title, methods in parts.items()
+        for part, methods in methods_by_part.items()
     }
 
 

@@ -27,13 +27,13 @@ def own_adb_server() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="cellfarm-adb-") as folder:
         address = {"ANDROID_ADB_SERVER_PORT": str(free_port())}
         # Where the server looks for keys and writes its log.
-        own = os.environ | address | {"ADB_MDNS": "0", "HOME": folder, "TMPDIR": folder}
+        variables = os.environ | address | {"ADB_MDNS": "0", "HOME": folder, "TMPDIR": folder}
         with patch.dict(os.environ, address):
-            _adb("start-server", own)
+            _adb("start-server", variables)
             try:
                 yield
             finally:
-                _adb("kill-server", own)
+                _adb("kill-server", variables)
 
 
 def _adb(command: str, variables: dict[str, str]) -> None:

@@ -16,7 +16,7 @@ VENV_BIN = REPOSITORY / ".venv" / "bin"
 
 
 @dataclass(frozen=True)
-class Ran:
+class Completed:
     """`cpu_s` is user and system time of the process and of every child that it waited for."""
 
     code: int
@@ -27,7 +27,7 @@ class Ran:
 
 def run(
     argv: Sequence[str | Path], folder: Path, variables: Mapping[str, str], live: bool = False
-) -> Ran:
+) -> Completed:
     """Run a command; its standard output and error come back together.
 
     Args:
@@ -45,7 +45,7 @@ def run(
         process.returncode = os.waitstatus_to_exitcode(status)
         log.seek(0)
         output = log.read().decode(errors="replace")
-    return Ran(process.returncode, wall_s, usage.ru_utime + usage.ru_stime, output)
+    return Completed(process.returncode, wall_s, usage.ru_utime + usage.ru_stime, output)
 
 
 def snakemake_variables(**extra: str) -> dict[str, str]:

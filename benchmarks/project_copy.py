@@ -29,7 +29,7 @@ from cellfarm.wanted.protocols import Protocol
 from msgspec import structs
 
 from .figures import REPOSITORY, SCRATCH, NotMeasurable
-from .processes import VENV_BIN, Ran, run, snakemake_variables
+from .processes import VENV_BIN, Completed, run, snakemake_variables
 from .synthetic_farm import SOURCES
 
 #: Folders of results that are named by their content -> how deep below them those folders are.
@@ -85,7 +85,7 @@ class ProjectCopy:
             PYTHONPATH=str(self.root / "workflow"),
         )
 
-    def snakemake(self, *arguments: str) -> Ran:
+    def snakemake(self, *arguments: str) -> Completed:
         """
         Raises:
             NotMeasurable: it failed.

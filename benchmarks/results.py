@@ -27,7 +27,11 @@ def name_of(result: Result) -> str:
 
 def launches_of(result: Result) -> list[Mapping[str, Any]]:
     """The measuring launches that ended well."""
-    return [x for x in result["launches"] if x["mode"] == "measure" and x["status"] == "ok"]
+    return [
+        launch
+        for launch in result["launches"]
+        if launch["mode"] == "measure" and launch["status"] == "ok"
+    ]
 
 
 def warm_by_round(result: Result) -> dict[int, list[float]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 
 from .figures import REPOSITORY, Baseline, Figure, NotMeasurable, Options, spread
-from .processes import VENV_BIN, Ran, run, snakemake_variables
+from .processes import VENV_BIN, Completed, run, snakemake_variables
 
 TARGET_S = 3.0
 RUNS = 5
@@ -22,9 +22,9 @@ IDLE = "nothing to measure"
 def measure(options: Options) -> list[Figure]:
     _require_finished_run()
     runs = options.runs or (1 if options.quick else RUNS)
-    make: list[Ran] = []
-    empty: list[Ran] = []
-    version: list[Ran] = []
+    make: list[Completed] = []
+    empty: list[Completed] = []
+    version: list[Completed] = []
     with tempfile.TemporaryDirectory(prefix="cellfarm-empty-") as folder:
         Path(folder, "Snakefile").write_text("rule all:\n    input: []\n", encoding="utf-8")
         for _ in range(runs):
@@ -69,7 +69,7 @@ def _require_finished_run() -> None:
         raise NotMeasurable("this checkout has no finished run of its config; run `make` first")
 
 
-def _good(argv: list[str | Path], folder: Path) -> Ran:
+def _good(argv: list[str | Path], folder: Path) -> Completed:
     completed = run(argv, folder, snakemake_variables())
     if completed.code != 0:
         raise NotMeasurable(f"{argv[0]} ended with {completed.code}: {completed.output[-2000:]}")

@@ -66,7 +66,7 @@ QUICK = Size(devices=3, models=2, libraries=2, threads=1, launch_s=0.5)
 
 
 @dataclass
-class Ran:
+class FarmRun:
     """One run of the pipeline.
 
     Attributes:
@@ -171,7 +171,7 @@ def _probe(snakefile: Path) -> None:
     snakefile.write_text(text, encoding="utf-8")
 
 
-def _run(copy: ProjectCopy, names: Sequence[str], board: Started, *axes: str) -> Ran:
+def _run(copy: ProjectCopy, names: Sequence[str], board: Started, *axes: str) -> FarmRun:
     work_folder = Path(board.document["work_folder"])
     before_s = cpu_s(board.process.pid)
     with watched(excluded=board.process.pid) as usage:
@@ -187,7 +187,7 @@ def _run(copy: ProjectCopy, names: Sequence[str], board: Started, *axes: str) ->
             f"{failed[0]['status']}: {failed[0]['reason']}" if failed else completed.output[-2000:]
         )
         raise NotMeasurable(f"{len(failed)} simulated cells are not ok: {reason}")
-    return Ran(
+    return FarmRun(
         stays=spans,
         began_s=int((copy.root / _BEGAN).read_text()) / 1e9,
         ended_s=max(map(monotonic_of, records)),
@@ -199,7 +199,7 @@ def _run(copy: ProjectCopy, names: Sequence[str], board: Started, *axes: str) ->
     )
 
 
-def _figures(size: Size, alone: Ran, farm: Ran) -> list[Figure]:
+def _figures(size: Size, alone: FarmRun, farm: FarmRun) -> list[Figure]:
     return [
         Figure(
             what=f"share of its time that a device is busy, {size.devices} devices",
@@ -247,7 +247,7 @@ def _figures(size: Size, alone: Ran, farm: Ran) -> list[Figure]:
     ]
 
 
-def _idle(experiment: Ran) -> Mapping[str, str]:
+def _idle(experiment: FarmRun) -> Mapping[str, str]:
     """The shares of the idle time, as texts."""
     shares = experiment.shares
     within = gaps_s(experiment.stays.values(), within=True)
@@ -264,7 +264,7 @@ def _middle(values: Sequence[float]) -> str:
     return f"{shown(median(values))} s" if values else "none"
 
 
-def _raw(ran: Ran) -> dict[str, Any]:
+def _raw(ran: FarmRun) -> dict[str, Any]:
     return {
         **{name: value for name, value in vars(ran).items() if name not in ("stays", "usage")},
         "usage": vars(ran.usage),

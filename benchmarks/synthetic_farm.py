@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from .figures import REPOSITORY, NotMeasurable
-from .processes import VENV_BIN, Ran, run, snakemake_variables
+from .processes import VENV_BIN, Completed, run, snakemake_variables
 
 SOURCES = ("profiles", "workflow", "config", "models", "devices", "envs")
 #: Around the Snakefile's own lines: the CPU time between the two is what planning costs.
@@ -56,7 +56,7 @@ class SyntheticFarm:
         if completed.code != 0:
             raise NotMeasurable(f"the synthetic farm cannot be filled: {completed.output[-2000:]}")
 
-    def snakemake(self) -> tuple[Ran, float]:
+    def snakemake(self) -> tuple[Completed, float]:
         """Run plain `snakemake`, which must find nothing to do.
 
         Returns:
@@ -71,7 +71,7 @@ class SyntheticFarm:
         line = next(line for line in completed.output.splitlines() if line.startswith(PROBE_LINE))
         return completed, float(line.removeprefix(PROBE_LINE))
 
-    def dry_run(self) -> tuple[Ran, float]:
+    def dry_run(self) -> tuple[Completed, float]:
         """Run `snakemake measured --dry-run`, which must find every cell stale.
 
         Returns:

@@ -69,8 +69,8 @@ def _agreement(pairs: list[Pair], measured: list[Pair], outside: list[Pair]) -> 
         details={
             "cells": f"{len(measured)}, and {len(pairs) - len(measured)} without a latency",
             "without a flag in either run": f"{inside} of {len(unflagged)} within",
-            "median distance of the medians": f"{100 * median(abs(r - 1) for r in ratios):.2f} %",
-            "largest": f"{100 * max(abs(r - 1) for r in ratios):.1f} %",
+            "median distance of the medians": f"{100 * median(abs(ratio - 1) for ratio in ratios):.2f} %",
+            "largest": f"{100 * max(abs(ratio - 1) for ratio in ratios):.1f} %",
             "flags, first run": flag_counts([first for first, _ in pairs]),
             "flags, second run": flag_counts([second for _, second in pairs]),
         },

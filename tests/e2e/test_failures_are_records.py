@@ -39,8 +39,8 @@ def assert_recorded(farm: Farm, status: str, reason: str) -> None:
     summary = farm.cellfarm("summary")
     assert status in summary
     assert "2 ok" in summary
-    again = farm.run("measured")
-    assert "nothing to measure" in again.stdout  # retried only when asked
+    second_run = farm.run("measured")
+    assert "nothing to measure" in second_run.stdout  # retried only when asked
 
 
 def test_a_crash(farm: Farm) -> None:

@@ -200,9 +200,9 @@ def test_a_cell_s_page_shows_the_command_that_measures_it_again(browser, page):
             chromium.open_page(browser, page, f"#cell/{row[0]}")
             until(browser, lambda d: d.find_elements(By.CSS_SELECTOR, "#cell pre"))
             texts = [block.text for block in browser.find_elements(By.CSS_SELECTOR, "#cell pre")]
-            again = [text for text in texts if text.startswith("cellfarm retry")]
-            assert len(again) == (ending is not None), (condition, texts)
-            assert all(row[1] in text and text.endswith(ending) for text in again)
+            commands = [text for text in texts if text.startswith("cellfarm retry")]
+            assert len(commands) == (ending is not None), (condition, texts)
+            assert all(row[1] in text and text.endswith(ending) for text in commands)
 
 
 def test_a_rival_is_one_click_away(opened):

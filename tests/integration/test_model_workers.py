@@ -173,11 +173,11 @@ def sqnr_db(outputs: np.ndarray, reference: np.ndarray) -> float:
 def test_a_derived_model_has_its_own_reference_and_its_parents(workers: Workers):
     parent, derived = workers.root / "parent", workers.root / "derived"
     for kind, shape in (("", (1, 10)), ("heldout_", (16, 1, 10))):
-        own = read(derived, f"{kind}reference")
+        reference = read(derived, f"{kind}reference")
         parent_reference = read(derived, f"{kind}parent_reference")
-        assert own.shape == parent_reference.shape == shape
+        assert reference.shape == parent_reference.shape == shape
         np.testing.assert_array_equal(parent_reference, read(parent, f"{kind}reference"))
-        assert sqnr_db(own, parent_reference) < 20
+        assert sqnr_db(reference, parent_reference) < 20
     for name in ("inputs", "calibration", "heldout"):
         np.testing.assert_array_equal(read(derived, name), read(parent, name))
 

@@ -33,12 +33,12 @@ def adb_server(tmp_path_factory) -> Iterator[None]:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     folder = tmp_path_factory.mktemp("adb")
-    own = {
+    settings = {
         "ANDROID_ADB_SERVER_PORT": str(port), "ADB_MDNS": "0", "HOME": str(folder),
         "TMPDIR": str(folder),
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in own.items():
+        for name, value in settings.items():
             patch.setenv(name, value)
         subprocess.run([adbutils.adb_path(), "start-server"], check=True, capture_output=True)
         yield

@@ -341,12 +341,15 @@ def _imported(path: Path) -> set[str]:
 
 def test_the_runner_needs_the_standard_library_numpy_and_the_back_end_alone():
     modules = sorted(RUNNER.glob("*.py"))
-    own = {path.stem for path in modules}
-    assert {"__main__", "phases", "series"} <= own
+    runner_modules = {path.stem for path in modules}
+    assert {"__main__", "phases", "series"} <= runner_modules
     modules += [measure.folder / "device.py" for measure in all_measures().values()]
     for path in modules:
         unexpected = (
-            _imported(path) - sys.stdlib_module_names - own - {"numpy", "backend", "profiler"}
+            _imported(path)
+            - sys.stdlib_module_names
+            - runner_modules
+            - {"numpy", "backend", "profiler"}
         )
         assert not unexpected, f"{path} imports {unexpected}"
 

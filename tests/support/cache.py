@@ -25,9 +25,9 @@ KEPT_S = 30 * 24 * 3600.0
 
 def root() -> Path:
     """The cache's folder."""
-    own = os.environ.get("CELLFARM_TEST_CACHE")
-    if own:
-        return Path(own)
+    configured = os.environ.get("CELLFARM_TEST_CACHE")
+    if configured:
+        return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cellfarm"
 
 
@@ -69,6 +69,6 @@ def _prune(steps: Path) -> None:
         made_s, folder = record.stat().st_mtime, record.parent
         builds.setdefault(folder.parent, []).append((made_s, folder))
     for step in builds.values():
-        for place, (made_s, folder) in enumerate(sorted(step, reverse=True)):
-            if place >= KEPT or time.time() - made_s > KEPT_S:
+        for position, (made_s, folder) in enumerate(sorted(step, reverse=True)):
+            if position >= KEPT or time.time() - made_s > KEPT_S:
                 shutil.rmtree(folder)

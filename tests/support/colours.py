@@ -68,5 +68,5 @@ def write_pictures(
         for number in range(count):
             last = number == count - 1
             shown_colour = (mislabelled or {}).get(colour, colour) if last else colour
-            place = folder / names.get(colour, colour)
-            write_picture(place / f"{number}.png", shown_colour, number)
+            subfolder = folder / names.get(colour, colour)
+            write_picture(subfolder / f"{number}.png", shown_colour, number)

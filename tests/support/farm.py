@@ -166,8 +166,10 @@ class Farm:
         matches = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                places = [*process.cmdline(), process.cwd()]
-                if process.pid != os.getpid() and any(str(self.root) in place for place in places):
+                locations = [*process.cmdline(), process.cwd()]
+                if process.pid != os.getpid() and any(
+                    str(self.root) in location for location in locations
+                ):
                     matches.append(process)
         return matches
 

@@ -30,8 +30,8 @@ class Made:
     changed: tuple[str, ...] = ()
 
     def causes(self, measure: str) -> dict[str, str]:
-        own = f"{measure} changed" if measure in self.changed else measure
-        return dict.fromkeys(COMMON, f"d{self.salt}") | {"measure": own}
+        cause = f"{measure} changed" if measure in self.changed else measure
+        return dict.fromkeys(COMMON, f"d{self.salt}") | {"measure": cause}
 
     @property
     def keys(self) -> dict[str, str]:

@@ -165,11 +165,11 @@ def convert(
         environment: by default the one that the library's default version converts in.
         native: the format of the model's own files.
     """
-    own = library_environment(library.name, library.default_version, "convert")
+    default_environment = library_environment(library.name, library.default_version, "convert")
     step = ArtifactStep(
         id=folder.name,
         output=str(folder.absolute() / RECORD),
-        environment=environment or READ_IN.get(source_format or "", own),
+        environment=environment or READ_IN.get(source_format or "", default_environment),
         code=converter_code(library),
         model="mine",
         library=library.name,

@@ -98,16 +98,22 @@ def ratios(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for cell in cells:
         if cell["status"] == "ok":
-            place = tuple(cell[column] for column in COMPARISON_COLUMNS)
-            groups.setdefault(place, []).append(cell)
+            comparison_key = tuple(cell[column] for column in COMPARISON_COLUMNS)
+            groups.setdefault(comparison_key, []).append(cell)
     rows: list[dict[str, Any]] = []
     for group in groups.values():
         for cell, other in itertools.combinations(group, 2):
             ratio = other["latency_ms"] / cell["latency_ms"]
-            half = sum(1 - c["latency_ci_low_ms"] / c["latency_ms"] for c in (cell, other)) / 2
+            half_width = (
+                sum(
+                    1 - result["latency_ci_low_ms"] / result["latency_ms"]
+                    for result in (cell, other)
+                )
+                / 2
+            )
             across = cell["experiment"] != other["experiment"]
             rows.append({"result": cell["key"], "other_result": other["key"], "ratio": ratio,
-                         "ratio_ci_low": ratio * (1 - half), "ratio_ci_high": ratio * (1 + half),
+                         "ratio_ci_low": ratio * (1 - half_width), "ratio_ci_high": ratio * (1 + half_width),
                          "rounds": None if across else cell["launches"],
                          "crosses_experiments": across})  # fmt: skip
     return rows
