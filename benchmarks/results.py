@@ -67,11 +67,11 @@ def good(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     Raises:
         NotMeasurable: a cell failed.
     """
-    results = list(results)
-    for result in results:
+    checked = list(results)
+    for result in checked:
         if result["status"] not in ("ok", "wrong"):
             raise NotMeasurable(f"{name_of(result)}: {result['status']}: {result['reason']}")
-    return results
+    return checked
 
 
 def ratio(baseline: Result, result: Result) -> Ratio:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.base.project import PACKAGE, Project
-from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
+from cellfarm.base.project import PACKAGE
+from cellfarm.envs.environments import MODELS_ENVIRONMENT, clean_variables
 
-from tests.support.projects import REPOSITORY
+from tests.support.models_python import interpreter
 
 PICTURE = {"name": "input", "dtype": "float32", "content": "image"}
 LAYERS = 2
@@ -113,12 +113,16 @@ for name, recipe in json.loads(Path(sys.argv[2]).read_text()).items():
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one model of each source, all from one process: imports take most of its time."""
-    environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
-    state = build(environment)
-    assert state.status == "ok", state.reason
     folder = tmp_path_factory.mktemp("models")
     (folder / "recipes.json").write_text(json.dumps(RECIPES))
-    argv = [str(environment.python), "-s", "-c", SCRIPT, str(PACKAGE / "models"), "recipes.json"]
+    argv = [
+        str(interpreter(MODELS_ENVIRONMENT)),
+        "-s",
+        "-c",
+        SCRIPT,
+        str(PACKAGE / "models"),
+        "recipes.json",
+    ]
     completed = subprocess.run(
         argv, cwd=folder, capture_output=True, text=True, check=False, env=clean_variables()
     )
@@ -206,8 +210,7 @@ for size in ((7, 8), (8, 8), (9, 7)):
                 cases += 1
 print(cases)
 """
-    environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
-    argv = [str(environment.python), "-s", "-c", script, str(PACKAGE / "models")]
+    argv = [str(interpreter(MODELS_ENVIRONMENT)), "-s", "-c", script, str(PACKAGE / "models")]
     completed = subprocess.run(
         argv, capture_output=True, text=True, check=False, env=clean_variables()
     )
@@ -236,8 +239,7 @@ with torch.no_grad():
     expected = original(x.permute(0, 2, 3, 1), training=False)
 print(float(actual.std()), float((actual - expected).abs().max()))
 """
-    environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
-    argv = [str(environment.python), "-s", "-c", script, str(PACKAGE / "models")]
+    argv = [str(interpreter(MODELS_ENVIRONMENT)), "-s", "-c", script, str(PACKAGE / "models")]
     completed = subprocess.run(
         argv, cwd=tmp_path, capture_output=True, text=True, check=False, env=clean_variables()
     )

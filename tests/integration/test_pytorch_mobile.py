@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base.cells import Cell
-from cellfarm.base.project import Project
 from cellfarm.base.records import FILES, RECORD, Record
 from cellfarm.devices.local import LocalTransport
-from cellfarm.envs.environments import Environment, build, locate
+from cellfarm.envs.environments import Environment
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
@@ -21,7 +20,7 @@ from cellfarm.measures import all_measures
 from cellfarm.measures.operators.profile import read_vocabulary
 from cellfarm.planning.causes import payload_code
 
-from tests.support import steps
+from tests.support import small_model, steps
 from tests.support.small_model import launch_mode
 
 pytestmark = pytest.mark.pipeline
@@ -78,10 +77,7 @@ DESCRIPTION = {
 
 
 def environment(purpose: str) -> Environment:
-    built = locate(Project.here(), f"pytorch_mobile@{VERSION}.{purpose}")
-    state = build(built)
-    assert state.status == "ok", state
-    return built
+    return small_model.environment(f"pytorch_mobile@{VERSION}.{purpose}")
 
 
 @pytest.fixture(scope="module")

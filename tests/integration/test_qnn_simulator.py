@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base.cells import Cell
-from cellfarm.base.project import Project
 from cellfarm.base.records import FILES, RECORD, Record
 from cellfarm.devices.local import LocalTransport
-from cellfarm.envs.environments import Environment, build, locate
+from cellfarm.envs.environments import Environment
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
@@ -21,7 +20,7 @@ from cellfarm.measures import all_measures
 from cellfarm.measures.operators.profile import read_vocabulary
 from cellfarm.planning.causes import payload_code
 
-from tests.support import steps
+from tests.support import small_model, steps
 from tests.support.small_model import launch_mode
 
 pytestmark = pytest.mark.pipeline
@@ -33,8 +32,8 @@ INPUT, OUTPUT = [1, 3, 64, 64], [1, 10]
 #: folder, as the models' worker leaves a model. With a second argument one operator is none of the HTP's.
 MAKE = """\
 import json, sys, pathlib, numpy as np, onnx, onnxruntime
-from onnx import helper as h, numpy_helper
-out, alien = pathlib.Path(sys.argv[1]), len(sys.argv) > 2
+from onnx import helper, numpy_helper
+out, unsupported = pathlib.Path(sys.argv[1]), len(sys.argv) > 2
 rng = np.random.default_rng(0)
 def weights(name, *shape):
     values = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
@@ -72,9 +71,7 @@ np.savez(out / "heldout_reference.npz", logits=predict(heldout))
 
 
 def environment(purpose: str) -> Environment:
-    built = locate(Project.here(), f"qnn@{VERSION}.{purpose}")
-    assert build(built).status == "ok"
-    return built
+    return small_model.environment(f"qnn@{VERSION}.{purpose}")
 
 
 @pytest.fixture(scope="module")

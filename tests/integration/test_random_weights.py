@@ -6,10 +6,10 @@ import json
 import subprocess
 
 import pytest
-from cellfarm.base.project import PACKAGE, Project
-from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
+from cellfarm.base.project import PACKAGE
+from cellfarm.envs.environments import MODELS_ENVIRONMENT, clean_variables
 
-from tests.support.projects import REPOSITORY
+from tests.support.models_python import interpreter
 
 SCRIPT = """
 import json, sys
@@ -60,10 +60,7 @@ print(json.dumps(networks))
 
 @pytest.fixture(scope="module")
 def networks() -> dict[str, dict[str, object]]:
-    environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
-    state = build(environment)
-    assert state.status == "ok", state.reason
-    argv = [str(environment.python), "-s", "-c", SCRIPT, str(PACKAGE / "models")]
+    argv = [str(interpreter(MODELS_ENVIRONMENT)), "-s", "-c", SCRIPT, str(PACKAGE / "models")]
     completed = subprocess.run(
         argv, capture_output=True, text=True, check=False, env=clean_variables()
     )
