@@ -75,7 +75,7 @@ def good(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def ratio(baseline: Result, result: Result) -> Ratio:
-    """`other` over `baseline` from their common rounds, as the product compares cells."""
+    """`result` over `baseline` from their common rounds, as the product compares cells."""
     return paired_ratio(warm_by_round(baseline), warm_by_round(result))
 
 
