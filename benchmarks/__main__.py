@@ -17,7 +17,7 @@ from .figures import Figure, NotMeasurable, Options
 
 #: In the order in which they run.
 DEFAULT = ("planning", "launch_cost", "against_tool", "second_make")
-#: Many minutes, and `fresh` the network: only when they are named.
+#: They take many minutes, and `fresh` needs the network: they run only if named.
 NAMED_ONLY = (
     "fresh", "repeatability", "test_retest", "a_a", "a_b", "busy_core", "own_tools", "adaptive",
     "sampler_cost", "conversion", "deployment", "simulated_farm", "lossy_link", "farm",
@@ -26,7 +26,7 @@ NAMED_ONLY = (
 
 
 def main() -> int:
-    """0: all measured; 1: something could not be, or (with --check) a target was missed."""
+    """Returns 0 if all were measured, 1 if one was not or (with --check) missed a target."""
     arguments = _arguments()
     options = Options(
         quick=arguments.quick,
@@ -34,36 +34,36 @@ def main() -> int:
         profile=arguments.profile,
         runs=arguments.runs,
     )
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     good = True
     for name in arguments.names or DEFAULT:
         module = importlib.import_module(f"benchmarks.{name}")
         print(f"{name}: {_summary(module)}", flush=True)
         try:
             figures: list[Figure] = module.measure(options)
-            if options.quick:  # too little was done for a target to mean anything
+            if options.quick:  # too few runs for a target to mean anything
                 figures = [replace(figure, target=None, least=None) for figure in figures]
         except NotMeasurable as error:
             print(f"  not measured: {error}\n", flush=True)
-            found[name] = {"not_measured": str(error), "figures": []}
+            results[name] = {"not_measured": str(error), "figures": []}
             good = False
             continue
         for figure in figures:
             print("\n".join(figure.lines()))
         print(flush=True)
-        found[name] = {"figures": [figure.as_dict() for figure in figures]}
+        results[name] = {"figures": [figure.as_dict() for figure in figures]}
         if arguments.check and any(figure.reached is False for figure in figures):
             good = False
     if arguments.json:
         document = {"measured_at": _now(), "machine": _machine(), "quick": options.quick} | {
-            "benchmarks": found
+            "benchmarks": results
         }
         arguments.json.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return 0 if good else 1
 
 
 def _arguments() -> argparse.Namespace:
-    listed = "\n".join(
+    listing = "\n".join(
         f"  {name:14} {_summary(importlib.import_module(f'benchmarks.{name}'))}"
         for name in (*DEFAULT, *NAMED_ONLY)
     )
@@ -71,7 +71,7 @@ def _arguments() -> argparse.Namespace:
         prog="python -m benchmarks",
         description="Measure what cellfarm itself costs and how good its numbers are. Nothing else should "
         "run on the machine.",
-        epilog=f"benchmarks ({', '.join(DEFAULT)} if none is named):\n{listed}",
+        epilog=f"benchmarks ({', '.join(DEFAULT)} if none is named):\n{listing}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="name", help="which ones, see below")

@@ -2,8 +2,8 @@
 
 Copies of a library under other names (the same modules, environment and artifact) are cells of one
 experiment. Copies 1 and 2, 3 and 4 ... are compared as the product compares cells: the interval of
-the ratio from the rounds that both took part in, at the 5 % level. No launch is in two comparisons.
-Each experiment has a seed of its own, so that the orders of launches differ.
+the ratio from their common rounds, at the 5 % level. No launch is in two comparisons.
+Each experiment has its own seed, so that the orders of launches differ.
 
 Protocol `quick` without cold starts and profiles, six launches (as many as ranks need) of a few samples.
 Baseline, from the same samples: a Mann-Whitney test that takes all samples for independent.
@@ -26,7 +26,7 @@ PAIRS = 100
 PAIRS_PER_EXPERIMENT = 10
 MODEL, LIBRARY, THREADS = "squeezenet1_1", "ncnn", 1
 LEVEL = 0.05
-#: As many launches for all, as pairs are what is wanted, and few samples, to keep it short.
+#: The same number of launches for all cells, and few samples, to keep it short.
 LATENCY: dict[str, Any] = {
     "launches": {"min": 6, "max": 6},
     "samples": {"min": 20, "max": 20, "seconds": 0},
@@ -35,17 +35,17 @@ Pair = tuple[dict[str, Any], dict[str, Any]]
 
 
 def measure(options: Options) -> list[Figure]:
-    wanted = options.runs or (4 if options.quick else PAIRS)
-    size = min(2 if options.quick else PAIRS_PER_EXPERIMENT, wanted)
+    pair_count = options.runs or (4 if options.quick else PAIRS)
+    size = min(2 if options.quick else PAIRS_PER_EXPERIMENT, pair_count)
     pairs: list[Pair] = []
     with open_lab("a_a") as lab:
         names = [add_copy(lab, LIBRARY, f"copy{number:02}") for number in range(2 * size)]
-        while len(pairs) < wanted:
+        while len(pairs) < pair_count:
             pairs += _experiment(lab, options, names, seed=len(pairs))
-            called = sum(bool(different(ratio(*pair))) for pair in pairs)
-            print(f"  {len(pairs)} of {wanted} pairs, {called} called different", flush=True)
-    del pairs[wanted:]
-    keep_raw("a_a", options, [[brief(one) for one in pair] for pair in pairs])
+            differing = sum(bool(different(ratio(*pair))) for pair in pairs)
+            print(f"  {len(pairs)} of {pair_count} pairs, {differing} called different", flush=True)
+    del pairs[pair_count:]
+    keep_raw("a_a", options, [[brief(result) for result in pair] for pair in pairs])
     return [_figure(pairs)]
 
 
@@ -58,17 +58,17 @@ def _experiment(lab: Lab, options: Options, names: list[str], seed: int) -> list
 
 def _figure(pairs: list[Pair]) -> Figure:
     ratios = [ratio(*pair) for pair in pairs]
-    called = [one for one in ratios if different(one)]
-    distances = sorted(abs((one.ratio or 1.0) - 1) for one in ratios)
-    flagged = sum(bool(one["flags"] or two["flags"]) for one, two in pairs)
+    differing = [comparison for comparison in ratios if different(comparison)]
+    distances = sorted(abs((comparison.ratio or 1.0) - 1) for comparison in ratios)
+    flagged = sum(bool(first["flags"] or second["flags"]) for first, second in pairs)
     unflagged = [
-        found
-        for found, (one, two) in zip(ratios, pairs, strict=True)
-        if not one["flags"] and not two["flags"]
+        comparison
+        for comparison, (first, second) in zip(ratios, pairs, strict=True)
+        if not first["flags"] and not second["flags"]
     ]
     return Figure(
         what=f"comparisons of a cell with itself that are called different ({len(pairs)} pairs)",
-        value=100 * len(called) / len(pairs),
+        value=100 * len(differing) / len(pairs),
         unit="%",
         least=LEAST_PERCENT,
         target=TARGET_PERCENT,
@@ -76,39 +76,42 @@ def _figure(pairs: list[Pair]) -> Figure:
             Baseline("Mann-Whitney test over all samples", 100 * _naive(pairs) / len(pairs), "%")
         ],
         details={
-            "called different": " ".join(_interval(one) for one in called) or "none",
-            "rounds in a comparison": ", ".join(sorted({str(one.rounds) for one in ratios})),
+            "called different": " ".join(_interval(comparison) for comparison in differing)
+            or "none",
+            "rounds in a comparison": ", ".join(
+                sorted({str(comparison.rounds) for comparison in ratios})
+            ),
             **_with_fewer(pairs),
             "distance from 1": f"median {100 * distances[len(distances) // 2]:.2f} %, "
             f"largest {100 * distances[-1]:.1f} %",
             "pairs with a flagged cell": flagged,
-            "called different among the unflagged": f"{sum(bool(different(one)) for one in unflagged)}"
+            "called different among the unflagged": f"{sum(map(bool, map(different, unflagged)))}"
             f" of {len(unflagged)}",
         },
     )
 
 
 def _with_fewer(pairs: list[Pair]) -> dict[str, str]:
-    """The same with the first rounds only, as of cells that were soon precise enough."""
-    found = {}
+    """The same with the first rounds only, as for cells that were precise enough early."""
+    details = {}
     for rounds in (3, 4):
         verdicts = [
-            different(paired_ratio(*({n: ms for n, ms in warm_by_round(one).items() if n < rounds}
-                                     for one in pair)))
+            different(paired_ratio(*({n: ms for n, ms in warm_by_round(result).items() if n < rounds}
+                                     for result in pair)))
             for pair in pairs
         ]  # fmt: skip
-        found[f"with the first {rounds} rounds only"] = f"{sum(map(bool, verdicts))} different"
-    return found
+        details[f"with the first {rounds} rounds only"] = f"{sum(map(bool, verdicts))} different"
+    return details
 
 
-def _interval(one: Any) -> str:
-    return f"{shown(one.ratio)} ({one.low:.3f} to {one.high:.3f})"
+def _interval(ratio: Any) -> str:
+    return f"{shown(ratio.ratio)} ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def _naive(pairs: list[Pair]) -> int:
-    """Comparisons that a test over all samples calls different."""
+    """Number of comparisons that a test over all samples calls different."""
     samples = [
-        [[ms for launch in launches_of(one) for ms in launch["warm_ms"]] for one in pair]
+        [[ms for launch in launches_of(result) for ms in launch["warm_ms"]] for result in pair]
         for pair in pairs
     ]
-    return sum(bool(mannwhitneyu(one, two).pvalue < LEVEL) for one, two in samples)
+    return sum(bool(mannwhitneyu(first, second).pvalue < LEVEL) for first, second in samples)

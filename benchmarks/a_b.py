@@ -41,7 +41,7 @@ def measure(options: Options) -> list[Figure]:
             run = lab.measure(
                 protocol, models=[MODEL], libraries=[plain, *names], threads=[THREADS]
             )
-            results = {str(one["cell"]["library"]): one for one in good(run.results)}
+            results = {str(result["cell"]["library"]): result for result in good(run.results)}
             for name, slowdown in names.items():
                 pairs[slowdown].append((results[plain], results[name]))
             print(
@@ -49,16 +49,16 @@ def measure(options: Options) -> list[Figure]:
                 flush=True,
             )
     raw = {
-        str(slowdown): [[brief(one) for one in pair] for pair in found]
-        for slowdown, found in pairs.items()
+        str(slowdown): [[brief(result) for result in pair] for pair in slowed_pairs]
+        for slowdown, slowed_pairs in pairs.items()
     }
     keep_raw("a_b", options, raw)
-    return [_figure(slowdown, found) for slowdown, found in pairs.items()]
+    return [_figure(slowdown, slowed_pairs) for slowdown, slowed_pairs in pairs.items()]
 
 
 def _figure(slowdown: float, pairs: list[Pair]) -> Figure:
     ratios = [ratio(*pair) for pair in pairs]
-    launches = [len(one["launches"]) for pair in pairs for one in pair]
+    launches = [len(result["launches"]) for pair in pairs for result in pair]
     return Figure(
         what=f"pairs in which a slowdown of {100 * slowdown:g} % is found",
         value=100 * sum(map(_is_found, ratios)) / len(pairs),
@@ -72,33 +72,33 @@ def _figure(slowdown: float, pairs: list[Pair]) -> Figure:
             )
         ],
         details={
-            "ratios": " ".join(_written(one) for one in ratios),
-            "median ratio": f"{median(one.ratio or 0.0 for one in ratios):.4f}",
+            "ratios": " ".join(_written(comparison) for comparison in ratios),
+            "median ratio": f"{median(comparison.ratio or 0.0 for comparison in ratios):.4f}",
             "launches a cell": f"{min(launches)} to {max(launches)}",
             "pairs with a flagged cell": sum(
-                bool(one["flags"] or two["flags"]) for one, two in pairs
+                bool(plain["flags"] or slowed["flags"]) for plain, slowed in pairs
             ),
         },
     )
 
 
-def _is_found(found: Ratio) -> bool:
-    return found.low is not None and found.low > 1
+def _is_found(ratio: Ratio) -> bool:
+    return ratio.low is not None and ratio.low > 1
 
 
 def _is_apart(pair: Pair) -> bool:
-    one, two = interval(pair[0]), interval(pair[1])
-    return one is not None and two is not None and one[1] < two[0]
+    plain, slowed = interval(pair[0]), interval(pair[1])
+    return plain is not None and slowed is not None and plain[1] < slowed[0]
 
 
-def _written(found: Ratio) -> str:
-    if found.ratio is None or found.low is None or found.high is None:
+def _written(ratio: Ratio) -> str:
+    if ratio.ratio is None or ratio.low is None or ratio.high is None:
         return "unknown"
-    return f"{found.ratio:.3f} ({found.low:.3f} to {found.high:.3f})"
+    return f"{ratio.ratio:.3f} ({ratio.low:.3f} to {ratio.high:.3f})"
 
 
 def _shown(pairs: dict[float, list[Pair]]) -> str:
     return ", ".join(
-        f"{100 * slowdown:g} %: {sum(_is_found(ratio(*pair)) for pair in found)} of {len(found)}"
-        for slowdown, found in pairs.items()
+        f"{100 * slowdown:g} %: {sum(_is_found(ratio(*pair)) for pair in slowed)} of {len(slowed)}"
+        for slowdown, slowed in pairs.items()
     )

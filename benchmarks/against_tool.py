@@ -17,6 +17,6 @@ PAIRS = 12
 
 def measure(options: Options) -> list[Figure]:
     pairs = options.runs or (2 if options.quick else PAIRS)
-    found = compare(options, pairs, models=MODELS, libraries=["litert"], threads=THREADS)
-    keep_raw("against_tool", options, [one.as_dict() for one in found])
-    return [library_figure(f"LiteRT, all {len(found)} settings", found, TARGET_PERCENT)]
+    comparisons = compare(options, pairs, models=MODELS, libraries=["litert"], threads=THREADS)
+    keep_raw("against_tool", options, [comparison.as_dict() for comparison in comparisons])
+    return [library_figure(f"LiteRT, all {len(comparisons)} settings", comparisons, TARGET_PERCENT)]

@@ -1,4 +1,4 @@
-"""What the devices of a farm did with their time. Pure."""
+"""How the devices of a farm spent their time. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from itertools import pairwise
 
 @dataclass(frozen=True)
 class Stay:
-    """A runner on a device, gates too.
+    """The time of a runner (or gate) on a device.
 
     Attributes:
-        agent: tells the experiments of a device apart: each has an agent of its own.
+        agent: identifies the experiment: each has its own agent.
     """
 
     mode: str
@@ -23,7 +23,7 @@ class Stay:
 
 @dataclass
 class Shares:
-    """Seconds, or after `divided` shares.
+    """Seconds; shares after `divided`.
 
     Attributes:
         busy: a runner is on the device.
@@ -39,67 +39,67 @@ class Shares:
     between: float = 0.0
     after: float = 0.0
 
-    def divided(self, whole: float) -> Shares:
-        return Shares(*(getattr(self, one.name) / whole for one in fields(self)))
+    def divided(self, total_s: float) -> Shares:
+        return Shares(*(getattr(self, field.name) / total_s for field in fields(self)))
 
 
 def read_log(text: str) -> list[Stay]:
-    """The lines of sleeping_runner, in the order in which they began."""
-    stays = []
+    """The spans in a log of sleeping_runner, in the order of their beginnings."""
+    spans = []
     for line in text.splitlines():
         mode, agent, began_ns, ended_ns = line.split()
-        stays.append(Stay(mode, int(agent), int(began_ns) / 1e9, int(ended_ns) / 1e9))
-    return sorted(stays, key=lambda one: one.began_s)
+        spans.append(Stay(mode, int(agent), int(began_ns) / 1e9, int(ended_ns) / 1e9))
+    return sorted(spans, key=lambda span: span.began_s)
 
 
-def shares(stays: Mapping[str, Sequence[Stay]], began_s: float, ended_s: float) -> Shares:
+def shares(spans: Mapping[str, Sequence[Stay]], began_s: float, ended_s: float) -> Shares:
     """How all devices together spent a stretch of time, as shares of it.
 
     Args:
-        stays: device -> what ran there, in order, one at a time; a device of which nothing is known
+        spans: device -> its runners in order, one at a time; a device without any
             waited all the time.
     """
-    found = Shares()
-    for one in stays.values():
-        _add(found, one, began_s, ended_s)
-    return found.divided(len(stays) * (ended_s - began_s))
+    total = Shares()
+    for device_spans in spans.values():
+        _add(total, device_spans, began_s, ended_s)
+    return total.divided(len(spans) * (ended_s - began_s))
 
 
-def _add(found: Shares, stays: Sequence[Stay], began_s: float, ended_s: float) -> None:
-    if not stays:
-        found.before += ended_s - began_s
+def _add(total: Shares, spans: Sequence[Stay], began_s: float, ended_s: float) -> None:
+    if not spans:
+        total.before += ended_s - began_s
         return
-    found.before += stays[0].began_s - began_s
-    found.after += ended_s - stays[-1].ended_s
-    found.busy += sum(one.ended_s - one.began_s for one in stays)
-    for one, following in pairwise(stays):
-        gap_s = following.began_s - one.ended_s
-        if one.agent == following.agent:
-            found.within += gap_s
+    total.before += spans[0].began_s - began_s
+    total.after += ended_s - spans[-1].ended_s
+    total.busy += sum(span.ended_s - span.began_s for span in spans)
+    for span, following in pairwise(spans):
+        gap_s = following.began_s - span.ended_s
+        if span.agent == following.agent:
+            total.within += gap_s
         else:
-            found.between += gap_s
+            total.between += gap_s
 
 
-def gaps_s(stays: Iterable[Sequence[Stay]], within: bool) -> list[float]:
-    """Between runners of one experiment, or between experiments; of all devices."""
+def gaps_s(spans: Iterable[Sequence[Stay]], within: bool) -> list[float]:
+    """The gaps between runners of one experiment, or between experiments, of all devices."""
     return [
-        following.began_s - one.ended_s
-        for device in stays
-        for one, following in pairwise(device)
-        if (one.agent == following.agent) is within
+        following.began_s - span.ended_s
+        for device in spans
+        for span, following in pairwise(device)
+        if (span.agent == following.agent) is within
     ]
 
 
-def most_at_once(stays: Iterable[Sequence[Stay]]) -> int:
-    """On how many devices a runner was at the same time, at most."""
+def most_at_once(spans: Iterable[Sequence[Stay]]) -> int:
+    """The largest number of devices with a runner at the same time."""
     changes = sorted(
         change
-        for device in stays
-        for one in device
-        for change in ((one.began_s, 1), (one.ended_s, -1))
+        for device in spans
+        for span in device
+        for change in ((span.began_s, 1), (span.ended_s, -1))
     )
-    now = most = 0
+    current = most = 0
     for _, change in changes:
-        now += change
-        most = max(most, now)
+        current += change
+        most = max(most, current)
     return most

@@ -41,7 +41,7 @@ def measure(options: Options) -> list[Figure]:
         quiet = lab.measure(protocol, **axes)
         print(f"  without: {quiet.wall_s:.0f} s", flush=True)
     runs = {"loaded": loaded, "quiet": quiet}
-    raw = {which: [brief(one) for one in run.results] for which, run in runs.items()}
+    raw = {load: [brief(result) for result in run.results] for load, run in runs.items()}
     keep_raw("busy_core", options, raw)
     waiting = protocol.gates.as_dict()
     return [
@@ -65,7 +65,7 @@ def measure(options: Options) -> list[Figure]:
 
 @contextlib.contextmanager
 def _busy_core() -> Iterator[None]:
-    """One core's worth of load for as long as the block lasts."""
+    """Keeps one core busy until the block ends."""
     load = subprocess.Popen(
         [sys.executable, "-S", "-c", LOAD], stdin=subprocess.DEVNULL, preexec_fn=die_with_parent
     )
@@ -77,4 +77,4 @@ def _busy_core() -> Iterator[None]:
 
 
 def _ranked(run: Measured) -> list[str]:
-    return [name_of(one) for one in run.results if ranks_unflagged(one)]
+    return [name_of(result) for result in run.results if ranks_unflagged(result)]

@@ -14,44 +14,46 @@ Settings = Sequence[Sequence[float]]
 
 
 def geometric_mean(ratios: Settings) -> float:
-    """Over the settings, of the geometric means over the pairs."""
-    return math.exp(float(np.mean([np.mean(np.log(np.asarray(one))) for one in ratios])))
+    """The geometric mean over the settings of the geometric means over the pairs."""
+    return math.exp(
+        float(np.mean([np.mean(np.log(np.asarray(cell_ratios))) for cell_ratios in ratios]))
+    )
 
 
 def geometric_interval(ratios: Settings) -> tuple[float, float]:
     """The 95 % bootstrap interval of `geometric_mean`; the pairs of each setting are resampled."""
     generator = np.random.default_rng(0)
-    drawn = np.zeros(RESAMPLES)
-    for one in ratios:
-        logarithms = np.log(np.asarray(one))
-        picks = generator.integers(len(logarithms), size=(RESAMPLES, len(logarithms)))
-        drawn += np.mean(logarithms[picks], axis=1) / len(ratios)
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    totals = np.zeros(RESAMPLES)
+    for cell_ratios in ratios:
+        logarithms = np.log(np.asarray(cell_ratios))
+        indices = generator.integers(len(logarithms), size=(RESAMPLES, len(logarithms)))
+        totals += np.mean(logarithms[indices], axis=1) / len(ratios)
+    low, high = np.quantile(totals, [0.025, 0.975])
     return math.exp(low), math.exp(high)
 
 
 def ratio_of_medians(numerators: Settings, denominators: Settings) -> float:
     """Over the settings, the geometric mean of median(numerators) / median(denominators)."""
-    found = [
-        math.log(float(np.median(one)) / float(np.median(two)))
-        for one, two in zip(numerators, denominators, strict=True)
+    logarithms = [
+        math.log(float(np.median(numerator)) / float(np.median(denominator)))
+        for numerator, denominator in zip(numerators, denominators, strict=True)
     ]
-    return math.exp(float(np.mean(found)))
+    return math.exp(float(np.mean(logarithms)))
 
 
 def ratio_of_medians_interval(numerators: Settings, denominators: Settings) -> tuple[float, float]:
     """The 95 % bootstrap interval of `ratio_of_medians`.
 
-    Pairs are resampled whole, so that what hit both of a pair cancels.
+    Pairs are resampled as a whole, so that common disturbances cancel.
     """
     generator = np.random.default_rng(0)
-    drawn = np.zeros(RESAMPLES)
-    for one, two in zip(numerators, denominators, strict=True):
-        picks = generator.integers(len(one), size=(RESAMPLES, len(one)))
-        upper = np.median(np.asarray(one)[picks], axis=1)
-        lower = np.median(np.asarray(two)[picks], axis=1)
-        drawn += np.log(upper / lower) / len(numerators)
-    low, high = np.quantile(drawn, [0.025, 0.975])
+    totals = np.zeros(RESAMPLES)
+    for numerator, denominator in zip(numerators, denominators, strict=True):
+        indices = generator.integers(len(numerator), size=(RESAMPLES, len(numerator)))
+        upper = np.median(np.asarray(numerator)[indices], axis=1)
+        lower = np.median(np.asarray(denominator)[indices], axis=1)
+        totals += np.log(upper / lower) / len(numerators)
+    low, high = np.quantile(totals, [0.025, 0.975])
     return math.exp(low), math.exp(high)
 
 

@@ -1,4 +1,4 @@
-"""The paper's whole matrix built and converted from nothing: time, peak memory, and what a second run costs.
+"""Builds and converts the paper's whole matrix from nothing: time, peak memory, cost of a second run.
 
 The last commit is cloned; environments are the checkout's own (missing ones are made first and not
 counted). What is run is `snakemake converted --configfile config/paper.yaml`.
@@ -41,7 +41,7 @@ def measure(options: Options) -> list[Figure]:
         second_s, second_cpu_s, _ = _snakemake(folder, *matrix)
         records = _records(folder)
     keep_raw("conversion", options, records)
-    statuses = Counter(str(one["status"]) for one in records)
+    statuses = Counter(str(record["status"]) for record in records)
     return [
         Figure(
             "wall time from nothing to every artifact", first_s / 60, "min",
@@ -61,22 +61,22 @@ def _snakemake(folder: Path, *arguments: str) -> tuple[float, float, float]:
     """
     variables = snakemake_variables(CELLFARM_ENVIRONMENTS=str(Project(REPOSITORY).environments))
     with _Memory() as memory:
-        done = run([VENV_BIN / "snakemake", *arguments], folder, variables)
-    if done.code != 0:
-        raise NotMeasurable(f"snakemake ended with {done.code}: {done.output[-2000:]}")
-    return done.wall_s, done.cpu_s, memory.peak_bytes / 1e9
+        completed = run([VENV_BIN / "snakemake", *arguments], folder, variables)
+    if completed.code != 0:
+        raise NotMeasurable(f"snakemake ended with {completed.code}: {completed.output[-2000:]}")
+    return completed.wall_s, completed.cpu_s, memory.peak_bytes / 1e9
 
 
 def _records(folder: Path) -> list[dict[str, object]]:
-    found = []
+    records = []
     for path in sorted((folder / "results/artifacts").glob("*/*/*/*/record.json")):
         library, model, variant = path.relative_to(folder / "results/artifacts").parts[:3]
         record = json.loads(path.read_text(encoding="utf-8"))
-        found.append(
+        records.append(
             {"library": library, "model": model, "variant": variant}
             | {name: record.get(name) for name in ("status", "reason", "seconds")}
         )
-    return found
+    return records
 
 
 class _Memory:
@@ -96,13 +96,13 @@ class _Memory:
         self._thread.join()
 
     def _watch(self) -> None:
-        own = psutil.Process()
+        current = psutil.Process()
         while not self._ended.is_set():
             total_bytes = 0
-            for process in own.children(recursive=True):
+            for process in current.children(recursive=True):
                 try:
                     total_bytes += process.memory_full_info().pss
-                except psutil.Error:  # it has just ended
+                except psutil.Error:  # the process has just ended
                     continue
             self.peak_bytes = max(self.peak_bytes, total_bytes)
             time.sleep(INTERVAL_S)

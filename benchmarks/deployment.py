@@ -58,8 +58,8 @@ class Kind:
     """A kind of device.
 
     Args:
-        tool: what a person would push with.
-        put_counts: whether its whole `put` is measured by its own processor, not by an emulated one.
+        tool: the tool with which a person would push.
+        put_counts: whether its own processor, not an emulated one, runs its `put`.
     """
 
     name: str
@@ -78,9 +78,9 @@ def measure(options: Options) -> list[Figure]:
     problems = []
     raw: dict[str, Any] = {}
     with open_copy("deployment") as copy, own_adb_server():
-        for part in (_on_phone, _on_board):
+        for measure_device in (_on_phone, _on_board):
             try:
-                figures += part(copy, options, raw)
+                figures += measure_device(copy, options, raw)
             except (NotMeasurable, CellfarmError) as error:
                 problems.append(str(error))
                 print(f"  not measured: {error}", flush=True)
@@ -121,7 +121,10 @@ def _figures(
     size_mb = 5 if options.quick else PUSH_MB
     deployments = _deployments(copy, document, rounds)
     pushes = _pushes(copy, document, tools, rounds, size_mb * 1_000_000)
-    raw[kind.name] = {"pushes_s": pushes, "deployments": [vars(one) for one in deployments]}
+    raw[kind.name] = {
+        "pushes_s": pushes,
+        "deployments": [vars(deployment) for deployment in deployments],
+    }
     return [
         *_push_figures(kind, pushes, size_mb),
         *_deployment_figures(kind, deployments, _command_s(copy, document)),
@@ -138,7 +141,7 @@ def _pushes(
     rounds: int,
     size: int,
 ) -> dict[str, list[float]]:
-    """Seconds of each round, by what pushed (`OWN` and the tools); and `digest` on this machine."""
+    """Seconds of each round by method (`OWN` and the tools); and `digest` on this machine."""
     source = copy.root / "random"
     source.write_bytes(os.urandom(size))
     transport: Any = open_device(parse_device(document, "benchmarks"), copy.project)
@@ -151,63 +154,68 @@ def _pushes(
 
     pushing: dict[str, Push] = {"put": transport.put, "link": by_link}
     pushing |= {name: partial(by_tool, tool) for name, tool in tools.items()}
-    found: dict[str, list[float]] = {name: [] for name in (*pushing, "digest")}
+    seconds_by_method: dict[str, list[float]] = {name: [] for name in (*pushing, "digest")}
     try:
         transport.prepare()
         for number in range(-1, rounds):  # the first is not counted: connections, caches
             order = list(pushing)
-            for who in order if number % 2 else reversed(order):
+            for method in order if number % 2 else reversed(order):
                 os.sync()
-                name = f"launches/{order.index(who)}-{number}"
-                seconds = _seconds(partial(pushing[who], source, name))
+                name = f"launches/{order.index(method)}-{number}"
+                seconds = _seconds(partial(pushing[method], source, name))
                 transport.remove(name)
                 if number >= 0:
-                    found[who].append(seconds)
-            found["digest"].append(_seconds(partial(file_digest, source)))
+                    seconds_by_method[method].append(seconds)
+            seconds_by_method["digest"].append(_seconds(partial(file_digest, source)))
     finally:
         transport.close()
-    return found
+    return seconds_by_method
 
 
-def _push_figures(kind: Kind, found: Mapping[str, list[float]], size_mb: int) -> list[Figure]:
-    if kind.tool not in found:
+def _push_figures(kind: Kind, pushes_s: Mapping[str, list[float]], size_mb: int) -> list[Figure]:
+    if kind.tool not in pushes_s:
         print(f"  not measured: there is no {kind.tool} here", flush=True)
         return []
 
-    tools = [name for name in found if name not in (*OWN, "digest")]
+    tools = [name for name in pushes_s if name not in (*OWN, "digest")]
 
-    def speeds(who: str) -> list[float]:
-        return [size_mb / seconds for seconds in found[who]]
+    def speeds(method: str) -> list[float]:
+        return [size_mb / seconds for seconds in pushes_s[method]]
 
-    def figure(what: str, who: str, least: float | None, details: dict[str, Any]) -> Figure:
-        ratios = [tool / own for tool, own in zip(found[kind.tool], found[who], strict=True)]
+    def figure(title: str, method: str, least: float | None, details: dict[str, Any]) -> Figure:
+        ratios = [
+            tool / own for tool, own in zip(pushes_s[kind.tool], pushes_s[method], strict=True)
+        ]
         return Figure(
-            what=f"{what} of {size_mb} MB to a {kind.name}, its speed over that of {kind.tool}",
+            what=f"{title} of {size_mb} MB to a {kind.name}, its speed over that of {kind.tool}",
             value=median(ratios),
             unit="x",
             least=least,
             baselines=[Baseline(tool, median(speeds(tool)), "MB/s") for tool in tools],
-            details={"ratios": spread(ratios, "x"), "speed": spread(speeds(who), "MB/s")} | details,
+            details={"ratios": spread(ratios, "x"), "speed": spread(speeds(method), "MB/s")}
+            | details,
         )
 
-    more = median(put - push for put, push in zip(found["put"], found["link"], strict=True))
-    whole = {
-        "of it, besides the push": f"{shown(more)} s",
-        "of that, SHA-256 on this machine": f"{shown(median(found['digest']))} s",
+    overhead_s = median(
+        put - push for put, push in zip(pushes_s["put"], pushes_s["link"], strict=True)
+    )
+    details = {
+        "of it, besides the push": f"{shown(overhead_s)} s",
+        "of that, SHA-256 on this machine": f"{shown(median(pushes_s['digest']))} s",
     }
     return [
         figure("push", "link", LEAST_SPEED, {}),
-        figure("whole put", "put", LEAST_SPEED if kind.put_counts else None, whole),
+        figure("whole put", "put", LEAST_SPEED if kind.put_counts else None, details),
     ]
 
 
 @contextlib.contextmanager
 def _scp(address: Mapping[str, Any]) -> Iterator[dict[str, Push]]:
-    """scp as it is, and over a connection that it makes once; neither where there is no scp."""
+    """scp with a new and with a shared connection; empty if there is no scp."""
     if not shutil.which("scp"):
         yield {}
         return
-    where, port = f"{address['user']}@{address['host']}", str(address["port"])
+    target, port = f"{address['user']}@{address['host']}", str(address["port"])
     common = [
         "-F", "none", "-i", address["key_file"], "-o", "IdentitiesOnly=yes",
         "-o", f"UserKnownHostsFile={address['known_hosts']}", "-o", "StrictHostKeyChecking=yes",
@@ -215,7 +223,7 @@ def _scp(address: Mapping[str, Any]) -> Iterator[dict[str, Push]]:
     ]  # fmt: skip
 
     def push(options: Sequence[str], source: Path, destination: str) -> None:
-        _run(["scp", "-q", "-P", port, *options, str(source), f"{where}:{destination}"])
+        _run(["scp", "-q", "-P", port, *options, str(source), f"{target}:{destination}"])
 
     with tempfile.TemporaryDirectory(prefix="cellfarm-scp-") as folder:
         shared = [*common, "-o", f"ControlPath={folder}/socket"]
@@ -226,18 +234,18 @@ def _scp(address: Mapping[str, Any]) -> Iterator[dict[str, Push]]:
                 f"{BOARD.tool} over a connection that stands": partial(push, standing),
             }
         finally:
-            ended = ["ssh", "-p", port, *shared, "-O", "exit", where]
+            ended = ["ssh", "-p", port, *shared, "-O", "exit", target]
             subprocess.run(ended, capture_output=True, timeout=TIMEOUT_S, check=False)
 
 
 def _run(argv: Sequence[str]) -> None:
     # Not a pipe: a connection that scp leaves in the background would keep it open.
-    done = subprocess.run(
+    completed = subprocess.run(
         argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         timeout=TIMEOUT_S, check=False,
     )  # fmt: skip
-    if done.returncode:
-        raise NotMeasurable(f"{Path(argv[0]).name} ended with {done.returncode}")
+    if completed.returncode:
+        raise NotMeasurable(f"{Path(argv[0]).name} ended with {completed.returncode}")
 
 
 # -- deployments ----------------------------------------------------------------------------------
@@ -258,7 +266,7 @@ class Deployed:
 
 
 def _deployments(copy: ProjectCopy, document: Mapping[str, Any], rounds: int) -> list[Deployed]:
-    """The first deployment on a device, and as many again."""
+    """The first deployment on a device, and `rounds` repetitions."""
     outlook, plan = copy.plan(
         devices=[document["name"]], models=[MODEL], libraries=[LIBRARY], threads=[1]
     )
@@ -284,12 +292,12 @@ def _deployments(copy: ProjectCopy, document: Mapping[str, Any], rounds: int) ->
     return [deploy() for _ in range(1 + rounds)]
 
 
-def _deployment_figures(kind: Kind, found: list[Deployed], command_s: float) -> list[Figure]:
-    first, *again = found
+def _deployment_figures(kind: Kind, deployments: list[Deployed], command_s: float) -> list[Figure]:
+    first, *again = deployments
     return [
         Figure(
             what=f"second deployment on a {kind.name}, nothing changed",
-            value=median(one.seconds for one in again),
+            value=median(deployment.seconds for deployment in again),
             unit="s",
             target=SECOND_S,
             baselines=[
@@ -297,18 +305,18 @@ def _deployment_figures(kind: Kind, found: list[Deployed], command_s: float) -> 
                 Baseline(f"the first: {first.files} files", first.seconds, "s"),
             ],
             details={
-                "all runs": spread([one.seconds for one in again], "s"),
+                "all runs": spread([deployment.seconds for deployment in again], "s"),
                 "of it, the connection and the agent's start": (
-                    f"{shown(median(one.agent_s for one in again))} s"
+                    f"{shown(median(deployment.agent_s for deployment in again))} s"
                 ),
                 "of it, facts, and the look at every file": (
-                    f"{shown(median(one.files_s for one in again))} s"
+                    f"{shown(median(deployment.files_s for deployment in again))} s"
                 ),
             },
         ),
         Figure(
             what=f"files that it sends to a {kind.name}",
-            value=max(one.files for one in again),
+            value=max(deployment.files for deployment in again),
             unit="files",
             target=0,
             baselines=[
@@ -320,7 +328,7 @@ def _deployment_figures(kind: Kind, found: list[Deployed], command_s: float) -> 
 
 
 def _command_s(copy: ProjectCopy, document: Mapping[str, Any]) -> float:
-    """The least that anything on the device takes: a connection and a command that does nothing."""
+    """The least time of any work on the device: a connection and a command that does nothing."""
 
     def once() -> None:
         transport: Any = open_device(parse_device(document, "benchmarks"), copy.project)

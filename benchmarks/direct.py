@@ -1,4 +1,4 @@
-"""Single launches of the real runner, side by side with something else, on a device that is ours."""
+"""Single launches of the real runner, beside other measurements, on this machine under its lock."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from cellfarm.wanted.protocols import Protocol
 
 from .figures import NotMeasurable
 from .lab import DEVICE, Lab
+from .processes import report_wait
 
 SCRATCH_NAME = "launches/benchmark"
 
@@ -29,7 +30,7 @@ class Direct:
     """This machine, held for the block of `open_direct`.
 
     Args:
-        protocol: what launches and gates are made with, unless a launch is given another.
+        protocol: the default protocol of launches and gates.
     """
 
     lab: Lab
@@ -42,7 +43,7 @@ class Direct:
 
     def __post_init__(self) -> None:
         setting = Setting(self.transport, self.protocol, self.lock)
-        self.gates = Gates(setting, lambda what, waited_s: None)
+        self.gates = Gates(setting, lambda reason, waited_s: None)
 
     def subject(self, planned: PlannedCell) -> Subject:
         """Deploy a cell as an experiment does.
@@ -84,7 +85,7 @@ class Subject:
 
     @property
     def cores(self) -> list[int] | None:
-        """Where the product puts this cell's launches; None: anywhere."""
+        """The processors of this cell's launches; None: any."""
         return cores_of(self.direct.protocol, self.direct.facts, self.planned.cell.threads)
 
     def gate(self) -> bool:
@@ -98,10 +99,10 @@ class Subject:
         return not readings.get("exceeded") and "problem" not in readings
 
     def launch(self, protocol: Protocol | None = None) -> dict[str, Any]:
-        """The record of one measuring launch that ended well.
+        """The record of one successful measuring launch.
 
         Raises:
-            NotMeasurable: it did not.
+            NotMeasurable: the launch failed.
         """
         direct = self.direct
         protocol = protocol or direct.protocol
@@ -120,10 +121,10 @@ class Subject:
 
 @contextlib.contextmanager
 def open_direct(lab: Lab, protocol: Protocol, **axes: Any) -> Iterator[list[Subject]]:
-    """The cells of a matrix, deployed, on this machine, which is ours until the block ends."""
+    """Deploy the cells of a matrix on this machine and hold its lock until the block ends."""
     outlook, plan = lab.plan(protocol, **axes)
     transport = open_device(plan.devices[DEVICE], lab.project)
-    with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
+    with file_lock(machine_lock_path("host"), on_wait=report_wait) as lock:
         transport.prepare()
         transport.take_control(protocol.governor)
         try:
@@ -131,7 +132,3 @@ def open_direct(lab: Lab, protocol: Protocol, **axes: Any) -> Iterator[list[Subj
             yield [direct.subject(planned) for planned in outlook.cells]
         finally:
             transport.release_control()
-
-
-def _waiting(who: str) -> None:
-    print(f"  waiting for this machine, being measured by {who}", flush=True)

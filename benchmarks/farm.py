@@ -35,66 +35,69 @@ Result = Mapping[str, Any]
 def measure(options: Options) -> list[Figure]:
     phones = PHONES[:1] if options.quick else PHONES
     libraries = LIBRARIES[1:2] if options.quick else LIBRARIES
-    with open_copy("farm") as copy, own_adb_server(), ExitStack() as devices:
+    with open_copy("farm") as copy, own_adb_server(), ExitStack() as stack:
         started = [
-            *(devices.enter_context(virtual_phone(copy.project, name)) for name in phones),
-            devices.enter_context(virtual_board(copy.project, BOARD)),
+            *(stack.enter_context(virtual_phone(copy.project, name)) for name in phones),
+            stack.enter_context(virtual_board(copy.project, BOARD)),
         ]
-        for one in started:
-            copy.add_device(one.document)
+        for device in started:
+            copy.add_device(device.document)
         protocol = copy.read("config/protocols/verify.yaml")
         protocol["measures"]["latency"]["samples"] = {"min": 1, "max": 3, "seconds": 0.1}
         protocol["measures"]["quality"] = {"samples": 4}
         copy.write(f"config/protocols/{PROTOCOL}.yaml", protocol | PATIENT)
-        names = [*(one.document["name"] for one in started), HOST]
+        names = [*(device.document["name"] for device in started), HOST]
         config = [
             "--config", f"devices={','.join(names)}", f"libraries={','.join(libraries)}",
             "variants=fp32", "processors=cpu", "threads=1", f"protocol={PROTOCOL}",
         ]  # fmt: skip
         models = [SMALLEST] if options.quick else list(copy.read("config/config.yaml")["models"])
         config.append(f"models={','.join(models)}")
-        wanted = len(names) * len(libraries) * len(models)
+        cell_count = len(names) * len(libraries) * len(models)
         print("  making environments and artifacts ...", flush=True)
         prepared = copy.snakemake("converted", *config)
-        print(f"  made in {prepared.wall_s:.0f} s; measuring {wanted} cells ...", flush=True)
+        print(f"  made in {prepared.wall_s:.0f} s; measuring {cell_count} cells ...", flush=True)
         measured = copy.snakemake("measured", *config)
         results, records = copy.results(), copy.records()
     if not results:
         raise NotMeasurable(f"no cell was measured:\n{measured.output[-3000:]}")
-    keep_raw("farm", options, {"results": [_brief(one) for one in results], "records": records})
-    return _figures(results, records, wanted, measured.wall_s)
+    keep_raw(
+        "farm", options, {"results": [_brief(device) for device in results], "records": records}
+    )
+    return _figures(results, records, cell_count, measured.wall_s)
 
 
 def _figures(
-    results: Sequence[Result], records: Sequence[Result], wanted: int, wall_s: float
+    results: Sequence[Result], records: Sequence[Result], cell_count: int, wall_s: float
 ) -> list[Figure]:
-    here = [one for one in results if one["cell"]["device"] == HOST]
-    remote = [one for one in results if one["cell"]["device"] != HOST]
-    lost = [f"{one['device']}: {one['lost']}" for one in records if "lost" in one]
+    local = [result for result in results if result["cell"]["device"] == HOST]
+    remote = [result for result in results if result["cell"]["device"] != HOST]
+    lost = [f"{result['device']}: {result['lost']}" for result in records if "lost" in result]
     spans_s = times_s(records)
     return [
         Figure(
-            what=f"cells `ok`, of {wanted}",
-            value=share(results, is_ok, wanted),
+            what=f"cells `ok`, of {cell_count}",
+            value=share(results, is_ok, cell_count),
             unit="%",
             least=100.0,
-            baselines=[Baseline("this machine's", share(here, is_ok), "%")],
+            baselines=[Baseline("this machine's", share(local, is_ok), "%")],
             details={
                 **_by_device(results),
-                "not ok": "; ".join(_told(one) for one in results if not is_ok(one)) or "none",
+                "not ok": "; ".join(_failure(result) for result in results if not is_ok(result))
+                or "none",
                 "devices that dropped out": "; ".join(lost) or "none",
             },
         ),
         Figure(
             what="cells whose outputs were compared with the reference's and are within tolerance",
-            value=share(results, is_verified, wanted),
+            value=share(results, is_verified, cell_count),
             unit="%",
             least=100.0,
-            baselines=[Baseline("this machine's", share(here, is_verified), "%")],
+            baselines=[Baseline("this machine's", share(local, is_verified), "%")],
         ),
         Figure(
             what="remote cells that are marked as emulated",
-            value=share(remote, lambda one: bool(one["emulated"])),
+            value=share(remote, lambda result: bool(result["emulated"])),
             unit="%",
             least=100.0,
         ),
@@ -110,10 +113,10 @@ def _figures(
     ]
 
 
-def share(results: Sequence[Result], holds: Callable[[Result], bool], wanted: int = 0) -> float:
-    """In percent of `wanted`, or of the results themselves; 0 of none."""
-    whole = wanted or len(results)
-    return 100.0 * sum(holds(one) for one in results) / whole if whole else 0.0
+def share(results: Sequence[Result], condition: Callable[[Result], bool], count: int = 0) -> float:
+    """The share of results that meet a condition, in percent of `count` or of the results."""
+    total = count or len(results)
+    return 100.0 * sum(condition(result) for result in results) / total if total else 0.0
 
 
 def is_ok(result: Result) -> bool:
@@ -121,37 +124,40 @@ def is_ok(result: Result) -> bool:
 
 
 def is_verified(result: Result) -> bool:
-    """Whether the outputs for the given input and for the held-out ones were compared and are right."""
+    """Whether the outputs for the input and for the held-out ones were compared and are right."""
     summary = result["summary"]
     compared = all(summary.get(name) is not None for name in ("cosine", "heldout_cosine"))
     return is_ok(result) and compared
 
 
 def times_s(records: Sequence[Result]) -> dict[str, float]:
-    """How long each device was in experiments, their waiting for it not counted."""
-    found: dict[str, float] = {}
-    for one in records:
-        began, ended = (datetime.fromisoformat(one[name]) for name in ("started_at", "ended_at"))
-        found[one["device"]] = found.get(one["device"], 0.0) + (ended - began).total_seconds()
-    return found
+    """Seconds of each device's experiments, without their waiting for the device."""
+    total_s: dict[str, float] = {}
+    for record in records:
+        began, ended = (datetime.fromisoformat(record[name]) for name in ("started_at", "ended_at"))
+        total_s[record["device"]] = (
+            total_s.get(record["device"], 0.0) + (ended - began).total_seconds()
+        )
+    return total_s
 
 
 def _by_device(results: Sequence[Result]) -> dict[str, str]:
-    names = sorted({one["cell"]["device"] for one in results})
+    names = sorted({result["cell"]["device"] for result in results})
     counts = {
-        name: Counter(one["status"] for one in results if one["cell"]["device"] == name)
+        name: Counter(result["status"] for result in results if result["cell"]["device"] == name)
         for name in names
     }
     return {
-        name: ", ".join(f"{n} {one}" for one, n in found.items()) for name, found in counts.items()
+        name: ", ".join(f"{n} {status}" for status, n in statuses.items())
+        for name, statuses in counts.items()
     }
 
 
-def _told(result: Result) -> str:
+def _failure(result: Result) -> str:
     cell = result["cell"]
     return f"{cell['device']} {cell['model']} {cell['library']}: {result['status']}: {result['reason']}"
 
 
 def _brief(result: Result) -> dict[str, Any]:
-    kept = ("cell", "status", "reason", "flags", "emulated", "summary")
-    return {name: result[name] for name in kept}
+    names = ("cell", "status", "reason", "flags", "emulated", "summary")
+    return {name: result[name] for name in names}

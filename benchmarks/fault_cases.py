@@ -1,6 +1,6 @@
 """The cases of the fault matrix: one fault in one phase of the use of a device.
 
-Everything goes the way of an experiment: the product's transports, called by its Patience.
+It works as an experiment does: with the product's transports, called by its Patience.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ from .faults import (
     wait_until_gone,
 )
 
-#: A command that measures says so much before a fault strikes.
+#: The number of lines of a measuring command before the fault strikes.
 STRIKE_LINE = 5
-#: What still runs on a device so long after its connection broke is an orphan.
+#: A process that still runs on a device this long after its connection broke is an orphan.
 ORPHAN_S = 25.0
-#: How long a device that is whole again is called.
+#: How long to call a device after the fault is undone.
 RETURN_S = 60.0
 _PULLED = "inputs/pulled"
-#: A command with a child that has left its group, as the helpers of some libraries do.
+#: A command whose child leaves its group, as the helpers of some libraries do.
 _STREAM = (
     "setsid sleep 600 </dev/null >/dev/null 2>&1 & "
     "i=0; while [ $i -lt $1 ]; do i=$((i+1)); echo $i; sleep 0.1; done"
@@ -57,10 +57,10 @@ _STREAM = (
 class Extent:
     """
     Attributes:
-        patience_s: how long a device is called again that is not expected to come back.
-        deadline_s: a use that has not ended so long after a fault hangs.
-        pushed_mb, pulled_mb: of the files that go over the connection.
-        lines: what a command that measures says, ten a second.
+        patience_s: how long to call a device that is not expected to return.
+        deadline_s: a use that lasts longer than this after the fault hangs.
+        pushed_mb, pulled_mb: sizes of the files that go over the connection.
+        lines: the number of lines of a measuring command, ten a second.
     """
 
     patience_s: float
@@ -71,15 +71,15 @@ class Extent:
 
 
 @dataclass
-class Ended:
+class CaseResult:
     """A case that was run.
 
     Attributes:
-        said: the error's words.
+        said: the error's message.
         seconds: from the fault to the end of the use.
-        attempts_lost: how often it was begun again.
-        orphans: commands that lived on on the device.
-        works_again: whether it can be used once nothing is wrong with it any more.
+        attempts_lost: the number of attempts that were lost and repeated.
+        orphans: commands that still run on the device.
+        works_again: whether the device can be used after the fault is undone.
     """
 
     kind: str
@@ -100,7 +100,7 @@ class Files:
 
     Attributes:
         pushed, pulled: files of random bytes.
-        digests: SHA-256 of either.
+        digests: the SHA-256 of each.
     """
 
     pushed: Path
@@ -131,42 +131,43 @@ class Case:
         longest_s = extent.patience_s if is_given_up else RETURN_S
         self._patience = Patience(longest_s, lambda _: None)
         self._strike = Strike(device, fault)
-        # Another one in each case: what was put once is not sent again.
+        # Each case has its own file: a file that was put once is not sent again.
         self._pushed = f"inputs/{fault.name.replace(' ', '-')}"
-        self._outcome, self._said = HANGS, ""
+        self._outcome, self._message = HANGS, ""
 
-    def run(self) -> Ended:
+    def run(self) -> CaseResult:
         if self._phase == LAUNCH:
             self._transport.close()
             wait_until_gone(self._device.processes, time.monotonic() + ORPHAN_S)
         else:
             Patience(RETURN_S, lambda _: None)(self._transport.prepare)
-        use = threading.Thread(target=self._use, daemon=True)
-        use.start()
-        seconds = self._wait(use)
+        thread = threading.Thread(target=self._use, daemon=True)
+        thread.start()
+        seconds = self._wait(thread)
         fault, strike = self._fault, self._strike
         self._device.link.strike()
-        ended = Ended(
+        ended = CaseResult(
             self._device.kind, fault.name, self._phase, fault.outcome(self._phase), self._outcome,
-            self._said, seconds, self._patience.lost,
+            self._message, seconds, self._patience.lost,
         )  # fmt: skip
         if strike.at_s is None:
             ended.outcome = TOO_LATE
         elif ended.outcome != UNNOTICED:
-            # While the fault lasts: what hears nothing of its host has to end by itself.
+            # Checked while the fault lasts: a process without its host must end by itself.
             ended.orphans = wait_until_gone(
-                lambda: [one for one in strike.victims if lives(one)], strike.at_s + ORPHAN_S
+                lambda: [process for process in strike.victims if lives(process)],
+                strike.at_s + ORPHAN_S,
             )
         if fault.undo and fault.lasts_s is None:
             self._device.suffer(fault.undo)
-        use.join(ORPHAN_S)
+        thread.join(ORPHAN_S)
         self._finish(ended)
         return ended
 
-    def _wait(self, use: threading.Thread) -> float:
+    def _wait(self, thread: threading.Thread) -> float:
         """Seconds from the fault to the end of the use."""
         started_s = time.monotonic()
-        use.join(self._extent.deadline_s)
+        thread.join(self._extent.deadline_s)
         return time.monotonic() - (self._strike.at_s or started_s)
 
     def _use(self) -> None:
@@ -175,14 +176,14 @@ class Case:
             noticed = self._patience.lost > 0
             self._outcome = WRONG if not right else RECOVERED if noticed else UNNOTICED
         except TransientDeviceError as error:
-            self._outcome, self._said = TRANSIENT, str(error)
+            self._outcome, self._message = TRANSIENT, str(error)
         except PermanentDeviceError as error:
-            self._outcome, self._said = PERMANENT, str(error)
+            self._outcome, self._message = PERMANENT, str(error)
         except Exception as error:
-            self._outcome, self._said = WRONG, f"{type(error).__name__}: {error}"
+            self._outcome, self._message = WRONG, f"{type(error).__name__}: {error}"
 
-    def _finish(self, ended: Ended) -> None:
-        """Whether the device can be used as before, and whether anything is left of before."""
+    def _finish(self, ended: CaseResult) -> None:
+        """Record whether the device can be used again, and what is left on it."""
         if (
             ended.outcome in (TRANSIENT, PERMANENT)
             and (self._device.work_folder / self._pushed).exists()
@@ -208,7 +209,7 @@ class Case:
             argv, stdin=b"", timeout_s=60, variables=self._transport.variables, on_line=on_line
         ).code
 
-    # The phases; each says whether what came of it is right.
+    # The phases; each returns whether its result is right.
 
     def push(self) -> bool:
         over = threading.Event()
@@ -244,8 +245,8 @@ class Case:
             code = self._run(["sh", "-c", _STREAM, "sh", str(self._extent.lines)], take)
             return [*lines, str(code)]
 
-        wanted = [*map(str, range(1, self._extent.lines + 1)), "0"]
-        return self._patience(attempt) == wanted
+        expected = [*map(str, range(1, self._extent.lines + 1)), "0"]
+        return self._patience(attempt) == expected
 
     def pull(self) -> bool:
         self._device.link.strike(at_bytes=self._strike)
@@ -262,6 +263,6 @@ _USES: Mapping[str, Callable[[Case], bool]] = {
 
 
 def make_ready(device: Device, files: Files) -> None:
-    """Put on a device what every use finds there, and what is pulled."""
+    """Put the files on a device that every use expects, and the files to pull."""
     Patience(120.0, lambda _: None)(device.transport.prepare)
     device.transport.put(files.pulled, _PULLED)

@@ -1,4 +1,4 @@
-"""Everything that may go wrong with a device's connection, in every phase of its use.
+"""All faults of a device's connection, in every phase of its use.
 
 A virtual phone behind a real adb server and a virtual board behind a real sshd. In each phase - a push of
 128 MB, the launch of an agent, a command that measures, a pull of 48 MB - each fault strikes once, and the
@@ -23,7 +23,7 @@ from cellfarm.base.errors import PermanentError, TransientError
 from cellfarm.virtual.board import SSHD
 from cellfarm.virtual.network import network_for_board
 
-from .fault_cases import ORPHAN_S, Case, Ended, Extent, Files, make_ready
+from .fault_cases import ORPHAN_S, Case, CaseResult, Extent, Files, make_ready
 from .faults import (
     BOARD,
     HANGS,
@@ -97,16 +97,16 @@ def measure(options: Options) -> list[Figure]:
     except (TransientError, PermanentError) as error:
         raise NotMeasurable(f"no virtual devices here: {error}") from error
     print("\n".join(table(ended)), flush=True)
-    keep_raw("fault_matrix", options, [asdict(one) for one in ended])
-    wrong = [one for one in ended if not is_as_recorded(one)]
-    orphans = [command for one in ended for command in one.orphans]
-    slowest = max(ended, key=lambda one: one.seconds)
+    keep_raw("fault_matrix", options, [asdict(case) for case in ended])
+    wrong = [case for case in ended if not is_as_recorded(case)]
+    orphans = [command for case in ended for command in case.orphans]
+    slowest = max(ended, key=lambda case: case.seconds)
     return [
         Figure(
             f"cases that end in the recorded outcome, of {len(ended)}",
             len(ended) - len(wrong), "cases", least=len(ended),
             details={
-                "others": ", ".join(f"{one.fault} in {one.phase} ({one.kind})" for one in wrong)
+                "others": ", ".join(f"{case.fault} in {case.phase} ({case.kind})" for case in wrong)
                 or "none",
                 "slowest": f"{slowest.fault} in {slowest.phase} ({slowest.kind})",
                 "slowest, s": slowest.seconds,
@@ -118,69 +118,72 @@ def measure(options: Options) -> list[Figure]:
         ),
         Figure(
             f"hangs past the deadline of {EXTENT.deadline_s:.0f} s",
-            sum(one.outcome == HANGS for one in ended), "cases", target=0,
+            sum(case.outcome == HANGS for case in ended), "cases", target=0,
         ),
         Figure(
             f"devices that can be used again afterwards, of {len(ended)}",
-            sum(one.works_again for one in ended), "cases", least=len(ended),
+            sum(case.works_again for case in ended), "cases", least=len(ended),
         ),
     ]  # fmt: skip
 
 
 def possible(faults: Sequence[Fault]) -> list[Fault]:
-    """Those that can be tried here: a cable takes a board with an address of its own."""
+    """The faults that can be tried here: a cable needs a board with its own address."""
     with network_for_board(lambda _: None) as network:
         return [fault for fault in faults if fault.inflict != _UNPLUG or network.cable]
 
 
-def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) -> list[Ended]:
-    """Every fault in every phase, each phase on devices of its own, all of them at once.
+def run_matrix(faults: Sequence[Fault], kinds: Sequence[str], extent: Extent) -> list[CaseResult]:
+    """Run every fault in every phase, each phase on its own devices, all at once.
 
-    Most of the time they wait for each other's time limits.
+    Most of the time the cases wait for time limits.
     """
     with tempfile.TemporaryDirectory(prefix="cellfarm-faults-") as folder:
-        own = {"ADB_MDNS": "0", "HOME": folder}  # adb servers keep keys and listen there
-        with patch.dict(os.environ, own):
+        variables = {
+            "ADB_MDNS": "0",
+            "HOME": folder,
+        }  # adb servers keep their keys and sockets there
+        with patch.dict(os.environ, variables):
             root = Path(folder)
             files = Files.make(root, extent)
             queues = [(kind, phase) for phase in PHASES for kind in kinds]
-            like = {kind: _seed(kind, root, files) for kind in kinds}
+            templates = {kind: _seed(kind, root, files) for kind in kinds}
             with ThreadPoolExecutor(len(queues)) as pool:
-                done = []
+                futures = []
                 for number, (kind, phase) in enumerate(queues):
-                    turned = _turned([one for one in faults if kind in one.kinds], number)
-                    queue = _Queue(kind, phase, turned, files, extent, like[kind])
-                    done.append(pool.submit(queue.run, root))
-                return [ended for one in done for ended in one.result()]
+                    rotated = _rotated([fault for fault in faults if kind in fault.kinds], number)
+                    queue = _Queue(kind, phase, rotated, files, extent, templates[kind])
+                    futures.append(pool.submit(queue.run, root))
+                return [ended for future in futures for ended in future.result()]
 
 
 def _seed(kind: str, root: Path, files: Files) -> Path:
-    """The work folder of a device with everything that a use finds there."""
+    """Make the work folder of a device with the files that every use expects."""
     with virtual_device(kind, f"{kind}-seed", root) as device:
         make_ready(device, files)
         device.transport.close()
         return device.work_folder
 
 
-def _turned(faults: Sequence[Fault], number: int) -> list[Fault]:
-    """From another one on for each device: they do not all work, and then all wait, together."""
+def _rotated(faults: Sequence[Fault], number: int) -> list[Fault]:
+    """Rotate the faults by device, so that the devices do not all work and wait at the same time."""
     start = number * 2 % len(faults)
     return [*faults[start:], *faults[:start]]
 
 
 @dataclass(frozen=True)
 class _Queue:
-    """The cases of one phase, on a device of their own that begins with what `like` holds."""
+    """The cases of one phase, on their own device, which begins as a copy of `template`."""
 
     kind: str
     phase: str
     faults: Sequence[Fault]
     files: Files
     extent: Extent
-    like: Path
+    template: Path
 
-    def run(self, root: Path) -> list[Ended]:
-        with virtual_device(self.kind, f"{self.kind}-{self.phase}", root, self.like) as device:
+    def run(self, root: Path) -> list[CaseResult]:
+        with virtual_device(self.kind, f"{self.kind}-{self.phase}", root, self.template) as device:
             make_ready(device, self.files)
             ended = [
                 Case(device, fault, self.phase, self.files, self.extent).run()
@@ -191,25 +194,25 @@ class _Queue:
         return ended
 
 
-def is_as_recorded(ended: Ended) -> bool:
-    """Whether a case came to what FAULTS says of it, in words that help."""
-    words = next(fault.words for fault in FAULTS if fault.name == ended.fault)
-    is_told = not words or re.search(words, ended.said) is not None
-    return ended.outcome == ended.expected and is_told
+def is_as_recorded(ended: CaseResult) -> bool:
+    """Whether a case ended as FAULTS says, with a helpful message."""
+    pattern = next(fault.words for fault in FAULTS if fault.name == ended.fault)
+    is_reported = not pattern or re.search(pattern, ended.said) is not None
+    return ended.outcome == ended.expected and is_reported
 
 
-def table(ended: Sequence[Ended]) -> list[str]:
-    """A line for each case; what is not as it should be is marked."""
+def table(ended: Sequence[CaseResult]) -> list[str]:
+    """One line for each case; unexpected outcomes are marked."""
     lines = [
         f"  {'device':7} {'fault':18} {'phase':8} {'outcome':10} {'s':>6} {'lost':>4}"
         f" {'left':>4}  again"
     ]
     order = [fault.name for fault in FAULTS]
-    for one in sorted(ended, key=lambda one: (one.kind, order.index(one.fault))):
-        good = is_as_recorded(one) and not one.orphans and one.works_again
-        note = "" if good else f"   <- expected {one.expected}; {one.said[:160]}"
+    for case in sorted(ended, key=lambda case: (case.kind, order.index(case.fault))):
+        good = is_as_recorded(case) and not case.orphans and case.works_again
+        note = "" if good else f"   <- expected {case.expected}; {case.said[:160]}"
         lines.append(
-            f"  {one.kind:7} {one.fault:18} {one.phase:8} {one.outcome:10} {one.seconds:6.1f}"
-            f" {one.attempts_lost:4d} {len(one.orphans):4d}  {'yes' if one.works_again else 'NO'}{note}"
+            f"  {case.kind:7} {case.fault:18} {case.phase:8} {case.outcome:10} {case.seconds:6.1f}"
+            f" {case.attempts_lost:4d} {len(case.orphans):4d}  {'yes' if case.works_again else 'NO'}{note}"
         )
     return lines

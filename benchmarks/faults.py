@@ -1,4 +1,4 @@
-"""What the fault matrix works with: virtual devices, and faults that strike at a given moment."""
+"""The fault matrix's virtual devices, and faults that strike at a set moment."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ from .project_copy import CopiedProject
 PHONE, BOARD = "phone", "board"
 PUSH, LAUNCH, MEASURE, PULL = PHASES = ("push", "launch", "measure", "pull")
 
-#: How a use of a device may end: as if nothing had been; done again; given up, and why.
+#: How a use of a device may end: undisturbed; repeated; given up, and why.
 UNNOTICED, RECOVERED, TRANSIENT, PERMANENT = "unnoticed", "recovered", "transient", "permanent"
-#: How it never may.
+#: How it must never end.
 HANGS, WRONG, TOO_LATE = "hangs", "wrong", "struck too late"
 
 KILL_SERVER, TRUST = "kill the adb server", "trust the new key"
 
-#: So much of a file has gone over when a fault strikes.
+#: The number of bytes of a file that are transferred when a fault strikes.
 STRIKE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that goes wrong, and what becomes of the use of the device that it meets.
+    """A fault, and the outcome of the use that it interrupts.
 
     Attributes:
-        kinds: of devices that may have it.
-        inflict: what `cellfarm virtual fault` is told, or one of this module's own.
-        undo: what ends it; None: nothing has to.
-        lasts_s: after which it ends; None: once the use has ended.
-        outcomes: by phase, in the order of PHASES.
-        words: what a person is told of it when the device is given up (a regular expression).
+        kinds: the kinds of devices that can have it.
+        inflict: the argument of `cellfarm virtual fault`, or a fault of this module.
+        undo: the argument that ends it; None: it needs no end.
+        lasts_s: seconds until it is undone; None: it is undone after the use.
+        outcomes: one for each phase, in the order of PHASES.
+        words: a regular expression for the message when the device is given up.
     """
 
     name: str
@@ -64,11 +64,11 @@ class Fault:
 
 
 class Device:
-    """A virtual device of one case after the other.
+    """A virtual device that runs one case after the other.
 
     Attributes:
-        transport: what the cases have in common; `link` is its link.
-        work_folder: the device's, as this machine sees it.
+        transport: the transport that the cases share; `link` is its link.
+        work_folder: the device's work folder, as this machine sees it.
     """
 
     def __init__(self, kind: str, name: str, project: Project, started: Started) -> None:
@@ -83,27 +83,27 @@ class Device:
         self.transport._link = self.link
 
     def open(self) -> RemoteTransport:
-        """A transport of one's own."""
+        """Open a new transport."""
         transport = open_device(self.device, self.project)
         assert isinstance(transport, RemoteTransport)
         return transport
 
-    def suffer(self, what: str) -> None:
-        """Let something go wrong, or right again."""
+    def suffer(self, fault: str) -> None:
+        """Inflict or undo a fault."""
         address = self.document["address"]
-        if what == KILL_SERVER:
+        if fault == KILL_SERVER:
             argv = [adbutils.adb_path(), "-P", str(address["server_port"]), "kill-server"]
             subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True)
-        elif what == TRUST:  # what a person does who knows why the key is another
-            known = Path(address["known_hosts"])
-            key = known.with_name("host_key.pub").read_text(encoding="utf-8").split()[:2]
+        elif fault == TRUST:  # what a person does who knows why the key changed
+            known_hosts = Path(address["known_hosts"])
+            key = known_hosts.with_name("host_key.pub").read_text(encoding="utf-8").split()[:2]
             entry = f"[{address['host']}]:{address['port']} {' '.join(key)}\n"
-            known.write_text(entry, encoding="utf-8")
+            known_hosts.write_text(entry, encoding="utf-8")
         else:
-            inflict(self.project, self.name, what)
+            inflict(self.project, self.name, fault)
 
     def arrived_bytes(self) -> int:
-        """Of the file that is being pushed."""
+        """The number of bytes of the file that is being pushed."""
         sizes = [0]
         with contextlib.suppress(OSError):
             for path in (self.work_folder / "arrivals").iterdir():
@@ -112,36 +112,38 @@ class Device:
         return max(sizes)
 
     def processes(self) -> list[psutil.Process]:
-        """What runs there for its users; the device's own daemon is none of them."""
-        found = []
+        """The users' processes on the device, without its own daemon."""
+        matches = []
         for process in psutil.Process(self._process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 if lives(process) and not process.name().startswith("sshd"):
-                    found.append(process)
-        return found
+                    matches.append(process)
+        return matches
 
     def strays(self) -> list[psutil.Process]:
-        """Those but for one agent, the newest, which is a session's."""
-        there = {one: " ".join(_command(one)) for one in self.processes()}
-        agents = [one for one in there if "/agents/" in there[one]]
-        newest = max(agents, key=lambda one: one.create_time(), default=None)
-        return [one for one in there if one != newest]
+        """The processes other than the newest agent, which belongs to a session."""
+        commands = {process: " ".join(_command(process)) for process in self.processes()}
+        agents = [process for process in commands if "/agents/" in commands[process]]
+        newest = max(agents, key=lambda process: process.create_time(), default=None)
+        return [process for process in commands if process != newest]
 
 
 @contextlib.contextmanager
-def virtual_device(kind: str, name: str, root: Path, like: Path | None = None) -> Iterator[Device]:
+def virtual_device(
+    kind: str, name: str, root: Path, template: Path | None = None
+) -> Iterator[Device]:
     """A device with a project of its own; a phone with an adb server of its own, a board with an address of
     its own where this user may give it one.
 
     Args:
-        root: a folder that is there.
-        like: the work folder of another such device, whose content it begins with.
+        root: an existing folder.
+        template: the work folder of another such device, to begin with a copy of it.
     """
     project = CopiedProject(root / name, Project(REPOSITORY).environments)
     project.root.mkdir()
     project.locks.symlink_to(REPOSITORY / "envs")
-    if like is not None:
-        shutil.copytree(like, _work_folder(project, kind, name), symlinks=True)
+    if template is not None:
+        shutil.copytree(template, _work_folder(project, kind, name), symlinks=True)
     if kind == BOARD:
         with (
             network_for_board(lambda _: None) as network,
@@ -178,20 +180,20 @@ def lives(process: psutil.Process) -> bool:
 
 
 def wait_until_gone(find: Callable[[], list[psutil.Process]], until_s: float) -> list[str]:
-    """The commands of those that live on even then (a time of the monotonic clock)."""
-    while left := find():
+    """Wait for processes to end; returns the commands of those that run at `until_s` (monotonic)."""
+    while processes := find():
         if time.monotonic() > until_s:
-            return [" ".join(_command(process))[-200:] for process in left]
+            return [" ".join(_command(process))[-200:] for process in processes]
         time.sleep(0.5)
     return []
 
 
 class Strike:
-    """A fault that strikes a device once, when it is called.
+    """A fault that strikes a device at the first call.
 
     Attributes:
-        at_s: when it did, of the monotonic clock; None: not yet.
-        victims: what ran on the device then.
+        at_s: when it struck, by the monotonic clock; None: not yet.
+        victims: the processes that ran on the device then.
     """
 
     def __init__(self, device: Device, fault: Fault) -> None:
@@ -214,21 +216,21 @@ class Strike:
 
 
 class _WatchedChannel:
-    """Tells how much has come through a channel."""
+    """Reports the number of bytes that a channel received."""
 
-    def __init__(self, channel: Channel, came: Callable[[int], None]) -> None:
-        self._channel, self._came = channel, came
+    def __init__(self, channel: Channel, on_bytes: Callable[[int], None]) -> None:
+        self._channel, self._on_bytes = channel, on_bytes
         self.send, self.finish = channel.send, channel.finish
         self.ended, self.close = channel.ended, channel.close
 
     def receive(self, timeout_s: float) -> bytes | None:
         chunk = self._channel.receive(timeout_s)
-        self._came(len(chunk or b""))
+        self._on_bytes(len(chunk or b""))
         return chunk
 
 
 class WatchedLink:
-    """A link that strikes when it is told to."""
+    """A link that calls back at a set moment."""
 
     def __init__(self, link: Link) -> None:
         self._link = link
@@ -240,17 +242,17 @@ class WatchedLink:
         at_start: Callable[[], None] | None = None,
         at_bytes: Callable[[], None] | None = None,
     ) -> None:
-        """From now on: when an agent has been started; when STRIKE_BYTES have come."""
+        """Set the calls: when an agent has started, and when STRIKE_BYTES have been received."""
         self._at_start, self._at_bytes = at_start, at_bytes
-        self._came_bytes = 0
+        self._received_bytes = 0
 
     def open(self, argv: Sequence[str]) -> Channel:
         channel = self._link.open(argv)
         if self._at_start and any("/agents/" in part for part in argv) and argv[0] == "env":
             self._at_start()
-        return _WatchedChannel(channel, self._came)
+        return _WatchedChannel(channel, self._count)
 
-    def _came(self, count: int) -> None:
-        self._came_bytes += count
-        if self._at_bytes and self._came_bytes >= STRIKE_BYTES:
+    def _count(self, count: int) -> None:
+        self._received_bytes += count
+        if self._at_bytes and self._received_bytes >= STRIKE_BYTES:
             self._at_bytes()

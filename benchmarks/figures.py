@@ -1,4 +1,4 @@
-"""A figure: what a benchmark found, what it should reach, and what to compare it with."""
+"""A figure: a benchmark's value, its target, and its baselines."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class NotMeasurable(Exception):
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks of every benchmark.
+    """The command line's options for every benchmark.
 
-    `quick` shrinks it until it only shows that it works: its figures mean nothing.
+    `quick` only shows that a benchmark works: its figures mean nothing.
     """
 
     quick: bool = False
@@ -33,7 +33,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Baseline:
-    """The same quantity without cellfarm (or with next to no work), from the same run."""
+    """The same quantity without cellfarm (or with almost no work), from the same run."""
 
     what: str
     value: float
@@ -42,7 +42,7 @@ class Baseline:
 
 @dataclass(frozen=True)
 class Figure:
-    """One measured figure, with the targets that it should keep, in its own unit.
+    """One measured figure with its unit and targets.
 
     `target` bounds its absolute value from above, `least` the value from below; None: no bound.
     """
@@ -66,17 +66,18 @@ class Figure:
         return asdict(self) | {"reached": self.reached}
 
     def lines(self) -> list[str]:
-        """How a person reads it."""
+        """The figure's text for a person."""
         aim = ""
         if self.reached is not None:
             verdict = "reached" if self.reached else "MISSED"
             aim = f"   (to reach: {self._wanted()} {self.unit}: {verdict})"
-        found = [f"  {self.what}: {shown(self.value)} {self.unit}{aim}"]
-        found += [f"    {name}: {_detail(value)}" for name, value in self.details.items()]
-        found += [
-            f"    baseline, {one.what}: {shown(one.value)} {one.unit}" for one in self.baselines
+        lines = [f"  {self.what}: {shown(self.value)} {self.unit}{aim}"]
+        lines += [f"    {name}: {_detail(value)}" for name, value in self.details.items()]
+        lines += [
+            f"    baseline, {baseline.what}: {shown(baseline.value)} {baseline.unit}"
+            for baseline in self.baselines
         ]
-        return found
+        return lines
 
     def _wanted(self) -> str:
         if self.target is None:
@@ -98,7 +99,7 @@ def spread(values: Sequence[float], unit: str) -> str:
 
 
 def keep_raw(name: str, options: Options, document: Any) -> Path:
-    """Write what a figure was worked out from to results/benchmarks/<name>.json."""
+    """Write the data of a figure to results/benchmarks/<name>.json."""
     stem = f"{name}.quick" if options.quick else name
     path = SCRATCH / f"{stem}.json"
     path.parent.mkdir(parents=True, exist_ok=True)

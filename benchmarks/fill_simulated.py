@@ -1,4 +1,4 @@
-"""Give the working directory's farm what its cells are measured with: made-up models and artifacts.
+"""Fill the working directory's farm with made-up models and artifacts for its cells.
 
 A script, run with the farm's own copy of the package on the path (see benchmarks.simulated_farm). Planning
 asks the devices, so they have to be there.
@@ -57,7 +57,7 @@ def _fill_model(folder: Path) -> None:
 
 
 def _fill_artifact(folder: Path, name: str) -> None:
-    """What the sleeping runner gives for its outputs, by mode."""
+    """Write the outputs that the sleeping runner returns, by mode."""
     out = _scratch(folder)
     (out / "model").write_text(name, encoding="utf-8")
     for mode in ("measure", "start", "cold"):

@@ -26,8 +26,8 @@ def main() -> None:
     for path in (project.warehouse, page):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    wanted = warehouse_state(look(project, load_file(project)).stored)
-    write_state(project, warehouse=wanted, report=report_state(wanted), current=outlook.current)
+    expected = warehouse_state(look(project, load_file(project)).stored)
+    write_state(project, warehouse=expected, report=report_state(expected), current=outlook.current)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from .processes import VENV_BIN, run
 MAKE_TARGET_S = 12 * 60.0
 TEST_TARGET_S = 6 * 60.0
 TEST_ALONE_TARGET_S = 15 * 60.0
-_KEPT = re.compile(
+_KEPT_VARIABLES = re.compile(
     r"PATH|LANG|LC_.*|TERM|USER|LOGNAME|SHELL|TZ|(?:https?|no|all|ftp)_proxy|SSL_CERT_.*|REQUESTS_CA_BUNDLE"
     r"|CURL_CA_BUNDLE|NODE_EXTRA_CA_CERTS|PIP_.*|UV_.*|NPM_CONFIG_.*|DEBIAN_FRONTEND|CI",
     re.IGNORECASE,
@@ -45,14 +45,16 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _step(argv: list[str], clone: Path, variables: dict[str, str], target_s: float) -> Figure:
-    done = run(argv, clone, variables, live=True)
-    shown = " ".join(argv)
-    if done.code != 0:
-        raise NotMeasurable(f"`{shown}` ended with {done.code} after {done.wall_s:.0f} s")
-    minutes = f"{done.wall_s / 60:.1f} min"
+    completed = run(argv, clone, variables, live=True)
+    command = " ".join(argv)
+    if completed.code != 0:
+        raise NotMeasurable(
+            f"`{command}` ended with {completed.code} after {completed.wall_s:.0f} s"
+        )
+    minutes = f"{completed.wall_s / 60:.1f} min"
     return Figure(
-        f"wall time of `{shown}` on a fresh clone", done.wall_s, "s", target_s,
-        details={"that is": minutes, "CPU": f"{done.cpu_s:.0f} s"},
+        f"wall time of `{command}` on a fresh clone", completed.wall_s, "s", target_s,
+        details={"that is": minutes, "CPU": f"{completed.cpu_s:.0f} s"},
     )  # fmt: skip
 
 
@@ -67,23 +69,23 @@ def clone_checkout(clone: Path) -> str:
 
 
 def _git(*arguments: str, folder: Path) -> str:
-    done = subprocess.run(
+    completed = subprocess.run(
         ["git", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
-    if done.returncode != 0:
-        raise NotMeasurable(f"git {arguments[0]}: {done.stderr.strip()}")
-    return done.stdout.strip()
+    if completed.returncode != 0:
+        raise NotMeasurable(f"git {arguments[0]}: {completed.stderr.strip()}")
+    return completed.stdout.strip()
 
 
 def _variables(folder: Path) -> dict[str, str]:
-    kept = {
+    variables = {
         name: value
         for name, value in os.environ.items()
-        if _KEPT.fullmatch(name) and not _CACHES.fullmatch(name)
+        if _KEPT_VARIABLES.fullmatch(name) and not _CACHES.fullmatch(name)
     }
     home, temporary = folder / "home", folder / "tmp"
     home.mkdir()
     temporary.mkdir()
     # This checkout's own environment must not help.
-    path = [part for part in kept["PATH"].split(":") if Path(part) != VENV_BIN]
-    return kept | {"HOME": str(home), "TMPDIR": str(temporary), "PATH": ":".join(path)}
+    path = [part for part in variables["PATH"].split(":") if Path(part) != VENV_BIN]
+    return variables | {"HOME": str(home), "TMPDIR": str(temporary), "PATH": ":".join(path)}

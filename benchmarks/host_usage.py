@@ -1,4 +1,4 @@
-"""What the processes below one of ours take of this machine while something runs."""
+"""How much of this machine a process's descendants use while something runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Usage:
     """Peaks.
 
     Attributes:
-        memory_mb: proportional set size: what processes share counts once.
+        memory_mb: proportional set size: shared memory counts once.
     """
 
     processes: int = 0
@@ -28,14 +28,14 @@ class Usage:
 
 
 @contextlib.contextmanager
-def watched(besides: int) -> Iterator[Usage]:
-    """Look at this process's descendants every now and then until the block ends.
+def watched(excluded: int) -> Iterator[Usage]:
+    """Sample this process's descendants until the block ends.
 
     Args:
-        besides: a descendant that does not count, nor what is below it.
+        excluded: a descendant that does not count, and neither do its own.
     """
     usage, ended = Usage(), threading.Event()
-    thread = threading.Thread(target=_watch, args=(usage, besides, ended), daemon=True)
+    thread = threading.Thread(target=_watch, args=(usage, excluded, ended), daemon=True)
     thread.start()
     try:
         yield usage
@@ -45,27 +45,27 @@ def watched(besides: int) -> Iterator[Usage]:
 
 
 def cpu_s(pid: int) -> float:
-    """Of a process and all below it so far, those that have ended too."""
+    """CPU seconds of a process and its descendants so far, including those that ended."""
     total = 0.0
     for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
         with contextlib.suppress(psutil.Error):
-            # Of its children only those that have ended and were waited for: none counts twice.
+            # This counts only children that ended and were waited for: none counts twice.
             total += sum(process.cpu_times()[:4])
     return total
 
 
-def _watch(usage: Usage, besides: int, ended: threading.Event) -> None:
-    own = psutil.Process(os.getpid())
+def _watch(usage: Usage, excluded: int, ended: threading.Event) -> None:
+    current = psutil.Process(os.getpid())
     while not ended.wait(EVERY_S):
         with contextlib.suppress(psutil.Error):
-            others = _tree(psutil.Process(besides))
-            counted = {one.pid for one in own.children(recursive=True)} - others
-            usage.processes = max(usage.processes, len(counted))
-            usage.memory_mb = max(usage.memory_mb, sum(map(_memory_mb, counted)))
+            excluded_pids = _tree(psutil.Process(excluded))
+            pids = {process.pid for process in current.children(recursive=True)} - excluded_pids
+            usage.processes = max(usage.processes, len(pids))
+            usage.memory_mb = max(usage.memory_mb, sum(map(_memory_mb, pids)))
 
 
 def _tree(process: psutil.Process) -> set[int]:
-    return {process.pid, *(one.pid for one in process.children(recursive=True))}
+    return {process.pid, *(child.pid for child in process.children(recursive=True))}
 
 
 def _memory_mb(pid: int) -> float:
@@ -77,5 +77,5 @@ def _memory_mb(pid: int) -> float:
 
 
 def monotonic_of(path: Path) -> float:
-    """When a file was written, by the monotonic clock, in s."""
+    """When a file was written, in seconds of the monotonic clock."""
     return path.stat().st_mtime - time.time() + time.monotonic()

@@ -1,7 +1,7 @@
-"""A project of its own for a benchmark: real launches through the product's own experiments.
+"""A benchmark's own project: real launches through the product's own experiments.
 
-Sources, environments, models and artifacts are the checkout's, by links; results, work folders and
-the history of the device's speed are the lab's own and go away with it.
+Sources, environments, models and artifacts are links to the checkout's; results, work folders and
+the history of the device's speed belong to the lab and are removed with it.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from .figures import REPOSITORY, SCRATCH, NotMeasurable, Options
 from .watching import LaunchTimes, WatchingTransport
 
 DEVICE = "host"
-#: What `--quick` makes of the latency of any protocol.
+#: The settings of the measure latency under `--quick`.
 SMOKE: dict[str, Any] = {
     "launches": {"min": 2, "max": 2},
     "samples": {"min": 10, "max": 10, "seconds": 0},
 }
-#: For what is compared pair by pair in one go: an experiment of the product is shorter.
+#: For comparisons pair by pair in one session: an experiment of the product is shorter.
 PATIENT: dict[str, Any] = {"budget_s": 600}
-#: Without the launches that no figure looks at.
+#: Leaves out the launches that no figure needs.
 LATENCY_ONLY: tuple[str, ...] = ("latency",)
 
 Result = dict[str, Any]
@@ -58,21 +58,21 @@ def changed_protocol(
 ) -> Protocol:
     """A protocol of a project with changes; see `Lab.protocol`. `gates` are changes of the gates."""
     protocol = read_protocol(project.config / "protocols" / f"{name}.yaml")
-    taken = {
+    selected = {
         measure: settings | dict(latency or {}) if measure == "latency" else settings
         for measure, settings in protocol.measures.items()
         if measures is None or measure in measures
     }
     if "gates" in changes:
         changes["gates"] = Gates(**protocol.gates.as_dict() | changes["gates"])
-    return structs.replace(protocol, measures=taken, **changes)
+    return structs.replace(protocol, measures=selected, **changes)
 
 
 def tiny(protocol: Protocol, latency: Mapping[str, Any] | None = None) -> Protocol:
-    """A protocol that shows that something works: its figures mean nothing.
+    """A minimal protocol that shows that something works: its figures mean nothing.
 
     Args:
-        latency: settings that are kept.
+        latency: settings to keep.
     """
     gates = Gates(**protocol.gates.as_dict() | {"wait_s": 0.2, "budget_s": 2})
     measures = {"latency": protocol.measures["latency"] | SMOKE | dict(latency or {})}
@@ -81,10 +81,10 @@ def tiny(protocol: Protocol, latency: Mapping[str, Any] | None = None) -> Protoc
 
 @dataclass
 class Measured:
-    """What a run of the product gave.
+    """The results of a run of the product.
 
     `results` are the store's documents, in the plan's order; `launches` every process of a runner,
-    gates too; `wall_s` the experiments' whole time.
+    including gates; `wall_s` the experiments' whole time.
     """
 
     results: list[Result] = field(default_factory=list)
@@ -92,12 +92,12 @@ class Measured:
     wall_s: float = 0.0
 
     def seconds(self, *modes: str) -> float:
-        """Time in launches of these modes; of all, if none is named."""
-        return sum(one.seconds for one in self.launches if not modes or one.mode in modes)
+        """Seconds of the launches of these modes, by default of all."""
+        return sum(launch.seconds for launch in self.launches if not modes or launch.mode in modes)
 
 
 class LabProject(Project):
-    """A project whose environments stand below its root, whatever the process's variables say."""
+    """A project whose environments are below its root, whatever the process's variables say."""
 
     @property
     def environments(self) -> Path:
@@ -137,8 +137,8 @@ class Lab:
         """A protocol of the checkout with changes; made tiny by `--quick`.
 
         Args:
-            measures: those that are taken; by default all of the protocol.
-            latency: settings of that measure in place of the protocol's.
+            measures: the measures to keep; by default all of the protocol.
+            latency: settings of that measure that replace the protocol's.
         """
         protocol = changed_protocol(self.project, name, measures, latency, **changes)
         return tiny(protocol, latency) if options.quick else protocol
@@ -178,26 +178,26 @@ class Lab:
         """
         self._set_aside()
         outlook, plan = self.plan(protocol, **axes)
-        found = Measured()
+        measured = Measured()
         began_s = time.monotonic()
-        with _watched(found.launches):
+        with _watched(measured.launches):
             for step in plan.experiment.values():
                 try:
                     experiments.Experiment(self.project, plan, step).run()
                 except CellfarmError as error:
                     raise NotMeasurable(str(error)) from error
-        found.wall_s = time.monotonic() - began_s
+        measured.wall_s = time.monotonic() - began_s
         store = Store(self.project.cells)
         for planned in outlook.cells:
             path = store.path(planned.cell, "latency", planned.measures["latency"])
-            found.results.append(json.loads(path.read_text(encoding="utf-8")))
-        return found
+            measured.results.append(json.loads(path.read_text(encoding="utf-8")))
+        return measured
 
     def _set_aside(self) -> None:
         if self.project.cells.exists():
-            aside = self.project.results / f"earlier/{self._runs}"
-            aside.parent.mkdir(exist_ok=True)
-            self.project.cells.rename(aside)
+            destination = self.project.results / f"earlier/{self._runs}"
+            destination.parent.mkdir(exist_ok=True)
+            self.project.cells.rename(destination)
 
 
 @contextlib.contextmanager
@@ -210,7 +210,7 @@ def open_lab(name: str) -> Iterator[Lab]:
 
 @contextlib.contextmanager
 def _watched(launches: list[LaunchTimes]) -> Iterator[None]:
-    """Every transport that an experiment opens notes its launches there."""
+    """Record the launches of every transport that an experiment opens in `launches`."""
 
     def watching(device: AnyDevice, project: Project) -> Transport:
         return WatchingTransport(open_device(device, project), launches=launches)

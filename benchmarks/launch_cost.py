@@ -53,6 +53,7 @@ from msgspec import structs
 
 from .figures import REPOSITORY, Baseline, Figure, NotMeasurable, Options, shown
 from .lab import LATENCY_ONLY, changed_protocol
+from .processes import report_wait
 from .watching import LaunchTimes, WatchingTransport
 
 TARGET_MS = 60.0
@@ -63,7 +64,7 @@ INPUT: dict[str, Any] = {"name": "input", "shape": [1, 3, 224, 224], "dtype": "f
 OUTPUT: dict[str, Any] = {"name": "output", "shape": [1, 1000], "dtype": "float32"}
 
 
-#: What a gate may find without waiting.
+#: Gates without limits: they never wait.
 NO_LIMITS = dict.fromkeys(
     ("other_cpu_cores", "slowdown", "temperature_rise_c", "temperature_change_c", "battery_percent")
 )
@@ -79,8 +80,8 @@ def measure(options: Options) -> list[Figure]:
     if options.runs:
         latency["launches"] = {"min": min(4, options.runs), "max": options.runs}
     gates = {"wait_s": 0, "budget_s": 0} | NO_LIMITS
-    real = Project(REPOSITORY)
-    protocol = changed_protocol(real, "quick", LATENCY_ONLY, latency, gates=gates)
+    own_project = Project(REPOSITORY)
+    protocol = changed_protocol(own_project, "quick", LATENCY_ONLY, latency, gates=gates)
     with tempfile.TemporaryDirectory(prefix="cellfarm-launch-") as folder:
         experiment = _experiment(Project(Path(folder)), protocol)
         transport = WatchingTransport(
@@ -88,7 +89,7 @@ def measure(options: Options) -> list[Figure]:
         )
         transport.prepare()
         facts = transport.facts()
-        with file_lock(machine_lock_path("host"), on_wait=_waiting) as lock:
+        with file_lock(machine_lock_path("host"), on_wait=report_wait) as lock:
             patience = Patience(0, print)
             measuring = _Trivial(experiment, transport, facts, lock, patience)
             began = time.monotonic_ns()
@@ -102,7 +103,7 @@ def measure(options: Options) -> list[Figure]:
 
 
 class _Trivial(Measuring):
-    """The measuring loop with a back end that is no library's."""
+    """The measuring loop with a trivial back end."""
 
     def deploy_all(self, share: HostShare) -> None:
         experiment = self.experiment
@@ -143,8 +144,8 @@ def _deploy(root: Path, transport: Transport) -> Deployed:
     shutil.copyfile(BACKEND, root / "trivial" / "backend.py")  # as the runner calls it
     library = structs.replace(all_libraries()["onnxruntime"], folder=root / "trivial")
     payload = pack(payload_code(library, LATENCY_ONLY), root / "payloads")
-    given = {"input": np.zeros(INPUT["shape"], dtype="float32")}
-    np.savez(root / "inputs.npz", input=given["input"])
+    input_arrays = {"input": np.zeros(INPUT["shape"], dtype="float32")}
+    np.savez(root / "inputs.npz", input=input_arrays["input"])
     transport.put(payload, "payload.pyz")
     transport.put(root / "inputs.npz", "inputs.npz")
     (root / "work" / "artifact").mkdir()
@@ -156,7 +157,7 @@ def _deploy(root: Path, transport: Transport) -> Deployed:
         artifact="artifact",
         inputs="inputs.npz",
         description={"inputs": [INPUT], "outputs": [OUTPUT]},
-        input_arrays=given,
+        input_arrays=input_arrays,
         reference={"output": np.arange(count, dtype="float32").reshape(OUTPUT["shape"])},
         classes=True,
         variables={},
@@ -166,17 +167,17 @@ def _deploy(root: Path, transport: Transport) -> Deployed:
 def _figure(
     launches: Sequence[LaunchTimes], began_ns: int, ended_ns: int, bare_ms: list[float]
 ) -> Figure:
-    measured = sum(one.mode == "measure" for one in launches)
+    measured = sum(launch.mode == "measure" for launch in launches)
 
-    def each_ms(found_ns: Sequence[int]) -> float:
-        """Of every process, for each measuring launch."""
-        return sum(found_ns) / 1e6 / measured
+    def each_ms(durations_ns: Sequence[int]) -> float:
+        """The mean over the measuring launches of the processes' total, in ms."""
+        return sum(durations_ns) / 1e6 / measured
 
-    at_work_ms = each_ms([one.ended - one.spawned for one in launches])
+    at_work_ms = each_ms([launch.ended - launch.spawned for launch in launches])
     cost_ms = (ended_ns - began_ns) / 1e6 / measured - at_work_ms
-    spawn_ms = each_ms([one.spawned - one.called for one in launches])
-    reap_ms = each_ms([one.returned - one.ended for one in launches])
-    start_ms = mean((one.first - one.spawned) / 1e6 for one in launches)
+    spawn_ms = each_ms([launch.spawned - launch.called for launch in launches])
+    reap_ms = each_ms([launch.returned - launch.ended for launch in launches])
+    start_ms = mean((launch.first - launch.spawned) / 1e6 for launch in launches)
     return Figure(
         what=f"host's own time per launch (mean of {measured} launches)",
         value=cost_ms,
@@ -206,7 +207,3 @@ def _bare_spawn_ms() -> float:
     began = time.monotonic_ns()
     subprocess.run(["/bin/true"], check=True)
     return (time.monotonic_ns() - began) / 1e6
-
-
-def _waiting(who: str) -> None:
-    print(f"  waiting for this machine, being measured by {who}", flush=True)

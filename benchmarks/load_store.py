@@ -11,9 +11,9 @@ from cellfarm.warehouse import load
 
 
 def main() -> None:
-    warehouse, cells, wanted = map(Path, sys.argv[1:])
-    known = json.loads(wanted.read_text(encoding="utf-8"))
-    loaded = load(warehouse, Store(cells), known["current"], known["devices"])
+    warehouse, cells, request = map(Path, sys.argv[1:])
+    document = json.loads(request.read_text(encoding="utf-8"))
+    loaded = load(warehouse, Store(cells), document["current"], document["devices"])
     if loaded.unreadable:
         sys.exit(f"not readable: {loaded.unreadable[:3]}")
 

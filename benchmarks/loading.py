@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from .figures import SCRATCH, Baseline, Figure, NotMeasurable, Options, spread
-from .processes import VENV_BIN, Ran, run, snakemake_variables
+from .processes import VENV_BIN, Completed, run, snakemake_variables
 from .synthetic_store import LARGE, TINY, SyntheticStore
 
 ALL_S = 20.0
@@ -62,18 +62,18 @@ def measure(options: Options) -> list[Figure]:
     ]
 
 
-def load(folder: Path, warehouse: Path, store: SyntheticStore) -> Ran:
+def load(folder: Path, warehouse: Path, store: SyntheticStore) -> Completed:
     """Bring a warehouse up to date with a store, in a process of its own."""
-    wanted = folder / "wanted.json"
-    wanted.write_text(
+    request = folder / "wanted.json"
+    request.write_text(
         json.dumps({"current": store.current, "devices": store.devices}), encoding="utf-8"
     )
-    done = run(
-        [VENV_BIN / "python", SCRIPT, warehouse, store.store.root, wanted], folder, variables()
+    completed = run(
+        [VENV_BIN / "python", SCRIPT, warehouse, store.store.root, request], folder, variables()
     )
-    if done.code != 0:
-        raise NotMeasurable(f"the results cannot be loaded: {done.output[-2000:]}")
-    return done
+    if completed.code != 0:
+        raise NotMeasurable(f"the results cannot be loaded: {completed.output[-2000:]}")
+    return completed
 
 
 def variables() -> dict[str, str]:

@@ -26,6 +26,7 @@ from . import tun_link
 from .comparing import geometric_interval, geometric_mean, percent, percent_interval
 from .figures import Baseline, Figure, NotMeasurable, Options, keep_raw, shown, spread
 from .lab import changed_protocol, tiny
+from .processes import report_wait
 from .project_copy import ProjectCopy, open_copy
 from .results import brief, latency_ms
 from .timed_transport import CountingLink, Spent, timed_experiments
@@ -38,12 +39,12 @@ CONNECTIONS = 20
 
 
 @dataclass
-class Ran:
+class ExperimentRun:
     """One experiment.
 
     Attributes:
-        spent: seconds in the transport, by method.
-        planned: how many cells it had; `results` are those that it gave.
+        spent: seconds in the transport by method.
+        planned: the number of its cells; `results` has those that were measured.
     """
 
     wall_s: float
@@ -56,31 +57,37 @@ class Ran:
 
     @property
     def ok(self) -> int:
-        return sum(one["status"] == "ok" for one in self.results)
+        return sum(result["status"] == "ok" for result in self.results)
 
 
 @dataclass
 class Board:
-    """A board with its experiments: the first, and those that found everything there."""
+    """A board's experiments: the first, and the later ones, which found all files on the board."""
 
-    first: Ran
-    later: list[Ran] = field(default_factory=list)
+    first: ExperimentRun
+    later: list[ExperimentRun] = field(default_factory=list)
 
     @property
     def wall_s(self) -> list[float]:
-        return [one.wall_s for one in self.later]
+        return [experiment.wall_s for experiment in self.later]
 
     @property
-    def all(self) -> list[Ran]:
+    def all(self) -> list[ExperimentRun]:
         return [self.first, *self.later]
 
     @property
     def ok_percent(self) -> float:
-        return 100.0 * sum(one.ok for one in self.all) / sum(one.planned for one in self.all)
+        return (
+            100.0
+            * sum(experiment.ok for experiment in self.all)
+            / sum(experiment.planned for experiment in self.all)
+        )
 
     def spent_s(self, *methods: str) -> float:
         """Median over the later experiments."""
-        return median(sum(one.spent.get(name, 0.0) for name in methods) for one in self.later)
+        return median(
+            sum(experiment.spent.get(name, 0.0) for name in methods) for experiment in self.later
+        )
 
 
 def measure(options: Options) -> list[Figure]:
@@ -92,30 +99,32 @@ def measure(options: Options) -> list[Figure]:
         virtual_board(
             copy.project, FAR, network=Namespace(link.address, link.prefix), emulated=False
         ) as far,
-        file_lock(machine_lock_path("host"), on_wait=_waiting),
+        file_lock(machine_lock_path("host"), on_wait=report_wait),
     ):
         for started in (near, far):
             copy.add_device(started.document)
         round_trip_ms = _round_trip_ms(far.document["address"])
-        found = {name: Board(_experiment(copy, name, options)) for name in (NEAR, FAR)}
+        boards = {name: Board(_experiment(copy, name, options)) for name in (NEAR, FAR)}
         for number in range(rounds):
             for name in (NEAR, FAR) if number % 2 else (FAR, NEAR):
-                found[name].later.append(_experiment(copy, name, options))
+                boards[name].later.append(_experiment(copy, name, options))
         counts = link.counted()
         lost_percent = 100 * counts["dropped"] / (counts["carried"] + counts["dropped"])
         plain_ms = _round_trip_ms(near.document["address"])
-    told = {
+    link_details = {
         "round trip (median of TCP connections)": (
             f"{shown(round_trip_ms)} ms; on loopback {shown(plain_ms)} ms"
         ),
         "TCP's congestion control": tun_link.CONGESTION_CONTROL,
         "packets lost": f"{lost_percent:.2f} % of {counts['carried'] + counts['dropped']}",
     }
-    keep_raw("lossy_link", options, {name: _raw(board) for name, board in found.items()} | told)
-    return _figures(found[NEAR], found[FAR], told)
+    keep_raw(
+        "lossy_link", options, {name: _raw(board) for name, board in boards.items()} | link_details
+    )
+    return _figures(boards[NEAR], boards[FAR], link_details)
 
 
-def _experiment(copy: ProjectCopy, name: str, options: Options) -> Ran:
+def _experiment(copy: ProjectCopy, name: str, options: Options) -> ExperimentRun:
     """Measure the cells of one board anew.
 
     Raises:
@@ -135,29 +144,29 @@ def _experiment(copy: ProjectCopy, name: str, options: Options) -> Ran:
     results = copy.results()
     if not results:
         raise NotMeasurable(f"{name}: no cell was measured: {copy.records()[0].get('lost')}")
-    return Ran(
+    return ExperimentRun(
         wall_s=wall_s,
         planned=len(outlook.cells),
         results=results,
         spent=spent,
         pushed_bytes=sum(sum(link.pushed_bytes) for link in links),
-        lost=sum(launch.get("lost", 0) for one in results for launch in one["launches"]),
+        lost=sum(launch.get("lost", 0) for result in results for launch in result["launches"]),
         dropped_out=copy.records()[0].get("lost"),
     )
 
 
-def _figures(near: Board, far: Board, told: Mapping[str, str]) -> list[Figure]:
-    lost = sum(one.lost for one in far.all)
-    dropped_out = [one.dropped_out for one in far.all if one.dropped_out]
+def _figures(near: Board, far: Board, link_details: Mapping[str, str]) -> list[Figure]:
+    lost = sum(experiment.lost for experiment in far.all)
+    dropped_out = [experiment.dropped_out for experiment in far.all if experiment.dropped_out]
     return [
         Figure(
-            what=f"cells `ok` over the link, of {sum(one.planned for one in far.all)}",
+            what=f"cells `ok` over the link, of {sum(experiment.planned for experiment in far.all)}",
             value=far.ok_percent,
             unit="%",
             least=100.0,
             baselines=[Baseline("on loopback", near.ok_percent, "%")],
             details={
-                **told,
+                **link_details,
                 "launches that were lost and done again": lost,
                 "experiments that were given up": "; ".join(dropped_out) or "none",
             },
@@ -211,24 +220,24 @@ def _latency(near: Board, far: Board) -> list[Figure]:
     ]
 
 
-def _ratios(ones: list[Ran], others: list[Ran]) -> list[list[float]]:
+def _ratios(first: list[ExperimentRun], second: list[ExperimentRun]) -> list[list[float]]:
     """For each cell, latency in the second experiment of each pair over that in the first."""
     ratios: dict[int, list[float]] = {}
-    for one, other in zip(ones, others, strict=False):
-        known = {result["cell"]["threads"]: latency_ms(result) for result in one.results}
-        for result in other.results:
+    for before, after in zip(first, second, strict=False):
+        latencies_ms = {result["cell"]["threads"]: latency_ms(result) for result in before.results}
+        for result in after.results:
             threads = result["cell"]["threads"]
-            ratios.setdefault(threads, []).append(latency_ms(result) / known[threads])
+            ratios.setdefault(threads, []).append(latency_ms(result) / latencies_ms[threads])
     return list(ratios.values())
 
 
 def _latencies_ms(board: Board) -> list[float]:
-    return [latency_ms(one) for ran in board.later for one in ran.results]
+    return [latency_ms(result) for experiment in board.later for result in experiment.results]
 
 
 def _where(far: Board, near: Board) -> dict[str, str]:
-    """What of the transport's work took longer."""
-    parts = {
+    """Which parts of the transport's work took longer."""
+    methods_by_part = {
         "connection and agent's start": ("prepare",),
         "facts": ("facts",),
         "look at every file": ("put", "interpreter"),
@@ -237,41 +246,39 @@ def _where(far: Board, near: Board) -> dict[str, str]:
         "closing": ("take_control", "release_control", "close"),
     }
     return {
-        f"of it, {what}": (
+        f"of it, {part}": (
             f"{shown(far.spent_s(*methods))} s, on loopback {shown(near.spent_s(*methods))} s"
         )
-        for what, methods in parts.items()
+        for part, methods in methods_by_part.items()
     }
 
 
 def _per_launch_s(board: Board) -> str:
-    """A launch with its gate, and how many there were in an experiment: it stops when it knows enough."""
-    counts = [sum(len(one["launches"]) for one in ran.results) for ran in board.later]
+    """The time of a launch with its gate, and the number of launches in an experiment."""
+    counts = [
+        sum(len(result["launches"]) for result in experiment.results) for experiment in board.later
+    ]
     return f"{shown(board.spent_s('run') / median(counts))} s, {median(counts):.0f} of them"
 
 
 def _raw(board: Board) -> list[dict[str, Any]]:
     return [
         {
-            "wall_s": one.wall_s,
-            "spent_s": one.spent,
-            "pushed_bytes": one.pushed_bytes,
-            "lost": one.lost,
-            "results": [brief(result) for result in one.results],
+            "wall_s": experiment.wall_s,
+            "spent_s": experiment.spent,
+            "pushed_bytes": experiment.pushed_bytes,
+            "lost": experiment.lost,
+            "results": [brief(result) for result in experiment.results],
         }
-        for one in board.all
+        for experiment in board.all
     ]
 
 
 def _round_trip_ms(address: Mapping[str, Any]) -> float:
-    """A TCP connection is there after one round trip, unless a packet is lost."""
-    found = []
+    """The time of a TCP connection, which is one round trip unless a packet is lost."""
+    times_ms = []
     for _ in range(CONNECTIONS):
         began_s = time.monotonic()
         with socket.create_connection((address["host"], address["port"]), 30):
-            found.append((time.monotonic() - began_s) * 1e3)
-    return median(found)
-
-
-def _waiting(who: str) -> None:
-    print(f"  waiting for this machine, being measured by {who}", flush=True)
+            times_ms.append((time.monotonic() - began_s) * 1e3)
+    return median(times_ms)

@@ -1,4 +1,4 @@
-"""An adb server of a benchmark's own: the user's phones have no part in it, and nothing of it stays."""
+"""A benchmark's own adb server: it does not use the user's phones and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ START_TIMEOUT_S = 30.0
 
 @contextlib.contextmanager
 def own_adb_server() -> Iterator[None]:
-    """Let adbutils, and every process that is started in the block, talk to a server of its own.
+    """Connect adbutils and every process that starts in the block to a separate server.
 
     Raises:
         NotMeasurable: the server does not start.
     """
     with tempfile.TemporaryDirectory(prefix="cellfarm-adb-") as folder:
-        where = {"ANDROID_ADB_SERVER_PORT": str(free_port())}
+        address = {"ANDROID_ADB_SERVER_PORT": str(free_port())}
         # Where the server looks for keys and writes its log.
-        own = os.environ | where | {"ADB_MDNS": "0", "HOME": folder, "TMPDIR": folder}
-        with patch.dict(os.environ, where):
-            _adb("start-server", own)
+        variables = os.environ | address | {"ADB_MDNS": "0", "HOME": folder, "TMPDIR": folder}
+        with patch.dict(os.environ, address):
+            _adb("start-server", variables)
             try:
                 yield
             finally:
-                _adb("kill-server", own)
+                _adb("kill-server", variables)
 
 
 def _adb(command: str, variables: dict[str, str]) -> None:
     try:
         subprocess.run(
             [adbutils.adb_path(), command], env=variables, stdin=subprocess.DEVNULL,
-            # The server inherits them: a pipe would not end.
+            # The server inherits the streams: a pipe would not end.
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             timeout=START_TIMEOUT_S, check=True,
         )  # fmt: skip

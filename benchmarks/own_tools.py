@@ -35,10 +35,14 @@ PAIRS = 12
 def measure(options: Options) -> list[Figure]:
     pairs = options.runs or (2 if options.quick else PAIRS)
     models = MODELS[1:] if options.quick else MODELS
-    found = compare(options, pairs, models=models, libraries=LIBRARIES, threads=THREADS)
-    keep_raw("own_tools", options, [one.as_dict() for one in found])
+    comparisons = compare(options, pairs, models=models, libraries=LIBRARIES, threads=THREADS)
+    keep_raw("own_tools", options, [comparison.as_dict() for comparison in comparisons])
     return [
-        library_figure(library, [one for one in found if one.library == library], TARGET_PERCENT)
+        library_figure(
+            library,
+            [comparison for comparison in comparisons if comparison.library == library],
+            TARGET_PERCENT,
+        )
         for library in LIBRARIES
     ]
 
@@ -50,29 +54,29 @@ class Compared:
         self.subject = subject
         self.library = subject.planned.cell.library
         self.name = subject.name
-        self.ours: list[float] = []
-        self.theirs: list[float] = []
+        self.runner_ms: list[float] = []
+        self.tool_ms: list[float] = []
         self.undisturbed: list[bool] = []
         self.counts = Iterations(0, 0)
 
     @property
     def ratios(self) -> list[float]:
-        return [a / b for a, b in zip(self.ours, self.theirs, strict=True)]
+        return [runner / tool for runner, tool in zip(self.runner_ms, self.tool_ms, strict=True)]
 
     def as_dict(self) -> dict[str, Any]:
-        return {"cell": self.name, "tool": tool_name(self.library), "runner_ms": self.ours,
-                "tool_ms": self.theirs, "undisturbed": self.undisturbed, "warmup": self.counts.warmup,
+        return {"cell": self.name, "tool": tool_name(self.library), "runner_ms": self.runner_ms,
+                "tool_ms": self.tool_ms, "undisturbed": self.undisturbed, "warmup": self.counts.warmup,
                 "samples": self.counts.samples}  # fmt: skip
 
-    def run(self, ours_first: bool) -> None:
-        """One pair; it is undisturbed if both gates found the machine quiet and fast."""
+    def run(self, runner_first: bool) -> None:
+        """Measure one pair; it is undisturbed if both gates found the machine quiet and fast."""
         gates = []
-        for ours in (ours_first, not ours_first):
+        for by_runner in (runner_first, not runner_first):
             gates.append(self.subject.gate())
-            if ours:
-                self.ours.append(self.by_runner())
+            if by_runner:
+                self.runner_ms.append(self.by_runner())
             else:
-                self.theirs.append(run_tool(self.subject, self.counts))
+                self.tool_ms.append(run_tool(self.subject, self.counts))
         self.undisturbed.append(all(gates))
 
     def by_runner(self) -> float:
@@ -81,38 +85,44 @@ class Compared:
         return float(median(launch["warm_ms"]))
 
     def warm_up(self) -> None:
-        """Both have been loaded from the disk by then; what they gave is not counted."""
+        """Load both from the disk once; the results do not count."""
         self.by_runner()
         run_tool(self.subject, self.counts)
 
 
 def compare(options: Options, pairs: int, **axes: Any) -> list[Compared]:
-    """Measure the cells of a matrix both ways, in rounds over all of them."""
+    """Measure the cells of a matrix by the runner and by the tool, in rounds over all cells."""
     with open_lab("own_tools") as lab:
         plain = lab.protocol("quick", options, LATENCY_ONLY)
         fixed = {"samples": _fixed(plain.measures["latency"]["samples"])}
         gates = {} if options.quick else {"gates": PATIENT}
         protocol = lab.protocol("quick", options, LATENCY_ONLY, fixed, **gates)
         with open_direct(lab, protocol, **axes) as subjects:
-            found = [Compared(subject) for subject in subjects]
-            for one in found:
-                one.warm_up()
+            comparisons = [Compared(subject) for subject in subjects]
+            for comparison in comparisons:
+                comparison.warm_up()
             for number in range(pairs):
-                for one in found:
-                    one.run(ours_first=number % 2 == 0)
-                ratios = ", ".join(f"{one.name} {one.ratios[-1]:.3f}" for one in found)
+                for comparison in comparisons:
+                    comparison.run(runner_first=number % 2 == 0)
+                ratios = ", ".join(
+                    f"{comparison.name} {comparison.ratios[-1]:.3f}" for comparison in comparisons
+                )
                 print(f"  pair {number + 1} of {pairs}, runner / tool: {ratios}", flush=True)
-    return found
+    return comparisons
 
 
-def library_figure(what: str, found: list[Compared], target: float | None) -> Figure:
+def library_figure(title: str, comparisons: list[Compared], target: float | None) -> Figure:
     """The difference over several cells, in percent."""
-    ratios = [one.ratios for one in found]
+    ratios = [comparison.ratios for comparison in comparisons]
     chance = [
-        [a / b for a, b in zip(one.theirs[::2], one.theirs[1::2], strict=False)] for one in found
+        [
+            even / odd
+            for even, odd in zip(comparison.tool_ms[::2], comparison.tool_ms[1::2], strict=False)
+        ]
+        for comparison in comparisons
     ]
     return Figure(
-        what=f"{what}: runner less tool",
+        what=f"{title}: runner less tool",
         value=percent(geometric_mean(ratios)),
         unit="%",
         target=target,
@@ -123,32 +133,40 @@ def library_figure(what: str, found: list[Compared], target: float | None) -> Fi
         else [],
         details={
             "95 % interval": percent_interval(geometric_interval(ratios)),
-            "pairs that no gate complained of": _undisturbed(found),
-            "tool": ", ".join(sorted({tool_name(one.library) for one in found})),
-            **{one.name: _described(one) for one in found},
+            "pairs that no gate complained of": _undisturbed(comparisons),
+            "tool": ", ".join(
+                sorted({tool_name(comparison.library) for comparison in comparisons})
+            ),
+            **{comparison.name: _described(comparison) for comparison in comparisons},
         },
     )
 
 
-def _undisturbed(found: list[Compared]) -> str:
-    """The difference over the pairs behind gates that held."""
-    kept = [
-        [ratio for ratio, quiet in zip(one.ratios, one.undisturbed, strict=True) if quiet]
-        for one in found
+def _undisturbed(comparisons: list[Compared]) -> str:
+    """The difference over the undisturbed pairs."""
+    ratios = [
+        [
+            ratio
+            for ratio, quiet in zip(comparison.ratios, comparison.undisturbed, strict=True)
+            if quiet
+        ]
+        for comparison in comparisons
     ]
-    count = f"{sum(map(len, kept))} of {sum(len(one.ratios) for one in found)}"
-    if not all(kept):
+    count = (
+        f"{sum(map(len, ratios))} of {sum(len(comparison.ratios) for comparison in comparisons)}"
+    )
+    if not all(ratios):
         return count
-    bounds = percent_interval(geometric_interval(kept))
-    return f"{count}: {percent(geometric_mean(kept)):+.2f} % ({bounds})"
+    bounds = percent_interval(geometric_interval(ratios))
+    return f"{count}: {percent(geometric_mean(ratios)):+.2f} % ({bounds})"
 
 
-def _described(one: Compared) -> str:
+def _described(comparison: Compared) -> str:
     return (
-        f"{percent(geometric_mean([one.ratios])):+.2f} % "
-        f"({percent_interval(geometric_interval([one.ratios]))}); medians: runner "
-        f"{shown(median(one.ours))} ms, tool {shown(median(one.theirs))} ms; {len(one.ours)} pairs, "
-        f"about {one.counts.samples} samples a process"
+        f"{percent(geometric_mean([comparison.ratios])):+.2f} % "
+        f"({percent_interval(geometric_interval([comparison.ratios]))}); medians: runner "
+        f"{shown(median(comparison.runner_ms))} ms, tool {shown(median(comparison.tool_ms))} ms; "
+        f"{len(comparison.runner_ms)} pairs, about {comparison.counts.samples} samples a process"
     )
 
 

@@ -43,10 +43,10 @@ def measure(options: Options) -> list[Figure]:
         stale_wall_s = []
         for _ in range(runs):
             for name, farm in (("large", large), ("small", small)):
-                done, _ = farm.dry_run()
-                stale[name].append(done.cpu_s)
+                completed, _ = farm.dry_run()
+                stale[name].append(completed.cpu_s)
                 if name == "large":
-                    stale_wall_s.append(done.wall_s)
+                    stale_wall_s.append(completed.wall_s)
         print(f"  filling the stores of {size.cells:,} and {SMALL.cells} cells ...", flush=True)
         started = time.monotonic()
         large.fill()
@@ -55,19 +55,19 @@ def measure(options: Options) -> list[Figure]:
         if options.profile:
             print(large.profile())
         inside: dict[str, list[float]] = {"large": [], "small": []}
-        whole: dict[str, list[float]] = {"large": [], "small": [], "empty": []}
+        cpu_s: dict[str, list[float]] = {"large": [], "small": [], "empty": []}
         wall_s = []
         for _ in range(runs):
             for name, farm in (("large", large), ("small", small)):
-                done, inside_s = farm.snakemake()
+                completed, inside_s = farm.snakemake()
                 inside[name].append(inside_s)
-                whole[name].append(done.cpu_s)
+                cpu_s[name].append(completed.cpu_s)
                 if name == "large":
-                    wall_s.append(done.wall_s)
-            done = run([VENV_BIN / "snakemake", "--cores", "1"], empty, snakemake_variables())
-            if done.code != 0:
-                raise NotMeasurable(f"an empty Snakefile fails: {done.output[-2000:]}")
-            whole["empty"].append(done.cpu_s)
+                    wall_s.append(completed.wall_s)
+            completed = run([VENV_BIN / "snakemake", "--cores", "1"], empty, snakemake_variables())
+            if completed.code != 0:
+                raise NotMeasurable(f"an empty Snakefile fails: {completed.output[-2000:]}")
+            cpu_s["empty"].append(completed.cpu_s)
     experiments = size.models * size.devices
     return [
         Figure(
@@ -77,7 +77,7 @@ def measure(options: Options) -> list[Figure]:
             target=STALE_S,
             baselines=[
                 Baseline(f"the same with {SMALL.cells} cells", median(stale["small"]), "s"),
-                Baseline("snakemake with an empty Snakefile", median(whole["empty"]), "s"),
+                Baseline("snakemake with an empty Snakefile", median(cpu_s["empty"]), "s"),
             ],
             details={"all runs": spread(stale["large"], "s"), "wall": spread(stale_wall_s, "s")},
         ),
@@ -93,12 +93,12 @@ def measure(options: Options) -> list[Figure]:
         ),
         Figure(
             what="CPU of the whole snakemake",
-            value=median(whole["large"]),
+            value=median(cpu_s["large"]),
             unit="s",
             baselines=[
-                Baseline(f"the same with {SMALL.cells} cells", median(whole["small"]), "s"),
-                Baseline("snakemake with an empty Snakefile", median(whole["empty"]), "s"),
+                Baseline(f"the same with {SMALL.cells} cells", median(cpu_s["small"]), "s"),
+                Baseline("snakemake with an empty Snakefile", median(cpu_s["empty"]), "s"),
             ],
-            details={"all runs": spread(whole["large"], "s"), "wall": spread(wall_s, "s")},
+            details={"all runs": spread(cpu_s["large"], "s"), "wall": spread(wall_s, "s")},
         ),
     ]

@@ -1,4 +1,4 @@
-"""Running a command to its end and saying what it cost."""
+"""Runs a command to its end and measures its cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ VENV_BIN = REPOSITORY / ".venv" / "bin"
 
 
 @dataclass(frozen=True)
-class Ran:
+class Completed:
     """`cpu_s` is user and system time of the process and of every child that it waited for."""
 
     code: int
@@ -27,11 +27,11 @@ class Ran:
 
 def run(
     argv: Sequence[str | Path], folder: Path, variables: Mapping[str, str], live: bool = False
-) -> Ran:
+) -> Completed:
     """Run a command; its standard output and error come back together.
 
     Args:
-        live: show them as they come instead (`output` is then empty): for what takes minutes.
+        live: show the output at once instead (`output` is then empty): for commands of minutes.
     """
     with tempfile.TemporaryFile() as log:
         target = None if live else log
@@ -45,10 +45,15 @@ def run(
         process.returncode = os.waitstatus_to_exitcode(status)
         log.seek(0)
         output = log.read().decode(errors="replace")
-    return Ran(process.returncode, wall_s, usage.ru_utime + usage.ru_stime, output)
+    return Completed(process.returncode, wall_s, usage.ru_utime + usage.ru_stime, output)
 
 
 def snakemake_variables(**extra: str) -> dict[str, str]:
-    """This process's variables with the orchestrator's environment first on the PATH."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    return kept | {"PATH": f"{VENV_BIN}:{os.environ['PATH']}"} | extra
+    """This process's variables, with the orchestrator's environment first on the PATH."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    return inherited | {"PATH": f"{VENV_BIN}:{os.environ['PATH']}"} | extra
+
+
+def report_wait(holder: str) -> None:
+    """Say who measures on this machine while a benchmark waits for its lock."""
+    print(f"  waiting for this machine, being measured by {holder}", flush=True)

@@ -1,4 +1,4 @@
-"""A copy of the checkout's sources with results of its own: for runs that the checkout must not see.
+"""A copy of the checkout's sources with its own results: for runs that must not touch the checkout.
 
 What the checkout has made already - models, exports, artifacts - is there as links, each folder by
 itself, so that what is missing is made in the copy. Environments are the checkout's own.
@@ -29,7 +29,7 @@ from cellfarm.wanted.protocols import Protocol
 from msgspec import structs
 
 from .figures import REPOSITORY, SCRATCH, NotMeasurable
-from .processes import VENV_BIN, Ran, run, snakemake_variables
+from .processes import VENV_BIN, Completed, run, snakemake_variables
 from .synthetic_farm import SOURCES
 
 #: Folders of results that are named by their content -> how deep below them those folders are.
@@ -38,7 +38,7 @@ _SHARED = {"models": 2, "exports": 3, "artifacts": 4, "downloads": 1}
 
 @dataclass(frozen=True)
 class CopiedProject(Project):
-    """A project whose environments stand where it is told, whatever the process's variables say."""
+    """A project whose environments are in a set folder, whatever the process's variables say."""
 
     shared: Path
 
@@ -52,7 +52,7 @@ class ProjectCopy:
 
     Args:
         root: an empty folder.
-        is_made_up: nothing of the checkout's results and environments is in it.
+        is_made_up: it has none of the checkout's results and environments.
     """
 
     def __init__(self, root: Path, is_made_up: bool = False) -> None:
@@ -79,21 +79,23 @@ class ProjectCopy:
 
     @property
     def variables(self) -> dict[str, str]:
-        """For commands that run in the copy, with its own package."""
+        """The variables of commands that run in the copy with its own package."""
         return snakemake_variables(
             CELLFARM_ENVIRONMENTS=str(self.project.environments),
             PYTHONPATH=str(self.root / "workflow"),
         )
 
-    def snakemake(self, *arguments: str) -> Ran:
+    def snakemake(self, *arguments: str) -> Completed:
         """
         Raises:
             NotMeasurable: it failed.
         """
-        done = run([VENV_BIN / "snakemake", *arguments], self.root, self.variables)
-        if done.code != 0:
-            raise NotMeasurable(f"snakemake ended with {done.code}:\n{done.output[-4000:]}")
-        return done
+        completed = run([VENV_BIN / "snakemake", *arguments], self.root, self.variables)
+        if completed.code != 0:
+            raise NotMeasurable(
+                f"snakemake ended with {completed.code}:\n{completed.output[-4000:]}"
+            )
+        return completed
 
     def results(self) -> list[dict[str, Any]]:
         """Every result in the store, in the order of their paths."""
@@ -108,15 +110,15 @@ class ProjectCopy:
         return [json.loads(path.read_text(encoding="utf-8")) for path in self.record_paths()]
 
     def forget_results(self) -> None:
-        """So that everything is measured anew; what was put on devices stays there."""
+        """Forget the results, so that everything is measured anew; files on devices stay there."""
         for name in ("cells", "experiments", "journal"):
             shutil.rmtree(self.project.results / name, ignore_errors=True)
 
     def plan(self, protocol: Protocol | None = None, **axes: Any) -> tuple[Outlook, Plan]:
-        """Plan the copy's config with other axes; build what the cells run in.
+        """Plan the copy's config with other axes; build the cells' environments.
 
         Args:
-            protocol: in place of the one that the config names.
+            protocol: replaces the config's protocol.
 
         Returns:
             The plan, and the same frozen.
@@ -129,7 +131,7 @@ class ProjectCopy:
             configuration = structs.replace(configuration, protocol=protocol)
         outlook = look(self.project, configuration)
         if outlook.skipped:
-            reasons = (f"{name}: {why}" for name, why in outlook.skipped.items())
+            reasons = (f"{name}: {reason}" for name, reason in outlook.skipped.items())
             raise NotMeasurable("; ".join(reasons))
         self._attempts += 1
         plan = freeze(outlook, attempt=self._attempts)
@@ -158,7 +160,7 @@ def open_copy(name: str, is_made_up: bool = False) -> Iterator[ProjectCopy]:
     """A copy in a folder that is removed afterwards.
 
     Raises:
-        NotMeasurable: what the product says cannot be done, is done in the block.
+        NotMeasurable: the product refuses something in the block.
     """
     SCRATCH.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=SCRATCH) as folder:

@@ -29,12 +29,12 @@ THREADS = [1, 2]
 def measure(options: Options) -> list[Figure]:
     count = options.runs or (3 if options.quick else EXPERIMENTS)
     with open_lab("repeatability") as lab:
-        found = _measure(lab, options, count)
-    keep_raw("repeatability", options, [[brief(one) for one in run] for run in found])
-    cells = list(zip(*found, strict=True))  # the results of each cell, by experiment
-    everything = [one for results in cells for one in _judged(results)]
-    unflagged = [one for one in everything if not one["flags"]]
-    figures = [_figure("all", everything)]
+        experiments = _measure(lab, options, count)
+    keep_raw("repeatability", options, [[brief(result) for result in run] for run in experiments])
+    cells = list(zip(*experiments, strict=True))  # the results of each cell, by experiment
+    intervals = [result for results in cells for result in _intervals(results)]
+    unflagged = [result for result in intervals if not result["flags"]]
+    figures = [_figure("all", intervals)]
     if unflagged:
         figures.append(_figure("unflagged", unflagged))
     return figures
@@ -43,63 +43,65 @@ def measure(options: Options) -> list[Figure]:
 def _measure(lab: Lab, options: Options, count: int) -> list[list[dict[str, Any]]]:
     protocol = lab.protocol("quick", options)
     libraries = LIBRARIES[:1] if options.quick else LIBRARIES
-    found = []
+    experiments = []
     for number in range(count):
         run = lab.measure(protocol, models=MODELS, libraries=libraries, threads=THREADS)
-        found.append(good(run.results))
-        shown = ", ".join(f"{one['summary']['latency_ms']:.2f}" for one in run.results)
-        print(f"  experiment {number + 1} of {count}: {run.wall_s:.0f} s; {shown} ms", flush=True)
-    return found
+        experiments.append(good(run.results))
+        latencies = ", ".join(f"{result['summary']['latency_ms']:.2f}" for result in run.results)
+        print(
+            f"  experiment {number + 1} of {count}: {run.wall_s:.0f} s; {latencies} ms", flush=True
+        )
+    return experiments
 
 
-def _judged(results: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
-    """For each experiment of a cell, whether its intervals hold the pooled median."""
-    pooled_ms = median(chain.from_iterable(launch_medians(one) for one in results))
-    found = []
-    for one in results:
-        bounds = interval(one)
+def _intervals(results: tuple[dict[str, Any], ...]) -> list[dict[str, Any]]:
+    """For each experiment of a cell, whether its interval contains the pooled median."""
+    pooled_ms = median(chain.from_iterable(launch_medians(result) for result in results))
+    intervals = []
+    for result in results:
+        bounds = interval(result)
         if bounds is None:
-            raise NotMeasurable(f"{name_of(one)} has no interval")
-        samples = [ms for launch in launches_of(one) for ms in launch["warm_ms"]]
+            raise NotMeasurable(f"{name_of(result)} has no interval")
+        samples = [ms for launch in launches_of(result) for ms in launch["warm_ms"]]
         naive = independent_interval(samples)
-        found.append(
+        intervals.append(
             {
-                "cell": name_of(one),
-                "flags": one["flags"],
+                "cell": name_of(result),
+                "flags": result["flags"],
                 "covers": bounds[0] <= pooled_ms <= bounds[1],
                 "naive_covers": naive[0] <= pooled_ms <= naive[1],
-                "half_width": (bounds[1] - bounds[0]) / 2 / one["summary"]["latency_ms"],
+                "half_width": (bounds[1] - bounds[0]) / 2 / result["summary"]["latency_ms"],
             }
         )
-    return found
+    return intervals
 
 
-def _figure(which: str, judged: list[dict[str, Any]]) -> Figure:
+def _figure(title: str, intervals: list[dict[str, Any]]) -> Figure:
     by_cell: dict[str, list[bool]] = {}
-    for one in judged:
-        by_cell.setdefault(one["cell"], []).append(one["covers"])
+    for row in intervals:
+        by_cell.setdefault(row["cell"], []).append(row["covers"])
     return Figure(
-        what=f"{which} intervals that hold the pooled median of {len(by_cell)} cells",
-        value=_share([one["covers"] for one in judged]),
+        what=f"{title} intervals that hold the pooled median of {len(by_cell)} cells",
+        value=_share([row["covers"] for row in intervals]),
         unit="%",
-        least=TARGET_PERCENT if which == "all" else None,
+        least=TARGET_PERCENT if title == "all" else None,
         baselines=[
             Baseline(
                 "intervals as if all samples were independent",
-                _share([one["naive_covers"] for one in judged]),
+                _share([row["naive_covers"] for row in intervals]),
                 "%",
             )
         ],
         details={
-            "intervals": len(judged),
+            "intervals": len(intervals),
             "by cell": ", ".join(
-                f"{name} {sum(held)}/{len(held)}" for name, held in by_cell.items()
+                f"{name} {sum(covers)}/{len(covers)}" for name, covers in by_cell.items()
             ),
-            "median half-width": f"{100 * median(one['half_width'] for one in judged):.1f} %",
-            "flags": flag_counts(judged),
+            "median half-width": f"{100 * median(row['half_width'] for row in intervals):.1f} %",
+            "flags": flag_counts(intervals),
         },
     )
 
 
-def _share(held: list[bool]) -> float:
-    return 100 * sum(held) / len(held)
+def _share(covers: list[bool]) -> float:
+    return 100 * sum(covers) / len(covers)

@@ -27,7 +27,7 @@ PAINT_S = 2.0
 RUNS = 5
 SCRIPT = Path(__file__).with_name("write_report.py")
 _PAINT = (
-    "return performance.getEntriesByName('first-contentful-paint').map(one => one.startTime)[0]"
+    "return performance.getEntriesByName('first-contentful-paint').map(entry => entry.startTime)[0]"
 )
 _READY = "return document.querySelectorAll('#cell-table tr.row').length > 0"
 
@@ -46,7 +46,7 @@ def measure(options: Options) -> list[Figure]:
             path: [_first_paint(path) for _ in range(runs)] for path in (page, small_page, word)
         }
         large_mb, small_mb = (path.stat().st_size / 1e6 for path in (page, small_page))
-    shown = [one for one, _ in paints[page]]
+    times_s = [paint_s for paint_s, _ in paints[page]]
     return [
         Figure(
             what=f"writing the report of {size.cells:,} cells with {size.samples:,} samples",
@@ -65,35 +65,37 @@ def measure(options: Options) -> list[Figure]:
         ),
         Figure(
             what="its first paint in Chromium",
-            value=median(shown),
+            value=median(times_s),
             unit="s",
             target=PAINT_S,
             baselines=[
                 Baseline(
-                    f"of {SMALL.cells} cells", median(one for one, _ in paints[small_page]), "s"
+                    f"of {SMALL.cells} cells",
+                    median(paint_s for paint_s, _ in paints[small_page]),
+                    "s",
                 ),
-                Baseline("of one word", median(one for one, _ in paints[word]), "s"),
+                Baseline("of one word", median(paint_s for paint_s, _ in paints[word]), "s"),
             ],
             details={
-                "all runs": spread(shown, "s"),
-                "until its table is there": spread([two for _, two in paints[page]], "s"),
+                "all runs": spread(times_s, "s"),
+                "until its table is there": spread([table_s for _, table_s in paints[page]], "s"),
             },
         ),
     ]
 
 
 def _reports(folder: Path, size: Size, runs: int) -> tuple[list[float], Path]:
-    """How long each of some reports took, in s, and the page."""
+    """Write reports; returns the seconds of each, and the page."""
     print(f"  writing and loading {size.cells:,} results ...", flush=True)
     store = SyntheticStore(folder / "cells", size)
     warehouse, out = folder / "w.duckdb", folder / "reports"
     load(folder, warehouse, store)
     times_s = []
     for _ in range(runs):
-        done = run([VENV_BIN / "python", SCRIPT, warehouse, out], folder, variables())
-        if done.code != 0:
-            raise NotMeasurable(f"the report cannot be written: {done.output[-2000:]}")
-        times_s.append(done.wall_s)
+        completed = run([VENV_BIN / "python", SCRIPT, warehouse, out], folder, variables())
+        if completed.code != 0:
+            raise NotMeasurable(f"the report cannot be written: {completed.output[-2000:]}")
+        times_s.append(completed.wall_s)
     return times_s, out / "index.html"
 
 
@@ -124,7 +126,7 @@ def _browser() -> Any:
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not (chromium and driver):
         raise NotMeasurable("needs chromium and chromedriver: tests/system-packages")
-    os.environ["SE_OFFLINE"] = "true"  # it looks for a driver of its own on the network otherwise
+    os.environ["SE_OFFLINE"] = "true"  # otherwise Selenium looks for a driver on the network
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
     for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",

@@ -27,7 +27,11 @@ def name_of(result: Result) -> str:
 
 def launches_of(result: Result) -> list[Mapping[str, Any]]:
     """The measuring launches that ended well."""
-    return [x for x in result["launches"] if x["mode"] == "measure" and x["status"] == "ok"]
+    return [
+        launch
+        for launch in result["launches"]
+        if launch["mode"] == "measure" and launch["status"] == "ok"
+    ]
 
 
 def warm_by_round(result: Result) -> dict[int, list[float]]:
@@ -48,8 +52,8 @@ def interval(result: Result) -> tuple[float, float] | None:
 
 def half_width(result: Result) -> float | None:
     """Half the interval's width as a share of the median."""
-    found = interval(result)
-    return None if found is None else (found[1] - found[0]) / 2 / latency_ms(result)
+    bounds = interval(result)
+    return None if bounds is None else (bounds[1] - bounds[0]) / 2 / latency_ms(result)
 
 
 def latency_ms(result: Result) -> float:
@@ -58,25 +62,25 @@ def latency_ms(result: Result) -> float:
 
 
 def good(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Those that have a latency, which is all of them unless something is broken.
+    """The results as a list, all of which have a latency.
 
     Raises:
         NotMeasurable: a cell failed.
     """
-    found = list(results)
-    for result in found:
+    checked = list(results)
+    for result in checked:
         if result["status"] not in ("ok", "wrong"):
             raise NotMeasurable(f"{name_of(result)}: {result['status']}: {result['reason']}")
-    return found
+    return checked
 
 
-def ratio(one: Result, other: Result) -> Ratio:
-    """`other` over `one` from the rounds that both took part in, as the product compares cells."""
-    return paired_ratio(warm_by_round(one), warm_by_round(other))
+def ratio(baseline: Result, result: Result) -> Ratio:
+    """`result` over `baseline` from their common rounds, as the product compares cells."""
+    return paired_ratio(warm_by_round(baseline), warm_by_round(result))
 
 
 def ranks_unflagged(result: Result) -> bool:
-    """Whether the product would rank it."""
+    """Whether the product ranks the result without a flag."""
     row = {
         "status": result["status"],
         "emulated": result["emulated"],
@@ -87,10 +91,10 @@ def ranks_unflagged(result: Result) -> bool:
 
 
 def brief(result: Result) -> dict[str, Any]:
-    """What a figure can be worked out from again: no samples, but every launch's median."""
+    """The data of a figure: every launch's median instead of its samples."""
     launches = launches_of(result)
     summary = result["columns"]
-    kept = ("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "stopped_because",
+    names = ("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "stopped_because",
             "steady_state", "other_cpu_utilisation", "sampler_cpu_share")  # fmt: skip
     return {
         "cell": result["cell"],
@@ -98,7 +102,7 @@ def brief(result: Result) -> dict[str, Any]:
         "status": result["status"],
         "reason": result["reason"],
         "flags": result["flags"],
-        **{name: summary.get(name) for name in kept},
+        **{name: summary.get(name) for name in names},
         "drift": result.get("drift"),
         "rounds": [launch["round"] for launch in launches],
         "launch_medians_ms": launch_medians(result),

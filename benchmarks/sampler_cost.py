@@ -45,12 +45,12 @@ class Setting:
     cpu_shares: list[float] = field(default_factory=list)
     disturbed: int = 0
 
-    def launch(self, protocol: Protocol, watched: bool) -> None:
+    def launch(self, protocol: Protocol, sampled: bool) -> None:
         self.disturbed += not self.subject.gate()
         launch = self.subject.launch(protocol)
-        (self.watched_ms if watched else self.alone_ms).append(float(median(launch["warm_ms"])))
+        (self.watched_ms if sampled else self.alone_ms).append(float(median(launch["warm_ms"])))
         share = launch["resources"].get("sampler_cpu_share")
-        if watched and share is not None:
+        if sampled and share is not None:
             self.cpu_shares.append(float(share))
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,29 +64,29 @@ def measure(options: Options) -> list[Figure]:
     libraries = LIBRARIES[:1] if options.quick else LIBRARIES
     with open_lab("sampler_cost") as lab:
         gates = {} if options.quick else {"gates": PATIENT}
-        watched = lab.protocol("quick", options, LATENCY_ONLY, **gates)
-        alone = structs.replace(watched, conditions=Conditions(0))
+        sampled = lab.protocol("quick", options, LATENCY_ONLY, **gates)
+        alone = structs.replace(sampled, conditions=Conditions(0))
         axes = {"models": MODELS, "libraries": libraries, "threads": THREADS}
-        with open_direct(lab, watched, **axes) as subjects:
+        with open_direct(lab, sampled, **axes) as subjects:
             settings = [Setting(subject) for subject in subjects]
             for number in range(pairs):
-                for one in settings:
+                for setting in settings:
                     for with_it in (number % 2 == 0, number % 2 == 1):
-                        one.launch(watched if with_it else alone, with_it)
+                        setting.launch(sampled if with_it else alone, with_it)
                 print(f"  pair {number + 1} of {pairs}: {_shown(settings)}", flush=True)
-    keep_raw("sampler_cost", options, [one.as_dict() for one in settings])
-    interval_ms = watched.conditions.interval_ms
+    keep_raw("sampler_cost", options, [setting.as_dict() for setting in settings])
+    interval_ms = sampled.conditions.interval_ms
     return [_cost(settings, interval_ms), *_shares(settings)]
 
 
 def _cost(settings: list[Setting], interval_ms: float) -> Figure:
-    watched = [one.watched_ms for one in settings]
-    alone = [one.alone_ms for one in settings]
-    even = [one[::2][: len(one) // 2] for one in alone]
-    odd = [one[1::2] for one in alone]
+    sampled = [setting.watched_ms for setting in settings]
+    alone = [setting.alone_ms for setting in settings]
+    even = [setting[::2][: len(setting) // 2] for setting in alone]
+    odd = [setting[1::2] for setting in alone]
     return Figure(
         what=f"latency with the sampler (every {interval_ms:g} ms) less that without",
-        value=percent(ratio_of_medians(watched, alone)),
+        value=percent(ratio_of_medians(sampled, alone)),
         unit="%",
         target=TARGET_PERCENT,
         baselines=[
@@ -95,25 +95,25 @@ def _cost(settings: list[Setting], interval_ms: float) -> Figure:
         if all(odd)
         else [],
         details={
-            "95 % interval": percent_interval(ratio_of_medians_interval(watched, alone)),
-            "pairs": sum(map(len, watched)),
-            "launches that a gate complained of": sum(one.disturbed for one in settings),
-            **{one.subject.name: _described(one) for one in settings},
+            "95 % interval": percent_interval(ratio_of_medians_interval(sampled, alone)),
+            "pairs": sum(map(len, sampled)),
+            "launches that a gate complained of": sum(setting.disturbed for setting in settings),
+            **{setting.subject.name: _described(setting) for setting in settings},
         },
     )
 
 
-def _described(one: Setting) -> str:
-    bounds = ratio_of_medians_interval([one.watched_ms], [one.alone_ms])
-    ratio = ratio_of_medians([one.watched_ms], [one.alone_ms])
+def _described(setting: Setting) -> str:
+    bounds = ratio_of_medians_interval([setting.watched_ms], [setting.alone_ms])
+    ratio = ratio_of_medians([setting.watched_ms], [setting.alone_ms])
     return (
-        f"{percent(ratio):+.2f} % ({percent_interval(bounds)}); with {shown(median(one.watched_ms))} "
-        f"ms, without {shown(median(one.alone_ms))} ms"
+        f"{percent(ratio):+.2f} % ({percent_interval(bounds)}); with {shown(median(setting.watched_ms))} "
+        f"ms, without {shown(median(setting.alone_ms))} ms"
     )
 
 
 def _shares(settings: list[Setting]) -> list[Figure]:
-    shares = [share for one in settings for share in one.cpu_shares]
+    shares = [share for setting in settings for share in setting.cpu_shares]
     if not shares:
         return []
     return [
@@ -129,6 +129,6 @@ def _shares(settings: list[Setting]) -> list[Figure]:
 
 def _shown(settings: list[Setting]) -> str:
     return ", ".join(
-        f"{one.subject.name} {one.watched_ms[-1]:.2f} / {one.alone_ms[-1]:.2f} ms"
-        for one in settings
+        f"{setting.subject.name} {setting.watched_ms[-1]:.2f} / {setting.alone_ms[-1]:.2f} ms"
+        for setting in settings
     )

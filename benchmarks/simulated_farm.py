@@ -32,13 +32,13 @@ from cellfarm.virtual.starting import Started, virtual_board
 from .busy import Shares, Stay, gaps_s, most_at_once, read_log, shares
 from .figures import Baseline, Figure, NotMeasurable, Options, keep_raw, shown
 from .host_usage import Usage, cpu_s, monotonic_of, watched
-from .processes import VENV_BIN, run
+from .processes import VENV_BIN, report_wait, run
 from .project_copy import ProjectCopy, open_copy
 
 LEAST_BUSY = 0.9
 PROTOCOL, BOARD, ALONE = "simulated", "bench_board", "simulated_alone"
 TEMPLATE = "squeezenet1_1"
-#: The Snakefile's words after which it begins to run jobs.
+#: The Snakefile's text after which it begins to run jobs.
 _ONSTART = re.compile(r"^onstart:\n", re.MULTILINE)
 _BEGAN = "measuring_began_ns"
 _PROBE = f"""onstart:
@@ -66,12 +66,12 @@ QUICK = Size(devices=3, models=2, libraries=2, threads=1, launch_s=0.5)
 
 
 @dataclass
-class Ran:
+class FarmRun:
     """One run of the pipeline.
 
     Attributes:
-        stays: device -> what ran on it.
-        began_s, ended_s: the measuring phase, by the monotonic clock.
+        stays: device -> its runners' spans.
+        began_s, ended_s: begin and end of the measuring phase, by the monotonic clock.
         host_cpu_s: of Snakemake and all its jobs; `device_cpu_s` of the sshd and all below it.
     """
 
@@ -98,7 +98,7 @@ class Ran:
 
     @property
     def launches(self) -> int:
-        return sum(one.mode != "gate" for stays in self.stays.values() for one in stays)
+        return sum(span.mode != "gate" for spans in self.stays.values() for span in spans)
 
 
 def measure(options: Options) -> list[Figure]:
@@ -108,7 +108,7 @@ def measure(options: Options) -> list[Figure]:
     with (
         open_copy("simulated_farm", is_made_up=True) as copy,
         virtual_board(copy.project, BOARD, emulated=False) as board,
-        file_lock(machine_lock_path("host"), on_wait=_waiting),
+        file_lock(machine_lock_path("host"), on_wait=report_wait),
     ):
         names = _make_farm(copy, size, board)
         print("  one device alone ...", flush=True)
@@ -122,10 +122,10 @@ def measure(options: Options) -> list[Figure]:
 
 
 def _make_farm(copy: ProjectCopy, size: Size, board: Started) -> list[str]:
-    """Models, devices, a protocol, and what the cells need; returns the devices' names.
+    """Write models, devices, a protocol and the cells' artifacts; returns the devices' names.
 
     Raises:
-        NotMeasurable: this machine cannot be such a board.
+        NotMeasurable: this machine cannot act as such a board.
     """
     runner = copy.root / "workflow/cellfarm/runner/__main__.py"
     sleeping = Path(__file__).with_name("sleeping_runner.py").read_text(encoding="utf-8")
@@ -157,47 +157,49 @@ def _make_farm(copy: ProjectCopy, size: Size, board: Started) -> list[str]:
     }
     copy.write("config/config.yaml", config)
     filler = Path(__file__).with_name("fill_simulated.py")
-    done = run([VENV_BIN / "python", filler], copy.root, copy.variables)
-    if done.code != 0:
-        raise NotMeasurable(f"the simulated farm cannot be made: {done.output[-2000:]}")
+    completed = run([VENV_BIN / "python", filler], copy.root, copy.variables)
+    if completed.code != 0:
+        raise NotMeasurable(f"the simulated farm cannot be made: {completed.output[-2000:]}")
     return names
 
 
 def _probe(snakefile: Path) -> None:
-    """Let a Snakefile write down when it begins to run jobs."""
-    text, found = _ONSTART.subn(_PROBE, snakefile.read_text(encoding="utf-8"))
-    if found != 1:
+    """Make a Snakefile record when it begins to run jobs."""
+    text, count = _ONSTART.subn(_PROBE, snakefile.read_text(encoding="utf-8"))
+    if count != 1:
         raise NotMeasurable("the Snakefile has no `onstart` any more")
     snakefile.write_text(text, encoding="utf-8")
 
 
-def _run(copy: ProjectCopy, names: Sequence[str], board: Started, *axes: str) -> Ran:
+def _run(copy: ProjectCopy, names: Sequence[str], board: Started, *axes: str) -> FarmRun:
     work_folder = Path(board.document["work_folder"])
     before_s = cpu_s(board.process.pid)
-    with watched(besides=board.process.pid) as usage:
-        done = copy.snakemake("measured", "--config", f"devices={','.join(names)}", *axes)
+    with watched(excluded=board.process.pid) as usage:
+        completed = copy.snakemake("measured", "--config", f"devices={','.join(names)}", *axes)
     device_cpu_s = cpu_s(board.process.pid) - before_s
     logs = {name: work_folder / name / "launches.log" for name in names}
-    stays = {name: read_log(log.read_text()) if log.is_file() else [] for name, log in logs.items()}
-    records = [path for path in copy.record_paths() if path.parent.name in stays]
-    results = [one for one in copy.results() if one["cell"]["device"] in stays]
-    bad = [one for one in results if one["status"] != "ok"]
-    if bad or not records:
-        reason = f"{bad[0]['status']}: {bad[0]['reason']}" if bad else done.output[-2000:]
-        raise NotMeasurable(f"{len(bad)} simulated cells are not ok: {reason}")
-    return Ran(
-        stays=stays,
+    spans = {name: read_log(log.read_text()) if log.is_file() else [] for name, log in logs.items()}
+    records = [path for path in copy.record_paths() if path.parent.name in spans]
+    results = [result for result in copy.results() if result["cell"]["device"] in spans]
+    failed = [result for result in results if result["status"] != "ok"]
+    if failed or not records:
+        reason = (
+            f"{failed[0]['status']}: {failed[0]['reason']}" if failed else completed.output[-2000:]
+        )
+        raise NotMeasurable(f"{len(failed)} simulated cells are not ok: {reason}")
+    return FarmRun(
+        stays=spans,
         began_s=int((copy.root / _BEGAN).read_text()) / 1e9,
         ended_s=max(map(monotonic_of, records)),
-        wall_s=done.wall_s,
-        host_cpu_s=done.cpu_s,
+        wall_s=completed.wall_s,
+        host_cpu_s=completed.cpu_s,
         device_cpu_s=device_cpu_s,
         usage=usage,
         ok=len(results),
     )
 
 
-def _figures(size: Size, alone: Ran, farm: Ran) -> list[Figure]:
+def _figures(size: Size, alone: FarmRun, farm: FarmRun) -> list[Figure]:
     return [
         Figure(
             what=f"share of its time that a device is busy, {size.devices} devices",
@@ -245,16 +247,16 @@ def _figures(size: Size, alone: Ran, farm: Ran) -> list[Figure]:
     ]
 
 
-def _idle(ran: Ran) -> Mapping[str, str]:
-    """Where the rest of the time went, in words."""
-    found = ran.shares
-    within = gaps_s(ran.stays.values(), within=True)
-    between = gaps_s(ran.stays.values(), within=False)
+def _idle(experiment: FarmRun) -> Mapping[str, str]:
+    """The shares of the idle time, as texts."""
+    shares = experiment.shares
+    within = gaps_s(experiment.stays.values(), within=True)
+    between = gaps_s(experiment.stays.values(), within=False)
     return {
-        "waiting for its first launch": f"{found.before:.1%}",
-        "between launches": f"{found.within:.1%}, {_middle(within)} each",
-        "between experiments": f"{found.between:.1%}, {_middle(between)} each",
-        "after its last launch": f"{found.after:.1%}",
+        "waiting for its first launch": f"{shares.before:.1%}",
+        "between launches": f"{shares.within:.1%}, {_middle(within)} each",
+        "between experiments": f"{shares.between:.1%}, {_middle(between)} each",
+        "after its last launch": f"{shares.after:.1%}",
     }
 
 
@@ -262,20 +264,16 @@ def _middle(values: Sequence[float]) -> str:
     return f"{shown(median(values))} s" if values else "none"
 
 
-def _raw(ran: Ran) -> dict[str, Any]:
+def _raw(ran: FarmRun) -> dict[str, Any]:
     return {
         **{name: value for name, value in vars(ran).items() if name not in ("stays", "usage")},
         "usage": vars(ran.usage),
         "shares": vars(ran.shares),
         "stays_s": {
             name: [
-                [one.mode, one.agent, one.began_s - ran.began_s, one.ended_s - ran.began_s]
-                for one in stays
+                [span.mode, span.agent, span.began_s - ran.began_s, span.ended_s - ran.began_s]
+                for span in spans
             ]
-            for name, stays in ran.stays.items()
+            for name, spans in ran.stays.items()
         },
     }
-
-
-def _waiting(who: str) -> None:
-    print(f"  waiting for this machine, being measured by {who}", flush=True)

@@ -23,7 +23,7 @@ TYPE_CHECKING = False  # typing takes as long to import as all the rest
 if TYPE_CHECKING:
     from typing import Any
 
-#: As long as those of a phone about take, in s.
+#: About as long as on a phone, in s.
 GATE_S, REFERENCE_S = 0.5, 1.0
 LATENCY_MS = 20.0
 
@@ -58,13 +58,13 @@ def gate(request: dict[str, Any]) -> None:
 
 
 def work(request: dict[str, Any]) -> None:
-    """Modes `measure`, `cold` and `quality`; the protocol asks for no other."""
+    """Handle the modes `measure`, `cold` and `quality`; the protocol has no other."""
     emit("page_cache", resident_share=0.0 if request["mode"] == "cold" else 1.0)
     for phase in ("import", "read", "load", "first"):
         emit("phase", name=phase)
         emit("done", name=phase, ms=10.0)
-    with open(f"{request['artifact']}/{request['mode']}.npz", "rb") as made:
-        outputs = made.read()
+    with open(f"{request['artifact']}/{request['mode']}.npz", "rb") as file:
+        outputs = file.read()
     with open(request["outputs"], "wb") as file:
         file.write(outputs)
     emit("outputs")
@@ -72,14 +72,14 @@ def work(request: dict[str, Any]) -> None:
     sleep_until(seconds / 2 if request["mode"] == "cold" else seconds)
     if request["mode"] == "measure":
         count = request["samples"]["min"]
-        # No two are the same: that would be refused as no measurement.
+        # No two samples are the same: equal ones would be refused.
         emit("samples", ms=[LATENCY_MS + 0.001 * (n % 7) for n in range(count)], seconds=seconds)
         emit("resources", cpu_utilisation=1.0, other_cpu_utilisation=0.0)
         emit("after", load_1min=0.0, temperatures_c={}, governor=None)
 
 
 def sleep_until(seconds: float) -> None:
-    """Until so long after the process was spawned."""
+    """Sleep until this long after the process was spawned."""
     time.sleep(max(0.0, SPAWNED_NS / 1e9 + seconds - time.monotonic()))
 
 

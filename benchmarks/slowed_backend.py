@@ -16,7 +16,7 @@ import_library = unslowed_backend.import_library
 
 
 class Session(unslowed_backend.Session):  # type: ignore[misc]
-    """As the real one, but for `invoke`."""
+    """The real session with a slower `invoke`."""
 
     def invoke(self) -> None:
         began_ns = time.monotonic_ns()

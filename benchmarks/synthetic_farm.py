@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from .figures import REPOSITORY, NotMeasurable
-from .processes import VENV_BIN, Ran, run, snakemake_variables
+from .processes import VENV_BIN, Completed, run, snakemake_variables
 
 SOURCES = ("profiles", "workflow", "config", "models", "devices", "envs")
 #: Around the Snakefile's own lines: the CPU time between the two is what planning costs.
@@ -52,38 +52,38 @@ class SyntheticFarm:
         filler = Path(__file__).with_name("fill_store.py")
         # The farm's own copy of the package: its digests are what the keys are made of.
         variables = snakemake_variables(PYTHONPATH=str(self.root / "workflow"))
-        done = run([VENV_BIN / "python", filler], self.root, variables)
-        if done.code != 0:
-            raise NotMeasurable(f"the synthetic farm cannot be filled: {done.output[-2000:]}")
+        completed = run([VENV_BIN / "python", filler], self.root, variables)
+        if completed.code != 0:
+            raise NotMeasurable(f"the synthetic farm cannot be filled: {completed.output[-2000:]}")
 
-    def snakemake(self) -> tuple[Ran, float]:
+    def snakemake(self) -> tuple[Completed, float]:
         """Run plain `snakemake`, which must find nothing to do.
 
         Returns:
             The whole process, and the CPU seconds inside the Snakefile.
         """
-        done = run([VENV_BIN / "snakemake"], self.root, snakemake_variables())
-        idle = f"nothing to measure: all {self.size.cells} cells" in done.output
+        completed = run([VENV_BIN / "snakemake"], self.root, snakemake_variables())
+        idle = f"nothing to measure: all {self.size.cells} cells" in completed.output
         # `all` has neither input nor output then: it is the one job, and it does nothing.
-        alone = re.search(r"^total +1$|Nothing to be done", done.output, re.MULTILINE)
-        if done.code != 0 or not idle or not alone:
-            raise NotMeasurable(f"snakemake had something to do:\n{done.output[-3000:]}")
-        line = next(line for line in done.output.splitlines() if line.startswith(PROBE_LINE))
-        return done, float(line.removeprefix(PROBE_LINE))
+        alone = re.search(r"^total +1$|Nothing to be done", completed.output, re.MULTILINE)
+        if completed.code != 0 or not idle or not alone:
+            raise NotMeasurable(f"snakemake had something to do:\n{completed.output[-3000:]}")
+        line = next(line for line in completed.output.splitlines() if line.startswith(PROBE_LINE))
+        return completed, float(line.removeprefix(PROBE_LINE))
 
-    def dry_run(self) -> tuple[Ran, float]:
+    def dry_run(self) -> tuple[Completed, float]:
         """Run `snakemake measured --dry-run`, which must find every cell stale.
 
         Returns:
             The whole process, with the DAG of all jobs, and the CPU seconds inside the Snakefile.
         """
         snakemake: list[str | Path] = [VENV_BIN / "snakemake", "measured", "--dry-run", "--quiet"]
-        done = run(snakemake, self.root, snakemake_variables())
-        wanted = f"{self.size.cells} of {self.size.cells} cells to measure"
-        if done.code != 0 or wanted not in done.output:
-            raise NotMeasurable(f"not every cell is stale:\n{done.output[-3000:]}")
-        line = next(line for line in done.output.splitlines() if line.startswith(PROBE_LINE))
-        return done, float(line.removeprefix(PROBE_LINE))
+        completed = run(snakemake, self.root, snakemake_variables())
+        expected = f"{self.size.cells} of {self.size.cells} cells to measure"
+        if completed.code != 0 or expected not in completed.output:
+            raise NotMeasurable(f"not every cell is stale:\n{completed.output[-3000:]}")
+        line = next(line for line in completed.output.splitlines() if line.startswith(PROBE_LINE))
+        return completed, float(line.removeprefix(PROBE_LINE))
 
     def profile(self) -> str:
         """Where the time goes, function by function."""

@@ -32,7 +32,7 @@ CAUSES = (
     "verification",
     "measure",
 )
-#: What every cell has a result of.
+#: The measures of every cell.
 MEASURES = ("latency", "cold_start", "quality")
 #: Of one launch: samples of the start, then the warm ones; readings of the sampler.
 WARMUP = 2
@@ -55,7 +55,7 @@ class Size:
 
     @property
     def samples(self) -> int:
-        """Warm samples in all, if every cell has some."""
+        """The total number of warm samples if every cell has some."""
         return self.cells * self.launches * WARM
 
 
@@ -87,7 +87,7 @@ class SyntheticStore:
         return {f"device{number:02}": FACTS for number in range(self.size.devices)}
 
     def add_one(self) -> None:
-        """Another cell: the first one's, with a newer version of its library."""
+        """Add a cell: a copy of the first one with a newer version of its library."""
         self._write(0, structs.replace(next(self._cells()), library_version="2.0"))
 
     def _cells(self) -> Iterator[Cell]:
@@ -105,14 +105,14 @@ class SyntheticStore:
             )
 
     def _write(self, number: int, cell: Cell) -> None:
-        """Store the results of a cell, of every measure."""
+        """Store a cell's results of all measures."""
         supported = number % 40 != 39
-        taken = [self._launch(cell, round_) for round_ in range(self.size.launches)]
+        cell_launches = [self._launch(cell, round_) for round_ in range(self.size.launches)]
         device_facts = FACTS | {"load_1min": round(self._random.random(), 2)}
         keys = {measure: _digest(f"{cell.folder} {measure}") for measure in self.measures}
         self.current[_digest(str(keys))] = keys
         for measure, key in keys.items():
-            columns, launches = _OF_MEASURES[measure](taken)
+            columns, launches = _OF_MEASURES[measure](cell_launches)
             header = {
                 "schema": 3,
                 "key": key,
@@ -186,13 +186,13 @@ class SyntheticStore:
 
 
 def _latency(launches: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Columns near enough to what an experiment works out, without its bootstrap."""
-    middle = median(median(launch["warm_ms"]) for launch in launches)
+    """Columns about as an experiment computes them, without its bootstrap."""
+    latency_ms = median(median(launch["warm_ms"]) for launch in launches)
     columns = {
-        "latency_ms": middle,
-        "latency_ci_low_ms": 0.98 * middle,
-        "latency_ci_high_ms": 1.02 * middle,
-        "latency_p90_ms": 1.03 * middle,
+        "latency_ms": latency_ms,
+        "latency_ci_low_ms": 0.98 * latency_ms,
+        "latency_ci_high_ms": 1.02 * latency_ms,
+        "latency_p90_ms": 1.03 * latency_ms,
         "launches": len(launches),
         "samples": sum(len(launch["warm_ms"]) for launch in launches),
         "stopped_because": "precise",
@@ -200,7 +200,7 @@ def _latency(launches: list[dict[str, Any]]) -> tuple[dict[str, Any], list[dict[
         "peak_rss_mb": 120.5,
         "cpu_utilisation": 3.9,
         "cosine": 0.9999999,
-        "max_abs_error": 1e-6 * middle,
+        "max_abs_error": 1e-6 * latency_ms,
         "top1_match": True,
     }
     return columns, launches

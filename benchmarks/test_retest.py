@@ -35,9 +35,9 @@ def measure(options: Options) -> list[Figure]:
             run = lab.measure(protocol, **axes)
             print(f"  run {number} of 2: {run.wall_s:.0f} s", flush=True)
             runs.append(run.results)
-    keep_raw("test_retest", options, [[brief(one) for one in run] for run in runs])
+    keep_raw("test_retest", options, [[brief(result) for result in run] for run in runs])
     pairs = list(zip(*runs, strict=True))
-    measured = [pair for pair in pairs if all("latency_ms" in one["summary"] for one in pair)]
+    measured = [pair for pair in pairs if all("latency_ms" in result["summary"] for result in pair)]
     if not measured:
         raise NotMeasurable(f"no cell of {REPOSITORY / 'config/config.yaml'} has a latency")
     outside = [pair for pair in measured if abs(_ratio(pair) - 1) > WITHIN]
@@ -48,7 +48,9 @@ def measure(options: Options) -> list[Figure]:
 def _agreement(pairs: list[Pair], measured: list[Pair], outside: list[Pair]) -> Figure:
     unflagged = [pair for pair in measured if not _flags(pair)]
     ratios = [_ratio(pair) for pair in measured]
-    first = [launch_medians(two)[0] / launch_medians(one)[0] for one, two in measured]
+    first_launches = [
+        launch_medians(second)[0] / launch_medians(first)[0] for first, second in measured
+    ]
     inside = sum(abs(ratio - 1) <= WITHIN for ratio in map(_ratio, unflagged))
     return Figure(
         what=f"cells whose two medians are within {100 * WITHIN:g} %",
@@ -58,17 +60,19 @@ def _agreement(pairs: list[Pair], measured: list[Pair], outside: list[Pair]) -> 
         baselines=[
             Baseline(
                 "one launch of each cell instead of all",
-                100 * sum(abs(ratio - 1) <= WITHIN for ratio in first) / len(first),
+                100
+                * sum(abs(ratio - 1) <= WITHIN for ratio in first_launches)
+                / len(first_launches),
                 "%",
             )
         ],
         details={
             "cells": f"{len(measured)}, and {len(pairs) - len(measured)} without a latency",
             "without a flag in either run": f"{inside} of {len(unflagged)} within",
-            "median distance of the medians": f"{100 * median(abs(r - 1) for r in ratios):.2f} %",
-            "largest": f"{100 * max(abs(r - 1) for r in ratios):.1f} %",
-            "flags, first run": flag_counts([one for one, _ in pairs]),
-            "flags, second run": flag_counts([two for _, two in pairs]),
+            "median distance of the medians": f"{100 * median(abs(ratio - 1) for ratio in ratios):.2f} %",
+            "largest": f"{100 * max(abs(ratio - 1) for ratio in ratios):.1f} %",
+            "flags, first run": flag_counts([first for first, _ in pairs]),
+            "flags, second run": flag_counts([second for _, second in pairs]),
         },
     )
 
@@ -85,10 +89,10 @@ def _silent(outside: list[Pair], silent: list[Pair]) -> Figure:
 
 
 def _line(pair: Pair) -> str:
-    one, two = pair
+    first, second = pair
     flags = [", ".join(result["flags"]) or "no flag" for result in pair]
     return (
-        f"{latency_ms(one):.2f} ms ({flags[0]}), then {latency_ms(two):.2f} ms ({flags[1]}): "
+        f"{latency_ms(first):.2f} ms ({flags[0]}), then {latency_ms(second):.2f} ms ({flags[1]}): "
         f"ratio {_ratio(pair):.3f}"
     )
 

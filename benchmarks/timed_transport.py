@@ -1,4 +1,4 @@
-"""A transport that adds up how long each of its methods took and leaves all else to another."""
+"""A transport that adds up the time of each method of another transport."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from cellfarm.devices import Transport, open_device
 from cellfarm.devices.link import Channel, Link
 from cellfarm.wanted.devices import AnyDevice
 
-#: What was done -> seconds.
+#: method -> seconds
 Spent = dict[str, float]
 
 
 class TimedTransport:
-    """Adds to `spent`. A method that calls another of the same transport counts as one."""
+    """Adds to `times_s`. A method that calls another of the same transport counts as one."""
 
-    def __init__(self, inner: Transport, spent: Spent) -> None:
+    def __init__(self, inner: Transport, times_s: Spent) -> None:
         self._inner = inner
-        self._spent = spent
+        self._spent = times_s
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
-        return self._timed(name, found) if callable(found) else found
+        attribute = getattr(self._inner, name)
+        return self._timed(name, attribute) if callable(attribute) else attribute
 
     def _timed(self, name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-        def timed(*arguments: Any, **named: Any) -> Any:
+        def timed(*arguments: Any, **keywords: Any) -> Any:
             began_s = time.monotonic()
             try:
-                return method(*arguments, **named)
+                return method(*arguments, **keywords)
             finally:
                 self._spent[name] = self._spent.get(name, 0.0) + time.monotonic() - began_s
 
@@ -42,7 +42,7 @@ class TimedTransport:
 
 
 class CountingLink:
-    """Notes the size of every file that is pushed."""
+    """Records the size of every pushed file."""
 
     def __init__(self, inner: Link) -> None:
         self._inner = inner
@@ -60,20 +60,20 @@ class CountingLink:
 
 
 def count_pushes(transport: Any) -> CountingLink:
-    """Let a remote transport's link note what it pushes."""
+    """Make a remote transport's link record its pushes."""
     counting = CountingLink(transport._link)
     transport._link = counting
     return counting
 
 
 @contextmanager
-def timed_experiments(spent: Spent, links: list[CountingLink]) -> Iterator[None]:
-    """Every remote device that an experiment of this process opens is timed, its pushes counted."""
+def timed_experiments(times_s: Spent, links: list[CountingLink]) -> Iterator[None]:
+    """Time every remote transport that this process's experiments open, and count its pushes."""
 
     def timed(device: AnyDevice, project: Project) -> Transport:
         transport = open_device(device, project)
         links.append(count_pushes(transport))
-        return cast(Transport, TimedTransport(transport, spent))
+        return cast(Transport, TimedTransport(transport, times_s))
 
     with patch.object(experiments, "open_device", timed):
         yield

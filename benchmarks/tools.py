@@ -34,7 +34,7 @@ class Iterations:
 
     @classmethod
     def of(cls, launch: dict[str, Any]) -> Iterations:
-        """What a launch of the runner did; its first inference is of the warm-up."""
+        """The iterations of a launch of the runner; its first inference is part of the warm-up."""
         return cls(1 + len(launch["warmup_ms"]), len(launch["warm_ms"]))
 
 
@@ -49,26 +49,26 @@ def run_tool(subject: Subject, counts: Iterations) -> float:
     runner's launches. LiteRT's tool rounds to 0.01 ms and makes up its inputs.
 
     Raises:
-        NotMeasurable: it failed, or there is none for this library.
+        NotMeasurable: the tool failed, or there is none for this library.
     """
     library = subject.planned.cell.library
     with tempfile.TemporaryDirectory(prefix="cellfarm-tool-") as folder:
         report = Path(folder, "report.json")
         arguments = _litert if library == LITERT else _loop
         argv = [*subject.deployed.python.argv, *arguments(subject, counts, report)]
-        done = subprocess.run(
+        completed = subprocess.run(
             [str(part) for part in argv],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env=_variables(subject.direct.transport, subject.deployed.variables),
             timeout=TIMEOUT_S, text=True, errors="replace", check=False,
             preexec_fn=lambda: _settle(subject.cores),
         )  # fmt: skip
-        if done.returncode != 0 or not report.is_file():
-            raise NotMeasurable(f"{tool_name(library)} failed: {done.stdout[-2000:]}")
-        found = json.loads(report.read_text(encoding="utf-8"))
+        if completed.returncode != 0 or not report.is_file():
+            raise NotMeasurable(f"{tool_name(library)} failed: {completed.stdout[-2000:]}")
+        results = json.loads(report.read_text(encoding="utf-8"))
     if library == LITERT:
-        return float(found["latency"]["median_ms"])
-    return float(median(found["ms"]))
+        return float(results["latency"]["median_ms"])
+    return float(median(results["ms"]))
 
 
 def _litert(subject: Subject, counts: Iterations, report: Path) -> list[Any]:

@@ -1,4 +1,4 @@
-"""A back end that only sleeps: what a launch costs the host is seen without a library's own work.
+"""A back end that only sleeps: it shows a launch's cost on the host without a library's work.
 
 Packed into the runner like a library's back end (see workflow/cellfarm/libraries).
 """

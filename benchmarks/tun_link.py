@@ -28,7 +28,7 @@ from cellfarm.base.processes import die_with_parent
 from .figures import REPOSITORY, NotMeasurable
 
 #: Of the range that RFC 2544 sets aside for benchmarks: no network has them.
-HERE, THERE = "198.18.77.1", "198.18.77.2"
+LOCAL_ADDRESS, REMOTE_ADDRESS = "198.18.77.1", "198.18.77.2"
 _READY = "ready"
 _TUN = Path("/dev/net/tun")
 _TUNSETIFF = 0x400454CA
@@ -43,11 +43,11 @@ CONGESTION_CONTROL = "cubic"
 
 @dataclass(frozen=True)
 class TunLink:
-    """A link that is up.
+    """A running link.
 
     Args:
-        address: of the other side.
-        prefix: what a command begins with that is to run on the other side.
+        address: the other side's address.
+        prefix: the start of a command that runs on the other side.
     """
 
     address: str
@@ -64,14 +64,14 @@ class TunLink:
 
 @contextlib.contextmanager
 def connected(delay_ms: float, loss: float, seed: int = 0) -> Iterator[TunLink]:
-    """A link to a namespace that ends with the block, and whatever uses it with it.
+    """A link to a namespace; both, and all that uses them, end with the block.
 
     Args:
         delay_ms: each way.
         loss: the share of the packets that is lost, each way.
 
     Raises:
-        NotMeasurable: this user or this kernel may not.
+        NotMeasurable: this user or this kernel does not allow it.
     """
     argv = [sys.executable, "-m", "benchmarks.tun_link", str(delay_ms), str(loss), str(seed)]
     process = subprocess.Popen(
@@ -80,14 +80,14 @@ def connected(delay_ms: float, loss: float, seed: int = 0) -> Iterator[TunLink]:
     )  # fmt: skip
     assert process.stdin and process.stdout
     try:
-        said = process.stdout.readline().strip()
-        if said != _READY:
+        line = process.stdout.readline().strip()
+        if line != _READY:
             raise NotMeasurable(
-                f"no link with losses: {said or 'its process ended'}; it needs root, or "
+                f"no link with losses: {line or 'its process ended'}; it needs root, or "
                 "CAP_NET_ADMIN, and /dev/net/tun"
             )
         prefix = ("nsenter", f"--net=/proc/{process.pid}/ns/net")
-        yield TunLink(THERE, prefix, process)
+        yield TunLink(REMOTE_ADDRESS, prefix, process)
     finally:
         with contextlib.suppress(OSError):
             process.stdin.close()
@@ -100,10 +100,10 @@ def connected(delay_ms: float, loss: float, seed: int = 0) -> Iterator[TunLink]:
 
 @dataclass
 class Way:
-    """Packets from one device to the other, in the order in which they came.
+    """Packets from one device to the other, in the order of their arrival.
 
     Args:
-        chance: decides which are lost.
+        chance: decides which packets are lost.
     """
 
     source: int
@@ -116,7 +116,7 @@ class Way:
     waiting: deque[tuple[float, bytes]] = field(default_factory=deque)
 
     def take_in(self, now_s: float) -> None:
-        """Read what has come."""
+        """Read the packets that arrived."""
         while True:
             try:
                 packet = os.read(self.source, _PACKET_BYTES)
@@ -129,42 +129,46 @@ class Way:
                 self.waiting.append((now_s + self.delay_s, packet))
 
     def hand_on(self, now_s: float) -> None:
-        """Write what has waited long enough."""
+        """Write the packets that have waited long enough."""
         while self.waiting and self.waiting[0][0] <= now_s:
             _, packet = self.waiting.popleft()
-            with contextlib.suppress(OSError):  # the other side is not up: lost as on any network
+            with contextlib.suppress(
+                OSError
+            ):  # the other side is down: the packet is lost as on any network
                 os.write(self.sink, packet)
 
 
-def carry(ways: list[Way], commands: IO[str]) -> None:
-    """Carry packets until the commands end; each line of them is answered by the counts."""
-    sources = {way.source: way for way in ways}
+def carry(directions: list[Way], commands: IO[str]) -> None:
+    """Carry packets until the commands end; the counts answer each line of them."""
+    sources = {direction.source: direction for direction in directions}
     while True:
-        due_s = min((way.waiting[0][0] for way in ways if way.waiting), default=None)
+        due_s = min(
+            (direction.waiting[0][0] for direction in directions if direction.waiting), default=None
+        )
         left_s = None if due_s is None else max(0.0, due_s - time.monotonic())
         ready, _, _ = select.select([*sources, commands.fileno()], [], [], left_s)
         now_s = time.monotonic()
-        for one in ready:
-            if one == commands.fileno():
+        for descriptor in ready:
+            if descriptor == commands.fileno():
                 if not commands.readline():
                     return
                 counts = {
-                    "carried": sum(way.carried for way in ways),
-                    "dropped": sum(way.dropped for way in ways),
+                    "carried": sum(direction.carried for direction in directions),
+                    "dropped": sum(direction.dropped for direction in directions),
                 }
                 print(json.dumps(counts), flush=True)
             else:
-                sources[one].take_in(now_s)
-        for way in ways:
-            way.hand_on(now_s)
+                sources[descriptor].take_in(now_s)
+        for direction in directions:
+            direction.hand_on(now_s)
 
 
 def _open_tun(own: str, peer: str) -> int:
     """A TUN device in the namespace that this process is in now, up; returns its descriptor."""
     descriptor = os.open(_TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
     request = struct.pack("16sH22x", b"cellfarm%d", _IFF_TUN | _IFF_NO_PI)
-    made = fcntl.ioctl(descriptor, _TUNSETIFF, request)
-    name = made[:16].rstrip(b"\0").decode()
+    reply = fcntl.ioctl(descriptor, _TUNSETIFF, request)
+    name = reply[:16].rstrip(b"\0").decode()
     _ip("address", "add", own, "peer", peer, "dev", name)
     _ip("link", "set", name, "txqueuelen", _QUEUE_PACKETS, "up")
     route = ["dev", name, "src", own, "congctl", CONGESTION_CONTROL]
@@ -173,29 +177,29 @@ def _open_tun(own: str, peer: str) -> int:
 
 
 def _ip(*arguments: str) -> None:
-    done = subprocess.run(
+    completed = subprocess.run(
         ["ip", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
-    if done.returncode:
-        raise OSError(f"ip {' '.join(arguments[:2])}: {done.stderr.strip()}")
+    if completed.returncode:
+        raise OSError(f"ip {' '.join(arguments[:2])}: {completed.stderr.strip()}")
 
 
 def main() -> None:
     """`python -m benchmarks.tun_link DELAY_MS LOSS SEED`: says `ready`; ends with its standard input."""
     delay_s, loss, seed = float(sys.argv[1]) / 1e3, float(sys.argv[2]), int(sys.argv[3])
     try:
-        here = _open_tun(HERE, THERE)
+        local = _open_tun(LOCAL_ADDRESS, REMOTE_ADDRESS)
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.unshare(_CLONE_NEWNET):
             raise OSError(f"no namespace: {os.strerror(ctypes.get_errno())}")
         _ip("link", "set", "lo", "up")
-        there = _open_tun(THERE, HERE)
+        remote = _open_tun(REMOTE_ADDRESS, LOCAL_ADDRESS)
     except OSError as error:
         sys.exit(f"{error.strerror or error} ({error.filename or 'TUN'})")
     print(_READY, flush=True)
     chance = random.Random(seed)
     carry(
-        [Way(here, there, delay_s, loss, chance), Way(there, here, delay_s, loss, chance)],
+        [Way(local, remote, delay_s, loss, chance), Way(remote, local, delay_s, loss, chance)],
         sys.stdin,
     )
 

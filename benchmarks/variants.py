@@ -36,7 +36,7 @@ def add_copy(lab: Lab, original: str, name: str, slowdown: float | None = None) 
     libraries[name] = structs.replace(source, folder=folder, name=name)
     version = source.default_version
     for purpose in PURPOSES:
-        old, new = (library_environment(each, version, purpose) for each in (original, name))
+        old, new = (library_environment(library, version, purpose) for library in (original, name))
         shutil.copyfile(lock_of(lab.project, old), lock_of(lab.project, new))
         environment = locate(lab.project, new).folder
         environment.symlink_to(locate(lab.project, old).folder.resolve())

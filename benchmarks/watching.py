@@ -1,4 +1,4 @@
-"""A transport that notes when things happen around a launch and leaves everything else to another."""
+"""A transport that records the times of launches and passes everything to another transport."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LaunchTimes:
 
 @dataclass
 class WatchingTransport:
-    """Notes the times of every launch in `launches`."""
+    """Records the times of every launch in `launches`."""
 
     inner: Transport
     is_host: bool = True
@@ -63,11 +63,11 @@ class WatchingTransport:
 
         times.mode = str(json.loads(stdin).get("mode"))
 
-        class Made(subprocess.Popen[bytes]):
-            """Notes when the process has been made and has started its interpreter."""
+        class ObservedPopen(subprocess.Popen[bytes]):
+            """Notes when the process exists and its interpreter starts."""
 
-            def __init__(self, *arguments: Any, **named: Any) -> None:
-                super().__init__(*arguments, **named)
+            def __init__(self, *arguments: Any, **keywords: Any) -> None:
+                super().__init__(*arguments, **keywords)
                 times.spawned = time.monotonic_ns()
 
         def line(text: str) -> None:
@@ -75,7 +75,7 @@ class WatchingTransport:
             times.first = times.first or times.ended
             on_line(text)
 
-        with mock.patch.object(subprocess, "Popen", Made):
+        with mock.patch.object(subprocess, "Popen", ObservedPopen):
             launched = self.inner.run(
                 argv, stdin=stdin, timeout_s=timeout_s, variables=variables, on_line=line,
                 keep_open=keep_open,

@@ -1,4 +1,4 @@
-"""Fixtures that several kinds of test share."""
+"""Fixtures that several kinds of tests share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def measured_farm(tmp_path_factory: pytest.TempPathFactory) -> Farm:
-    """A farm whose four cells were measured once, for all of pytest's workers; tests take a copy."""
+    """A farm whose four cells are measured once for all of pytest's workers; tests take a copy."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
     root = shared / "measured-farm"
@@ -42,7 +42,7 @@ def measured_farm(tmp_path_factory: pytest.TempPathFactory) -> Farm:
 
 @pytest.fixture
 def farm(measured_farm: Farm, tmp_path: Path) -> Iterator[Farm]:
-    """A copy of the measured farm, to change as a test likes."""
+    """A copy of the measured farm, which a test may change."""
     copy = measured_farm.copy(tmp_path / "farm")
     yield copy
     for process in copy.processes():
@@ -51,7 +51,7 @@ def farm(measured_farm: Farm, tmp_path: Path) -> Iterator[Farm]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """In CI a skipped test is a failure: say so where it is read."""
+    """In CI a skipped test is a failure: report it in the summary."""
     skipped = terminalreporter.stats.get("skipped", [])
     if skipped and os.environ.get("CI"):
         terminalreporter.write_line(f"{len(skipped)} tests were skipped, which CI does not allow")

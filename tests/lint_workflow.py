@@ -1,4 +1,4 @@
-"""`snakemake --lint`, less the one finding that does not hold here. Run by `make lint`."""
+"""`snakemake --lint` without the one finding that does not apply here. `make lint` runs it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ ACCEPTED = {"Specify a conda environment or container for each rule."}
 
 def main() -> int:
     snakemake = Path(sys.executable).with_name("snakemake")
-    done = subprocess.run(
+    completed = subprocess.run(
         [snakemake, "--lint"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    lines = done.stdout.splitlines()
-    found = [line.strip() for line in lines if line.startswith(("Lints for", "    * "))]
-    bad = [line for line in found if line.startswith("* ") and line[2:].rstrip(":") not in ACCEPTED]
-    if bad or not found:  # not even the accepted findings: it did not run
-        print(done.stdout)
+    lines = completed.stdout.splitlines()
+    findings = [line.strip() for line in lines if line.startswith(("Lints for", "    * "))]
+    unaccepted = [
+        line for line in findings if line.startswith("* ") and line[2:].rstrip(":") not in ACCEPTED
+    ]
+    if unaccepted or not findings:  # not even the accepted findings: it did not run
+        print(completed.stdout)
         return 1
     print("snakemake --lint: nothing beyond what is accepted")
     return 0

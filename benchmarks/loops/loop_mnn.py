@@ -20,9 +20,9 @@ def main(artifact: str, model: str, threads: str, warmup: str, samples: str, rep
     pairs, arrays = [], []
     with np.load(Path(model, "inputs.npz")) as stored:
         for name in names:
-            whole = stored[name].dtype.kind == "i"  # MNN's integers have 32 bits
-            array = stored[name].astype(np.int32 if whole else np.float32)
-            kind = MNN.Halide_Type_Int if whole else MNN.Halide_Type_Float
+            is_integer = stored[name].dtype.kind == "i"  # MNN's integers have 32 bits
+            array = stored[name].astype(np.int32 if is_integer else np.float32)
+            kind = MNN.Halide_Type_Int if is_integer else MNN.Halide_Type_Float
             host = MNN.Tensor(array.shape, kind, array, MNN.Tensor_DimensionType_Caffe)
             arrays.append(array)  # the tensor refers to its memory
             pairs.append((interpreter.getSessionInput(session, name), host))

@@ -125,15 +125,15 @@ CASES: dict[str, tuple[Callable[[Farm], None], list[str]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_mistake_is_one_clear_message(farm: Farm, case: str) -> None:
-    mistake, words = CASES[case]
+    mistake, expected = CASES[case]
     mistake(farm)
     before = farm.result_files()
-    done = farm.run(code=2)
-    message = [line for line in done.stdout.splitlines() if line.startswith("cellfarm: ")]
-    assert len(message) == 1, done.stdout
-    for word in words:
+    completed = farm.run(code=2)
+    message = [line for line in completed.stdout.splitlines() if line.startswith("cellfarm: ")]
+    assert len(message) == 1, completed.stdout
+    for word in expected:
         assert word in message[0]
-    assert "Traceback" not in done.stdout
+    assert "Traceback" not in completed.stdout
     assert farm.result_files() == before
 
 
@@ -141,10 +141,10 @@ def test_a_plan_that_cannot_be_written_is_one_message(farm: Farm) -> None:
     shutil.rmtree(farm.root / "results/plans", ignore_errors=True)
     (farm.root / "results/plans").write_text("in the way")
     farm.configure(threads=[1, 2])
-    done = farm.run(code=75)
-    message = [line for line in done.stdout.splitlines() if line.startswith("cellfarm: ")]
-    assert len(message) == 1 and "cannot be planned" in message[0], done.stdout
-    assert "results/plans" in message[0] and "Traceback" not in done.stdout
+    completed = farm.run(code=75)
+    message = [line for line in completed.stdout.splitlines() if line.startswith("cellfarm: ")]
+    assert len(message) == 1 and "cannot be planned" in message[0], completed.stdout
+    assert "results/plans" in message[0] and "Traceback" not in completed.stdout
 
 
 def test_commands_say_what_is_wrong(farm: Farm) -> None:
@@ -166,12 +166,12 @@ def test_doctor_tells_what_it_finds(farm: Farm) -> None:
 
 
 def test_damage_to_what_is_generated_mends_itself(farm: Farm) -> None:
-    """A torn result, lost artifacts, a broken warehouse, broken notes: start again, and all is well."""
-    victims = sorted(farm.result_files())
-    torn = farm.root / "results/cells" / victims[0]
-    torn.write_text(torn.read_text()[:300])
+    """A new run repairs a truncated result, lost artifacts, a broken warehouse and broken notes."""
+    results = sorted(farm.result_files())
+    truncated = farm.root / "results/cells" / results[0]
+    truncated.write_text(truncated.read_text()[:300])
     assert "damaged results were set aside: start again" in farm.run("measured", code=1).stdout
-    assert torn.with_name(f"{torn.name}.unreadable").is_file()
+    assert truncated.with_name(f"{truncated.name}.unreadable").is_file()
     farm.run("measured")
     assert len(farm.query("FROM cells")) == 4
 

@@ -1,4 +1,4 @@
-"""What goes wrong in a cell is that cell's result; the others go on, and the run exits 0."""
+"""A cell's failure is that cell's result; the others go on, and the run exits with 0."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ BACKEND = "workflow/cellfarm/libraries/onnxruntime/backend.py"
 SQUEEZENET = "small_squeezenet onnxruntime"
 
 
-def break_backend(farm: Farm, line: str, where: str = "    def invoke(") -> None:
+def break_backend(farm: Farm, line: str, signature: str = "    def invoke(") -> None:
     """Put a line at the start of a method of ONNX Runtime's back end."""
 
     def change(text: str) -> str:
-        start = text.index(":\n", text.index(where)) + 2
+        start = text.index(":\n", text.index(signature)) + 2
         return f"{text[:start]}        {line}\n{text[start:]}"
 
     farm.edit(BACKEND, change)
@@ -27,20 +27,20 @@ def statuses(farm: Farm) -> dict[str, tuple[str, str | None]]:
 
 
 def assert_recorded(farm: Farm, status: str, reason: str) -> None:
-    """Both cells of ONNX Runtime have the status, the others are ok, and the summary says so."""
+    """Assert that both cells of ONNX Runtime have the status, the others are ok, and the summary agrees."""
     farm.run("measured")
-    found = statuses(farm)
-    assert set(found) == ALL
-    for cell, (actual, why) in found.items():
+    cells = statuses(farm)
+    assert set(cells) == ALL
+    for cell, (actual, recorded_reason) in cells.items():
         if cell.endswith("onnxruntime"):
-            assert (actual, reason in str(why)) == (status, True), why
+            assert (actual, reason in str(recorded_reason)) == (status, True), recorded_reason
         else:
             assert actual == "ok"
     summary = farm.cellfarm("summary")
     assert status in summary
     assert "2 ok" in summary
-    again = farm.run("measured")
-    assert "nothing to measure" in again.stdout  # retried only when asked
+    second_run = farm.run("measured")
+    assert "nothing to measure" in second_run.stdout  # retried only when asked
 
 
 def test_a_crash(farm: Farm) -> None:
@@ -107,10 +107,10 @@ def test_a_library_that_cannot_be_installed(farm: Farm) -> None:
 def test_a_model_whose_input_does_not_fit(farm: Farm) -> None:
     farm.edit("models/small_mobilenet.yaml", lambda text: text.replace("- 3\n", "- 5\n"))
     farm.run("measured")
-    found = statuses(farm)
-    assert found["small_mobilenet ncnn"][0] == "failed"
-    assert "model" in str(found["small_mobilenet ncnn"][1])
-    assert found["small_squeezenet ncnn"][0] == "ok"
+    cells = statuses(farm)
+    assert cells["small_mobilenet ncnn"][0] == "failed"
+    assert "model" in str(cells["small_mobilenet ncnn"][1])
+    assert cells["small_squeezenet ncnn"][0] == "ok"
 
 
 def test_failed_cells_are_retried_on_request_alone(farm: Farm) -> None:

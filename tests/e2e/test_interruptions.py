@@ -34,14 +34,14 @@ SLOW = with_measures(
 
 @pytest.fixture
 def slow_farm(farm: Farm) -> Farm:
-    """A farm whose cells are all stale, under a slower protocol; artifacts are there."""
+    """A farm with artifacts, whose cells are all stale under a slower protocol."""
     farm.write("config/protocols/slow.yaml", SLOW)
     farm.configure(protocol="slow")
     return farm
 
 
 def launch_sessions(farm: Farm) -> list[list[str]]:
-    """Per current result, the measuring process of each of its own launches."""
+    """For each current result, the measuring processes of its own launches."""
     current = farm.query(
         "SELECT result FROM results JOIN result_keys USING (path) WHERE is_current"
     )
@@ -68,8 +68,12 @@ def journaled_sessions(farm: Farm) -> set[str]:
 
 
 def reused(farm: Farm, sessions: set[str]) -> int:
-    """How many launches of the current results those processes measured."""
-    return sum(number in sessions for one in launch_sessions(farm) for number in one)
+    """The number of launches of the current results that those processes measured."""
+    return sum(
+        session in sessions
+        for result_sessions in launch_sessions(farm)
+        for session in result_sessions
+    )
 
 
 def assert_complete(farm: Farm) -> None:
@@ -86,11 +90,11 @@ def test_a_killed_run_resumes_with_the_launches_it_has(slow_farm: Farm) -> None:
     kill_group(run)
     run.wait()
     slow_farm.assert_no_processes()
-    kept, sessions = slow_farm.journaled(), journaled_sessions(slow_farm)
+    journaled, sessions = slow_farm.journaled(), journaled_sessions(slow_farm)
     slow_farm.assert_store_whole()
     slow_farm.run("measured")
     assert_complete(slow_farm)
-    assert reused(slow_farm, sessions) >= kept >= 5
+    assert reused(slow_farm, sessions) >= journaled >= 5
 
 
 def test_killed_again_and_again_at_random_moments(slow_farm: Farm) -> None:
@@ -167,15 +171,15 @@ def test_a_second_run_in_the_same_folder_is_refused(slow_farm: Farm) -> None:
 
 
 def test_two_folders_never_measure_this_machine_at_once(slow_farm: Farm, tmp_path: Path) -> None:
-    other = slow_farm.copy(tmp_path / "other")
-    runs = [slow_farm.start("measured"), other.start("measured")]
+    other_farm = slow_farm.copy(tmp_path / "other")
+    runs = [slow_farm.start("measured"), other_farm.start("measured")]
     assert [run.wait(timeout=400) for run in runs] == [0, 0]
     spans = []
-    for farm in (slow_farm, other):
+    for farm in (slow_farm, other_farm):
         assert_complete(farm)
         for path in (farm.root / "results/experiments").rglob("*.json"):
             document = json.loads(path.read_text())
-            if len(document["rounds"]) == LAUNCHES:  # not the first run, that made it
+            if len(document["rounds"]) == LAUNCHES:  # not the first run, which made it
                 spans.append((document["started_at"], document["ended_at"]))
     assert len(spans) == 4
     spans.sort()
@@ -204,16 +208,16 @@ def test_a_full_disk_while_a_result_is_committed(slow_farm: Farm) -> None:
     mount = ["mount", "-t", "tmpfs", "-o", "size=12k", "tmpfs", str(cells)]
     subprocess.run(mount, check=True)
     try:
-        done = slow_farm.run("measured", code=1)
-        assert "No space left on device" in done.stdout
-        assert "make room" in done.stdout
+        completed = slow_farm.run("measured", code=1)
+        assert "No space left on device" in completed.stdout
+        assert "make room" in completed.stdout
         assert not list(cells.rglob("*.tmp"))
         slow_farm.assert_store_whole()
-        kept, sessions = slow_farm.journaled(), journaled_sessions(slow_farm)
-        assert kept >= 6
+        journaled, sessions = slow_farm.journaled(), journaled_sessions(slow_farm)
+        assert journaled >= 6
         subprocess.run(["mount", "-o", "remount,size=10m", str(cells)], check=True)
         slow_farm.run("measured")
         assert_complete(slow_farm)
-        assert reused(slow_farm, sessions) >= kept
+        assert reused(slow_farm, sessions) >= journaled
     finally:
         subprocess.run(["umount", "-l", str(cells)], check=True)

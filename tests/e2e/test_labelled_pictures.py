@@ -15,7 +15,7 @@ from tests.support.farm import REPOSITORY, Farm
 from tests.support.pages import unpacked
 
 pytestmark = pytest.mark.pipeline
-EACH = 5
+PICTURES_PER_COLOUR = 5
 #: Two of the twenty pictures stand in another colour's folder.
 RECIPE: dict[str, Any] = {
     "name": "colours",
@@ -32,8 +32,8 @@ def colours(tmp_path: Path) -> Farm:
     farm = Farm.create(tmp_path / "farm")
     (farm.root / "mine").mkdir()
     write_classifier(farm.root / "mine/colours.onnx", Project(REPOSITORY))
-    strangers = {"red": "green", "white": "blue"}
-    write_pictures(farm.root / "mine/pictures", EACH, strangers)
+    mislabelled = {"red": "green", "white": "blue"}
+    write_pictures(farm.root / "mine/pictures", PICTURES_PER_COLOUR, mislabelled)
     farm.write("models/colours.yaml", RECIPE)
     farm.configure(models=["colours"], libraries=["onnxruntime"], variants=["fp32", "int8"])
     return farm
@@ -60,7 +60,7 @@ def test_accuracy_from_the_recipe_to_the_report(colours: Farm) -> None:
     columns = json.loads(unpacked(page, "report"))["columns"]
     assert columns["top1_accuracy"] == [0.9, 0.9]
 
-    # Another picture is another question: its cells alone are asked again, and it says why.
+    # Another picture makes only its model's cells stale, with a reason.
     assert "nothing to measure" in colours.run("-n").stdout
     write_picture(colours.root / "mine/pictures/red/new.png", "blue")
     assert "the labelled pictures changed" in colours.run("-n").stdout
@@ -91,8 +91,11 @@ def test_what_is_wrong_with_the_pictures_is_told(colours: Farm) -> None:
     assert "mine/pictures has 5 sub-folders, the model has 4 classes" in row["reason"]
 
     (colours.root / "mine/pictures").rename(colours.root / "mine/elsewhere")
-    done = colours.run("-n", code=2)
-    assert "there is no folder mine/pictures" in done.stdout and "Traceback" not in done.stdout
+    completed = colours.run("-n", code=2)
+    assert (
+        "there is no folder mine/pictures" in completed.stdout
+        and "Traceback" not in completed.stdout
+    )
 
 
 def test_pictures_that_take_too_long_leave_the_rest_of_the_cell(colours: Farm) -> None:

@@ -68,7 +68,7 @@ def test_a_changed_device_is_measured_alone(farm: Farm) -> None:
 
 
 def changed(farm: Farm, path: str) -> dict[str, Any]:
-    """What a run would do after a change of a file of the package."""
+    """What a run would do after a change to a file of the package."""
     farm.edit(f"workflow/cellfarm/{path}", lambda text: f"{text}\n# changed\n")
     return farm.outlook()
 
@@ -78,20 +78,20 @@ NCNN = {"small_squeezenet ncnn", "small_mobilenet ncnn"}
 
 def test_a_changed_converter_converts_and_measures_its_library(farm: Farm) -> None:
     outlook = changed(farm, "libraries/ncnn/convert.py")
-    why = "the converter (its code, its lock or the precision) changed"
-    assert outlook["cells"] == dict.fromkeys(NCNN, why)
+    reason = "the converter (its code, its lock or the precision) changed"
+    assert outlook["cells"] == dict.fromkeys(NCNN, reason)
     assert {step.split("@")[0] for step in outlook["steps"]} == {"artifacts/ncnn"}
 
 
 def test_a_changed_runner_measures_everything_and_converts_nothing(farm: Farm) -> None:
-    why = "the measure (its code or its settings) changed"
-    assert changed(farm, "runner/phases.py") == {"cells": dict.fromkeys(ALL, why), "steps": []}
+    reason = "the measure (its code or its settings) changed"
+    assert changed(farm, "runner/phases.py") == {"cells": dict.fromkeys(ALL, reason), "steps": []}
 
 
 def test_a_changed_backend_measures_its_library(farm: Farm) -> None:
-    why = "the library (its back end or its lock) changed"
+    reason = "the library (its back end or its lock) changed"
     assert changed(farm, "libraries/ncnn/backend.py") == {
-        "cells": dict.fromkeys(NCNN, why), "steps": []
+        "cells": dict.fromkeys(NCNN, reason), "steps": []
     }  # fmt: skip
 
 
@@ -104,12 +104,12 @@ def test_an_unrelated_module_changes_nothing(farm: Farm) -> None:
 def test_converted_makes_artifacts_and_measures_nothing(farm: Farm) -> None:
     before, steps = farm.result_files(), farm.step_files()
     farm.configure(models=["small_squeezenet"], libraries=["onnxruntime"], variants=["fp16"])
-    said = farm.run("converted").stdout
-    assert "1 environment: 1 ok" in said and "1 artifact: 1 ok" in said, said
-    assert "Nothing was measured" in said
+    output = farm.run("converted").stdout
+    assert "1 environment: 1 ok" in output and "1 artifact: 1 ok" in output, output
+    assert "Nothing was measured" in output
     assert farm.measured_since(before) == set()
-    (made,) = farm.steps_since(steps)
-    assert made.startswith("artifacts/onnxruntime@") and made.endswith("/small_squeezenet")
+    (artifact,) = farm.steps_since(steps)
+    assert artifact.startswith("artifacts/onnxruntime@") and artifact.endswith("/small_squeezenet")
     assert "Nothing to be done" in farm.run("converted").stdout
 
 
@@ -118,8 +118,8 @@ def test_a_changed_chart_measures_nothing_and_makes_the_report_anew(farm: Farm) 
     page = farm.root / "reports/index.html"
     stamp = page.stat().st_mtime_ns
     farm.edit("workflow/cellfarm/report/charts.py", lambda text: f"{text}\n# changed\n")
-    done = farm.run()
-    assert NOTHING in done.stdout
+    completed = farm.run()
+    assert NOTHING in completed.stdout
     assert farm.measured_since(before) == set()
     assert page.stat().st_mtime_ns > stamp
 
@@ -127,8 +127,8 @@ def test_a_changed_chart_measures_nothing_and_makes_the_report_anew(farm: Farm) 
 def test_the_same_result_deleted_twice_is_measured_twice(farm: Farm) -> None:
     for _ in range(2):
         before = farm.result_files()
-        victim = next(path for path in before if "ncnn" in path and "small_mobilenet" in path)
-        (farm.root / "results/cells" / victim).unlink()
+        result = next(path for path in before if "ncnn" in path and "small_mobilenet" in path)
+        (farm.root / "results/cells" / result).unlink()
         farm.run("measured")
         assert farm.measured_since(before) == {"small_mobilenet ncnn"}
 
@@ -143,8 +143,8 @@ def test_a_removed_library_leaves_the_cells_and_stays_in_the_history(farm: Farm)
 
 
 def test_narrowing_on_the_command_line(farm: Farm) -> None:
-    done = farm.run("-n", "--config", "models=[small_squeezenet]", "threads=[1,2]")
-    assert "2 of 4 cells to measure" in done.stdout
+    completed = farm.run("-n", "--config", "models=[small_squeezenet]", "threads=[1,2]")
+    assert "2 of 4 cells to measure" in completed.stdout
 
 
 def test_the_warehouse_is_rebuilt_to_the_same_content(farm: Farm) -> None:
@@ -156,13 +156,15 @@ def test_the_warehouse_is_rebuilt_to_the_same_content(farm: Farm) -> None:
 
 
 def test_the_deployment_is_copied_only_when_absent(farm: Farm) -> None:
-    work = farm.root / "results/work/host"
-    stamps = {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()}
+    work_folder = farm.root / "results/work/host"
+    stamps = {path: path.stat().st_mtime_ns for path in work_folder.rglob("*") if path.is_file()}
     assert stamps
-    victim = next(iter(farm.result_files()))
-    (farm.root / "results/cells" / victim).unlink()
+    result = next(iter(farm.result_files()))
+    (farm.root / "results/cells" / result).unlink()
     farm.run("measured")
-    assert {path: path.stat().st_mtime_ns for path in work.rglob("*") if path.is_file()} == stamps
+    assert {
+        path: path.stat().st_mtime_ns for path in work_folder.rglob("*") if path.is_file()
+    } == stamps
 
 
 def _device(name: str) -> dict[str, object]:

@@ -40,7 +40,7 @@ def opened(browser, page):
 
 
 def _scroll_through(browser) -> None:
-    """Show every plot for long enough that the page sees it: plots are drawn when they come near."""
+    """Scroll to every plot, so that the page draws it: plots are drawn when they come near."""
     browser.execute_async_script(
         """const [done] = arguments;
         const frame = () => new Promise(requestAnimationFrame);
@@ -58,13 +58,13 @@ def test_every_chart_is_drawn_quietly_and_nothing_is_loaded(opened):
     _scroll_through(opened)
     until(opened, lambda d: drawn(d) == EVERY_PLOT)
     assert complaints(opened) == []
-    assert chromium.asked_of_the_network(opened) == []
+    assert chromium.network_requests(opened) == []
 
 
 def test_the_header_says_what_was_measured(opened):
     facts = opened.find_element(By.CLASS_NAME, "facts").text
-    for words in ("30 cells", "24 rank", "1 wrong", "2026-11-20 to 2026-11-21", "Synthetic CPU"):
-        assert words in facts
+    for text in ("30 cells", "24 rank", "1 wrong", "2026-11-20 to 2026-11-21", "Synthetic CPU"):
+        assert text in facts
     assert "tie" in opened.find_element(By.CLASS_NAME, "v-tie").text
 
 
@@ -75,8 +75,8 @@ def test_hostile_text_is_shown_and_does_nothing(opened):
     row = opened.find_element(By.XPATH, "//tr[contains(@class,'row')][.//*[text()='failed']]")
     row.find_element(By.TAG_NAME, "a").send_keys(Keys.ENTER)
     until(opened, lambda d: d.find_elements(By.CSS_SELECTOR, "#cell[data-shown]"))
-    shown = [pre.text for pre in opened.find_elements(By.CSS_SELECTOR, "#cell pre")]
-    assert shown.count(HOSTILE) == 2, "the reason and the log"
+    texts = [pre.text for pre in opened.find_elements(By.CSS_SELECTOR, "#cell pre")]
+    assert texts.count(HOSTILE) == 2, "the reason and the log"
     assert opened.find_elements(By.CSS_SELECTOR, "img, svg[onload]") == []
     assert "pwned" not in opened.title
 
@@ -103,9 +103,9 @@ def test_a_heading_sorts_by_keyboard_with_the_unknown_last(opened):
     for direction, order in (("ascending", False), ("descending", True)):
         heading.find_element(By.TAG_NAME, "button").send_keys(Keys.ENTER)
         assert heading.get_attribute("aria-sort") == direction
-        known = [float(text) for text in latencies() if text != "n/a"]
-        assert len(known) == 26
-        assert known == sorted(known, reverse=order)
+        values = [float(text) for text in latencies() if text != "n/a"]
+        assert len(values) == 26
+        assert values == sorted(values, reverse=order)
         assert latencies()[26:] == ["n/a"] * 4
 
 
@@ -158,7 +158,7 @@ def _key(browser) -> str:
 
 
 def _table(browser, name: str) -> list[list[str]]:
-    """The texts of a section's table, row by row; of closed ones too."""
+    """The texts of a section's table, row by row, even if it is closed."""
     rows = browser.find_elements(By.CSS_SELECTOR, f"[data-table={name}] tr")
     return [
         [cell.get_attribute("textContent") for cell in row.find_elements(By.CSS_SELECTOR, "th, td")]
@@ -169,10 +169,13 @@ def _table(browser, name: str) -> list[list[str]]:
 def test_flagged_cells_are_shown_on_request_by_keyboard(opened):
     def shown():
         counts = [
-            one.is_displayed() for one in winners.find_elements(By.CSS_SELECTOR, ".lede span")
+            element.is_displayed()
+            for element in winners.find_elements(By.CSS_SELECTOR, ".lede span")
         ]
-        tables = [one.is_displayed() for one in winners.find_elements(By.TAG_NAME, "table")]
-        answers = [one.is_displayed() for one in opened.find_elements(By.CSS_SELECTOR, gaps)]
+        tables = [element.is_displayed() for element in winners.find_elements(By.TAG_NAME, "table")]
+        answers = [
+            element.is_displayed() for element in opened.find_elements(By.CSS_SELECTOR, gaps)
+        ]
         assert counts == tables, "the number of comparisons is of the table that is shown"
         assert answers == tables, "what the choice is worth is told of the same results"
         return tables

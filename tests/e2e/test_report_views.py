@@ -1,4 +1,4 @@
-"""The page's filters, its pages of a model, a device and a cell, and what can be taken away from it."""
+"""The page's filters, its pages of a model, a device and a cell, and its downloads."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def _shown(browser) -> str:
 
 
 def _visible(browser, selector: str) -> list[str]:
-    found = browser.find_elements(By.CSS_SELECTOR, selector)
-    return [one.text for one in found if one.is_displayed()]
+    elements = browser.find_elements(By.CSS_SELECTOR, selector)
+    return [element.text for element in elements if element.is_displayed()]
 
 
 def _cards(browser) -> list[str]:
@@ -67,7 +67,7 @@ def _cards(browser) -> list[str]:
 
 
 def _show_charts(browser) -> None:
-    """Charts are drawn when they come near."""
+    """Scroll to the charts: they are drawn when they come near."""
     browser.execute_script("document.querySelector('[data-chart=latency]').scrollIntoView()")
     until(browser, drawn)
 
@@ -92,9 +92,9 @@ def test_filters_narrow_table_charts_and_winners_and_stand_in_the_address(browse
     names = _visible(opened, "[data-chart=latency] .plot .role-axis-label text")
     assert {name for name in names if name.isalpha()} == {"ncnn"}
     squares = opened.find_elements(By.CSS_SELECTOR, ".without-flagged tbody td")
-    left = [square for square in squares if square.is_displayed()]
-    assert len(left) == 3, "one column of the four: that device's at two threads"
-    for square in left:
+    visible = [square for square in squares if square.is_displayed()]
+    assert len(visible) == 3, "one column of the four: that device's at two threads"
+    for square in visible:
         assert ("ncnn" in square.text) != ("dim" in square.get_attribute("class"))
     address = opened.execute_script("return location.hash")
     _open(browser, page, address)
@@ -106,7 +106,7 @@ def test_filters_narrow_table_charts_and_winners_and_stand_in_the_address(browse
 def test_what_no_cell_has_cannot_be_chosen(opened):
     opened.find_element(By.ID, "status").send_keys("timeout")
     models = opened.find_element(By.ID, "model").find_elements(By.TAG_NAME, "option")
-    assert [one.text for one in models if one.is_enabled()] == ["every model", "resnet50"]
+    assert [option.text for option in models if option.is_enabled()] == ["every model", "resnet50"]
 
 
 def test_an_address_that_means_nothing_shows_everything_and_says_so(browser, opened, page):
@@ -146,7 +146,10 @@ def test_a_model_has_its_page(opened):
 def test_a_device_has_its_page_and_narrows_with_a_model(browser, opened, page):
     _open(browser, page, "#device/pi?model=bert_mini")
     panels = opened.find_element(By.ID, "subjects")
-    assert [one.text for one in panels.find_elements(By.TAG_NAME, "h1")] == ["bert_mini", "pi"]
+    assert [heading.text for heading in panels.find_elements(By.TAG_NAME, "h1")] == [
+        "bert_mini",
+        "pi",
+    ]
     assert "Synthetic CPU" in panels.text
     assert _shown(opened) == "10 of 60 cells"
     panels.find_elements(By.CSS_SELECTOR, ".crumb a")[0].click()
@@ -164,7 +167,7 @@ def test_a_cell_has_its_page_by_keyboard_and_leads_back(opened):
     assert _hash(opened).startswith("#cell/")
     assert opened.switch_to.active_element.tag_name == "h1"
     assert _visible(opened, "#all section") == []
-    headings = [one.text for one in cell.find_elements(By.TAG_NAME, "h2")]
+    headings = [heading.text for heading in cell.find_elements(By.TAG_NAME, "h2")]
     assert headings == ["Numbers", "Raw samples", "Launches", "Conditions", "Environment",
                         "The same with every library", "Command", "Log"]  # fmt: skip
     assert len(cell.find_elements(By.CSS_SELECTOR, ".samples circle, .samples .over")) == 180
@@ -181,24 +184,25 @@ def test_a_cell_has_its_page_by_keyboard_and_leads_back(opened):
     assert before > 1000 and abs(after - before) < 400, "charts that are drawn late move a little"
 
 
-def test_what_measures_a_cell_again_is_told_where_there_is_a_way(browser, page):
+def test_a_cell_s_page_shows_the_command_that_measures_it_again(browser, page):
     with duckdb.connect(str(page.parent.parent / "w.duckdb"), read_only=True) as connection:
-        for where, told in (
+        for condition, ending in (
             ("status = 'ok' AND len(flags) = 0", None),
             ("status = 'ok' AND list_contains(flags, 'noisy')", "--flagged"),
             ("status = 'failed'", "--status failed"),
         ):
-            found = connection.execute(
-                f"SELECT key, library || '@' || library_version FROM cells WHERE {where} LIMIT 1"
+            row = connection.execute(
+                f"SELECT key, library || '@' || library_version FROM cells WHERE {condition} LIMIT 1"
             ).fetchone()
-            assert found, where
-            browser.get("about:blank")  # else the address alone changes, and the last cell is read
-            chromium.open_page(browser, page, f"#cell/{found[0]}")
+            assert row, condition
+            # Otherwise only the address changes, and the last cell is read.
+            browser.get("about:blank")
+            chromium.open_page(browser, page, f"#cell/{row[0]}")
             until(browser, lambda d: d.find_elements(By.CSS_SELECTOR, "#cell pre"))
-            texts = [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#cell pre")]
-            again = [text for text in texts if text.startswith("cellfarm retry")]
-            assert len(again) == (told is not None), (where, texts)
-            assert all(found[1] in text and text.endswith(told) for text in again)
+            texts = [block.text for block in browser.find_elements(By.CSS_SELECTOR, "#cell pre")]
+            commands = [text for text in texts if text.startswith("cellfarm retry")]
+            assert len(commands) == (ending is not None), (condition, texts)
+            assert all(row[1] in text and text.endswith(ending) for text in commands)
 
 
 def test_a_rival_is_one_click_away(opened):
@@ -233,7 +237,7 @@ def _downloaded(downloads: Path, name: str) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_tables_are_taken_away_as_they_are_shown(opened, downloads):
+def test_tables_are_downloaded_as_they_are_shown(opened, downloads):
     opened.find_element(By.ID, "model").send_keys("resnet50")
     opened.find_element(By.ID, "device").send_keys("host")
     until(opened, lambda d: len(rows(d)) == 10)
@@ -242,8 +246,10 @@ def test_tables_are_taken_away_as_they_are_shown(opened, downloads):
     until(opened, lambda d: (downloads / "cells.csv").is_file())
     head, *lines = _downloaded(downloads, "cells.csv")
     assert {"model", "latency_ms", "key", "reason"} <= set(head) and len(lines) == 10
-    known = [float(text) for line in lines if (text := line[head.index("latency_ms")])]
-    assert len(known) == 9 and known == sorted(known), "the one that timed out has no latency"
+    latencies = [float(text) for line in lines if (text := line[head.index("latency_ms")])]
+    assert len(latencies) == 9 and latencies == sorted(latencies), (
+        "the one that timed out has no latency"
+    )
     box = opened.find_element(By.CSS_SELECTOR, "[data-table=conditions]")
     box.find_element(By.CLASS_NAME, "csv").click()
     until(opened, lambda d: (downloads / "conditions.csv").is_file())

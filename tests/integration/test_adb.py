@@ -1,4 +1,4 @@
-"""Ways to a phone: another adb server, and what `cellfarm devices add` finds."""
+"""Connections to a phone: another adb server, and `cellfarm devices add`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.projects import REPOSITORY, make_project
 
 @pytest.fixture(scope="module")
 def phone(tmp_path_factory) -> Iterator[tuple[Project, dict[str, Any]]]:
-    """A phone behind an adb server of its own, which is not the usual one."""
+    """A phone behind its own adb server, which is not the usual one."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,4 +1,4 @@
-"""A virtual board with an address of its own, in a network namespace; and what is left of it afterwards."""
+"""A virtual board with its own address in a network namespace, and its clean-up."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def privileges() -> None:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """A folder that `cellfarm` takes for a project."""
+    """A folder that `cellfarm` accepts as a project."""
     (tmp_path / "Snakefile").touch()
     (tmp_path / "workflow/cellfarm").mkdir(parents=True)
     (tmp_path / "devices").mkdir()
@@ -74,23 +74,23 @@ def started(project: Project, *options: str, **variables: str) -> Iterator[subpr
             process.kill()
 
 
-def said_until_up(process: subprocess.Popen[str]) -> str:
+def output_until_up(process: subprocess.Popen[str]) -> str:
     assert process.stdout
-    said = ""
+    output = ""
     for line in process.stdout:
-        said += line
+        output += line
         if "is up" in line:
-            return said
-    raise AssertionError(said)
+            return output
+    raise AssertionError(output)
 
 
 def interfaces() -> set[str]:
-    """This machine's network devices, by numbers that the kernel never gives again."""
-    found = set()
+    """This machine's network devices, by numbers that the kernel never reuses."""
+    names = set()
     for path in Path("/sys/class/net").glob("*/ifindex"):
         with suppress(OSError):
-            found.add(path.read_text())
-    return found
+            names.add(path.read_text())
+    return names
 
 
 def interface_of(device: AnyDevice) -> str:
@@ -101,48 +101,49 @@ def interface_of(device: AnyDevice) -> str:
 
 
 def processes_of(project: Project) -> list[str]:
-    """Commands that name the project's folder, but for this process."""
-    found = []
+    """Commands other than this process that name the project's folder."""
+    commands = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
             command = " ".join(process.cmdline())
             if str(project.root) in command and process.pid != os.getpid():
-                found.append(command)
-    return found
+                commands.append(command)
+    return commands
 
 
-def assert_soon(holds: Callable[[], bool], what: Callable[[], Any]) -> None:
+def assert_soon(condition: Callable[[], bool], describe: Callable[[], Any]) -> None:
     deadline = time.monotonic() + GONE_S
-    while not holds():
-        assert time.monotonic() < deadline, what()
+    while not condition():
+        assert time.monotonic() < deadline, describe()
         time.sleep(0.1)
 
 
 def test_a_board_has_an_address_and_a_network_of_its_own(project, privileges):
     with (
         network_namespace() as own,
-        network_namespace() as other,
+        network_namespace() as other_network,
         virtual_board(project, "it", network=own) as board,
-        virtual_board(project, "other", network=other) as another,
+        virtual_board(project, "other", network=other_network) as another,
     ):
-        links = {interface_of(one.device) for one in (board, another)}
+        links = {interface_of(device.device) for device in (board, another)}
         assert len(links) == 2 and links <= interfaces()
-        for device, network in ((board, own), (another, other)):
+        for device, network in ((board, own), (another, other_network)):
             assert isinstance(device.device, SshDevice)
             assert device.device.address.host == network.address != "127.0.0.1"
             with opened(device.device, project) as transport:
                 assert transport.facts()["cores"] >= 1
                 transport.prepare()
                 _, lines = shell(transport, "cat /proc/net/dev")
-            there = {line.partition(":")[0].strip() for line in lines[2:]}
-            assert {"lo", "eth0"} <= there and not any(one.startswith("cellfarm") for one in there)
+            devices = {line.partition(":")[0].strip() for line in lines[2:]}
+            assert {"lo", "eth0"} <= devices
+            assert not any(name.startswith("cellfarm") for name in devices)
     assert_soon(lambda: links.isdisjoint(interfaces()), interfaces)
     assert not processes_of(project)
 
 
 def test_nothing_is_left_of_a_board_whose_starter_is_killed(project, privileges):
     with started(project) as process:
-        assert "in a network namespace, at 198.18." in said_until_up(process)
+        assert "in a network namespace, at 198.18." in output_until_up(process)
         device = read_device(project, "it", "test")
         link = interface_of(device)
         with opened(device, project) as transport:
@@ -155,7 +156,7 @@ def test_nothing_is_left_of_a_board_whose_starter_is_killed(project, privileges)
 
 def test_a_board_on_loopback_where_that_is_wanted(project):
     with started(project, "--loopback") as process:
-        assert "is up on a loopback port" in said_until_up(process)
+        assert "is up on a loopback port" in output_until_up(process)
         device = read_device(project, "it", "test")
         assert isinstance(device, SshDevice) and device.address.host == "127.0.0.1"
         with opened(device, project) as transport:
@@ -169,9 +170,9 @@ def test_a_board_on_loopback_where_no_namespace_can_be_made(project, tmp_path):
     assert keygen
     (programs / "ssh-keygen").symlink_to(keygen)
     with started(project, PATH=str(programs)) as process:
-        said = said_until_up(process)
-        assert "it gets no network namespace: unshare: No such file or directory\n" in said
-        assert "is up on a loopback port" in said
+        output = output_until_up(process)
+        assert "it gets no network namespace: unshare: No such file or directory\n" in output
+        assert "is up on a loopback port" in output
 
 
 def test_what_ip_refuses_is_said_and_nothing_is_left(privileges, tmp_path, monkeypatch):
@@ -184,4 +185,4 @@ def test_what_ip_refuses_is_said_and_nothing_is_left(privileges, tmp_path, monke
         network_namespace(),
     ):
         raise AssertionError("there is a network")
-    assert "cat" not in {one.name() for one in psutil.Process().children(recursive=True)}
+    assert "cat" not in {child.name() for child in psutil.Process().children(recursive=True)}

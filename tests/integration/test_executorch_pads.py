@@ -1,4 +1,4 @@
-"""Padding in 8 bits, where XNNPACK has one scale for what goes in and what comes out."""
+"""Padding in 8 bits, where XNNPACK has one scale for input and output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Uneven(nn.Module):
     def forward(self, x):
         x = nn.functional.pad(nn.functional.relu(self.first(x)), (0, 1, 0, 1))
         x = nn.functional.relu(self.second(x))
-        # As in NASNet, what follows the pad has no scale.
+        # As in NASNet, the operator after the pad has no scale.
         shifted = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
         return self.third(nn.functional.avg_pool2d(shifted, 1, 2))
 
@@ -45,8 +45,8 @@ model = {"calibration": str(out / "calibration.npz"), "inputs": [{"name": "x"}]}
 convert(out / "model.pt2", out, "int8", model)
 method = Runtime.get().load_program(out / "model.pte").load_method("forward")
 with torch.no_grad():
-    ours, theirs = method.execute([samples[0]])[0].flatten(), network(samples[0]).flatten()
-print("cosine", float(torch.nn.functional.cosine_similarity(ours, theirs, dim=0)))
+    actual, expected = method.execute([samples[0]])[0].flatten(), network(samples[0]).flatten()
+print("cosine", float(torch.nn.functional.cosine_similarity(actual, expected, dim=0)))
 """
 
 
@@ -56,13 +56,13 @@ def test_a_padded_network_loads_and_is_right(tmp_path: Path):
     state = build(environment)
     assert state.status == "ok", state.reason
     folders = (str(PACKAGE / "conversion"), str(PACKAGE / "libraries" / library), str(tmp_path))
-    done = subprocess.run(
+    completed = subprocess.run(
         [str(environment.python), "-s", "-c", SCRIPT, *folders],
         capture_output=True,
         text=True,
         check=False,
         env=clean_variables(),
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    (line,) = [line for line in done.stdout.splitlines() if line.startswith("cosine ")]
+    assert completed.returncode == 0, completed.stderr[-4000:]
+    (line,) = [line for line in completed.stdout.splitlines() if line.startswith("cosine ")]
     assert float(line.split()[1]) > 0.99

@@ -1,4 +1,4 @@
-"""What may go wrong with a device, and what comes of it.
+"""Faults of a device, and their outcomes.
 
 Faults of its connection are the cases of benchmarks.fault_matrix, which says what each has to come to; here
 their time limits are shorter. The others are of commands, files, clocks and of who measures.
@@ -41,43 +41,45 @@ from tests.support.device_shell import shell
 from tests.support.pipe_link import PipeLink
 from tests.support.projects import REPOSITORY
 
-#: A command with a child in a session of its own, which hears of nothing.
+#: A command with a child in its own session, which gets no signals.
 STREAM = "setsid sleep 600 </dev/null >/dev/null 2>&1 & while :; do echo on; sleep 0.1; done"
 
 
 def test_every_fault_of_a_connection_ends_as_recorded(monkeypatch):
-    for way in (adb, ssh):
-        monkeypatch.setattr(way, "CONNECT_TIMEOUT_S", 6.0)
+    for module in (adb, ssh):
+        monkeypatch.setattr(module, "CONNECT_TIMEOUT_S", 6.0)
     monkeypatch.setattr(adb, "STALLED_S", 20.0)
     monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 1.0)
-    faults = [replace(one, lasts_s=one.lasts_s and 2.0) for one in possible(FAULTS)]
+    faults = [replace(fault, lasts_s=fault.lasts_s and 2.0) for fault in possible(FAULTS)]
     ended = run_matrix(faults, BOTH, Extent(2.0, 90.0, pushed_mb=24, pulled_mb=20, lines=32))
     assert len(ended) == 4 * sum(len(fault.kinds) for fault in faults)
-    bad = [one for one in ended if not is_as_recorded(one) or one.orphans or not one.works_again]
-    told = [str(one) for one in bad]
-    assert not bad, "\n".join([*table(ended), *told])
+    unexpected = [
+        case for case in ended if not is_as_recorded(case) or case.orphans or not case.works_again
+    ]
+    descriptions = [str(case) for case in unexpected]
+    assert not unexpected, "\n".join([*table(ended), *descriptions])
 
 
 @pytest.fixture(scope="module", params=BOTH)
 def device(request, tmp_path_factory) -> Iterator[Device]:
-    with virtual_device(request.param, "it", tmp_path_factory.mktemp(request.param)) as made:
-        yield made
+    with virtual_device(request.param, "it", tmp_path_factory.mktemp(request.param)) as device:
+        yield device
 
 
 @pytest.fixture(scope="module")
 def board(tmp_path_factory) -> Iterator[Device]:
-    with virtual_device(BOARD, "it", tmp_path_factory.mktemp("board")) as made:
-        yield made
+    with virtual_device(BOARD, "it", tmp_path_factory.mktemp("board")) as board:
+        yield board
 
 
 @pytest.fixture(scope="module")
 def phone(tmp_path_factory) -> Iterator[Device]:
-    with virtual_device(PHONE, "it", tmp_path_factory.mktemp("phone")) as made:
-        yield made
+    with virtual_device(PHONE, "it", tmp_path_factory.mktemp("phone")) as phone:
+        yield phone
 
 
 def use(device: Device) -> Iterator[RemoteTransport]:
-    """A device that is used after all that the tests before did to it; they may leave nothing."""
+    """A device that earlier tests have used; they may leave nothing behind."""
     Patience(60, print)(device.transport.prepare)
     yield device.transport
     assert wait_until_gone(device.strays, time.monotonic() + ORPHAN_S) == []
@@ -93,11 +95,11 @@ def on_board(board) -> Iterator[RemoteTransport]:
     yield from use(board)
 
 
-# What a command may do.
+# Faults of commands.
 
 
 def test_a_command_that_is_killed_says_so_and_the_next_one_runs(transport):
-    """As the kernel does when memory is short."""
+    """The kernel kills commands when memory is short."""
     launched, lines = shell(transport, "echo before; kill -9 $$")
     assert (launched.code, launched.timed_out, lines) == (-signal.SIGKILL, False, ["before"])
     assert shell(transport, "echo after")[1] == ["after"]
@@ -142,13 +144,13 @@ def test_a_command_without_memory_fails_alone(tmp_path):
         assert shell(transport, "echo fine")[1] == ["fine"]
 
 
-# Storage, clocks, keys.
+# Faults of storage, clocks and keys.
 
 
 def test_a_full_phone_is_told_and_nothing_half_written_gets_a_name(tmp_path):
-    big, small = tmp_path / "big", tmp_path / "small"
-    big.write_bytes(os.urandom(1 << 20) * 200)
-    small.write_bytes(b"small")
+    large_file, small_file = tmp_path / "big", tmp_path / "small"
+    large_file.write_bytes(os.urandom(1 << 20) * 200)
+    small_file.write_bytes(b"small")
     (tmp_path / "project").mkdir()
     project = CopiedProject(tmp_path / "project", Project(REPOSITORY).environments)
     project.locks.symlink_to(REPOSITORY / "envs")
@@ -157,14 +159,16 @@ def test_a_full_phone_is_told_and_nothing_half_written_gets_a_name(tmp_path):
         transport = phone.open()
         transport.prepare()
         with pytest.raises(PermanentDeviceError, match="storage is full"):
-            transport.put(big, "inputs/big")
-        # It fills while something is pushed.
+            transport.put(large_file, "inputs/big")
+        # It fills up during a push.
         with pytest.raises(PermanentDeviceError, match="No space left"):
-            transport._link.push(big, transport.resolve("arrivals/big"))
+            transport._link.push(large_file, transport.resolve("arrivals/big"))
         _, lines = shell(transport, f"ls -A {transport.resolve('')}/arrivals; echo .")
         assert lines == ["."]
         assert transport.read("inputs/big") is None
-        assert transport.put(small, "inputs/small") and transport.read("inputs/small") == b"small"
+        assert (
+            transport.put(small_file, "inputs/small") and transport.read("inputs/small") == b"small"
+        )
         transport.close()
 
 
@@ -199,11 +203,11 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def piped(folder: Path, python: Interpreter | None = None) -> RemoteTransport:
-    """A device that is a folder of this machine, prepared."""
-    made = RemoteTransport(PipeLink(), str(folder / "device"), Project(folder))
-    made._base = python or Interpreter((sys.executable, "-S"), {})
-    made.prepare()
-    return made
+    """A prepared device that is a folder of this machine."""
+    transport = RemoteTransport(PipeLink(), str(folder / "device"), Project(folder))
+    transport._base = python or Interpreter((sys.executable, "-S"), {})
+    transport.prepare()
+    return transport
 
 
 def test_a_clock_that_jumps_changes_nothing(tmp_path):
@@ -215,7 +219,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path):
     assert first.put(folder, "artifacts/one")
     first.close()
     second = piped(tmp_path, jumping)
-    # What is there stays there, with whatever date; what is old or of the future is not odd.
+    # A file stays whatever its date; dates in the past or the future do no harm.
     assert not second.put(folder, "artifacts/one")
     before_ns = time.monotonic_ns()
     launched, lines = shell(second, "echo $CELLFARM_SPAWNED_NS; sleep 0.2; echo late", timeout_s=30)
@@ -226,11 +230,11 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path):
     second.close()
 
 
-# Who measures.
+# Faults of measuring hosts.
 
 
 def test_two_pipelines_do_not_measure_on_one_device(device, transport):
-    """Who comes second is refused, and when it ends, the first one's measurement goes on."""
+    """The second one is refused, and the first one's measurement goes on after it ends."""
     running = threading.Event()
     lines: list[str] = []
     ended: list[int] = []
@@ -253,10 +257,10 @@ def test_two_pipelines_do_not_measure_on_one_device(device, transport):
     first = threading.Thread(target=run, daemon=True)
     first.start()
     assert running.wait(30)
-    other = device.open()
+    second = device.open()
     with pytest.raises(TransientDeviceError, match="another cellfarm measures on this device"):
-        other.prepare()
-    other.close()
+        second.prepare()
+    second.close()
     assert wait_until_gone(lambda: agents(device)[1:], time.monotonic() + ORPHAN_S) == []
     (device.work_folder / "launches/go").touch()
     first.join(30)
@@ -281,7 +285,7 @@ finally:
 
 
 def heed_interrupts() -> None:
-    """A shell lets its background jobs ignore Ctrl-C, and they hand that down."""
+    """A shell's background jobs ignore Ctrl-C, and their children inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     die_with_parent()
 
@@ -309,13 +313,13 @@ def test_a_host_that_ends_leaves_nothing_on_the_device(device, number):
 
 
 def test_a_board_that_falls_silent_while_it_is_asked_is_given_up(on_board, board, monkeypatch):
-    """paramiko itself would wait for the answer for ever."""
+    """paramiko alone would wait forever for the answer."""
     monkeypatch.setattr(ssh, "CONNECT_TIMEOUT_S", 2.0)
-    ask = paramiko.Channel.exec_command
+    exec_command = paramiko.Channel.exec_command
 
     def falls_silent(channel: paramiko.Channel, command: str) -> None:
         board.suffer("freeze")
-        ask(channel, command)
+        exec_command(channel, command)
 
     errors: list[BaseException] = []
 
@@ -336,12 +340,12 @@ def test_a_board_that_falls_silent_while_it_is_asked_is_given_up(on_board, board
 
 
 def test_a_cut_while_a_device_is_full_of_output_leaves_nothing(device, transport):
-    """An agent that is stuck in writing to a host that is gone ends all the same."""
-    seen, over = threading.Event(), threading.Event()
+    """An agent that is blocked in writing to a lost host ends, too."""
+    output_seen, finished = threading.Event(), threading.Event()
 
     def take(_: str) -> None:
-        seen.set()
-        over.wait(120)
+        output_seen.set()
+        finished.wait(120)
 
     def run() -> None:
         with suppress(TransientDeviceError):
@@ -351,23 +355,25 @@ def test_a_cut_while_a_device_is_full_of_output_leaves_nothing(device, transport
             )  # fmt: skip
 
     threading.Thread(target=run, daemon=True).start()
-    assert seen.wait(30)
+    assert output_seen.wait(30)
     time.sleep(1)  # so that every buffer on the way is full
-    there = device.processes()
-    assert len(there) >= 3
+    processes = device.processes()
+    assert len(processes) >= 3
     device.suffer("cut")
     until_s = time.monotonic() + ORPHAN_S
-    assert wait_until_gone(lambda: [one for one in there if lives(one)], until_s) == []
-    over.set()
+    assert (
+        wait_until_gone(lambda: [process for process in processes if lives(process)], until_s) == []
+    )
+    finished.set()
 
 
 def agents(device: Device) -> list[psutil.Process]:
-    found = []
-    for one in device.processes():
+    matches = []
+    for process in device.processes():
         with suppress(psutil.Error):
-            if any("/agents/" in part for part in one.cmdline()):
-                found.append(one)
-    return found
+            if any("/agents/" in part for part in process.cmdline()):
+                matches.append(process)
+    return matches
 
 
 def test_an_agent_that_is_killed_takes_what_it_started_with_it(device, transport):
@@ -384,10 +390,12 @@ def test_an_agent_that_is_killed_takes_what_it_started_with_it(device, transport
             ["sh", "-c", STREAM], stdin=b"", timeout_s=60, variables=transport.variables,
             on_line=stream,
         )  # fmt: skip
-    left = device.processes()
+    processes = device.processes()
     Patience(60, print)(transport.prepare)  # as an experiment calls a lost device again
     until_s = time.monotonic() + ORPHAN_S
-    assert wait_until_gone(lambda: [one for one in left if lives(one)], until_s) == []
+    assert (
+        wait_until_gone(lambda: [process for process in processes if lives(process)], until_s) == []
+    )
 
 
 @pytest.mark.parametrize("fault", ["cut", "reboot", "agent killed"])

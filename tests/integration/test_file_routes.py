@@ -1,4 +1,4 @@
-"""Three files that others wrote, and trained weights, through the real converters."""
+"""Converts three users' files and trained weights with the real converters."""
 
 from __future__ import annotations
 
@@ -27,15 +27,16 @@ from tests.support.models_python import python
 from tests.support.projects import REPOSITORY, make_project
 
 DATA = REPOSITORY / "tests/data/user_files"
-HERE = Project(REPOSITORY)
-#: name of the file, inputs, outputs, the way to a library that does not read it, libraries that do
+CHECKOUT = Project(REPOSITORY)
+#: name of the file, inputs, outputs, the forms on the way to a library that does not read it,
+#: libraries that do
 HAND = {"file": "hand.onnx", "inputs": [{"name": "images:0", "shape": [1, 3, 32, 32]}]}
 SCRIPTED = {"file": "scripted.pt", "inputs": [{"name": "x", "shape": [1, 3, 32, 32]}]}
 SIGNED = {"file": "signed.tflite"}
 
 
 def take_over(folder: Path, recipe: dict[str, Any], file: Path | None = None) -> Record:
-    environment = locate(HERE, "models")
+    environment = locate(CHECKOUT, "models")
     assert build(environment).status == "ok"
     files = {"file": file or DATA / recipe["file"]}
     document = {"name": "mine", "source": "file", **recipe}
@@ -43,14 +44,14 @@ def take_over(folder: Path, recipe: dict[str, Any], file: Path | None = None) ->
 
 
 def export(folder: Path, start: Format, form: Format, source: Path | None = None) -> Record:
-    environment = locate(HERE, EDGES[start, form])
+    environment = locate(CHECKOUT, EDGES[start, form])
     assert build(environment).status == "ok"
     return steps.export(folder, form, folder.with_name(form), source, start)
 
 
 def convert(folder: Path, name: str, form: Format, variant: str = "fp32") -> Record:
     library = all_libraries()[name]
-    environment = locate(HERE, library_environment(name, library.default_version, "convert"))
+    environment = locate(CHECKOUT, library_environment(name, library.default_version, "convert"))
     assert build(environment).status == "ok"
     source = folder if (folder / "files" / FILES[form]).is_file() else folder.with_name(form)
     out = folder.with_name(f"{name}-{variant}")
@@ -62,7 +63,7 @@ def assert_ok(record: Record) -> None:
 
 
 @pytest.mark.parametrize(
-    ("recipe", "native", "way", "readers"),
+    ("recipe", "native", "forms", "readers"),
     [
         (HAND, "onnx", ["pt2"], [("onnxruntime", "onnx"), ("ncnn", "onnx"), ("mnn", "onnx")]),
         (SCRIPTED, "script", ["pt2", "torchscript"], [("ncnn", "torchscript")]),
@@ -70,19 +71,19 @@ def assert_ok(record: Record) -> None:
     ],
     ids=["onnx", "torchscript", "tflite"],
 )
-def test_a_users_file_goes_through(tmp_path, recipe, native, way, readers):
+def test_a_users_file_goes_through(tmp_path, recipe, native, forms, readers):
     folder = tmp_path / "model"
     assert_ok(take_over(folder, recipe))
     facts = json.loads((folder / "files/model.json").read_text())
     assert (folder / "files" / FILES[native]).is_file()
-    for samples, wanted in (("calibration", "inputs"), ("heldout", "inputs"),
+    for samples, direction in (("calibration", "inputs"), ("heldout", "inputs"),
                             ("heldout_reference", "outputs")):  # fmt: skip
         with np.load(folder / f"files/{samples}.npz") as arrays:
             assert {name: list(arrays[name].shape) for name in arrays.files} == {
-                spec["name"]: [16, *spec["shape"]] for spec in facts[wanted]
+                spec["name"]: [16, *spec["shape"]] for spec in facts[direction]
             }
     start, source = native, None
-    for form in way:  # every step checks its outputs against the file's
+    for form in forms:  # every step checks its outputs against the file's
         assert_ok(export(folder, start, form, source))
         start, source = form, folder.with_name(form)
     for library, form in readers:
@@ -148,8 +149,8 @@ assert not passes(other, "int8") and not passes(wanted * np.nan, "int8")
 
 
 def test_a_step_may_round_a_file_in_8_bits_otherwise_and_nothing_else():
-    done = python("models", ROUNDED)
-    assert done.returncode == 0, done.stderr[-3000:]
+    completed = python("models", ROUNDED)
+    assert completed.returncode == 0, completed.stderr[-3000:]
 
 
 BRANCHING = """
@@ -190,13 +191,13 @@ def test_outputs_in_a_dict_are_refused_and_no_failure(tmp_path):
     recipe = {"file": file.name, "inputs": [{"name": "x", "shape": [1, 4]}]}
     record = take_over(tmp_path / "model", recipe, file)
     assert record.status == "unsupported" and "it returns a dict" in (record.reason or "")
-    # A step that only hands this on adds nothing to it.
+    # A step that only passes this on adds nothing to it.
     refused = export(tmp_path / "model", "script", "pt2")
     assert refused.reason == f"model: {record.reason}"
 
 
 def test_a_recipe_is_written_from_a_file(tmp_path, monkeypatch):
-    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(CHECKOUT.environments))
     project = make_project(tmp_path)
     shutil.copytree(DATA, tmp_path / "mine")
     file = tmp_path / "mine/hand.onnx"
@@ -259,8 +260,8 @@ assert not Path(sys.argv[1], "ran").exists()
 
 
 def test_weights_fit_whole_or_say_what_does_not(tmp_path):
-    done = python("models", WEIGHTS, str(tmp_path))
-    assert done.returncode == 0, done.stderr[-3000:]
+    completed = python("models", WEIGHTS, str(tmp_path))
+    assert completed.returncode == 0, completed.stderr[-3000:]
 
 
 SQUEEZENET = """
@@ -280,9 +281,9 @@ print(float(program(torch.ones(1, 3, 64, 64))[0].sum()))
 
 
 def test_trained_weights_are_taken_as_they_are(tmp_path):
-    """No statistics are put into them: a network that was trained has its own."""
+    """Their statistics stay: a trained network has its own."""
     file = tmp_path / "weights.pth"
-    wanted = python("models", SQUEEZENET, str(file))
+    expected = python("models", SQUEEZENET, str(file))
     recipe = {
         "name": "trained",
         "task": "classification",
@@ -294,5 +295,5 @@ def test_trained_weights_are_taken_as_they_are(tmp_path):
     }
     folder = tmp_path / "model"
     assert_ok(steps.build_model(recipe, folder, {"weights": file}))
-    found = python("models", LOADED, str(folder / "files/model.pt2"))
-    assert float(found.stdout) == pytest.approx(float(wanted.stdout), rel=1e-5)
+    actual = python("models", LOADED, str(folder / "files/model.pt2"))
+    assert float(actual.stdout) == pytest.approx(float(expected.stdout), rel=1e-5)

@@ -1,4 +1,4 @@
-"""Gates with the real runner on this machine: what they read, wait for, and what they cost."""
+"""Gates with the real runner on this machine: their readings, waits and cost."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ NO_LIMITS = {"wait_s": 0, "budget_s": 0}
 
 
 class Bench:
-    """A device's work folder with a payload, and what was told while it waited."""
+    """A device's work folder with a payload, and the reported waits."""
 
     def __init__(self, folder: Path, lock: int) -> None:
         self.folder = folder
         self.lock = lock
-        self.told: list[tuple[str, float]] = []
+        self.waits: list[tuple[str, float]] = []
         self.transport = LocalTransport(folder / "work")
         self.transport.prepare()
         backend = folder / "backend.py"
@@ -41,7 +41,7 @@ class Bench:
     def gates(self, **limits: Any) -> Gates:
         protocol = protocol_of(gates=NO_LIMITS | limits)
         setting = Setting(self.transport, protocol, self.lock)
-        return Gates(setting, lambda what, waited_s: self.told.append((what, waited_s)))
+        return Gates(setting, lambda reason, waited_s: self.waits.append((reason, waited_s)))
 
     def deployed(self) -> Deployed:
         return Deployed(
@@ -66,33 +66,33 @@ def busy_core() -> Iterator[None]:
 
 
 def test_a_gate_without_limits_reads_and_lets_pass(bench: Bench):
-    one = bench.gates()
-    readings = one.pass_through(bench.deployed(), 1, None)
-    assert (readings["exceeded"], readings["waited_s"], bench.told) == ([], 0.0, [])
+    gates = bench.gates()
+    readings = gates.pass_through(bench.deployed(), 1, None)
+    assert (readings["exceeded"], readings["waited_s"], bench.waits) == ([], 0.0, [])
     assert readings["calibration"]["compute_ms"] > 0 and readings["calibration"]["memory_ms"] > 0
     assert "python" in readings["identity"].lower()
     assert readings["other_cpu_cores"] >= 0
-    assert one.reference_ms[1] > 0
+    assert gates.reference_ms[1] > 0
 
 
 def test_work_of_others_is_waited_for_and_then_told(bench: Bench, busy_core: None):
-    one = bench.gates(other_cpu_cores=0.2, wait_s=6, budget_s=100)
-    readings = one.pass_through(bench.deployed(), 1, None)
+    gates = bench.gates(other_cpu_cores=0.2, wait_s=6, budget_s=100)
+    readings = gates.pass_through(bench.deployed(), 1, None)
     assert "load" in readings["exceeded"] and readings["other_cpu_cores"] > 0.2
-    assert 0 < readings["waited_s"] < 9 and one.waited_s == readings["waited_s"]
-    assert bench.told and "load" in bench.told[0][0] and bench.told[0][1] >= 1
+    assert 0 < readings["waited_s"] < 9 and gates.waited_s == readings["waited_s"]
+    assert bench.waits and "load" in bench.waits[0][0] and bench.waits[0][1] >= 1
 
 
 def test_an_experiment_waits_no_longer_than_its_budget(bench: Bench, busy_core: None):
-    one = bench.gates(other_cpu_cores=0.2, wait_s=0.7, budget_s=1.0)
+    gates = bench.gates(other_cpu_cores=0.2, wait_s=0.7, budget_s=1.0)
     for _ in range(4):
-        assert "load" in one.pass_through(bench.deployed(), 1, None)["exceeded"]
-    assert one.waited_s < 3
+        assert "load" in gates.pass_through(bench.deployed(), 1, None)["exceeded"]
+    assert gates.waited_s < 3
 
 
-def test_a_limit_that_is_none_is_not_looked_at(bench: Bench, busy_core: None):
-    one = bench.gates(other_cpu_cores=None, slowdown=None, wait_s=5, budget_s=5)
-    assert one.pass_through(bench.deployed(), 1, None)["exceeded"] == []
+def test_a_limit_of_none_is_ignored(bench: Bench, busy_core: None):
+    gates = bench.gates(other_cpu_cores=None, slowdown=None, wait_s=5, budget_s=5)
+    assert gates.pass_through(bench.deployed(), 1, None)["exceeded"] == []
 
 
 @pytest.mark.parametrize(
@@ -119,12 +119,12 @@ def test_a_gate_that_does_not_answer_is_told_and_stops_nothing(
 
 
 def test_readings_that_do_not_fit_are_left_out(bench: Bench):
-    liar = bench.folder / "liar.py"
-    liar.write_text(
+    program = bench.folder / "liar.py"
+    program.write_text(
         'print(\'{"event": "gate", "exceeded": ["load", "x", 3], "calibration": {"compute_ms":'
         ' NaN, "memory_ms": "5"}, "temperatures_c": 7, "waited_s": true, "governor": [1]}\')\n'
     )
-    bench.put(liar)
+    bench.put(program)
     readings = bench.gates().pass_through(bench.deployed(), 1, None)
     assert readings["exceeded"] == ["load"]
     assert readings["calibration"] == readings["temperatures_c"] == {}

@@ -1,4 +1,4 @@
-"""ONNX files as they are: what their graphs are made of, and what is said of those that do not tell."""
+"""Reads the graphs of ONNX files, and reports those that cannot be read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from cellfarm.base.records import FILES, RECORD
 from cellfarm.selection import graphs
 from cellfarm.selection.graphs import Graphs
 
-from tests.support.models_python import HERE, python
+from tests.support.models_python import CHECKOUT, python
 from tests.support.projects import REPOSITORY
 
-#: Batch free, weights turned before use, attention's product, a constant that is no operator.
+#: A free batch, weights transposed before use, attention's product, a constant that is no operator.
 MODEL = """
 import numpy as np, onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -44,31 +44,31 @@ onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]),
 
 
 def write(file: Path, height: str = "8") -> Path:
-    done = python("models", MODEL, str(file), height)
-    assert done.returncode == 0, done.stderr[-3000:]
+    completed = python("models", MODEL, str(file), height)
+    assert completed.returncode == 0, completed.stderr[-3000:]
     return file
 
 
 def test_a_graph_by_hand(tmp_path):
-    found = Graphs(HERE).of_file(write(tmp_path / "my.onnx"))
-    assert found["macs_by_kind"] == {
+    facts = Graphs(CHECKOUT).of_file(write(tmp_path / "my.onnx"))
+    assert facts["macs_by_kind"] == {
         "convolution": 4 * 64 * 27, "linear": 4 * 7 * 64, "attention": 4 * 4 * 7
     }  # fmt: skip
-    assert (found["nodes"], found["parameters"]) == (7, 4 * 27 + 7 * 64 + 3 + 7)
-    assert found["activations"] == 3 * 256 + 3 * 28 + 16
+    assert (facts["nodes"], facts["parameters"]) == (7, 4 * 27 + 7 * 64 + 3 + 7)
+    assert facts["activations"] == 3 * 256 + 3 * 28 + 16
 
 
 def test_sizes_left_free_are_said(tmp_path):
     with pytest.raises(UserError, match="input 'x' leaves sizes free"):
-        Graphs(HERE).of_file(write(tmp_path / "free.onnx", "height"))
+        Graphs(CHECKOUT).of_file(write(tmp_path / "free.onnx", "height"))
     with pytest.raises(UserError, match="leaves sizes free"):
-        Graphs(HERE).of_file(REPOSITORY / "tests/data/user_files/hand.onnx")
+        Graphs(CHECKOUT).of_file(REPOSITORY / "tests/data/user_files/hand.onnx")
     (tmp_path / "none.onnx").write_bytes(b"no model")
     with pytest.raises(UserError, match=r"none\.onnx: DecodeError"):
-        Graphs(HERE).of_file(tmp_path / "none.onnx")
+        Graphs(CHECKOUT).of_file(tmp_path / "none.onnx")
     (tmp_path / "empty.onnx").touch()
     with pytest.raises(UserError, match=r"empty\.onnx: it holds no operators"):
-        Graphs(HERE).of_file(tmp_path / "empty.onnx")
+        Graphs(CHECKOUT).of_file(tmp_path / "empty.onnx")
 
 
 #: Of each: 30 functions, each of which calls the next twice; one that calls itself; sizes below 0, too large.
@@ -77,7 +77,7 @@ import onnx
 from onnx import TensorProto, helper
 opsets = [helper.make_opsetid("", 18), helper.make_opsetid("own", 1)]
 def function(name, callee):
-    nodes = [helper.make_node(callee, [one], [two], domain="own") for one, two in ("ab", "bc")]
+    nodes = [helper.make_node(callee, [source], [target], domain="own") for source, target in ("ab", "bc")]
     return helper.make_function("own", name, ["a"], ["c"], nodes, opsets)
 def save(file, functions, op="Relu", domain="", sizes=(1, 4), weights=()):
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name in "xy")
@@ -94,8 +94,8 @@ save("/below.onnx", [], weights=[TensorProto(name="w", data_type=1, dims=[-8, 2]
 
 
 def test_hostile_files_are_refused(tmp_path):
-    done = python("models", HOSTILE, str(tmp_path))
-    assert done.returncode == 0, done.stderr[-3000:]
+    completed = python("models", HOSTILE, str(tmp_path))
+    assert completed.returncode == 0, completed.stderr[-3000:]
     for name, reason in (
         ("bomb", "its functions unfold to more than 1,000,000 operators"),
         ("loop", "its function 'f0' calls itself"),
@@ -103,12 +103,12 @@ def test_hostile_files_are_refused(tmp_path):
         ("below", "weights have a size below 0"),
     ):
         with pytest.raises(UserError, match=rf"{name}\.onnx: {reason}"):
-            Graphs(HERE).of_file(tmp_path / f"{name}.onnx")
+            Graphs(CHECKOUT).of_file(tmp_path / f"{name}.onnx")
 
 
 def test_an_export_is_described_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
-    (tmp_path / "envs").symlink_to(HERE.locks)
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(CHECKOUT.environments))
+    (tmp_path / "envs").symlink_to(CHECKOUT.locks)
     project = Project(tmp_path)
     export = project.results / "exports/mine/onnx/0123"
     (export / FILES).mkdir(parents=True)

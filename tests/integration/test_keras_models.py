@@ -1,4 +1,4 @@
-"""A small model of Keras' through TensorFlow's own converter, for real: the weights are the program's."""
+"""A small Keras model through TensorFlow's real converter, with the program's weights."""
 
 from __future__ import annotations
 
@@ -49,25 +49,25 @@ def test_tensorflow_s_artifact_gives_the_program_s_outputs(model, variant, least
     subject = Subject.of("litert", variant, model, "keras")
     record = subject.convert()
     assert (record.status, record.reason) == ("ok", None), record
-    told = subject.launch("quality")
-    assert told["status"] == "ok", told
-    assert told["quality"]["cosine"] > least
-    assert (told["quality"]["cosine"] < 1 - 1e-4) == (variant == "int8")
+    launch = subject.launch("quality")
+    assert launch["status"] == "ok", launch
+    assert launch["quality"]["cosine"] > least
+    assert (launch["quality"]["cosine"] < 1 - 1e-4) == (variant == "int8")
     profile = subject.launch("profile")
-    types = {one["type"] for one in profile["profile"]["operators"]}
+    types = {operator["type"] for operator in profile["profile"]["operators"]}
     assert "Other" not in types and "DepthwiseConv" in types
     assert ("Quantize" in types or "Cast" in types) == (variant == "int8")
 
 
 def test_another_network_than_the_program_is_refused(model, tmp_path):
-    other = tmp_path / "model"
-    (other / FILES).mkdir(parents=True)
+    other_model = tmp_path / "model"
+    (other_model / FILES).mkdir(parents=True)
     for path in (model / FILES).iterdir():
-        (other / FILES / path.name).write_bytes(path.read_bytes())
+        (other_model / FILES / path.name).write_bytes(path.read_bytes())
     with np.load(model / FILES / "reference.npz") as arrays:
-        np.savez(other / FILES / "reference.npz", logits=arrays["logits"][:, ::-1])
-    (other / RECORD).write_text('{"status": "ok", "reason": null}')
-    record = Subject.of("litert", "fp32", other, "keras").convert()
+        np.savez(other_model / FILES / "reference.npz", logits=arrays["logits"][:, ::-1])
+    (other_model / RECORD).write_text('{"status": "ok", "reason": null}')
+    record = Subject.of("litert", "fp32", other_model, "keras").convert()
     assert record.status == "failed"
     assert "Keras' model is not the program: output 'logits'" in (record.reason or "")
 
@@ -84,15 +84,15 @@ from protocol import RecipeError
 from source_keras import translate
 from torch import nn
 
-given = keras.Input((12, 12, 4))
-x = layers.Conv2D(6, 3, padding="same", strides=2)(given)
+inputs = keras.Input((12, 12, 4))
+x = layers.Conv2D(6, 3, padding="same", strides=2)(inputs)
 x = layers.BatchNormalization(scale=False)(x)
 x = layers.DepthwiseConv2D(3, depth_multiplier=2, use_bias=False)(x)
 x = layers.BatchNormalization(center=False)(x)
 x = layers.SeparableConv2D(8, (3, 1), activation="relu6")(x)
 x = layers.Conv2D(8, 1, groups=4, use_bias=False)(x)
 x = layers.Dense(5)(layers.GlobalAveragePooling2D()(x))
-original = keras.Model(given, x)
+original = keras.Model(inputs, x)
 network = translate(original).eval()
 with torch.no_grad():
     for module in network.modules():
@@ -102,11 +102,11 @@ with torch.no_grad():
             if tensor is not None and tensor.is_floating_point() and not plain:
                 tensor.copy_(torch.rand_like(tensor) + 0.5 * norm)
 network.write_original(Path("."))
-read = keras.saving.load_model("model.keras", compile=False)
+loaded = keras.saving.load_model("model.keras", compile=False)
 x = torch.randn(2, 4, 12, 12)
 with torch.no_grad():
-    ours, theirs = network(x)[0], read(x.permute(0, 2, 3, 1), training=False)
-assert float((ours - theirs).abs().max()) < 1e-4 * float(ours.abs().max()), (ours, theirs)
+    actual, expected = network(x)[0], loaded(x.permute(0, 2, 3, 1), training=False)
+assert float((actual - expected).abs().max()) < 1e-4 * float(actual.abs().max()), (actual, expected)
 next(m for m in network.modules() if isinstance(m, nn.BatchNorm2d)).weight.data += 1
 try:
     network.write_original(Path("."))
@@ -119,7 +119,7 @@ else:
 
 def test_every_weight_finds_its_way_back(tmp_path):
     argv = [str(environment("models").python), "-s", "-c", RESTORED, str(PACKAGE / "models")]
-    done = subprocess.run(
+    completed = subprocess.run(
         argv, cwd=tmp_path, capture_output=True, text=True, check=False, env=clean_variables()
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert completed.returncode == 0, completed.stderr[-3000:]

@@ -1,4 +1,4 @@
-"""MNN's variants and its missing GPU, by MNN itself in its own environments."""
+"""MNN's variants and its missing GPU, with MNN itself in its own environments."""
 
 from __future__ import annotations
 
@@ -43,28 +43,28 @@ import numpy as np
 import backend, profiler
 
 out, model = Path(sys.argv[1]), json.loads(sys.argv[2])
-given = {"threads": 1, "inputs": model["inputs"], "outputs": model["outputs"]}
+settings = {"threads": 1, "inputs": model["inputs"], "outputs": model["outputs"]}
 images = np.load(model["calibration"])["x"]
 results, kinds = {}, {}
 for variant in ("fp32", "fp16", "int8_weights", "int8"):
-    session, found = backend.Session(str(out / variant), processor="cpu", **given), []
+    session, outputs = backend.Session(str(out / variant), processor="cpu", **settings), []
     for image in images:
         session.set_inputs([image])
         session.invoke()
-        found.append(session.get_outputs()[0])
-    results[variant] = np.stack(found)
-    profile = profiler.profile(str(out / variant), processor="cpu", **given,
+        outputs.append(session.get_outputs()[0])
+    results[variant] = np.stack(outputs)
+    profile = profiler.profile(str(out / variant), processor="cpu", **settings,
                                arrays=[images[0]], runs=1, scratch="")
-    kinds[variant] = sorted({one["type"] for one in profile["runs"][0]})
+    kinds[variant] = sorted({operator["type"] for operator in profile["runs"][0]})
 try:
-    gpu = backend.Session(str(out / "fp32"), processor="gpu", **given).actual()
+    gpu = backend.Session(str(out / "fp32"), processor="gpu", **settings).actual()
 except RuntimeError as error:
     gpu = {"error": type(error).__name__, "message": str(error)}
 expected = results.pop("fp32")
 # Not to standard output: MNN's own messages may come after anything that Python prints.
 (out / "found.json").write_text(json.dumps({
-    "sqnr_db": {name: float(10 * np.log10((expected**2).sum() / ((one - expected) ** 2).sum()))
-                for name, one in results.items()},
+    "sqnr_db": {name: float(10 * np.log10((expected**2).sum() / ((output - expected) ** 2).sum()))
+                for name, output in results.items()},
     "types": kinds,
     "gpu": gpu,
 }))
@@ -109,11 +109,11 @@ def two_convolutions() -> bytes:
     def whole(name: str, *values: int) -> bytes:
         return text(5, text(1, name) + b"".join(number(8, v) for v in values) + number(20, 7))
 
-    three = whole("kernel_shape", 3, 3) + whole("pads", 1, 1, 1, 1)
+    attributes = whole("kernel_shape", 3, 3) + whole("pads", 1, 1, 1, 1)
     graph = (
-        node("Conv", "x w0 b0", "first", three)
+        node("Conv", "x w0 b0", "first", attributes)
         + node("Relu", "first", "middle")
-        + node("Conv", "middle w1 b1", "y", three)
+        + node("Conv", "middle w1 b1", "y", attributes)
         + text(2, "test")
         + b"".join([tensor("w0", 8, 3, 3, 3), tensor("b0", 8)])
         + b"".join([tensor("w1", 4, 8, 3, 3), tensor("b1", 4)])
@@ -128,7 +128,7 @@ def run(purpose: str, script: str, *arguments: Path | str) -> str:
     environment = locate(Project.here(), f"mnn@{MNN.default_version}.{purpose}")
     assert build(environment).status == "ok"
     paths = [MNN.folder, PACKAGE / "conversion", RUNNER]
-    done = subprocess.run(
+    completed = subprocess.run(
         [str(environment.python), "-c", script, *map(str, arguments)],
         capture_output=True,
         text=True,
@@ -136,8 +136,8 @@ def run(purpose: str, script: str, *arguments: Path | str) -> str:
         timeout=600,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))},
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
 @pytest.fixture(scope="module")
@@ -175,15 +175,15 @@ def test_a_conversion_gives_the_same_file_again(converted, variant):
 def test_variants_are_what_they_are_called_and_the_gpu_is_refused(converted):
     out, model, _ = converted
     run("run", RUN, out, model)
-    found = json.loads((out / "found.json").read_text())
-    assert found["sqnr_db"]["fp16"] > 50
-    assert 30 < found["sqnr_db"]["int8_weights"] < 80
-    assert 25 < found["sqnr_db"]["int8"] < 80
-    assert {"Convolution", "FloatToInt8", "Int8ToFloat"} <= set(found["types"]["int8"])
+    results = json.loads((out / "found.json").read_text())
+    assert results["sqnr_db"]["fp16"] > 50
+    assert 30 < results["sqnr_db"]["int8_weights"] < 80
+    assert 25 < results["sqnr_db"]["int8"] < 80
+    assert {"Convolution", "FloatToInt8", "Int8ToFloat"} <= set(results["types"]["int8"])
     for variant in ("fp32", "fp16", "int8_weights"):
-        assert not {"FloatToInt8", "Int8ToFloat"} & set(found["types"][variant])
-    if "error" in found["gpu"]:
-        assert found["gpu"]["error"] == "Unsupported"
-        assert "this build has no other" in found["gpu"]["message"]
-    else:  # a build with a GPU, on a machine with one
-        assert not found["gpu"]["provider"].startswith("cpu")
+        assert not {"FloatToInt8", "Int8ToFloat"} & set(results["types"][variant])
+    if "error" in results["gpu"]:
+        assert results["gpu"]["error"] == "Unsupported"
+        assert "this build has no other" in results["gpu"]["message"]
+    else:  # a build with a GPU on a machine with one
+        assert not results["gpu"]["provider"].startswith("cpu")

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.base.project import PACKAGE, Project
-from cellfarm.envs.environments import MODELS_ENVIRONMENT, build, clean_variables, locate
+from cellfarm.base.project import PACKAGE
+from cellfarm.envs.environments import MODELS_ENVIRONMENT, clean_variables
 
-from tests.support.projects import REPOSITORY
+from tests.support.models_python import interpreter
 
 PICTURE = {"name": "input", "dtype": "float32", "content": "image"}
 LAYERS = 2
@@ -99,8 +99,8 @@ for name, recipe in json.loads(Path(sys.argv[2]).read_text()).items():
     with numpy.load(out / "heldout.npz") as held_out:
         last = {key: array[-1] for key, array in held_out.items()}
     session = onnxruntime.InferenceSession(out / "model.onnx")
-    given = [value.name for value in session.get_outputs()]
-    numpy.savez(out / "from_onnx.npz", **dict(zip(given, session.run(None, last))))
+    names = [value.name for value in session.get_outputs()]
+    numpy.savez(out / "from_onnx.npz", **dict(zip(names, session.run(None, last))))
     script = torch.jit.load(out / "model.torchscript.pt")
     with torch.no_grad():
         results = script(*map(torch.from_numpy, last.values()))
@@ -112,17 +112,21 @@ for name, recipe in json.loads(Path(sys.argv[2]).read_text()).items():
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with one of each, all made by one process: most of its time goes into imports."""
-    environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
-    state = build(environment)
-    assert state.status == "ok", state.reason
+    """A folder with one model of each source, all from one process: imports take most of its time."""
     folder = tmp_path_factory.mktemp("models")
     (folder / "recipes.json").write_text(json.dumps(RECIPES))
-    argv = [str(environment.python), "-s", "-c", SCRIPT, str(PACKAGE / "models"), "recipes.json"]
-    done = subprocess.run(
+    argv = [
+        str(interpreter(MODELS_ENVIRONMENT)),
+        "-s",
+        "-c",
+        SCRIPT,
+        str(PACKAGE / "models"),
+        "recipes.json",
+    ]
+    completed = subprocess.run(
         argv, cwd=folder, capture_output=True, text=True, check=False, env=clean_variables()
     )
-    assert done.returncode == 0, done.stderr[-4000:]
+    assert completed.returncode == 0, completed.stderr[-4000:]
     return folder
 
 
@@ -131,12 +135,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_an_export_gives_the_models_outputs(built: Path, name: str, form: str):
     with np.load(built / name / "heldout_reference.npz") as reference:
         expected = {key: array[-1] for key, array in reference.items()}
-    with np.load(built / name / f"from_{form}.npz") as found:
-        assert list(found) == RECIPES[name]["outputs"]
+    with np.load(built / name / f"from_{form}.npz") as actual:
+        assert list(actual) == RECIPES[name]["outputs"]
         for key, array in expected.items():
-            assert found[key].shape == array.shape
-            # Of magnitude 1: what float32 loses in other orders of summation.
-            np.testing.assert_allclose(found[key], array, atol=2e-4, rtol=1e-3)
+            assert actual[key].shape == array.shape
+            # Outputs have magnitude 1: the tolerance allows for other orders of summation in float32.
+            np.testing.assert_allclose(actual[key], array, atol=2e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -146,10 +150,10 @@ def test_samples_are_there_and_differ(built: Path, name: str):
     assert facts["task"] == recipe["task"]
     shapes = {spec["name"]: spec["shape"] for spec in (*facts["inputs"], *facts["outputs"])}
     sets = {}
-    for which in ("calibration", "heldout", "heldout_reference"):
-        with np.load(built / name / f"{which}.npz") as stored:
-            sets[which] = dict(stored)
-        for key, array in sets[which].items():
+    for kind in ("calibration", "heldout", "heldout_reference"):
+        with np.load(built / name / f"{kind}.npz") as stored:
+            sets[kind] = dict(stored)
+        for key, array in sets[kind].items():
             assert list(array.shape) == [16, *shapes[key]]
     for key, array in sets["heldout"].items():
         assert not np.array_equal(array, sets["calibration"][key])
@@ -157,7 +161,7 @@ def test_samples_are_there_and_differ(built: Path, name: str):
     assert len(np.unique(first, axis=0)) == 16
     if recipe["task"] == "classification":
         assert len(np.unique(first.argmax(axis=1))) > 1
-        # What ignores its input can give no more than what all outputs have in common.
+        # A network that ignores its input gives only what all outputs have in common.
         common = np.broadcast_to(first.mean(axis=0), first.shape)
         norms = np.linalg.norm(common) * np.linalg.norm(first)
         assert np.vdot(common, first) / norms < 0.95
@@ -175,16 +179,16 @@ def test_a_detector_ends_with_raw_boxes_and_scores(built: Path):
 
 
 def test_a_decoder_appends_to_its_cache(built: Path):
-    given = dict(np.load(built / "decoder" / "inputs.npz"))
-    found = dict(np.load(built / "decoder" / "reference.npz"))
+    inputs = dict(np.load(built / "decoder" / "inputs.npz"))
+    outputs = dict(np.load(built / "decoder" / "reference.npz"))
     for name in CACHE:
-        past, present = given[f"past_{name}"], found[f"present_{name}"]
+        past, present = inputs[f"past_{name}"], outputs[f"present_{name}"]
         assert present.shape == (1, 2, 6, 8)
         np.testing.assert_array_equal(present[:, :, :5], past)
 
 
 def test_pools_of_keras_translated_are_keras():
-    """Uneven edges on both axes, on one and on none; windows smaller than their steps."""
+    """Uneven edges on both axes, one or none; windows smaller than their steps."""
     script = """
 import os, sys
 os.environ["KERAS_BACKEND"] = "torch"
@@ -195,26 +199,27 @@ for size in ((7, 8), (8, 8), (9, 7)):
     for pool in (1, 2, 3, 4):
         for strides in (1, 2, 3):
             for padding in ("same", "valid"):
-                given = keras.Input((*size, 3))
+                inputs = keras.Input((*size, 3))
                 layer = keras.layers.MaxPooling2D(pool, strides, padding=padding)
-                original = keras.Model(given, layer(given))
+                original = keras.Model(inputs, layer(inputs))
                 x = -1 - torch.rand(2, 3, *size)  # an edge of zeros would win
                 with torch.no_grad():
-                    ours = source_keras.translate(original).eval()(x)[0]
-                    theirs = original(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-                assert torch.equal(ours, theirs), (size, pool, strides, padding)
+                    actual = source_keras.translate(original).eval()(x)[0]
+                    expected = original(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+                assert torch.equal(actual, expected), (size, pool, strides, padding)
                 cases += 1
 print(cases)
 """
-    environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
-    argv = [str(environment.python), "-s", "-c", script, str(PACKAGE / "models")]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, env=clean_variables())
-    assert done.returncode == 0, done.stderr[-4000:]
-    assert done.stdout.split() == ["72"]
+    argv = [str(interpreter(MODELS_ENVIRONMENT)), "-s", "-c", script, str(PACKAGE / "models")]
+    completed = subprocess.run(
+        argv, capture_output=True, text=True, check=False, env=clean_variables()
+    )
+    assert completed.returncode == 0, completed.stderr[-4000:]
+    assert completed.stdout.split() == ["72"]
 
 
 def test_keras_translated_is_keras(tmp_path: Path):
-    """Against the same network, run by Keras itself on its own PyTorch back end."""
+    """Compares with the same network, run by Keras itself on its PyTorch back end."""
     script = """
 import os, sys
 os.environ["KERAS_BACKEND"] = "torch"
@@ -230,15 +235,14 @@ for layer in original.layers:  # statistics that show in the output
 network = source_keras.translate(original).eval()
 x = torch.randn(2, 3, 40, 40)
 with torch.no_grad():
-    ours = network(x)[0]
-    theirs = original(x.permute(0, 2, 3, 1), training=False)
-print(float(ours.std()), float((ours - theirs).abs().max()))
+    actual = network(x)[0]
+    expected = original(x.permute(0, 2, 3, 1), training=False)
+print(float(actual.std()), float((actual - expected).abs().max()))
 """
-    environment = locate(Project(REPOSITORY), MODELS_ENVIRONMENT)
-    argv = [str(environment.python), "-s", "-c", script, str(PACKAGE / "models")]
-    done = subprocess.run(
+    argv = [str(interpreter(MODELS_ENVIRONMENT)), "-s", "-c", script, str(PACKAGE / "models")]
+    completed = subprocess.run(
         argv, cwd=tmp_path, capture_output=True, text=True, check=False, env=clean_variables()
     )
-    assert done.returncode == 0, done.stderr[-4000:]
-    spread, error = map(float, done.stdout.split())
+    assert completed.returncode == 0, completed.stderr[-4000:]
+    spread, error = map(float, completed.stdout.split())
     assert error < 1e-5 and spread > 1e-3

@@ -31,7 +31,7 @@ RECIPE: dict[str, Any] = {
     "labelled": {"folder": "colours"},
 }
 LAYER = "model.features.6.squeeze"
-#: The whole of a pass: a file in passes/.
+#: A complete pass: a file in passes/.
 TOY = '''
 """Multiplies the weights of a layer: a model that is wrong by as much as it is told."""
 
@@ -58,7 +58,7 @@ def apply(module: torch.nn.Module, context: Context) -> torch.nn.Module:
     assert all(output[0].shape == (1, 10) for output in outputs), context.task
     return module
 '''
-#: Runs the worker, and writes which files it imported.
+#: Runs the worker and writes the list of the files that it imported.
 WORK = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
@@ -71,10 +71,10 @@ with open(sys.argv[3], "w") as stream:
 
 
 class Workers:
-    """Runs workers, each from a copy of the closure of its entries.
+    """Runs workers, each from a copy of its entries and all that they import.
 
     Args:
-        root: where everything is written; ``package/passes`` is the copy of the passes, with the toy.
+        root: the folder of all files; ``package/passes`` is the copy of the passes, with the toy.
     """
 
     def __init__(self, root: Path) -> None:
@@ -88,12 +88,12 @@ class Workers:
         self.imported: dict[str, set[str]] = {}
 
     def run(
-        self, step: str, entries: list[str], request: Mapping[str, Any], where: str = "models"
+        self, step: str, entries: list[str], request: Mapping[str, Any], environment: str = "models"
     ) -> dict[str, Any]:
         """Run a step; returns the worker's answer. The step's files are in root/<step>.
 
         Args:
-            entries: modules beside the worker and the request's own.
+            entries: modules in addition to the worker and the request's module.
         """
         names = ["worker", request["module"], *entries]
         roots = (PACKAGE / "models", self.package)
@@ -108,20 +108,20 @@ class Workers:
             shutil.copyfile(path, code / name)
         request_file, modules = self.root / f"{step}.request", self.root / f"{step}.modules"
         request_file.write_text(json.dumps(dict(request) | {"out": str(out)}))
-        argv = [str(interpreter(where)), "-s", "-E", "-c", WORK]
-        done = subprocess.run(
+        argv = [str(interpreter(environment)), "-s", "-E", "-c", WORK]
+        completed = subprocess.run(
             [*argv, str(code), str(request_file), str(modules)],
             capture_output=True, text=True, check=False, env=clean_variables(),
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-4000:]
+        assert completed.returncode == 0, completed.stderr[-4000:]
         self.planned[step] = set(files)
         self.imported[step] = {
             Path(file).relative_to(code).as_posix()
             for file in json.loads(modules.read_text())
             if Path(file).is_relative_to(code)
         }
-        answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        assert answer["status"] == "ok", (step, answer, done.stderr[-4000:])
+        answer: dict[str, Any] = json.loads(completed.stdout.splitlines()[-1])
+        assert answer["status"] == "ok", (step, answer, completed.stderr[-4000:])
         return answer
 
     def export(self, step: str, source: str, start: str, form: str) -> None:
@@ -132,8 +132,8 @@ class Workers:
             "source": str(folder / f"model.{start}"),
             "model": str(folder),
         }
-        where = "models.tflite" if start == "tflite" else "models"
-        self.run(step, [], request, where)
+        environment = "models.tflite" if start == "tflite" else "models"
+        self.run(step, [], request, environment)
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +143,8 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Workers:
     for name in COLOURS:
         write_picture(root / f"{name}.png", name)
     pictures = [[f"{name}.png", 1, label] for label, name in enumerate(sorted(COLOURS))]
-    listed = {"folder": str(root), "classes": None, "calibration": [], "pictures": pictures}
-    (root / "pictures.json").write_text(json.dumps(listed))
+    listing = {"folder": str(root), "classes": None, "calibration": [], "pictures": pictures}
+    (root / "pictures.json").write_text(json.dumps(listing))
 
     build = {"module": "build_architecture", "recipe": RECIPE}
     workers.run(
@@ -173,23 +173,23 @@ def sqnr_db(outputs: np.ndarray, reference: np.ndarray) -> float:
 def test_a_derived_model_has_its_own_reference_and_its_parents(workers: Workers):
     parent, derived = workers.root / "parent", workers.root / "derived"
     for kind, shape in (("", (1, 10)), ("heldout_", (16, 1, 10))):
-        own = read(derived, f"{kind}reference")
-        of_parent = read(derived, f"{kind}parent_reference")
-        assert own.shape == of_parent.shape == shape
-        np.testing.assert_array_equal(of_parent, read(parent, f"{kind}reference"))
-        assert sqnr_db(own, of_parent) < 20
+        reference = read(derived, f"{kind}reference")
+        parent_reference = read(derived, f"{kind}parent_reference")
+        assert reference.shape == parent_reference.shape == shape
+        np.testing.assert_array_equal(parent_reference, read(parent, f"{kind}reference"))
+        assert sqnr_db(reference, parent_reference) < 20
     for name in ("inputs", "calibration", "heldout"):
         np.testing.assert_array_equal(read(derived, name), read(parent, name))
 
 
 def test_a_derived_model_is_described_as_a_built_one(workers: Workers):
-    facts, of_parent = (
+    facts, parent_facts = (
         json.loads((workers.root / name / "model.json").read_text())
         for name in ("derived", "parent")
     )
     assert facts["passes"] == [["scale_layer", {"layer": LAYER, "factor": 3.0}]]
     for name in ("task", "inputs", "outputs", "parameters", "flops"):
-        assert facts[name] == of_parent[name], name
+        assert facts[name] == parent_facts[name], name
     names = {path.name for path in (workers.root / "derived").iterdir()}
     built = {path.name for path in (workers.root / "parent").iterdir()}
     assert names - built == {"parent_reference.npz", "heldout_parent_reference.npz"}
@@ -200,14 +200,20 @@ def test_labelled_pictures_are_classified_by_the_derived_model(workers: Workers)
     derived, parent = workers.root / "derived", workers.root / "parent"
     pixels = (derived / "labelled.npy").read_bytes()
     assert pixels == (parent / "labelled.npy").read_bytes()
-    own, of_parent = (
+    labelled, parent_labelled = (
         json.loads((folder / "labelled.json").read_text()) for folder in (derived, parent)
     )
-    assert own["labels"] == of_parent["labels"] and own["mean"] == of_parent["mean"]
-    assert own["reference"] != of_parent["reference"]
+    assert (
+        labelled["labels"] == parent_labelled["labels"]
+        and labelled["mean"] == parent_labelled["mean"]
+    )
+    assert labelled["reference"] != parent_labelled["reference"]
     facts = json.loads((derived / "model.json").read_text())["labelled"]
-    right = sum(top[0] == label for top, label in zip(own["reference"], own["labels"], strict=True))
-    assert facts["images"] == len(COLOURS) and facts["top1_accuracy"] == right / len(COLOURS)
+    correct = sum(
+        top[0] == label
+        for top, label in zip(labelled["reference"], labelled["labels"], strict=True)
+    )
+    assert facts["images"] == len(COLOURS) and facts["top1_accuracy"] == correct / len(COLOURS)
 
 
 RUN_EXPORTS = """
@@ -227,8 +233,8 @@ with torch.no_grad():
 
 
 def test_exports_of_a_derived_model_give_its_outputs_and_not_its_parents(workers: Workers):
-    done = python("models", RUN_EXPORTS, str(workers.root))
-    assert done.returncode == 0, done.stderr[-3000:]
+    completed = python("models", RUN_EXPORTS, str(workers.root))
+    assert completed.returncode == 0, completed.stderr[-3000:]
     for form in ("onnx", "torchscript"):
         outputs = read(workers.root / form, "outputs")
         conversion = sqnr_db(outputs, read(workers.root / "derived", "heldout_reference"))
@@ -237,15 +243,15 @@ def test_exports_of_a_derived_model_give_its_outputs_and_not_its_parents(workers
 
 
 def test_passes_are_applied_in_order_and_on_top_of_each_other(workers: Workers):
-    """Twice as large, and half as large again, is the parent."""
+    """Doubled and then halved, the weights are the parent's."""
     chain = [["scale_layer", {"layer": LAYER, "factor": 2.0}], ["scale_layer", {"layer": LAYER}]]
     parent = workers.root / "parent"
     request = {"module": "apply_passes", "parent": str(parent), "passes": chain}
     workers.run("undone", ["passes/scale_layer", "labelled"], request)
-    undone = workers.root / "undone"
-    reference = read(undone, "heldout_reference")
+    restored = workers.root / "undone"
+    reference = read(restored, "heldout_reference")
     np.testing.assert_allclose(reference, read(parent, "heldout_reference"), atol=1e-5)
-    facts = json.loads((undone / "model.json").read_text())
+    facts = json.loads((restored / "model.json").read_text())
     assert [settings["factor"] for _, settings in facts["passes"]] == [2.0, 0.5]
 
 
@@ -282,11 +288,11 @@ assert not list((folder / "out").iterdir())
 def test_what_a_pass_cannot_do_is_a_reason(workers: Workers, tmp_path: Path):
     broken = workers.package / "passes/broken.py"
     broken.write_text("def apply(module, context): return 1 / 0\n")
-    done = python(
+    completed = python(
         "models", REFUSALS, str(workers.package), str(tmp_path), str(workers.root / "parent"), LAYER
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.splitlines() == [
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    assert completed.stdout.splitlines() == [
         "RecipeError unknown pass 'scale_layers'",
         "RecipeError pass 'scale_layer': unknown setting 'facter'; known: layer, factor",
         "RecipeError pass 'scale_layer': the model has no layer 'stem'",
@@ -299,8 +305,8 @@ def test_what_a_pass_cannot_do_is_a_reason(workers: Workers, tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def of_files(workers: Workers) -> Workers:
-    """The same, after steps with a user's own files."""
+def file_workers(workers: Workers) -> Workers:
+    """The same workers after steps with a user's files."""
     for step, file, reader in (
         ("hand", "hand.onnx", "user_onnx"), ("signed", "signed.tflite", "user_tflite"),
         ("scripted", "scripted.pt", "user_torch"),
@@ -324,7 +330,7 @@ def of_files(workers: Workers) -> Workers:
     return workers
 
 
-#: What is chosen by a request: of each kind, a step has those that it uses and no other.
+#: The modules that a request chooses: a step has those that it uses and no others.
 CHOSEN: dict[str, set[str]] = {
     "parent": {"build_architecture.py", "source_torchvision.py", "labelled.py"},
     "derived": {"apply_passes.py", "labelled.py", "passes/scale_layer.py"},
@@ -343,7 +349,7 @@ ALTERNATIVES = ("build_", "source_", "user_onnx", "user_tflite", "user_torch", "
 
 
 @pytest.mark.parametrize("step", CHOSEN)
-def test_a_step_imports_what_its_key_covers_and_no_alternative(of_files: Workers, step: str):
-    planned = of_files.planned[step]
-    assert of_files.imported[step] == planned
+def test_a_step_imports_what_its_key_covers_and_no_alternative(file_workers: Workers, step: str):
+    planned = file_workers.planned[step]
+    assert file_workers.imported[step] == planned
     assert {name for name in planned if name.startswith(ALTERNATIVES)} == CHOSEN[step]

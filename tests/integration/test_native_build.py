@@ -1,4 +1,4 @@
-"""The native runner of ncnn, built by the cross compiler and run by qemu, beside the runner in Python."""
+"""Compares ncnn's native runner, cross-compiled and run by qemu, with the runner in Python."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [
     # ncnn is compiled once for each checkout.
     pytest.mark.timeout(2400),
 ]
-HERE = Project(REPOSITORY)
+CHECKOUT = Project(REPOSITORY)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +34,8 @@ def native(folder) -> Path:
     """A folder with a program that is the native runner under qemu."""
     subject = Subject.of("ncnn", "fp32", folder / "model")
     program = subject.environment("native").packages / PROGRAM
-    lock = (HERE.locks / "virtual.qemu.txt").read_text(encoding="utf-8")
-    qemu = make_tree(lock, HERE.environments) / "usr/bin/qemu-aarch64-static"
+    lock = (CHECKOUT.locks / "virtual.qemu.txt").read_text(encoding="utf-8")
+    qemu = make_tree(lock, CHECKOUT.environments) / "usr/bin/qemu-aarch64-static"
     wrapped = folder / "wrapped"
     wrapped.mkdir()
     (wrapped / PROGRAM).write_text(f'#!/bin/sh\nexec "{qemu}" "{program}"\n')
@@ -49,10 +49,10 @@ def subject(request, folder) -> Subject:
     model = folder / "model"
     if not model.exists():
         make_model(model)
-    made = Subject.of("ncnn", request.param, model, native="onnx")
-    record = made.convert()
+    subject = Subject.of("ncnn", request.param, model, native="onnx")
+    record = subject.convert()
     assert record.status == "ok", record
-    return made
+    return subject
 
 
 def verdict(record: dict[str, Any]) -> tuple[str, str | None]:
@@ -72,7 +72,7 @@ def test_its_records_are_those_of_the_runner_in_python(subject, native):
     memory = record["resources"]
     assert memory["peak_load_rss_mb"] >= memory["load_rss_mb"] > 1
     assert memory["cpu_utilisation"] > 0 and memory["other_cpu_utilisation"] >= 0
-    # What only its sampler and /proc's tasks tell is not there.
+    # The facts from the sampler and from /proc's tasks are missing.
     assert set(memory) <= set(python["resources"]) and record.get("conditions") is None
     assert record["page_cache_share"] == 1.0
 
@@ -80,9 +80,9 @@ def test_its_records_are_those_of_the_runner_in_python(subject, native):
 def test_its_outputs_are_those_of_the_runner_in_python(subject, native):
     python, record = subject.launch("quality"), subject.launch("quality", native=native)
     assert verdict(python) == verdict(record) == ("ok", None)
-    for one in (python, record):
-        assert one["quality"]["samples"] == SAMPLES
-    # Other kernels round elsewhere; in 8 bits a value may fall on the other side.
+    for launch in (python, record):
+        assert launch["quality"]["samples"] == SAMPLES
+    # Other kernels round differently; in 8 bits a value may fall on the other side.
     tolerance = 1e-5 if subject.variant == "fp32" else 1e-2
     assert record["quality"]["cosine"] == pytest.approx(python["quality"]["cosine"], abs=tolerance)
     assert record["quality"]["cosine"] > (0.99999 if subject.variant == "fp32" else 0.97)
@@ -91,8 +91,8 @@ def test_its_outputs_are_those_of_the_runner_in_python(subject, native):
 def test_its_operators_are_those_of_the_profiler_in_python(subject, native):
     python, record = subject.launch("profile"), subject.launch("profile", native=native)
     assert verdict(python) == verdict(record) == ("ok", None)
-    names = [[(one["name"], one["type"]) for one in each["profile"]["operators"]]
-             for each in (python, record)]  # fmt: skip
+    names = [[(operator["name"], operator["type"]) for operator in launch["profile"]["operators"]]
+             for launch in (python, record)]  # fmt: skip
     assert names[0] == names[1] and len(names[0]) > 5
     assert record["profile"]["method"] == python["profile"]["method"]
 
@@ -122,14 +122,14 @@ def test_pictures_that_are_too_many_are_refused_with_a_reason(subject, native):
 
 
 def test_a_broken_artifact_fails_where_it_is_loaded(subject, native):
-    # What is altered on the device alone is put there anew.
+    # A file that changed only on the device is put there again.
     file = next((subject.work / "artifact" / FILES).glob("*.param"))
-    whole = file.read_bytes()
+    content = file.read_bytes()
     try:
         file.write_bytes(b"nonsense")
         record = subject.launch("measure", native=native)
     finally:
-        file.write_bytes(whole)
+        file.write_bytes(content)
     assert verdict(record) == (
         "failed", "in phase load: RuntimeError: ncnn: the .param file does not load",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""ncnn's 8-bit form and its GPU, by ncnn itself in its own environments."""
+"""ncnn's 8-bit form and its GPU, with ncnn itself in its own environments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.runner_modules import RUNNER
 
 NCNN = all_libraries()["ncnn"]
 
-#: A small network with every kind of layer that is quantised, in full precision.
+#: A small full-precision network with every kind of layer that is quantised.
 NETWORK = """\
 import sys
 import numpy as np, ncnn
@@ -46,15 +46,15 @@ def run(folder, arrays, **options):
         setattr(net.opt, name, value)
     assert net.load_param(str(folder / graph.PARAM)) == 0
     assert net.load_model(str(folder / graph.WEIGHTS)) == 0
-    found = []
+    outputs = []
     for array in arrays:
         extractor = net.create_extractor()
         extractor.input("in0", ncnn.Mat(array[0]).clone())
-        found.append(np.array(extractor.extract("out0")[1]).ravel().copy())
-    return np.stack(found)
+        outputs.append(np.array(extractor.extract("out0")[1]).ravel().copy())
+    return np.stack(outputs)
 
-def sqnr_db(found, expected):
-    return float(10 * np.log10((expected**2).sum() / ((found - expected) ** 2).sum()))
+def sqnr_db(outputs, expected):
+    return float(10 * np.log10((expected**2).sum() / ((outputs - expected) ** 2).sum()))
 
 work = Path(sys.argv[1])
 """
@@ -92,7 +92,7 @@ for old, new in zip(before, after, strict=True):
 (work / "loaded").mkdir()
 graph.write(before, work / "loaded")
 
-expected, found = run(work / "fp32", images), run(work / "int8", images)
+expected, outputs = run(work / "fp32", images), run(work / "int8", images)
 unfused = graph.read(work / "int8")
 for layer in unfused:
     if layer.integer(8) > 100:
@@ -100,11 +100,11 @@ for layer in unfused:
 (work / "unfused").mkdir()
 graph.write(unfused, work / "unfused")
 print(json.dumps({
-    "terms": [one.params.get(8) for one in after if one.data],
-    "sqnr_db": sqnr_db(found, expected),
-    "as_loaded": bool((found == run(work / "loaded", images)).all()),
-    "unfused_db": sqnr_db(run(work / "unfused", images), found),
-    "winograd_db": sqnr_db(run(work / "int8", images, use_winograd_convolution=False), found),
+    "terms": [layer.params.get(8) for layer in after if layer.data],
+    "sqnr_db": sqnr_db(outputs, expected),
+    "as_loaded": bool((outputs == run(work / "loaded", images)).all()),
+    "unfused_db": sqnr_db(run(work / "unfused", images), outputs),
+    "winograd_db": sqnr_db(run(work / "int8", images, use_winograd_convolution=False), outputs),
     "smaller": (work / "int8" / graph.WEIGHTS).stat().st_size
                / (work / "fp32" / graph.WEIGHTS).stat().st_size,
 }))
@@ -128,7 +128,7 @@ ids = rng.integers(0, 100, (8, 1, 6)).astype(np.int32)
 make_int8(work / "fp32", work / "int8", work / "none.npz", [{"name": "x"}])
 after = graph.read(work / "int8")
 print(json.dumps({
-    "terms": [one.params.get(18) for one in after if one.data],
+    "terms": [layer.params.get(18) for layer in after if layer.data],
     "sqnr_db": sqnr_db(run(work / "int8", ids), run(work / "fp32", ids)),
 }))
 """
@@ -155,24 +155,24 @@ def session(folder, processor):
 
 def outcome(folder):
     try:
-        one, other = session(folder, "gpu"), session(folder, "cpu")
+        gpu, cpu = session(folder, "gpu"), session(folder, "cpu")
     except RuntimeError as error:
         return {"error": type(error).__name__, "message": str(error)}
-    for each in (one, other):
-        each.set_inputs([image])
-        each.invoke()
-    return one.actual() | {"sqnr_db": sqnr_db(one.get_outputs()[0], other.get_outputs()[0])}
+    for run_session in (gpu, cpu):
+        run_session.set_inputs([image])
+        run_session.invoke()
+    return gpu.actual() | {"sqnr_db": sqnr_db(gpu.get_outputs()[0], cpu.get_outputs()[0])}
 
 print(json.dumps({folder: outcome(folder) for folder in ("conv", "embed")}))
 """
 
 
 def run(purpose: str, script: str, folder: Path, variables: dict[str, str] | None = None) -> Any:
-    """Run a script in an environment of ncnn; returns what its last line says."""
+    """Run a script in an environment of ncnn; returns the JSON of its last line."""
     environment = locate(Project.here(), f"ncnn@{NCNN.default_version}.{purpose}")
     assert build(environment).status == "ok"
     paths = [NCNN.folder, PACKAGE / "conversion", RUNNER]
-    done = subprocess.run(
+    completed = subprocess.run(
         [str(environment.python), "-c", NETWORK + script, str(folder)],
         capture_output=True,
         text=True,
@@ -180,38 +180,38 @@ def run(purpose: str, script: str, folder: Path, variables: dict[str, str] | Non
         timeout=600,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths)), **(variables or {})},
     )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.strip().splitlines()[-1])
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(completed.stdout.strip().splitlines()[-1])
 
 
 def test_convolutions_in_8_bit_are_what_ncnn_makes_of_the_same_scales(tmp_path):
-    found = run("convert", IMAGES, tmp_path)
+    results = run("convert", IMAGES, tmp_path)
     # The third is read by a depthwise convolution, which stays in full precision.
-    assert found["terms"] == ["102", "102", "2", None, "2"]
-    assert found["sqnr_db"] > 25
-    assert found["as_loaded"], "bit by bit"
+    assert results["terms"] == ["102", "102", "2", None, "2"]
+    assert results["sqnr_db"] > 25
+    assert results["as_loaded"], "bit by bit"
     # Sums are whole numbers, so another order or algorithm changes roundings to 8 bit at most.
-    assert found["unfused_db"] > 40
-    assert found["winograd_db"] > 60
-    assert found["smaller"] < 0.4
+    assert results["unfused_db"] > 40
+    assert results["winograd_db"] > 60
+    assert results["smaller"] < 0.4
 
 
 def test_a_transformer_in_8_bit_is_near_full_precision(tmp_path):
-    found = run("convert", TOKENS, tmp_path)
-    assert found["terms"] == ["2", "2", "2"]
-    assert found["sqnr_db"] > 30
+    results = run("convert", TOKENS, tmp_path)
+    assert results["terms"] == ["2", "2", "2"]
+    assert results["sqnr_db"] > 30
 
 
 def test_the_gpu_is_proven_or_refused(tmp_path):
-    found = run("run", ON_GPU, tmp_path)
-    if "error" in found["conv"]:  # no device here: refused, which the next test is about
-        assert "no device" in found["conv"]["message"]
+    results = run("run", ON_GPU, tmp_path)
+    if "error" in results["conv"]:  # no device here: the next test checks the refusal
+        assert "no device" in results["conv"]["message"]
         return
-    assert found["conv"]["provider"] == "vulkan"
-    assert found["conv"]["device"]
-    assert isinstance(found["conv"]["emulated"], bool)
-    assert found["conv"]["sqnr_db"] > 60
-    assert found["embed"] == {
+    assert results["conv"]["provider"] == "vulkan"
+    assert results["conv"]["device"]
+    assert isinstance(results["conv"]["emulated"], bool)
+    assert results["conv"]["sqnr_db"] > 60
+    assert results["embed"] == {
         "error": "Unsupported",
         "message": "ncnn runs Embed on the CPU, not by Vulkan",
     }
@@ -220,8 +220,8 @@ def test_the_gpu_is_proven_or_refused(tmp_path):
 def test_without_a_device_there_is_no_gpu(tmp_path):
     nowhere = str(tmp_path / "none.json")
     settings = {"VK_ICD_FILENAMES": nowhere, "VK_DRIVER_FILES": nowhere}
-    found = run("run", ON_GPU, tmp_path, settings)
-    assert found["conv"] == {"error": "Unsupported", "message": "ncnn: Vulkan finds no device"}
+    results = run("run", ON_GPU, tmp_path, settings)
+    assert results["conv"] == {"error": "Unsupported", "message": "ncnn: Vulkan finds no device"}
 
 
 TRIGRAMS = """
@@ -267,13 +267,13 @@ net.load_param(str(out / "model.ncnn.param"))
 net.load_model(str(out / "model.ncnn.bin"))
 extractor = net.create_extractor()
 extractor.input("in0", ncnn.Mat(np.load(out / "inputs.npz")["input_ids"][0].astype("i4")).clone())
-found = np.array(extractor.extract("out0")[1])
-assert np.allclose(found, np.load(out / "reference.npz")["last_hidden_state"][0], atol=1e-5), found
+output = np.array(extractor.extract("out0")[1])
+assert np.allclose(output, np.load(out / "reference.npz")["last_hidden_state"][0], atol=1e-5), output
 """
 
 
 def test_pads_of_nothing_do_not_make_a_volume_of_a_matrix(tmp_path: Path):
-    """MobileBERT's embeddings stand beside themselves, shifted by a padded [0, 0, 0, 1, 0, 0]."""
+    """MobileBERT concatenates embeddings with shifted copies, padded by [0, 0, 0, 1, 0, 0]."""
     library = str(PACKAGE / "libraries/ncnn")
     for name, script, folders in (
         (MODELS_ENVIRONMENT, TRIGRAMS, [str(PACKAGE / "models")]),
@@ -285,10 +285,10 @@ def test_pads_of_nothing_do_not_make_a_volume_of_a_matrix(tmp_path: Path):
     ):
         environment = locate(Project(PACKAGE.parents[1]), name)
         assert build(environment).status == "ok"
-        done = subprocess.run(
+        completed = subprocess.run(
             [str(environment.python), "-s", "-c", script, *folders, str(tmp_path)],
             capture_output=True,
             text=True,
             check=False,
         )
-        assert done.returncode == 0, done.stderr[-3000:]
+        assert completed.returncode == 0, completed.stderr[-3000:]

@@ -1,4 +1,4 @@
-"""An ONNX file as onnx itself saves it with its weights beside it, and what leads out of its folder."""
+"""ONNX files with external weights as onnx saves them, and paths that lead out of the folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support import models_python
 from tests.support.projects import REPOSITORY, make_project
 from tests.support.steps import build_model
 
-HERE = Project(REPOSITORY)
+CHECKOUT = Project(REPOSITORY)
 HAND = REPOSITORY / "tests/data/user_files/hand.onnx"
 RECIPE: dict[str, Any] = {
     "name": "mine",
@@ -29,17 +29,17 @@ RECIPE: dict[str, Any] = {
 
 SPLIT = """
 import onnx
-file, folder, place = sys.argv[1:]
+file, folder, location = sys.argv[1:]
 options = {"save_as_external_data": True, "size_threshold": 0, "convert_attribute": True}
-def split(name, **more):
-    onnx.save(onnx.load(file), f"{folder}/{name}.onnx", **options, **more)
+def split(name, **layout):
+    onnx.save(onnx.load(file), f"{folder}/{name}.onnx", **options, **layout)
 split("split", location="weights.bin")
 split("scattered", all_tensors_to_one_file=False)
-evil = onnx.load(f"{folder}/split.onnx", load_external_data=False)
-for one in evil.graph.initializer:
-    for entry in one.external_data:
-        entry.value = place if entry.key == "location" else entry.value
-onnx.save(evil, f"{folder}/evil.onnx")
+changed = onnx.load(f"{folder}/split.onnx", load_external_data=False)
+for tensor in changed.graph.initializer:
+    for entry in tensor.external_data:
+        entry.value = location if entry.key == "location" else entry.value
+onnx.save(changed, f"{folder}/evil.onnx")
 """
 
 REFUSE = """
@@ -62,9 +62,9 @@ assert "of more than 2 GB" in reason("hand.onnx")
 
 
 def python(code: str, *arguments: object) -> None:
-    """Run code in the models' environment, with their scripts at hand."""
-    done = models_python.python("models", code, *map(str, arguments))
-    assert done.returncode == 0, done.stderr[-3000:]
+    """Run code in the models' environment, with their modules on its path."""
+    completed = models_python.python("models", code, *map(str, arguments))
+    assert completed.returncode == 0, completed.stderr[-3000:]
 
 
 def take_over(folder: Path, project: Project, document: dict[str, Any]) -> Record:
@@ -75,15 +75,15 @@ def take_over(folder: Path, project: Project, document: dict[str, Any]) -> Recor
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
+    monkeypatch.setenv("CELLFARM_ENVIRONMENTS", str(CHECKOUT.environments))
     (tmp_path / "mine").mkdir()
     python(SPLIT, HAND, tmp_path / "mine", "../outside.bin")
     return make_project(tmp_path)
 
 
 def test_weights_beside_the_file_become_a_part_of_it(project, tmp_path):
-    whole = take_over(tmp_path / "whole", HERE, RECIPE | {"file": str(HAND)})
-    assert whole.status == "ok", whole
+    single_file = take_over(tmp_path / "whole", CHECKOUT, RECIPE | {"file": str(HAND)})
+    assert single_file.status == "ok", single_file
     for name in ("split", "scattered"):
         recipe = RECIPE | {"file": f"mine/{name}.onnx"}
         files = named_files(project, parse_recipe(recipe, "test"))
@@ -109,8 +109,8 @@ def test_a_recipe_is_written_from_a_file_with_weights_beside_it(project):
 
 
 def test_the_reader_of_models_refuses_what_leads_out_itself(project):
-    mine = project.root / "mine"
-    (mine / "weights.bin").replace(project.root / "outside.bin")
-    (mine / "weights.bin").symlink_to(project.root / "outside.bin")
-    (mine / "hand.onnx").write_bytes(HAND.read_bytes())
-    python(REFUSE, mine)
+    folder = project.root / "mine"
+    (folder / "weights.bin").replace(project.root / "outside.bin")
+    (folder / "weights.bin").symlink_to(project.root / "outside.bin")
+    (folder / "hand.onnx").write_bytes(HAND.read_bytes())
+    python(REFUSE, folder)

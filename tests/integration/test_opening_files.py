@@ -21,8 +21,8 @@ for suffix in ("onnx", "tflite", "pt2", "pt"):
 
 
 def test_a_file_of_another_kind_is_said(tmp_path):
-    done = python("models", UNREADABLE, str(tmp_path))
-    assert done.returncode == 0, done.stderr[-3000:]
+    completed = python("models", UNREADABLE, str(tmp_path))
+    assert completed.returncode == 0, completed.stderr[-3000:]
 
 
 STATE_DICT = """
@@ -40,11 +40,13 @@ except RecipeError as error:
 
 
 def test_weights_alone_are_told_from_a_model(tmp_path):
-    done = python("models", STATE_DICT, str(tmp_path))
-    assert "weights alone" in done.stdout and "torch.jit.save" in done.stdout, done.stderr[-3000:]
+    completed = python("models", STATE_DICT, str(tmp_path))
+    assert "weights alone" in completed.stdout and "torch.jit.save" in completed.stdout, (
+        completed.stderr[-3000:]
+    )
 
 
-#: A program whose archive also holds what runs code when torch.export.load restores it.
+#: Programs whose archives contain code that torch.export.load would run.
 CODE = """
 import io, json, os, pickle, torch, zipfile
 from pathlib import Path
@@ -62,11 +64,11 @@ buffer = io.BytesIO()
 torch.save(Code(), buffer)
 good = folder / "good.pt2"
 torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), good)
-assert [one.name for one in open_file(good).inputs] == ["input"]
+assert [value.name for value in open_file(good).inputs] == ["input"]
 
 def pickled(kind, name):
-    def change(members):
-        (config,) = [one for one in members if one.endswith(kind + "_config.json")]
+    def alter(members):
+        (config,) = [member for member in members if member.endswith(kind + "_config.json")]
         payload = {"path_name": name, "is_param": False, "use_pickle": True, "tensor_meta": None}
         document = json.loads(members[config])
         document["config"]["more"] = payload
@@ -75,19 +77,19 @@ def pickled(kind, name):
         members[f"{root}/data/{kind.replace('model_', '')}/{name}"] = (
             pickle.dumps(Code()) if name.startswith("opaque") else buffer.getvalue()
         )
-    return change
+    return alter
 
 def sample_inputs(content):
-    def change(members):
-        (name,) = [one for one in members if "sample_inputs" in one]
+    def alter(members):
+        (name,) = [member for member in members if "sample_inputs" in member]
         members[name] = content
-    return change
+    return alter
 
 def compiled(members):
     root = next(iter(members)).split("/")[0]
     members[f"{root}/data/aotinductor/model/code.so"] = b"none"
 
-ways = {
+changes = {
     "sample": sample_inputs(buffer.getvalue()),
     "raw sample": sample_inputs(pickle.dumps(Code())),
     "weight": pickled("model_weights", "weight_9"),
@@ -96,14 +98,14 @@ ways = {
     "opaque": pickled("model_constants", "opaque_obj_9"),
     "compiled": compiled,
 }
-for name, change in ways.items():
+for name, alter in changes.items():
     with zipfile.ZipFile(good) as archive:
-        members = {one: archive.read(one) for one in archive.namelist()}
-    change(members)
+        members = {member: archive.read(member) for member in archive.namelist()}
+    alter(members)
     file = folder / f"{name}.pt2"
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        for one, content in members.items():
-            archive.writestr(one, content)
+        for member, content in members.items():
+            archive.writestr(member, content)
     try:
         open_file(file)
     except RecipeError as error:
@@ -115,9 +117,9 @@ for name, change in ways.items():
 
 
 def test_nothing_in_a_program_is_run(tmp_path):
-    done = python("models", CODE, str(tmp_path))
-    assert done.returncode == 0, done.stderr[-3000:]
-    reasons = dict(line.split(" | ") for line in done.stdout.splitlines() if " | " in line)
+    completed = python("models", CODE, str(tmp_path))
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    reasons = dict(line.split(" | ") for line in completed.stdout.splitlines() if " | " in line)
     assert len(reasons) == 7
     for name in ("opaque", "custom", "compiled"):
         assert "objects that only code in it could restore" in reasons[name], reasons[name]

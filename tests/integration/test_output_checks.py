@@ -1,4 +1,4 @@
-"""Outputs against which nothing can be verified: the reason is sought where the weights come from."""
+"""Outputs that cannot serve as a reference: the reason depends on the weights' origin."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def reason(values, trained, others=good):
 
 bad = {"not finite": good / 0, "outside 0.001 to 1000": good * 1e6, "1.17e-06": good * 1e-6,
        "95% of its values are zero": torch.cat([torch.zeros(95), 9 * torch.ones(5)])}
-for said, values in bad.items():
+for message, values in bad.items():
     at_random, trained = reason(values, False), reason(values, True)
-    assert said in at_random and "the random weights fit" in at_random, at_random
-    assert said in trained and "random" not in trained, trained
+    assert message in at_random and "the random weights fit" in at_random, at_random
+    assert message in trained and "random" not in trained, trained
     assert "the trained weights fit the architecture, its arguments or the drawn inputs" in trained
 for trained in (False, True):
     assert reason(good, trained) == "the output does not depend on the input"
@@ -32,5 +32,5 @@ assert abs(check_outputs({"logits": good}, lambda: {"logits": -good}, trained=Tr
 
 
 def test_trained_weights_are_not_called_random():
-    done = python("models", CODE)
-    assert done.returncode == 0, done.stderr[-3000:]
+    completed = python("models", CODE)
+    assert completed.returncode == 0, completed.stderr[-3000:]

@@ -21,7 +21,7 @@ BACKEND = """\
 def import_library():
     return "9.9"
 """
-#: Two operators; a test replaces the line of the hook.
+#: Reports two operators; a test replaces the line of the hook.
 PROFILER = """\
 import os
 import backend
@@ -30,18 +30,18 @@ def profile(artifact, *, processor, threads, inputs, outputs, arrays, runs, scra
     assert (processor, threads, inputs[0]["name"]) == ("cpu", 2, "x")
     assert arrays[0].tolist() == [0, 1, 2]
     open(os.path.join(scratch, "trace"), "w").close()
-    found = [[{"name": n, "type": "T", "node": None, "ms": 1.0 + run} for n in ("a", "b")]
+    operators = [[{"name": n, "type": "T", "node": None, "ms": 1.0 + run} for n in ("a", "b")]
              for run in range(runs)]
     pass  # hook
-    return {"runs": found, "total_ms": [9.0 + run for run in range(runs)], "method": "made up"}
+    return {"runs": operators, "total_ms": [9.0 + run for run in range(runs)], "method": "made up"}
 """
 
 
 @pytest.fixture
 def profiled(tmp_path) -> Any:
-    """Launch it with the hook replaced; gives the events by name, and the launch."""
+    """Launch the profiler with other code in the hook; returns the events by name, and the launch."""
 
-    def go(hook: str = "pass", timeout_s: float = 60) -> tuple[dict[str, Any], Any]:
+    def launch(hook: str = "pass", timeout_s: float = 60) -> tuple[dict[str, Any], Any]:
         modules = [tmp_path / "backend.py", tmp_path / "profiler.py"]
         modules[0].write_text(BACKEND)
         modules[1].write_text(PROFILER.replace("pass  # hook", hook))
@@ -72,9 +72,9 @@ def profiled(tmp_path) -> Any:
         )
         transport.remove("launches/one.npz")
         assert list((tmp_path / "work" / "launches").iterdir()) == [], "nothing is left behind"
-        return {one["event"]: one for one in map(json.loads, lines)}, launched
+        return {event["event"]: event for event in map(json.loads, lines)}, launched
 
-    return go
+    return launch
 
 
 def test_a_profile_has_every_operator_with_its_recorded_runs(profiled):
@@ -93,9 +93,9 @@ def test_a_profile_has_every_operator_with_its_recorded_runs(profiled):
 @pytest.mark.parametrize(
     ("hook", "message"),
     [
-        ("found[-1][0]['name'] = 'other'", "the operators differ from run to run"),
-        ("found[-1].pop()", "the operators differ from run to run"),
-        ("found = [[] for one in found]", "reported no operators"),
+        ("operators[-1][0]['name'] = 'other'", "the operators differ from run to run"),
+        ("operators[-1].pop()", "the operators differ from run to run"),
+        ("operators = [[] for run in operators]", "reported no operators"),
         ("raise OSError('no profiler here')", "no profiler here"),
     ],
 )

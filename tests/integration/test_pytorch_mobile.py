@@ -1,4 +1,4 @@
-"""PyTorch Mobile for real, from Debian's packages, with a model of a few operators."""
+"""The real PyTorch Mobile from Debian's packages, with a model of a few operators."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base.cells import Cell
-from cellfarm.base.project import Project
 from cellfarm.base.records import FILES, RECORD, Record
 from cellfarm.devices.local import LocalTransport
-from cellfarm.envs.environments import Environment, build, locate
+from cellfarm.envs.environments import Environment
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
@@ -21,7 +20,7 @@ from cellfarm.measures import all_measures
 from cellfarm.measures.operators.profile import read_vocabulary
 from cellfarm.planning.causes import payload_code
 
-from tests.support import steps
+from tests.support import small_model, steps
 from tests.support.small_model import launch_mode
 
 pytestmark = pytest.mark.pipeline
@@ -56,18 +55,18 @@ with torch.no_grad():
     model.eval()
     traced = torch.jit.trace(model, torch.randn(1, 3, 64, 64))
     torch.jit.save(traced, str(out / "model.torchscript.pt"))
-    def answer(samples): return np.stack([model(one).numpy() for one in samples])
-    inputs, held = 3 * torch.randn(1, 1, 3, 64, 64), 3 * torch.randn(3, 1, 3, 64, 64)
+    def predict(samples): return np.stack([model(sample).numpy() for sample in samples])
+    inputs, heldout = 3 * torch.randn(1, 1, 3, 64, 64), 3 * torch.randn(3, 1, 3, 64, 64)
     np.savez(out / "inputs.npz", input=inputs[0].numpy())
     np.savez(out / "calibration.npz", input=(3 * torch.randn(16, 1, 3, 64, 64)).numpy())
-    np.savez(out / "heldout.npz", input=held.numpy())
-    np.savez(out / "reference.npz", logits=answer(inputs)[0])
-    np.savez(out / "heldout_reference.npz", logits=answer(held))
-with zipfile.ZipFile(out / "model.torchscript.pt") as known, \\
-        zipfile.ZipFile(sys.argv[2], "w") as alien:
-    for name in known.namelist():
-        data = known.read(name)
-        alien.writestr(name, data.replace(b"celu(", b"alien(") if name.endswith(".py") else data)
+    np.savez(out / "heldout.npz", input=heldout.numpy())
+    np.savez(out / "reference.npz", logits=predict(inputs)[0])
+    np.savez(out / "heldout_reference.npz", logits=predict(heldout))
+with zipfile.ZipFile(out / "model.torchscript.pt") as source, \\
+        zipfile.ZipFile(sys.argv[2], "w") as changed:
+    for name in source.namelist():
+        data = source.read(name)
+        changed.writestr(name, data.replace(b"celu(", b"alien(") if name.endswith(".py") else data)
 """
 DESCRIPTION = {
     "inputs": [{"name": "input", "shape": [1, 3, 64, 64], "dtype": "float32"}],
@@ -78,23 +77,20 @@ DESCRIPTION = {
 
 
 def environment(purpose: str) -> Environment:
-    found = locate(Project.here(), f"pytorch_mobile@{VERSION}.{purpose}")
-    state = build(found)
-    assert state.status == "ok", state
-    return found
+    return small_model.environment(f"pytorch_mobile@{VERSION}.{purpose}")
 
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory) -> tuple[Path, Path]:
-    """The filled folders of the model, and of the same with an operator that is none."""
+    """The filled folders of the model, and of a copy with an unknown operator."""
     folders = tmp_path_factory.mktemp("model"), tmp_path_factory.mktemp("alien")
     for folder in folders:
         (folder / FILES).mkdir()
         (folder / RECORD).write_text(json.dumps({"status": "ok", "reason": None}))
-    known, alien = (folder / FILES for folder in folders)
-    (known / "model.json").write_text(json.dumps(DESCRIPTION))
+    supported, unsupported = (folder / FILES for folder in folders)
+    (supported / "model.json").write_text(json.dumps(DESCRIPTION))
     python = str(environment("convert").python)
-    subprocess.run([python, "-c", MAKE, str(known), str(alien / SOURCE)], check=True)
+    subprocess.run([python, "-c", MAKE, str(supported), str(unsupported / SOURCE)], check=True)
     return folders
 
 
@@ -107,16 +103,19 @@ def convert(model: Path, variant: str, out: Path, source: Path | None = None) ->
     return steps.convert(MOBILE, variant, model, source or model, "torchscript", out)
 
 
-def deploy(model: Path, artifact: Path, work: Path) -> tuple[LocalTransport, Deployed]:
-    transport = LocalTransport(work)
+def deploy(model: Path, artifact: Path, work_folder: Path) -> tuple[LocalTransport, Deployed]:
+    transport = LocalTransport(work_folder)
     transport.prepare()
     files = model / FILES
-    transport.put(pack(payload_code(MOBILE, all_measures()), work / "packed"), "payload.pyz")
+    transport.put(pack(payload_code(MOBILE, all_measures()), work_folder / "packed"), "payload.pyz")
     transport.put(artifact / FILES, "artifact")
     for name in ("inputs.npz", "heldout.npz"):
         transport.put(files / name, name)
-    with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as more:
-        reference, heldout_reference = dict(one), dict(more)
+    with (
+        np.load(files / "reference.npz") as single,
+        np.load(files / "heldout_reference.npz") as heldout,
+    ):
+        reference, heldout_reference = dict(single), dict(heldout)
     deployed = Deployed(
         python=transport.interpreter(environment("run")),
         payload="payload.pyz",
@@ -162,11 +161,13 @@ def test_a_variant_is_made_run_verified_and_profiled(model, tmp_path, variant, l
     assert measured["comparison"]["cosine"] > least
     assert run("quality")["quality"]["cosine"] > least
     operators = run("profile")["profile"]["operators"]
-    assert all(one["type"] != "Other" for one in operators if "celu" not in one["name"]), operators
-    assert {"Conv", "Concat"} <= {one["type"] for one in operators}
+    assert all(
+        operator["type"] != "Other" for operator in operators if "celu" not in operator["name"]
+    ), operators
+    assert {"Conv", "Concat"} <= {operator["type"] for operator in operators}
     if variant == "int8":
         # ReLU6 is part of the convolution before it.
-        assert not [one for one in operators if one["type"] in ("Clip", "Relu")]
+        assert not [operator for operator in operators if operator["type"] in ("Clip", "Relu")]
 
 
 @pytest.mark.parametrize("variant", ["fp32", "int8"])
@@ -177,7 +178,7 @@ def test_an_operator_that_this_version_lacks_is_named(models, tmp_path, variant)
 
 
 def test_all_that_is_loaded_is_the_tree_s_own():
-    told = subprocess.run(
+    output = subprocess.run(
         [
             *(str(environment("run").python), "-s", "-E", "-c"),
             "import torch.jit.mobile; print(open('/proc/self/maps').read())",
@@ -186,5 +187,5 @@ def test_all_that_is_loaded_is_the_tree_s_own():
         text=True,
         check=True,
     ).stdout
-    files = {line.split()[-1] for line in told.splitlines() if ".so" in line}
+    files = {line.split()[-1] for line in output.splitlines() if ".so" in line}
     assert files and all("/debian-" in file for file in files), files

@@ -1,4 +1,4 @@
-"""What PyTorch Mobile's converter rewrites: operators of PyTorch 2, and operands that kernels refuse."""
+"""The rewrites of PyTorch Mobile's converter: operators of PyTorch 2 and unsupported operands."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class Attention(nn.Module):
         self.first, self.last = nn.Linear(32, 32), nn.Linear(32, 8)
         norms = nn.RMSNorm(32), nn.RMSNorm(32, eps=1e-5), nn.LayerNorm(32), nn.LayerNorm(32)
         self.norms = nn.ModuleList(norms)
-        self.register_buffer("seen", torch.rand(12, 12) > 0.3)
-        self.seen[3] = False
+        self.register_buffer("mask", torch.rand(12, 12) > 0.3)
+        self.mask[3] = False
         self.register_buffer("bias", torch.randn(4, 12, 12))
     def forward(self, x):
         for norm in self.norms: x = norm(x) + x
         q = torch.relu(self.first(x)).view(1, 12, 4, 8).transpose(1, 2)
         k = F.scaled_dot_product_attention(q, q, q)
         k = k + F.scaled_dot_product_attention(q, k, q, is_causal=True)
-        k = k + F.scaled_dot_product_attention(q, k, q, attn_mask=self.seen)
+        k = k + F.scaled_dot_product_attention(q, k, q, attn_mask=self.mask)
         k = k + F.scaled_dot_product_attention(q, k, q, attn_mask=self.bias, scale=0.3)
         k = F.scaled_dot_product_attention(q, k[:, :2], k[:, 2:], enable_gqa=True)
         return self.last(k.transpose(1, 2).reshape(1, 12, 32))
@@ -60,16 +60,16 @@ kind, shape = {"attention": (Attention, (1, 12, 32)), "images": (Images, (1, 3, 
 model = kind().eval()
 draws = torch.randn(17, *shape)
 with torch.no_grad():
-    answer = model(draws[0])
+    output = model(draws[0])
     traced = torch.jit.trace(torch.export.export(model, (draws[0],)).module(), draws[0], check_trace=False)
 torch.jit.save(traced, str(out / "model.torchscript.pt"))
 np.savez(out / "inputs.npz", x=draws[0].numpy())
-np.savez(out / "reference.npz", y=answer.numpy())
+np.savez(out / "reference.npz", y=output.numpy())
 np.savez(out / "calibration.npz", x=draws[1:].numpy())
-specs = {"inputs": [("x", shape)], "outputs": [("y", tuple(answer.shape))]}
+specs = {"inputs": [("x", shape)], "outputs": [("y", tuple(output.shape))]}
 facts = {k: [{"name": n, "shape": s, "dtype": "float32"} for n, s in v] for k, v in specs.items()}
 (out / "model.json").write_text(json.dumps(facts))
-assert torch.isfinite(answer).all()
+assert torch.isfinite(output).all()
 """
 RUN = """\
 import sys, json, numpy as np
@@ -80,8 +80,8 @@ facts = json.load(open(f"{model}/model.json"))
 session = backend.Session(artifact, processor="cpu", threads=1, **facts)
 session.set_inputs([np.load(f"{model}/inputs.npz")["x"]])
 session.invoke()
-ours, theirs = session.get_outputs()[0].ravel(), np.load(f"{model}/reference.npz")["y"].ravel()
-cosine = float(ours @ theirs / np.linalg.norm(ours) / np.linalg.norm(theirs))
+actual, expected = session.get_outputs()[0].ravel(), np.load(f"{model}/reference.npz")["y"].ravel()
+cosine = float(actual @ expected / np.linalg.norm(actual) / np.linalg.norm(expected))
 print(json.dumps([cosine, sorted(_export_operator_list(session._module))]))
 """
 
@@ -90,9 +90,9 @@ def python(environment: Environment, code: str, *arguments: object) -> str:
     assert build(environment).status == "ok"
     path = f"import sys; sys.path.insert(0, {str(MOBILE.folder)!r})\n"
     argv = [str(environment.python), "-c", path + code, *map(str, arguments)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
+    completed = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0, completed.stderr[-3000:]
+    return completed.stdout
 
 
 def environment(name: str) -> Environment:
@@ -121,16 +121,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     ],
 )
 def test_a_model_of_today_is_rewritten_and_right(models, tmp_path, name, variant, least):
-    at = f"pytorch_mobile@{MOBILE.default_version}"
-    converter = environment(f"{at}.convert")
+    library = f"pytorch_mobile@{MOBILE.default_version}"
+    converter = environment(f"{library}.convert")
     assert build(converter).status == "ok"
     model = models[name]
     out = tmp_path / "artifact"
     record = convert(MOBILE, variant, model, model, "torchscript", out)
     assert (record.status, record.reason) == ("ok", None), record
-    told = python(environment(f"{at}.run"), RUN, model / FILES, out / FILES)
-    cosine, operators = json.loads(told)
+    output = python(environment(f"{library}.run"), RUN, model / FILES, out / FILES)
+    cosine, operators = json.loads(output)
     assert cosine > least
-    assert not [one for one in operators if "attention" in one or "rms_norm" in one]
+    assert not [
+        operator for operator in operators if "attention" in operator or "rms_norm" in operator
+    ]
     if (name, variant) == ("images", "int8"):
-        assert any(one.startswith("quantized::mul") for one in operators)
+        assert any(operator.startswith("quantized::mul") for operator in operators)

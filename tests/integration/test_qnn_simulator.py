@@ -1,4 +1,4 @@
-"""Qualcomm's converter and back end for real, on the HTP simulator, with a model of a few operators."""
+"""Qualcomm's real converter and back end on the HTP simulator, with a model of a few operators."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 from cellfarm.base.cells import Cell
-from cellfarm.base.project import Project
 from cellfarm.base.records import FILES, RECORD, Record
 from cellfarm.devices.local import LocalTransport
-from cellfarm.envs.environments import Environment, build, locate
+from cellfarm.envs.environments import Environment
 from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
@@ -21,7 +20,7 @@ from cellfarm.measures import all_measures
 from cellfarm.measures.operators.profile import read_vocabulary
 from cellfarm.planning.causes import payload_code
 
-from tests.support import steps
+from tests.support import small_model, steps
 from tests.support.small_model import launch_mode
 
 pytestmark = pytest.mark.pipeline
@@ -33,60 +32,58 @@ INPUT, OUTPUT = [1, 3, 64, 64], [1, 10]
 #: folder, as the models' worker leaves a model. With a second argument one operator is none of the HTP's.
 MAKE = """\
 import json, sys, pathlib, numpy as np, onnx, onnxruntime
-from onnx import helper as h, numpy_helper
-out, alien = pathlib.Path(sys.argv[1]), len(sys.argv) > 2
+from onnx import helper, numpy_helper
+out, unsupported = pathlib.Path(sys.argv[1]), len(sys.argv) > 2
 rng = np.random.default_rng(0)
 def weights(name, *shape):
     values = rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))
     return numpy_helper.from_array(values.astype(np.float32), name)
 nodes = [
-    h.make_node("Conv", ["input", "w0"], ["a"], "stem", strides=[2, 2], pads=[1, 1, 1, 1]),
-    h.make_node("Relu", ["a"], ["b"], "relu"),
-    h.make_node("Conv", ["b", "w1"], ["c"], "depthwise", group=16, pads=[1, 1, 1, 1]),
-    h.make_node("Conv", ["c", "w2"], ["d"], "pointwise"),
-    h.make_node("Det" if alien else "GlobalAveragePool", ["d"], ["e"], "pool"),
-    *([h.make_node("Reshape", ["e", "s"], ["e2"], "reshape")] if alien else []),
-    h.make_node("Flatten", ["e2" if alien else "e"], ["f"], "flatten"),
-    h.make_node("Gemm", ["f", "w3"], ["logits"], "fc"),
+    helper.make_node("Conv", ["input", "w0"], ["a"], "stem", strides=[2, 2], pads=[1, 1, 1, 1]),
+    helper.make_node("Relu", ["a"], ["b"], "relu"),
+    helper.make_node("Conv", ["b", "w1"], ["c"], "depthwise", group=16, pads=[1, 1, 1, 1]),
+    helper.make_node("Conv", ["c", "w2"], ["d"], "pointwise"),
+    helper.make_node("Det" if unsupported else "GlobalAveragePool", ["d"], ["e"], "pool"),
+    *([helper.make_node("Reshape", ["e", "s"], ["e2"], "reshape")] if unsupported else []),
+    helper.make_node("Flatten", ["e2" if unsupported else "e"], ["f"], "flatten"),
+    helper.make_node("Gemm", ["f", "w3"], ["logits"], "fc"),
 ]
-given = [h.make_tensor_value_info("input", 1, [1, 3, 64, 64])]
-made = [h.make_tensor_value_info("logits", 1, [1, 10])]
+inputs_info = [helper.make_tensor_value_info("input", 1, [1, 3, 64, 64])]
+outputs_info = [helper.make_tensor_value_info("logits", 1, [1, 10])]
 initial = [weights("w0", 16, 3, 3, 3), weights("w1", 16, 1, 3, 3), weights("w2", 32, 16, 1, 1),
            weights("w3", 32, 10), numpy_helper.from_array(np.array([1, 32]), "s")]
-graph = h.make_graph(nodes, "small", given, made, initial if alien else initial[:-1])
-model = h.make_model(graph, opset_imports=[h.make_opsetid("", 18)], ir_version=10)
+graph = helper.make_graph(nodes, "small", inputs_info, outputs_info, initial if unsupported else initial[:-1])
+model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
 onnx.checker.check_model(model)
 onnx.save(model, out / "model.onnx")
 session = onnxruntime.InferenceSession(str(out / "model.onnx"), providers=["CPUExecutionProvider"])
 def draw(count):
     return rng.standard_normal((count, 1, 3, 64, 64)).astype(np.float32)
-def answer(samples):
-    return np.stack([session.run(None, {"input": one})[0] for one in samples])
-inputs, held = draw(1), draw(3)
+def predict(samples):
+    return np.stack([session.run(None, {"input": sample})[0] for sample in samples])
+inputs, heldout = draw(1), draw(3)
 np.savez(out / "inputs.npz", input=inputs[0])
 np.savez(out / "calibration.npz", input=draw(16))
-np.savez(out / "heldout.npz", input=held)
-np.savez(out / "reference.npz", logits=answer(inputs)[0])
-np.savez(out / "heldout_reference.npz", logits=answer(held))
+np.savez(out / "heldout.npz", input=heldout)
+np.savez(out / "reference.npz", logits=predict(inputs)[0])
+np.savez(out / "heldout_reference.npz", logits=predict(heldout))
 """
 
 
 def environment(purpose: str) -> Environment:
-    found = locate(Project.here(), f"qnn@{VERSION}.{purpose}")
-    assert build(found).status == "ok"
-    return found
+    return small_model.environment(f"qnn@{VERSION}.{purpose}")
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Any:
-    """The filled folder of a model, with an operator that the HTP lacks on demand."""
+    """The filled folder of a model, on demand with an operator that the HTP lacks."""
 
-    def make(*alien: str) -> Path:
+    def make(*unsupported: str) -> Path:
         folder: Path = tmp_path_factory.mktemp("model")
         files = folder / FILES
         files.mkdir()
         python = str(environment("convert").python)
-        subprocess.run([python, "-c", MAKE, str(files), *alien], check=True)
+        subprocess.run([python, "-c", MAKE, str(files), *unsupported], check=True)
         description = {
             "inputs": [{"name": "input", "shape": INPUT, "dtype": "float32"}],
             "outputs": [{"name": "logits", "shape": OUTPUT, "dtype": "float32"}],
@@ -122,8 +119,11 @@ def test_what_compiles_for_the_htp_is_verified_there(model, tmp_path, variant, l
     transport.put(tmp_path / "artifact/files", "artifact")
     for name in ("inputs.npz", "heldout.npz"):
         transport.put(files / name, name)
-    with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as more:
-        reference, heldout_reference = dict(one), dict(more)
+    with (
+        np.load(files / "reference.npz") as single,
+        np.load(files / "heldout_reference.npz") as heldout,
+    ):
+        reference, heldout_reference = dict(single), dict(heldout)
     deployed = Deployed(
         python=transport.interpreter(environment("run")),
         payload="payload.pyz",
@@ -152,8 +152,8 @@ def test_what_compiles_for_the_htp_is_verified_there(model, tmp_path, variant, l
     assert run("quality")["quality"]["cosine"] > least
     if variant == "int8":
         operators = run("profile")["profile"]["operators"]
-        assert "depthwise" in {one["node"] for one in operators}
-        assert all(one["type"] != "Other" for one in operators), operators
+        assert "depthwise" in {operator["node"] for operator in operators}
+        assert all(operator["type"] != "Other" for operator in operators), operators
 
 
 @pytest.mark.parametrize("variant", ["int8", "fp16"])

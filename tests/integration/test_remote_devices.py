@@ -1,4 +1,4 @@
-"""The same on a virtual phone behind the real adb server, and on a board behind a real sshd."""
+"""The same tests on a virtual phone behind a real adb server and a board behind a real sshd."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from msgspec import structs
 from tests.support.device_shell import shell
 from tests.support.projects import REPOSITORY
 
-HERE = Project(REPOSITORY)
+CHECKOUT = Project(REPOSITORY)
 
 
 @pytest.fixture(scope="module")
 def adb_server(tmp_path_factory) -> Iterator[None]:
-    """An adb server of the tests' own."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = one.getsockname()[1]
+    """The tests' own adb server."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
     folder = tmp_path_factory.mktemp("adb")
-    own = {
+    settings = {
         "ANDROID_ADB_SERVER_PORT": str(port), "ADB_MDNS": "0", "HOME": str(folder),
         "TMPDIR": str(folder),
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in own.items():
+        for name, value in settings.items():
             patch.setenv(name, value)
         subprocess.run([adbutils.adb_path(), "start-server"], check=True, capture_output=True)
         yield
@@ -52,7 +52,7 @@ def started(request, tmp_path_factory, adb_server) -> Iterator[tuple[Project, St
     root = tmp_path_factory.mktemp(request.param)
     project = Project(root)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CELLFARM_ENVIRONMENTS", str(HERE.environments))
+        patch.setenv("CELLFARM_ENVIRONMENTS", str(CHECKOUT.environments))
         (root / "envs").symlink_to(REPOSITORY / "envs")
         start = {"phone": virtual_phone, "board": virtual_board}[request.param]
         with start(project, "it") as device:
@@ -62,21 +62,23 @@ def started(request, tmp_path_factory, adb_server) -> Iterator[tuple[Project, St
 @pytest.fixture
 def transport(started) -> Iterator[Transport]:
     project, device = started
-    made = open_device(device.device, project)
-    made.prepare()
-    yield made
-    made.close()
+    transport = open_device(device.device, project)
+    transport.prepare()
+    yield transport
+    transport.close()
 
 
 @pytest.fixture
 def bare(started) -> Iterator[Transport]:
-    """The same device, in another folder, as one that gets no Python."""
+    """The same device in another folder, without Python."""
     project, device = started
     folder = f"{device.device.work_folder}-bare"
-    made = open_device(structs.replace(device.device, python=False, work_folder=folder), project)
-    made.prepare()
-    yield made
-    made.close()
+    transport = open_device(
+        structs.replace(device.device, python=False, work_folder=folder), project
+    )
+    transport.prepare()
+    yield transport
+    transport.close()
 
 
 def test_a_command_s_end_comes_back(transport):
@@ -97,7 +99,7 @@ def test_files_are_there_once_they_are_put(transport, tmp_path):
     assert transport.read("artifacts/one/below/a b") is None
 
 
-def test_a_shell_does_what_the_agent_does_elsewhere(bare, tmp_path):
+def test_a_shell_replaces_the_agent_where_there_is_no_python(bare, tmp_path):
     launched, lines = shell(bare, "echo a; echo $HOME; echo oh >&2; exit 3")
     assert lines == ["a", bare.work_folder] and launched.code == 3 and launched.log == "oh\n"
     assert shell(bare, "kill -9 $$")[0].code == -9
@@ -118,11 +120,11 @@ def test_files_are_put_there_by_a_shell(bare, started, tmp_path):
     (folder / "program").write_text("echo it runs\n")
     (folder / "program").chmod(0o755)
     assert bare.put(folder, "artifacts/one") and bare.put(folder / "program", "inputs/a file")
-    other = open_device(
+    second = open_device(
         structs.replace(started[1].device, python=False, work_folder=bare.work_folder), started[0]
     )
-    assert not other.put(folder, "artifacts/one") and not bare.put(folder, "artifacts/one")
-    other.close()
+    assert not second.put(folder, "artifacts/one") and not bare.put(folder, "artifacts/one")
+    second.close()
     assert bare.read("artifacts/one/below/a b") == (folder / "below/a b").read_bytes()
     assert bare.read("inputs/a file") == (folder / "program").read_bytes()
     program = bare.resolve("artifacts/one/program")
@@ -141,7 +143,7 @@ def test_a_library_runs_there(transport):
     name = library_environment("ncnn", "1.0.20261020", "run", str(target_of(facts)))
     from cellfarm.envs.environments import build
 
-    environment = locate(HERE, name)
+    environment = locate(CHECKOUT, name)
     assert build(environment).status == "ok"
     python = transport.interpreter(environment)
     lines: list[str] = []
@@ -155,9 +157,9 @@ def test_a_library_runs_there(transport):
 
 
 def test_a_lost_connection_is_taken_up_again(transport):
-    """The phone's daemon or the board's session dies while a command runs there."""
+    """The phone's daemon or the board's session dies while a command runs."""
     lines: list[str] = []
-    found: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def work() -> None:
         try:
@@ -166,7 +168,7 @@ def test_a_lost_connection_is_taken_up_again(transport):
                 variables=transport.variables, on_line=lines.append,
             )  # fmt: skip
         except TransientDeviceError as error:
-            found.append(error)
+            errors.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
@@ -176,7 +178,7 @@ def test_a_lost_connection_is_taken_up_again(transport):
     session = transport._session
     session._channel.close()
     thread.join(60)
-    assert found, "the loss was not noticed"
+    assert errors, "the loss was not noticed"
     deadline = time.monotonic() + 30
     while shell(transport, f"kill -0 {lines[0]} 2>/dev/null && echo alive")[1]:
         assert time.monotonic() < deadline, "it still runs on the device"

@@ -1,4 +1,4 @@
-"""The runner with made-up libraries, packed and launched for real: whatever they do has a name."""
+"""Launches the real runner with made-up libraries: every failure has a name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CELL = make_cell(threads=2)
 INPUT = np.linspace(-1, 1, 6, dtype=np.float32).reshape(1, 6)
 HELDOUT = np.stack([INPUT * factor for factor in (1, 2, -3)])
 
-#: A library that doubles its input. A test replaces the line of a hook by what its library does.
+#: A library that doubles its input. A test replaces the line of a hook by other code.
 BACKEND = """\
 import ctypes, os, subprocess, sys, time
 import numpy as np
@@ -60,9 +60,9 @@ Launch = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def launched(tmp_path) -> Launch:
-    """Launch a made-up library: hook -> code, and changes of the protocol, of its measures by their names."""
+    """Launch a made-up library with code in its hooks and changes of the protocol and its measures."""
 
-    def go(
+    def launch_library(
         hooks: dict[str, str] | None = None,
         *,
         scratch: str = "launches/one",
@@ -117,11 +117,11 @@ def launched(tmp_path) -> Launch:
         )
         return record
 
-    return go
+    return launch_library
 
 
-def samples(**wanted: float) -> dict[str, Any]:
-    return {"latency": {"samples": wanted}}
+def samples(**counts: float) -> dict[str, Any]:
+    return {"latency": {"samples": counts}}
 
 
 def verdict(record: dict[str, Any]) -> tuple[str, str | None]:
@@ -186,9 +186,9 @@ def test_the_sampler_tells_what_the_process_used(launched):
         {"invoke": "end = time.monotonic() + 0.02\nwhile time.monotonic() < end: pass"},
         conditions={"interval_ms": 20}, measures=samples(min=20, max=20, seconds=0),
     )  # fmt: skip
-    seen = record["conditions"]
-    assert len(seen["t_s"]) >= 5 and seen["t_s"] == sorted(seen["t_s"])
-    assert max(seen["metrics"]["rss_mb"]) > 1
+    conditions = record["conditions"]
+    assert len(conditions["t_s"]) >= 5 and conditions["t_s"] == sorted(conditions["t_s"])
+    assert max(conditions["metrics"]["rss_mb"]) > 1
     assert 0 <= record["resources"]["sampler_cpu_share"] < 0.5
 
 
@@ -258,8 +258,8 @@ def test_a_library_that_dies_says_how_and_where(launched, hooks: dict[str, str],
 
 
 def test_a_crash_while_warm_is_named_after_that_phase(launched):
-    counted = "self.count = getattr(self, 'count', 0) + 1\nif self.count > 2: ctypes.string_at(0)"
-    record = launched({"invoke": counted})
+    code = "self.count = getattr(self, 'count', 0) + 1\nif self.count > 2: ctypes.string_at(0)"
+    record = launched({"invoke": code})
     assert verdict(record) == ("failed", "killed by SIGSEGV in phase series")
     assert record["warmup_ms"] == record["warm_ms"] == []
 
@@ -292,7 +292,7 @@ def test_what_a_library_prints_is_no_event(launched):
 
 
 def test_garbage_among_the_events_never_breaks_the_host(launched):
-    """A library that writes to every pipe it finds: events may be lost, nothing else."""
+    """The library writes to every open pipe: only events may be lost."""
     code = (
         "for descriptor in range(3, 20):\n"
         "    try: os.write(descriptor, b'\\xff\\x00{\"event\": [\\n' + b'[' * 3000)\n"
@@ -341,16 +341,21 @@ def _imported(path: Path) -> set[str]:
 
 def test_the_runner_needs_the_standard_library_numpy_and_the_back_end_alone():
     modules = sorted(RUNNER.glob("*.py"))
-    own = {path.stem for path in modules}
-    assert {"__main__", "phases", "series"} <= own
+    runner_modules = {path.stem for path in modules}
+    assert {"__main__", "phases", "series"} <= runner_modules
     modules += [measure.folder / "device.py" for measure in all_measures().values()]
     for path in modules:
-        strange = _imported(path) - sys.stdlib_module_names - own - {"numpy", "backend", "profiler"}
-        assert not strange, f"{path} imports {strange}"
+        unexpected = (
+            _imported(path)
+            - sys.stdlib_module_names
+            - runner_modules
+            - {"numpy", "backend", "profiler"}
+        )
+        assert not unexpected, f"{path} imports {unexpected}"
 
 
 def test_numpy_is_imported_after_the_library_was_timed():
-    """A library's import time must not depend on whether the runner brought numpy already."""
+    """A library's import time must not depend on the runner's import of numpy."""
     halves = [measure.folder / "device.py" for measure in all_measures().values()]
     for path in [*RUNNER.glob("*.py"), *halves]:
         for node in ast.parse(path.read_text()).body:
@@ -360,8 +365,8 @@ def test_numpy_is_imported_after_the_library_was_timed():
 
 def test_the_launch_inherits_the_lock(launched, tmp_path):
     inode = "self.settings['inode'] = [os.fstat(n).st_ino for n in range(3, 60) if os.path.exists(f'/proc/self/fd/{n}')]"  # noqa: E501
-    held = launched({"load": inode})["actual"]["inode"]
-    assert os.stat(tmp_path / "lock").st_ino in held
+    inodes = launched({"load": inode})["actual"]["inode"]
+    assert os.stat(tmp_path / "lock").st_ino in inodes
 
 
 def test_held_out_inputs_are_run_and_compared(launched):
@@ -408,10 +413,10 @@ def test_a_refusal_of_the_library_is_unsupported_and_no_fault(launched):
 )
 def test_a_request_names_no_module_but_a_device_half_or_the_gate(tmp_path, module: str):
     payload = packed(tmp_path / "payloads")
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, payload], input=json.dumps({"module": module}), text=True,
         capture_output=True, env={"CELLFARM_SPAWNED_NS": "0"}, timeout=60, check=False,
     )  # fmt: skip
-    events = [json.loads(line) for line in done.stdout.splitlines()]
+    events = [json.loads(line) for line in completed.stdout.splitlines()]
     assert [event["event"] for event in events] == ["start", "error"]
     assert (events[1]["kind"], events[1]["message"]) == ("ValueError", f"no module {module!r}")

@@ -31,18 +31,18 @@ onstart:
 
 
 def test_the_scheduler_wakes_for_its_jobs_alone(tmp_path: Path):
-    """With the limit it looks for jobs 46 times here, and ever more often in longer runs."""
+    """With the limit it selects jobs 46 times here, and more often in longer runs."""
     (tmp_path / "Snakefile").write_text(SNAKEFILE.format(package=str(PACKAGE.parent)))
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "1", "--verbose", "--scheduler", "greedy"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    looked = (done.stdout + done.stderr).count("Resources before job selection")
-    assert 9 <= looked <= 20, looked
+    assert completed.returncode == 0, completed.stderr[-2000:]
+    selections = (completed.stdout + completed.stderr).count("Resources before job selection")
+    assert 9 <= selections <= 20, selections
 
 
 DEVICES = """
@@ -56,7 +56,7 @@ rule all:
 rule measure:
     output: "measured{{n}}"
     threads: 0
-    # Ends once all twelve are there: one that has to wait for another keeps them all.
+    # A job ends once all twelve run: if one waits for another, none ends.
     shell:
         "touch here{{wildcards.n}}; "
         "until [ $(ls here* | wc -l) = 12 ]; do sleep 0.1; done; touch {{output}}"
@@ -68,7 +68,7 @@ onstart:
 
 def test_every_device_has_its_job_at_once(tmp_path: Path):
     (tmp_path / "Snakefile").write_text(DEVICES.format(package=str(PACKAGE.parent)))
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", "1", "--scheduler", "greedy"],
         cwd=tmp_path,
         capture_output=True,
@@ -76,4 +76,4 @@ def test_every_device_has_its_job_at_once(tmp_path: Path):
         check=False,
         timeout=60,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert completed.returncode == 0, completed.stderr[-2000:]

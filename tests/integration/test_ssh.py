@@ -1,4 +1,4 @@
-"""Ways to a board: a key file, an ssh-agent, a jump host; and whom cellfarm does not talk to."""
+"""Connections to a board: a key file, an ssh-agent, a jump host; and hosts that are refused."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def board(tmp_path_factory) -> Iterator[tuple[Project, dict[str, Any]]]:
 
 
 def ask(board, **changes: Any) -> dict[str, Any]:
-    """The facts of the board, reached by its address with changes; None leaves a key out."""
+    """Read the board's facts with changes of its address; None leaves a key out."""
     project, document = board
     address = {key: value for key, value in (document["address"] | changes).items() if value}
     transport = open_device(parse_device({**document, "address": address}, "test"), project)
@@ -78,10 +78,10 @@ def test_another_key_than_the_known_one(board, tmp_path):
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True
     )
     kind, key = (tmp_path / "other.pub").read_text().split()[:2]
-    known = tmp_path / "known"
-    known.write_text(f"[{address['host']}]:{address['port']} {kind} {key}\n")
+    known_hosts = tmp_path / "known"
+    known_hosts.write_text(f"[{address['host']}]:{address['port']} {kind} {key}\n")
     with pytest.raises(PermanentDeviceError, match="is not the one in known_hosts"):
-        ask(board, known_hosts=str(known))
+        ask(board, known_hosts=str(known_hosts))
 
 
 def test_a_key_that_the_board_does_not_know(board, tmp_path):
@@ -97,10 +97,10 @@ def test_a_key_that_the_board_does_not_know(board, tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"port": 1}, {"host": "no-such-host.invalid"}])
-def test_nobody_there_may_pass_and_names_no_address(board, change):
-    with pytest.raises(TransientDeviceError, match="cannot be reached") as told:
+def test_an_unreachable_board_is_transient_and_its_address_is_not_shown(board, change):
+    with pytest.raises(TransientDeviceError, match="cannot be reached") as raised:
         ask(board, **change)
-    assert "127.0.0.1" not in str(told.value) and "invalid" not in str(told.value)
+    assert "127.0.0.1" not in str(raised.value) and "invalid" not in str(raised.value)
 
 
 def test_the_user_s_own_known_hosts(board, tmp_path, monkeypatch):
@@ -112,15 +112,15 @@ def test_the_user_s_own_known_hosts(board, tmp_path, monkeypatch):
 
 
 def test_a_file_is_sent_in_parts_that_grow(board, tmp_path, monkeypatch):
-    """A slow link brings no more than the first of them over in the time it has."""
+    """A slow link transfers only the first part within the time limit."""
     project, document = board
     link = SshLink(msgspec.convert(document["address"], SshAddress), project.root)
     parts = []
-    real = SshLink._push_part
+    push_part = SshLink._push_part
 
     def noted(self, part, name, argv):
         parts.append(len(part))
-        real(self, part, name, argv)
+        push_part(self, part, name, argv)
 
     monkeypatch.setattr(SshLink, "_push_part", noted)
     for size_bytes, expected in (

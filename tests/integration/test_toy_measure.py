@@ -1,4 +1,4 @@
-"""A measure is one folder: a toy one is measured for real, and nothing else is measured again."""
+"""A measure is one folder: the farm measures a new toy measure, and nothing else again."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ FILES = {"measure.yaml": MEASURE, "device.py": DEVICE, "host.py": HOST}
 
 @pytest.fixture
 def toy(farm: Farm) -> Farm:
-    """The measured farm, with a measure more: one folder, and its name in the protocol."""
+    """The measured farm with one more measure: a folder, and its name in the protocol."""
     folder = farm.root / "workflow/cellfarm/measures/set_inputs"
     folder.mkdir()
     for name, text in FILES.items():
@@ -129,8 +129,8 @@ def test_it_is_measured_alone_and_has_a_column_everywhere(toy: Farm, tmp_path: P
     page = (toy.root / "reports/index.html").read_text(encoding="utf-8")
     data = json.loads(unpacked(page, "report"))
     assert data["columns"]["set_inputs_ms"] == [pytest.approx(row["set_inputs_ms"], rel=1e-4)]
-    shown = {measure["title"]: measure["columns"] for measure in data["measures"]}
-    assert shown["setting the inputs"]["set_inputs_ms"]["table"] is True
+    columns = {measure["title"]: measure["columns"] for measure in data["measures"]}
+    assert columns["setting the inputs"]["set_inputs_ms"]["table"] is True
 
 
 def test_other_settings_of_it_measure_it_again_and_nothing_else(toy: Farm) -> None:

@@ -1,4 +1,4 @@
-"""A pass is one file, a variant another: a toy pass goes through two libraries for real."""
+"""A pass is one file, a variant another: a toy pass runs with two real libraries."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ VARIANT = {
 
 @pytest.fixture
 def toy(farm: Farm) -> Farm:
-    """The measured farm, with a pass and a variant more."""
+    """The measured farm with one more pass and variant."""
     (farm.root / "workflow/cellfarm/passes/scale_layer.py").write_text(PASS, encoding="utf-8")
     farm.write("config/variants/scaled.yaml", VARIANT)
     farm.configure(models=["small_squeezenet"], variants=["fp32", "scaled"])
@@ -48,7 +48,9 @@ def test_a_derived_model_has_two_errors_apart(toy: Farm) -> None:
     before = toy.result_files()
     toy.run()
     after = toy.result_files()
-    assert {path: after[path] for path in before} == before  # what had no pass is measured no more
+    assert {
+        path: after[path] for path in before
+    } == before  # cells without a pass are not measured again
     rows = toy.query(
         "SELECT library, variant, status, reason, cosine, sqnr_db, latency_ms, compression_cosine,"
         " compression_sqnr_db FROM cells WHERE model = 'small_squeezenet' ORDER BY library, variant"

@@ -1,4 +1,4 @@
-"""Half and 8-bit precision, for real: converted, run, verified on held-out samples, and profiled."""
+"""Half and 8-bit precision: really converted, run, verified on held-out samples, and profiled."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from tests.support.small_model import Subject, make_model
 
 pytestmark = pytest.mark.pipeline
-#: What a GPU's back end says where there is none that it can use.
+#: Messages of a GPU's back end that finds no usable GPU.
 NO_GPU = ("No adapters found", "No supported adapters")
 
 
@@ -21,7 +21,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def types_of(record: dict[str, Any]) -> list[str]:
     assert record["status"] == "ok", record
-    return [one["type"] for one in record["profile"]["operators"]]
+    return [operator["type"] for operator in record["profile"]["operators"]]
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_a_variant_is_made_run_verified_and_profiled(model, library, variant, le
     subject = Subject.of(library, variant, model)
     record = subject.convert()
     assert (record.status, record.reason) == ("ok", None), record
-    told = subject.launch("quality")
-    assert told["status"] == "ok", told
+    launch = subject.launch("quality")
+    assert launch["status"] == "ok", launch
     # Not as good as full precision either: something was rounded.
-    assert least < told["quality"]["cosine"] < 1 - 1e-9
+    assert least < launch["quality"]["cosine"] < 1 - 1e-9
     types = types_of(subject.launch("profile"))
     assert "Other" not in types
     assert {"DepthwiseConv", "Conv" if library == "onnxruntime" else "MatMul"} <= set(types)
@@ -67,15 +67,15 @@ def test_what_xnnpack_would_leave_in_full_precision_is_refused(model):
 def test_a_gpu_is_used_or_the_launch_fails(model, library, variant):
     subject = Subject.of(library, variant, model)
     assert subject.convert().status == "ok"
-    told = subject.launch("quality", "gpu")
-    if told["status"] != "ok":
-        # Here is no GPU; nothing else may be the reason.
-        assert told["status"] == "unsupported", told
-        assert any(words in told["reason"] for words in NO_GPU), told
+    launch = subject.launch("quality", "gpu")
+    if launch["status"] != "ok":
+        # There is no GPU here; no other reason is allowed.
+        assert launch["status"] == "unsupported", launch
+        assert any(reason in launch["reason"] for reason in NO_GPU), launch
         return
-    assert told["quality"]["cosine"] > (0.99999 if variant == "fp32" else 0.999)
-    assert told["actual"]["device"], told["actual"]
-    assert told["actual"]["provider"] in ("WebGpuExecutionProvider", "webgpu")
+    assert launch["quality"]["cosine"] > (0.99999 if variant == "fp32" else 0.999)
+    assert launch["actual"]["device"], launch["actual"]
+    assert launch["actual"]["provider"] in ("WebGpuExecutionProvider", "webgpu")
     if library == "onnxruntime_webgpu":
         assert {"DepthwiseConv", "Conv"} <= set(types_of(subject.launch("profile", "gpu")))
 
@@ -83,6 +83,6 @@ def test_a_gpu_is_used_or_the_launch_fails(model, library, variant):
 def test_8_bits_on_litert_s_gpu_are_refused(model):
     subject = Subject.of("litert", "int8", model)
     assert subject.convert().status == "ok"
-    told = subject.launch("quality", "gpu")
-    assert told["status"] == "unsupported", told
-    assert "widens 8-bit models" in told["reason"]
+    launch = subject.launch("quality", "gpu")
+    assert launch["status"] == "unsupported", launch
+    assert "widens 8-bit models" in launch["reason"]

@@ -1,4 +1,4 @@
-"""Virtual devices: what `cellfarm virtual` starts, and how something goes wrong with it."""
+"""Virtual devices that `cellfarm virtual` starts, and their faults."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_faults_reach_a_device_in_a_deep_folder_and_say_what_there_is(tmp_path):
-    """A socket's path has 107 bytes at most, a checkout's as many as its owner likes."""
+    """A socket's path has at most 107 bytes; a checkout's may be longer."""
     root = tmp_path / ("deep" * 20) / ("deeper" * 10)
     root.mkdir(parents=True)
     project = Project(root)

@@ -25,22 +25,22 @@ def test_everything_is_measured_verified_and_ranked(farm: Farm) -> None:
 
 def test_a_second_run_does_nothing(farm: Farm) -> None:
     before = farm.result_files()
-    done = farm.run()
-    assert "nothing to measure" in done.stdout
+    completed = farm.run()
+    assert "nothing to measure" in completed.stdout
     assert farm.measured_since(before) == set()
 
 
 def test_a_deleted_result_is_measured_alone(farm: Farm) -> None:
     before = farm.result_files()
-    victim = next(
+    result = next(
         path for path in before
         if "ncnn" in path and "small_mobilenet" in path and "/latency-" in path
     )  # fmt: skip
-    (farm.root / "results/cells" / victim).unlink()
+    (farm.root / "results/cells" / result).unlink()
     assert farm.outlook() == {
         "cells": {"small_mobilenet ncnn": "latency: no result yet"},
         "steps": [],
     }
     farm.run("measured")
     after = farm.result_files()
-    assert {path for path, stamp in after.items() if before.get(path) != stamp} == {victim}
+    assert {path for path, stamp in after.items() if before.get(path) != stamp} == {result}

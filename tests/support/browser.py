@@ -1,4 +1,4 @@
-"""A headless Chromium that tests drive, and what they ask of a report's page in it."""
+"""Drives a headless Chromium and reads a report's page in it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WAIT_S = 20
 
 
 def start(profile: Path, downloads: Path | None = None) -> Any:
-    """A browser with a profile of its own; what it downloads goes to a folder."""
+    """Start a browser with its own profile; downloads go to a folder."""
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for argument in (
@@ -42,13 +42,13 @@ def start(profile: Path, downloads: Path | None = None) -> Any:
     if downloads:
         options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # Selenium looks for a driver of its own on the network where it is not told of one.
+    # Without this path, Selenium looks for a driver on the network.
     os.environ["SE_OFFLINE"] = "true"
     return webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
 
 
 def open_page(browser: Any, page: Path, address: str = "", width: int = 1400) -> None:
-    """Open a page afresh in light colours, its logs before then dropped."""
+    """Open a page anew in light colours and drop its earlier logs."""
     emulate(browser, width)
     browser.get("about:blank")
     browser.get_log("browser"), browser.get_log("performance")
@@ -57,7 +57,7 @@ def open_page(browser: Any, page: Path, address: str = "", width: int = 1400) ->
 
 
 def emulate(browser: Any, width: int, theme: str = "light") -> None:
-    """A window so many pixels wide, a phone's below 500, with the system's colours."""
+    """Set the window's width in pixels (below 500: a phone) and the system's colours."""
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
@@ -79,12 +79,12 @@ def rows(browser: Any) -> list[Any]:
 
 
 def complaints(browser: Any) -> list[Any]:
-    """What the console says beyond information."""
+    """The console's messages above the level INFO."""
     return [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"]
 
 
-def asked_of_the_network(browser: Any) -> list[str]:
-    """Addresses that were asked for and are no file's and no data."""
+def network_requests(browser: Any) -> list[str]:
+    """The requested addresses that are neither files nor data URLs."""
     urls = [
         message["params"]["request"]["url"]
         for entry in browser.get_log("performance")

@@ -1,4 +1,4 @@
-"""What tests build once for a machine: outside the checkout, by digest, so that a fresh clone finds it.
+"""Caches what tests build once per machine: outside the checkout, by digest, for fresh clones too.
 
 `~/.cache/cellfarm` (or $XDG_CACHE_HOME/cellfarm, or $CELLFARM_TEST_CACHE) holds
     environments/   as in a checkout's .envs; native runners that were compiled, too
@@ -24,10 +24,10 @@ KEPT_S = 30 * 24 * 3600.0
 
 
 def root() -> Path:
-    """The folder of all."""
-    own = os.environ.get("CELLFARM_TEST_CACHE")
-    if own:
-        return Path(own)
+    """The cache's folder."""
+    configured = os.environ.get("CELLFARM_TEST_CACHE")
+    if configured:
+        return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "cellfarm"
 
 
@@ -36,8 +36,8 @@ def environments() -> Path:
 
 
 def take_steps(results: Path) -> None:
-    """Put what earlier tests converted into the results of a farm: folders are named by digests of their
-    causes, so what is not wanted is not looked at."""
+    """Copy what earlier tests converted into a farm's results. Folders are named by digests of their
+    causes, so a run ignores those that it does not need."""
     steps = root() / "steps"
     with file_lock(root() / "steps.lock"):
         for record in steps.glob("*/**/record.json"):
@@ -48,7 +48,7 @@ def take_steps(results: Path) -> None:
 
 
 def keep_steps(results: Path) -> None:
-    """Keep what a farm converted."""
+    """Copy what a farm converted into the cache."""
     steps = root() / "steps"
     with file_lock(root() / "steps.lock"):
         for kind in STEPS:
@@ -69,6 +69,6 @@ def _prune(steps: Path) -> None:
         made_s, folder = record.stat().st_mtime, record.parent
         builds.setdefault(folder.parent, []).append((made_s, folder))
     for step in builds.values():
-        for place, (made_s, folder) in enumerate(sorted(step, reverse=True)):
-            if place >= KEPT or time.time() - made_s > KEPT_S:
+        for position, (made_s, folder) in enumerate(sorted(step, reverse=True)):
+            if position >= KEPT or time.time() - made_s > KEPT_S:
                 shutil.rmtree(folder)

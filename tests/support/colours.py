@@ -1,4 +1,4 @@
-"""Pictures of four colours, and a classifier that was trained by hand: its accuracy is known exactly."""
+"""Pictures of four colours, and a classifier with hand-made weights: its accuracy is known exactly."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLOURS = {
 }
 SIDE = 16
 
-#: One product of the whole picture with each colour's sign: whatever a range of activations cuts off,
+#: One product of the whole picture with each colour's sign: if a range cuts off activations,
 #: the largest score stays the largest.
 _MAKE = """\
 import sys, numpy as np, onnx
@@ -40,33 +40,33 @@ onnx.save(model, sys.argv[1])
 """
 
 
-def write_classifier(path: Path, here: Project) -> None:
+def write_classifier(path: Path, project: Project) -> None:
     """Write the classifier as ONNX: input `image` [1, 3, 16, 16], output `scores` [1, 4]; the classes
     are the colours in the order of their names."""
-    environment = locate(here, "models")
+    environment = locate(project, "models")
     assert build(environment).status == "ok"
     subprocess.run([environment.python, "-c", _MAKE, str(path), str(SIDE)], check=True)
 
 
 def write_picture(path: Path, colour: str, seed: int = 0, size: tuple[int, int] = (40, 30)) -> None:
-    """A picture [width, height] of one colour, with some noise on it."""
+    """Write a picture [width, height] of one colour with some noise."""
     path.parent.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(seed).integers(-20, 21, (size[1], size[0], 3))
     Image.fromarray((np.array(COLOURS[colour]) + noise).astype(np.uint8)).save(path)
 
 
 def write_pictures(
-    folder: Path, each: int, strangers: Mapping[str, str] | None = None, **names: str
+    folder: Path, count: int, mislabelled: Mapping[str, str] | None = None, **names: str
 ) -> None:
-    """Write `each` pictures into a sub-folder per colour.
+    """Write `count` pictures into a sub-folder per colour.
 
     Args:
-        strangers: sub-folder -> the colour of its last picture, which is not its own.
-        names: colour -> how its sub-folder is called; by default as the colour.
+        mislabelled: sub-folder -> the colour of its last picture instead of its own.
+        names: colour -> the name of its sub-folder; by default the colour.
     """
     for colour in COLOURS:
-        for number in range(each):
-            last = number == each - 1
-            shown = (strangers or {}).get(colour, colour) if last else colour
-            place = folder / names.get(colour, colour)
-            write_picture(place / f"{number}.png", shown, number)
+        for number in range(count):
+            last = number == count - 1
+            shown_colour = (mislabelled or {}).get(colour, colour) if last else colour
+            subfolder = folder / names.get(colour, colour)
+            write_picture(subfolder / f"{number}.png", shown_colour, number)

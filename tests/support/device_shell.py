@@ -1,4 +1,4 @@
-"""What tests on devices of any kind do alike."""
+"""Shared by the tests of all kinds of devices."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from cellfarm.devices.transport import Launched, Transport
 
 
 def shell(transport: Transport, script: str, timeout_s: float = 60) -> tuple[Launched, list[str]]:
-    """Run a script on a device: how it ended, and its lines."""
+    """Run a script on a device; returns how it ended, and its lines."""
     lines: list[str] = []
     launched = transport.run(
         ["sh", "-c", script], stdin=b"", timeout_s=timeout_s, variables=transport.variables,

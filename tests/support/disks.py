@@ -1,4 +1,4 @@
-"""A disk that is really full: a tiny tmpfs, where this process may mount one."""
+"""A disk that is really full: a tiny tmpfs, if this process may mount one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pytest
 
 @contextmanager
 def tiny_disk(folder: Path, size_kb: int = 64) -> Iterator[Path]:
-    """A mounted file system of `size_kb`; skips the test where it cannot be had."""
+    """A mounted file system of `size_kb`; skips the test if it cannot be mounted."""
     folder.mkdir(parents=True, exist_ok=True)
     argv = ["mount", "-t", "tmpfs", "-o", f"size={size_kb}k", "tmpfs", str(folder)]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        completed = subprocess.run(argv, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         pytest.skip("no mount command: a full disk cannot be made")
-    if done.returncode != 0:
-        pytest.skip(f"no file system can be mounted here: {done.stderr.strip()}")
+    if completed.returncode != 0:
+        pytest.skip(f"no file system can be mounted here: {completed.stderr.strip()}")
     try:
         yield folder
     finally:
@@ -28,7 +28,7 @@ def tiny_disk(folder: Path, size_kb: int = 64) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> Path:
-    """Take all the space that is left below `folder`; returns the file that holds it."""
+    """Fill the space that is left below `folder`; returns the file that fills it."""
     path = folder / "ballast"
     with path.open("ab", buffering=0) as file:
         for size in (4096, 512, 64, 8, 1):

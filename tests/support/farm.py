@@ -1,4 +1,4 @@
-"""A farm for end-to-end tests: a copy of the checkout with the smallest real matrix, run for real."""
+"""A farm for end-to-end tests: a copy of the checkout that runs the smallest real matrix."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ print(json.dumps({"cells": cells, "steps": sorted("/".join(s.split("/")[1:4]) fo
 
 
 class Farm:
-    """A copy of the sources in a folder of its own; all tests share environments (see support/cache.py)."""
+    """A copy of the sources in its own folder; all tests share environments (see support/cache.py)."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -74,7 +74,7 @@ class Farm:
         return farm
 
     def copy(self, root: Path) -> Farm:
-        """The farm with all its results."""
+        """Copy the farm with all its results."""
         shutil.copytree(self.root, root, symlinks=True)
         return Farm(root)
 
@@ -93,7 +93,7 @@ class Farm:
         self.write(f"models/{name}.yaml", document)
 
     def forget_steps(self, model: str) -> None:
-        """Take away what was made of a model, here or in an earlier run of the tests."""
+        """Remove what was built from a model, here or in an earlier run of the tests."""
         results = self.root / "results"
         for kind in ("models", "exports", "artifacts/*"):
             for folder in results.glob(f"{kind}/{model}"):
@@ -110,67 +110,73 @@ class Farm:
 
     @staticmethod
     def variables() -> dict[str, str]:
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))}
-        return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("PYTEST", "PYTHON"))
+        }
+        return inherited | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
     def run(
         self, *arguments: str, code: int | None = 0, timeout_s: float = TIMEOUT_S
     ) -> subprocess.CompletedProcess[str]:
-        """Run snakemake to its end; `code` is what it must exit with."""
+        """Run snakemake to its end; it must exit with `code`."""
         return self.command("snakemake", *arguments, code=code, timeout_s=timeout_s)
 
     def command(
         self, *argv: str, code: int | None = 0, timeout_s: float = TIMEOUT_S
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        completed = subprocess.run(
             argv, cwd=self.root, env=self.variables(), text=True, timeout=timeout_s,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
         if code is not None:
-            assert done.returncode == code, done.stdout[-6000:]
-        return done
+            assert completed.returncode == code, completed.stdout[-6000:]
+        return completed
 
     def cellfarm(self, *arguments: str, code: int | None = 0) -> str:
         python = Path(sys.executable).parent / "python"
         self_path = {"PYTHONPATH": str(self.root / "workflow")}
-        done = subprocess.run(
+        completed = subprocess.run(
             [python, "-m", "cellfarm", *arguments], cwd=self.root, text=True, timeout=TIMEOUT_S,
             env=self.variables() | self_path, capture_output=True, check=False,
         )  # fmt: skip
         if code is not None:
-            assert done.returncode == code, done.stderr[-6000:]
-        return done.stdout + done.stderr
+            assert completed.returncode == code, completed.stderr[-6000:]
+        return completed.stdout + completed.stderr
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start snakemake in a process group of its own, as a shell does."""
+        """Start snakemake in its own process group, as a shell does."""
         log = (self.root / "started.log").open("ab")
         return subprocess.Popen(
             ["snakemake", *arguments], cwd=self.root, env=self.variables(), stdout=log,
             stderr=subprocess.STDOUT, start_new_session=True,
-            # A shell lets its background jobs ignore Ctrl-C, and they hand that down.
+            # A shell's background jobs ignore Ctrl-C, and their children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
 
-    def wait_for(self, what: Callable[[], bool], timeout_s: float = 300) -> None:
+    def wait_for(self, condition: Callable[[], bool], timeout_s: float = 300) -> None:
         deadline = time.monotonic() + timeout_s
-        while not what():
+        while not condition():
             assert time.monotonic() < deadline, (self.root / "started.log").read_text()[-6000:]
             time.sleep(0.02)
 
     def processes(self) -> list[psutil.Process]:
-        """What still runs for this farm: anything whose command or working folder names it."""
-        found = []
+        """The processes whose command or working folder names this farm."""
+        matches = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                places = [*process.cmdline(), process.cwd()]
-                if process.pid != os.getpid() and any(str(self.root) in one for one in places):
-                    found.append(process)
-        return found
+                locations = [*process.cmdline(), process.cwd()]
+                if process.pid != os.getpid() and any(
+                    str(self.root) in location for location in locations
+                ):
+                    matches.append(process)
+        return matches
 
     def assert_no_processes(self) -> None:
         deadline = time.monotonic() + 15
         while self.processes():
-            assert time.monotonic() < deadline, [one.cmdline() for one in self.processes()]
+            assert time.monotonic() < deadline, [process.cmdline() for process in self.processes()]
             time.sleep(0.1)
 
     # -- looking --------------------------------------------------------------------------------
@@ -190,7 +196,7 @@ class Farm:
         return {f"{path.split('/')[2]} {path.split('/')[1].partition('@')[0]}" for path in changed}
 
     def steps_since(self, before: dict[str, float]) -> set[str]:
-        """The models, exports and artifacts that were made since, by the start of their path."""
+        """The models, exports and artifacts made since then, by the start of their path."""
         after = self.step_files()
         return {path for path, stamp in after.items() if before.get(path) != stamp}
 
@@ -198,37 +204,37 @@ class Farm:
         root = self.root / "results"
         folders = ("models", "exports", "artifacts")
         paths = [path for name in folders for path in (root / name).rglob("record.json")]
-        found: dict[str, float] = {}
-        for path in paths:  # several of one name differ in their digests: the newest counts
+        latest_ns: dict[str, float] = {}
+        for path in paths:  # files of the same name differ in their digests: the newest counts
             name = "/".join(path.relative_to(root).parts[:3])
-            found[name] = max(found.get(name, 0), path.stat().st_mtime_ns)
-        return found
+            latest_ns[name] = max(latest_ns.get(name, 0), path.stat().st_mtime_ns)
+        return latest_ns
 
     def query(self, sql: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = json.loads(self.cellfarm("query", sql, "--format", "json"))
         return rows
 
     def outlook(self) -> dict[str, Any]:
-        """What a run would do, without running it: {"cells": {"model library": reason of each stale cell},
-        "steps": the steps that are not there, by the start of their path}."""
+        """What a run would do: {"cells": {"model library": reason of each stale cell},
+        "steps": the missing steps, by the start of their path}."""
         argv = [sys.executable, "-c", _OUTLOOK]
-        done = subprocess.run(
+        completed = subprocess.run(
             argv, cwd=self.root, text=True, timeout=TIMEOUT_S, capture_output=True, check=False,
             env=self.variables() | {"PYTHONPATH": str(self.root / "workflow")},
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr[-6000:]
-        answer: dict[str, Any] = json.loads(done.stdout)
+        assert completed.returncode == 0, completed.stderr[-6000:]
+        answer: dict[str, Any] = json.loads(completed.stdout)
         return answer
 
     def assert_store_whole(self) -> None:
-        """Every file of the store and of the journals that counts is whole."""
+        """Assert that every file in use in the store and the journals is complete."""
         for path in (self.root / "results/cells").rglob("*"):
             if path.is_file() and path.suffix == ".json" and not path.name.startswith("."):
                 document = json.loads(path.read_text(encoding="utf-8"))
                 assert document["key"] in path.name
 
     def journaled(self) -> int:
-        """Launches in journals, torn last lines not counted."""
+        """Number of launches in journals; incomplete last lines do not count."""
         files = (self.root / "results/journal").rglob("*.jsonl")
         return sum(path.read_bytes().count(b"\n") for path in files)
 

@@ -1,4 +1,4 @@
-"""Experiments without a device: what a launch comes to is made up; all around it is the experiment's own."""
+"""Experiments without a device: the launches' results are made up, the rest is the real code."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ from cellfarm.planning.plan import PlannedCell
 from tests.support.protocols import protocol_of
 from tests.support.results import FACTS, PROTOCOL, make_experiment, make_launch, make_plan
 
-#: What a launch of a mode comes to, beside what all have.
+#: mode -> fields of a launch's record in addition to the common ones.
 _OF_MODE: dict[str, dict[str, Any]] = {
     "quality": {"quality": {"samples": 2, "cosine": 1.0, "sqnr_db": 100.0, "top1_agreement": 1.0}},
     "profile": {"profile": {"operators": [], "sum_ms": 10.0}},
     "accuracy": {"accuracy": {"problem": "made up"}},
 }
-#: What the experiment adds to a launch's record.
+#: The fields that the experiment adds to a launch's record.
 _OF_THE_EXPERIMENT = ("round", "session", "gate")
 
 
 class Killed(Exception):
-    """The process that measures is killed."""
+    """The measuring process is killed."""
 
 
 @dataclass
 class MadeUp:
-    """A device on which every launch ends well at once, unless `launches` says otherwise.
+    """A device on which every launch succeeds at once, unless `launches` says otherwise.
 
     Args:
-        launches: given the cell, the mode and how many launches there were, the changes of its record.
-        limit: launches after which the process is killed.
-        facts: of the device, beside FACTS.
+        launches: (cell, mode, number of earlier launches) -> changes of the launch's record.
+        limit: the number of launches after which the process is killed.
+        facts: the device's facts in addition to FACTS.
 
     Attributes:
         made: cell and mode of each launch, in order.
@@ -65,7 +65,7 @@ class MadeUp:
         return [mode for _, mode in self.made]
 
     def measure(self, *planned: PlannedCell) -> None:
-        """Measure cells of one model on one device, which may be measured in part already.
+        """Measure cells of one model on one device; they may be partly measured already.
 
         Raises:
             Killed: the limit is reached.
@@ -78,10 +78,10 @@ class MadeUp:
             facts = FACTS | self.facts
             measuring = Measuring(experiment, none, facts, 0, Patience(0, print))
             cast(Any, measuring.gates).pass_through = lambda *arguments: {}
-            for each in planned:
-                journal = Journal(self.project.journal(each.cell.device, each.key))
-                measuring.running[each.key] = Running(
-                    each, cast(Deployed, _DEPLOYED), None, journal, journal.read()
+            for planned_cell in planned:
+                journal = Journal(self.project.journal(planned_cell.cell.device, planned_cell.key))
+                measuring.running[planned_cell.key] = Running(
+                    planned_cell, cast(Deployed, _DEPLOYED), None, journal, journal.read()
                 )
             measuring.run()
 
@@ -96,5 +96,5 @@ class MadeUp:
         return {name: record[name] for name in record if name not in _OF_THE_EXPERIMENT}
 
 
-#: A vendor's tool: the device is not looked at for what it reaches at most.
+#: A vendor's tool: with it, the experiment does not measure the device's peak performance.
 _DEPLOYED = SimpleNamespace(payload_bytes=1000, tool=object())

@@ -1,4 +1,4 @@
-"""Code in an environment of the models', with the modules of cellfarm/models on its path."""
+"""Runs code in an environment of the models, with the modules of cellfarm/models on its path."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from cellfarm.envs.environments import build, clean_variables, locate
 
 from .projects import REPOSITORY
 
-HERE = Project(REPOSITORY)
+CHECKOUT = Project(REPOSITORY)
 
 
 def interpreter(environment: str) -> Path:
-    """The Python of an environment of the models', built."""
-    built = locate(HERE, environment)
+    """The Python of an environment of the models, which is built first."""
+    built = locate(CHECKOUT, environment)
     record = build(built)
     assert record.status == "ok", record.reason
     return built.python
 
 
 def python(environment: str, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run code in an environment of the models', with their modules on its path."""
+    """Run code in an environment of the models, with their modules on its path."""
     path = f"import sys; sys.path.insert(0, {str(PACKAGE / 'models')!r})\n"
     argv = [str(interpreter(environment)), "-c", path + code, *arguments]
     return subprocess.run(

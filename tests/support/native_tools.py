@@ -1,4 +1,4 @@
-"""A vendor's tool that is not there: a script that replays a real log and writes outputs."""
+"""Replaces a vendor's tool by a script that replays a real log and writes outputs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HELDOUT = 3
 
 
 def write_script(path: Path, body: str) -> Path:
-    """An executable Python program; `options` are its --name=value arguments."""
+    """Write an executable Python program; `options` are its --name=value arguments."""
     text = f"""\
 #!{sys.executable}
 import os, pathlib, signal, sys, time
@@ -40,8 +40,8 @@ class Bench:
     """Launches of a library's native tool on this machine, with a model of one input and output.
 
     Args:
-        shapes: of the input and of the output.
-        tools: what the user gave, by name.
+        shapes: the shapes of the input and of the output.
+        tools: the user's tools by name.
     """
 
     def __init__(
@@ -58,13 +58,18 @@ class Bench:
         rng = np.random.default_rng(0)
         inputs = [{"name": "input", "shape": shapes[0], "dtype": "float32"}]
         outputs = [{"name": "output", "shape": shapes[1], "dtype": "float32"}]
-        self.given = {"input": rng.standard_normal(shapes[0]).astype(np.float32)}
+        self.input_arrays = {"input": rng.standard_normal(shapes[0]).astype(np.float32)}
         self.reference = {"output": rng.standard_normal(shapes[1]).astype(np.float32)}
-        heldout = {"input": np.stack([self.given["input"] * n for n in range(1, HELDOUT + 1)])}
-        found = vendor_tools.find(entry, {}, tools, True)
-        assert found is not None
-        module, paths = found
-        for name, arrays in (("given", {"input": self.given["input"][None]}), ("held", heldout)):
+        heldout = {
+            "input": np.stack([self.input_arrays["input"] * n for n in range(1, HELDOUT + 1)])
+        }
+        tool = vendor_tools.find(entry, {}, tools, True)
+        assert tool is not None
+        module, paths = tool
+        for name, arrays in (
+            ("given", {"input": self.input_arrays["input"][None]}),
+            ("held", heldout),
+        ):
             vendor_tools.put_inputs(module, self.transport, name, arrays, inputs)
         payload = packed(folder / "payloads")
         self.transport.put(payload, "payload.pyz")
@@ -78,7 +83,7 @@ class Bench:
             artifact="artifact",
             inputs="unused",
             description={"inputs": inputs, "outputs": outputs},
-            input_arrays=self.given,
+            input_arrays=self.input_arrays,
             reference=self.reference,
             classes=False,
             variables={},
@@ -101,7 +106,7 @@ class Bench:
         """The record of a launch.
 
         Args:
-            measures: changes of the protocol's measures; `protocol` are other changes of it.
+            measures: changes of the protocol's measures; `protocol` has its other changes.
         """
         changes = {"operators": {"runs": 5}, "quality": {"samples": 16}} | (measures or {})
         document = with_measures(**changes) | protocol
@@ -116,5 +121,5 @@ class Bench:
         )
 
     def left(self) -> list[str]:
-        """What a launch left in the folder of launches."""
+        """The files that a launch left in the folder of launches."""
         return [path.name for path in (self.transport.work_folder / "launches").iterdir()]

@@ -1,4 +1,4 @@
-"""A copy of the package whose modules a test may change: plans are made of the copy's code."""
+"""A copy of the package whose modules a test may change: plans use the copy's code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _APART = ("models", "passes", "runner", "measures", "conversion", "libraries")
 
 
 def forget() -> None:
-    """Forget the digests of code, which a process looks up once: a plan has the code as it stood."""
+    """Clear the cached digests of code, so that the next plan sees the present code."""
     for cached in (
         code._closure_digest,
         code.sha256_of,
@@ -28,7 +28,7 @@ def forget() -> None:
 
 
 def copy_package(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Copy the folders that keys cover; configurations and plans read their code there from now on."""
+    """Copy the folders that keys cover; from now on configurations and plans read code there."""
     package = root / "cellfarm"
     for name in _APART:
         if (PACKAGE / name).is_dir():

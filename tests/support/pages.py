@@ -1,4 +1,4 @@
-"""What a report's page holds."""
+"""The data in a report's page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from base64 import b64decode
 
 
 def unpacked(page: str, name: str) -> bytes:
-    """What the page's element `<name>-data` holds, compressed."""
-    found = re.search(rf'id="{name}-data">([^<]*)<', page)
-    assert found
-    return gzip.decompress(b64decode(found[1]))
+    """The uncompressed content of the page's element `<name>-data`."""
+    match = re.search(rf'id="{name}-data">([^<]*)<', page)
+    assert match
+    return gzip.decompress(b64decode(match[1]))

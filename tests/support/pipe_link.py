@@ -1,7 +1,7 @@
 """A link whose device is a folder of this machine: commands are processes with pipes.
 
-It stands for SSH and ADB where a test is about what is the same for both. It can be cut: every
-process's pipes are closed at once, as when a cable is pulled.
+It replaces SSH and ADB where a test concerns both alike. It can be cut: every
+process's pipes close at once, as when a cable is pulled.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class PipeChannel:
         while True:
             if self.cut:
                 raise TransientDeviceError("cut")
-            left = min(0.1, max(0.0, deadline - time.monotonic()))
-            if select.select([self.process.stdout], [], [], left)[0]:
+            wait_s = min(0.1, max(0.0, deadline - time.monotonic()))
+            if select.select([self.process.stdout], [], [], wait_s)[0]:
                 return os.read(self.process.stdout.fileno(), 1 << 16)
             if time.monotonic() >= deadline:
                 return None

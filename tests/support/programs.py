@@ -1,4 +1,4 @@
-"""Steps of a model's chain, planned for tests from a recipe alone."""
+"""Plans the steps of a model's chain from a recipe alone."""
 
 from __future__ import annotations
 

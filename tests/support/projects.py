@@ -1,4 +1,4 @@
-"""A project of one's own for a test: the checkout's small files, copied, and no results."""
+"""A test's own project: copies of the checkout's small files, without results."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CONFIG: dict[str, Any] = {
 
 
 def make_project(root: Path) -> Project:
-    """The checkout's config, models, devices and locks under `root`."""
+    """Copy the checkout's config, models, devices and locks to `root`."""
     for name in ("config", "models", "devices", "envs"):
         shutil.copytree(REPOSITORY / name, root / name)
     return Project(root)

@@ -31,7 +31,7 @@ SMALLEST: dict[str, Any] = {
 
 
 def with_measures(document: dict[str, Any] = SMALLEST, **changes: Any) -> dict[str, Any]:
-    """A protocol's document with other settings of measures; of those that are None without them."""
+    """A protocol's document with other settings of measures; None removes a measure."""
     measures = dict(document["measures"])
     for measure, settings in changes.items():
         if settings is None:
@@ -42,17 +42,17 @@ def with_measures(document: dict[str, Any] = SMALLEST, **changes: Any) -> dict[s
 
 
 def protocol_of(document: dict[str, Any] = SMALLEST, **changes: Any) -> Protocol:
-    """A protocol from its document, some of it replaced."""
+    """A protocol from its document, with some fields replaced."""
     return msgspec.convert(document | changes, Protocol)
 
 
 def asked(document: dict[str, Any], mode: str) -> dict[str, Any]:
-    """What `launch` takes for a mode under a protocol: of the measure whose own mode it is.
+    """The options of `launch` for a mode under a protocol: those of the mode's own measure.
 
-    A measure that the protocol does not take is asked with its own settings.
+    A measure that is not in the protocol has its default settings.
     """
-    taken = [*document["measures"], *all_measures()]
-    measure = next(name for name in taken if mode in host_of(name).modes)
+    names = [*document["measures"], *all_measures()]
+    measure = next(name for name in names if mode in host_of(name).modes)
     host = host_of(measure)
     settings = all_measures()[measure].defaults | document["measures"].get(measure, {})
     request = host.request(host.settings(settings), document["launch_timeout_s"])

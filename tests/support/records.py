@@ -1,4 +1,4 @@
-"""Results as experiments store them, one per cell and measure, made by hand."""
+"""Makes results as experiments store them, one per cell and measure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cellfarm.store.results import render
 
 from tests.support.results import FACTS, RIGHT, make_cell, make_launch
 
-#: Causes that every measure of a cell has alike.
+#: The causes that all measures of a cell share.
 COMMON = ("model", "exporter", "converter", "library", "device", "protocol", "verification")
 
 
@@ -26,16 +26,16 @@ class Made:
     cell: Cell = field(default_factory=make_cell)
     salt: str = ""
     measures: tuple[str, ...] = ("latency", "cold_start")
-    #: Measures whose own code or settings are others.
+    #: Measures whose own code or settings changed.
     changed: tuple[str, ...] = ()
 
     def causes(self, measure: str) -> dict[str, str]:
-        own = f"{measure} changed" if measure in self.changed else measure
-        return dict.fromkeys(COMMON, f"d{self.salt}") | {"measure": own}
+        cause = f"{measure} changed" if measure in self.changed else measure
+        return dict.fromkeys(COMMON, f"d{self.salt}") | {"measure": cause}
 
     @property
     def keys(self) -> dict[str, str]:
-        """Measure -> the key of its result."""
+        """measure -> the key of its result"""
         return {
             measure: digest([self.cell.as_dict(), measure, self.causes(measure)])
             for measure in self.measures
@@ -43,7 +43,7 @@ class Made:
 
     @property
     def key(self) -> str:
-        """The cell's, of its current results."""
+        """The key of the cell's current results."""
         return digest(self.keys)
 
     def path(self, project: Project, measure: str = "latency") -> Path:
@@ -53,10 +53,10 @@ class Made:
     def commit(
         self, project: Project, launches: Sequence[dict[str, Any]] | None = None, **changes: Any
     ) -> None:
-        """Store a result of each measure from the launches that a timing measure takes."""
-        taken = list(launches) if launches is not None else [make_launch(), make_launch()]
+        """Store a result of each measure from the launches of a timing measure."""
+        own_launches = list(launches) if launches is not None else [make_launch(), make_launch()]
         for measure in self.measures:
-            self.store(project, measure, *_of(measure, taken), **changes)
+            self.store(project, measure, *_of(measure, own_launches), **changes)
 
     def store(
         self,
@@ -66,7 +66,7 @@ class Made:
         launches: Sequence[dict[str, Any]] = (),
         **changes: Any,
     ) -> None:
-        """Store one result; `changes` are of its header or body."""
+        """Store one result; `changes` replaces fields of its header or body."""
         header: dict[str, Any] = {
             "schema": 3,
             "key": self.keys[measure],
@@ -103,14 +103,15 @@ class Made:
 
 
 def _of(
-    measure: str, taken: Sequence[dict[str, Any]]
+    measure: str, launches: Sequence[dict[str, Any]]
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The columns and launches of a measure."""
     if measure == "cold_start":
-        phases = [launch["phases"] for launch in taken]
+        phases = [launch["phases"] for launch in launches]
         names = phases[0] if phases else {}
         columns = {
-            f"cold_{name}_ms": median(one[name] for one in phases if name in one) for name in names
+            f"cold_{name}_ms": median(times[name] for times in phases if name in times)
+            for name in names
         }
         columns["cold_total_ms"] = sum(columns.values())
         light = (
@@ -124,14 +125,15 @@ def _of(
             "started_at",
         )
         return columns, [
-            {name: launch[name] for name in light} | {"shared_with": "latency"} for launch in taken
+            {name: launch[name] for name in light} | {"shared_with": "latency"}
+            for launch in launches
         ]
-    warm = [launch["warm_ms"] for launch in taken]
-    comparison = taken[0]["comparison"] or RIGHT.as_dict() if taken else {}
+    warm = [launch["warm_ms"] for launch in launches]
+    comparison = launches[0]["comparison"] or RIGHT.as_dict() if launches else {}
     shared = ("cosine", "max_abs_error", "top1_match")
     return {
         "latency_ms": median(median(ms) for ms in warm) if all(warm) and warm else None,
-        "launches": len(taken),
+        "launches": len(launches),
         "samples": sum(map(len, warm)),
         **{name: comparison.get(name) for name in shared},
-    }, list(taken)
+    }, list(launches)

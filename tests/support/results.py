@@ -1,4 +1,4 @@
-"""Results as an experiment writes them: through the experiment's own functions, without a device."""
+"""Writes results through the experiment's own functions, without a device."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cellfarm.wanted.devices import AnyDevice, LocalDevice, parse_device
 
 from tests.support.protocols import protocol_of, with_measures
 
-#: Two or three measuring launches; of everything else as little as there may be.
+#: Two or three measuring launches; everything else is minimal.
 PROTOCOL: dict[str, Any] = with_measures(
     latency={"launches": {"min": 2, "max": 3}}, operators={"runs": 2}
 )
@@ -58,7 +58,7 @@ def make_planned(
     salt: str = "",
     measures: Iterable[str] = ("latency", "cold_start"),
 ) -> PlannedCell:
-    """A planned cell without results, with keys of its own; another `salt` stands for changed causes."""
+    """A planned cell without results and with its own keys; another `salt` stands for changed causes."""
     cell = cell or make_cell()
     names = list(measures)
     causes = dict.fromkeys(
@@ -80,14 +80,14 @@ def make_planned(
 
 
 def make_device(name: str = "host", **document: Any) -> AnyDevice:
-    """A device's description: this machine, or what `document` says."""
+    """A device's description: this machine, or the device of `document`."""
     if not document:
         return LocalDevice(name, "results/work/host", ("cpu",))
     return parse_device({"name": name, "processors": ["cpu"], **document}, f"{name}.yaml")
 
 
 def make_plan(*cells: PlannedCell, **changes: Any) -> Plan:
-    """A frozen plan of cells, with no steps but an experiment for each model and device."""
+    """A frozen plan of cells whose only steps are an experiment for each model and device."""
     positions: dict[tuple[str, str], list[int]] = {}
     for number, planned in enumerate(cells):
         positions.setdefault((planned.cell.device, planned.cell.model), []).append(number)
@@ -126,7 +126,7 @@ def make_experiment(project: Project, plan: Plan) -> Experiment:
 
 
 def make_launch(warm_ms: Sequence[float] = (10.0, 10.5, 9.5), **changes: Any) -> dict[str, Any]:
-    """The record of a launch that ended well, as `launch` returns it."""
+    """The record of a successful launch, as `launch` returns it."""
     record: dict[str, Any] = {
         "round": 0,
         "session": "5e55104b5e55104b",
@@ -158,7 +158,7 @@ def quality_launch(quality: Quality = AGREEING, **changes: Any) -> dict[str, Any
 
 
 def bad_launch(status: str = "failed", reason: str = "killed by SIGSEGV in phase load") -> Any:
-    """The record of a launch that did not end well."""
+    """The record of a launch that failed."""
     return make_launch(
         [], status=status, reason=reason, phases={"start": 20.0}, warmup_ms=[], resources={},
         comparison=None, log="Segmentation fault\n",
@@ -171,17 +171,17 @@ def commit_result(
     """Commit the results of a cell's stale measures as an experiment does; returns the first one's file.
 
     Args:
-        launches: held-out inputs are run after them where they are asked for.
+        launches: a launch with the held-out inputs follows if that measure is stale.
     """
-    taken = list(launches) if launches is not None else [make_launch(), make_launch()]
-    if "quality" in planned.stale and not of_mode(taken, "quality"):
-        taken.append(quality_launch())
+    own_launches = list(launches) if launches is not None else [make_launch(), make_launch()]
+    if "quality" in planned.stale and not of_mode(own_launches, "quality"):
+        own_launches.append(quality_launch())
     experiment = make_experiment(project, make_plan(planned))
     measuring = Measuring(experiment, cast(Transport, None), FACTS, 0, Patience(0, print))
     deployed = cast(Deployed, SimpleNamespace(payload_bytes=1000))
     journal = Journal(project.journal(planned.cell.device, planned.key))
     with contextlib.redirect_stderr(io.StringIO()):
-        measuring._commit(Running(planned, deployed, None, journal, taken))
+        measuring._commit(Running(planned, deployed, None, journal, own_launches))
     measure = next(iter(planned.stale))
     return experiment.store.path(planned.cell, measure, planned.measures[measure])
 

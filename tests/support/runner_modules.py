@@ -1,4 +1,4 @@
-"""The runner's modules and the device halves of measures, as they import each other on a device: flat, by
+"""The runner's modules and the device halves of measures, importable as on a device: flat, by
 bare name."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def packed(folder: Path, *modules: Path, measures: Iterable[str] | None = None) 
     """The payload of a made-up library, with the device halves of measures, or of all.
 
     Args:
-        modules: backend.py, and profiler.py if there is one, of one folder.
+        modules: backend.py and, if it exists, profiler.py of one folder.
     """
     names = all_measures() if measures is None else measures
     entries = [f"runner/{name}.py" for name in ("__main__", "gate")]
@@ -60,7 +60,7 @@ def write_tree(root: Path, files: Mapping[str, str | bytes]) -> str:
     return str(root)
 
 
-#: A phone that runs on its battery, in part of what it has.
+#: Some of the files of a phone that runs on its battery.
 PHONE: dict[str, str] = {
     "proc/stat": "cpu  100 20 30 4000 50 6 7 8 0 0\ncpu0 1 2 3 4 5 6 7 8 0 0\nintr 1\n",
     "proc/loadavg": "1.50 1.00 0.50 2/900 1234\n",

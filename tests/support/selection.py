@@ -1,4 +1,4 @@
-"""Invented results for tests of choosing: two kinds of model, two kinds of library, answers by hand."""
+"""Invented results for tests of the selection: two kinds of models and libraries, known answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FACTS = {"cores": 4, "architecture": "aarch64", "isa": ["asimd"], "memory_gb": 8
 
 
 def graph(model: str) -> dict[str, Any]:
-    """Of a model that is called after its kind, with sizes of its own."""
+    """The graph of a model that is named after its kind, with its own sizes."""
     size = 1 + int(model[-1])
     kind = "depthwise" if model.startswith("deep") else "convolution"
     return {
@@ -32,19 +32,19 @@ def graph(model: str) -> dict[str, Any]:
 
 
 def cell(
-    model: str, library: str, ms: float | None, half_ms: float = 0.01, **more: Any
+    model: str, library: str, ms: float | None, half_ms: float = 0.01, **fields: Any
 ) -> dict[str, Any]:
     """A row of the view `history`, as cellfarm.selection.comparisons reads it."""
-    key = f"{model}/{library}/{sorted(more.items())}"
-    known = {"artifact_bytes": 4_000_000, "cosine": 0.999, "heldout_cosine": None,
+    key = f"{model}/{library}/{sorted(fields.items())}"
+    facts = {"artifact_bytes": 4_000_000, "cosine": 0.999, "heldout_cosine": None,
              "measured_at": 1_795_000_000_000, "device_facts": None}  # fmt: skip
-    return row(library, ms, half_ms, model=model, key=key, **known) | more
+    return row(library, ms, half_ms, model=model, key=key, **facts) | fields
 
 
-def cells(models: tuple[str, ...] = (*DEPTHWISE, *DENSE), **more: Any) -> list[dict[str, Any]]:
+def cells(models: tuple[str, ...] = (*DEPTHWISE, *DENSE), **fields: Any) -> list[dict[str, Any]]:
     """Every library on every model, as TIMES has it."""
     return [
-        cell(model, library, times * (2 + number), **more)
+        cell(model, library, times * (2 + number), **fields)
         for number, model in enumerate(models)
         for library, times in TIMES[model[:4]].items()
     ]
@@ -59,5 +59,5 @@ def measured() -> tuple[Results, dict[str, Any]]:
     thread and 2, FP32 and INT8, protocol `quick`, on a virtual machine with two processors and noisy
     neighbours (2026-11-29): almost all are flagged."""
     file = Path(__file__).parents[1] / "data/selection/matrix.json.gz"
-    found = json.loads(gzip.decompress(file.read_bytes()))
-    return Results(found["rows"], found["ratios"], found["devices"]), found["graphs"]
+    document = json.loads(gzip.decompress(file.read_bytes()))
+    return Results(document["rows"], document["ratios"], document["devices"]), document["graphs"]

@@ -1,4 +1,4 @@
-"""A model of a few operators as the models' worker leaves one, made in seconds, for converters."""
+"""Makes a model of a few operators for converters in seconds, as the models' worker leaves it."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ with torch.no_grad():
     for _ in range(3): model(3 * torch.randn(4, 3, 32, 32))
     model.eval()
     def draw(n): return 3 * torch.randn(n, 1, 3, 32, 32) + torch.randn(n, 1, 3, 1, 1)
-    def answer(samples): return np.stack([model(one).numpy() for one in samples])
-    one, held = draw(1), draw(int(sys.argv[2]))
-    np.savez(out / "inputs.npz", input=one[0].numpy())
+    def predict(samples): return np.stack([model(sample).numpy() for sample in samples])
+    inputs, heldout = draw(1), draw(int(sys.argv[2]))
+    np.savez(out / "inputs.npz", input=inputs[0].numpy())
     np.savez(out / "calibration.npz", input=draw(16).numpy())
-    np.savez(out / "heldout.npz", input=held.numpy())
-    np.savez(out / "reference.npz", logits=answer(one)[0])
-    np.savez(out / "heldout_reference.npz", logits=answer(held))
-    program = torch.export.export(model, (one[0],))
+    np.savez(out / "heldout.npz", input=heldout.numpy())
+    np.savez(out / "reference.npz", logits=predict(inputs)[0])
+    np.savez(out / "heldout_reference.npz", logits=predict(heldout))
+    program = torch.export.export(model, (inputs[0],))
     torch.export.save(program, out / "model.pt2")
     torch.onnx.export(program, (), str(out / "model.onnx"), dynamo=True, verbose=False,
                       input_names=["input"], output_names=["logits"], external_data=False)
@@ -76,11 +76,11 @@ _DESCRIPTION = {
 
 
 def environment(name: str) -> Environment:
-    """An environment of the checkout's, built."""
-    found = locate(Project.here(), name)
-    state = build(found)
+    """An environment of the checkout, which is built first."""
+    built = locate(Project.here(), name)
+    state = build(built)
     assert state.status == "ok", state
-    return found
+    return built
 
 
 def make_model(folder: Path) -> Path:
@@ -95,7 +95,7 @@ def make_model(folder: Path) -> Path:
 
 @dataclass
 class Subject:
-    """One library at one variant, for the model of `make_model` or one of the same inputs and outputs.
+    """One library and variant, for the model of `make_model` or one with the same inputs and outputs.
 
     `native` is the format that the model is in.
     """
@@ -108,15 +108,15 @@ class Subject:
 
     @classmethod
     def of(cls, library: str, variant: Precision, model: Path, native: Format = "pt2") -> Subject:
-        """Its files are beside the model's, for every test that asks for the same."""
-        work = model.parent / f"{library}-{variant}"
-        return cls(all_libraries()[library], variant, model, work, native)
+        """A subject with its files beside the model's, shared by tests with the same arguments."""
+        work_folder = model.parent / f"{library}-{variant}"
+        return cls(all_libraries()[library], variant, model, work_folder, native)
 
     def environment(self, purpose: str) -> Environment:
         return environment(f"{self.library.name}@{self.library.default_version}.{purpose}")
 
     def convert(self, name: str = "artifact") -> Record:
-        """The record of a conversion, of the first one under that name."""
+        """The record of the first conversion under this name."""
         record = read_record(self.work / name)
         if record:
             return record
@@ -134,7 +134,7 @@ class Subject:
         native: Path | None = None,
         cores: list[int] | None = None,
     ) -> dict[str, Any]:
-        """The record of a launch of what was converted.
+        """The record of a launch of the converted artifact.
 
         Args:
             native: a folder with a native runner to launch instead of the runner.
@@ -152,8 +152,11 @@ class Subject:
         if native:
             transport.put(native, native.name)
             inputs = {kind: self._put_raw(transport, name) for kind, name in inputs.items()}
-        with np.load(files / "reference.npz") as one, np.load(files / "heldout_reference.npz") as m:
-            reference, heldout_reference = dict(one), dict(m)
+        with (
+            np.load(files / "reference.npz") as single,
+            np.load(files / "heldout_reference.npz") as heldout,
+        ):
+            reference, heldout_reference = dict(single), dict(heldout)
         deployed = Deployed(
             python=transport.interpreter(self.environment("run")),
             payload="payload.pyz",
@@ -173,7 +176,7 @@ class Subject:
         return launch_mode(transport, deployed, cell, mode, cores)
 
     def _put_raw(self, transport: LocalTransport, name: str) -> str:
-        """Inputs as a native runner reads them; those of inputs.npz are one sample."""
+        """Send inputs as a native runner reads them; those of inputs.npz are one sample."""
         with np.load(self.model / FILES / name) as stored:
             arrays = {
                 key: stored[key] if name == "heldout.npz" else stored[key][None] for key in stored
@@ -191,7 +194,7 @@ def launch_mode(
     mode: str,
     cores: list[int] | None = None,
 ) -> dict[str, Any]:
-    """The record of a launch of the measure that has a mode."""
+    """The record of a launch of the measure with this mode."""
     document = with_measures(operators={"runs": 2}, quality={"samples": SAMPLES})
     return launch(
         Setting(transport, protocol_of(document), 2), deployed, cell,

@@ -1,4 +1,4 @@
-"""The steps before a measurement, one by one and in folders of a test's own, as a plan would have them."""
+"""Runs the steps before a measurement one by one, as a plan has them, in a test's own folders."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ MODELS = "models"
 
 @dataclass(frozen=True)
 class Scratch(Project):
-    """The checkout, with results in a folder of the test's."""
+    """The checkout with its results in a test's folder."""
 
     folder: Path = Path()
 
@@ -52,7 +52,7 @@ def scratch(folder: Path) -> Project:
 
 
 def parse_recipe(recipe: Recipe | Mapping[str, Any]) -> Recipe:
-    """A recipe, of which a test may leave out the name."""
+    """A recipe; a test may leave out its name."""
     if isinstance(recipe, Recipe):
         return recipe
     return msgspec.convert({"name": "mine", **recipe}, Recipe)
@@ -68,7 +68,7 @@ def model_step(
     """The step that builds a model.
 
     Args:
-        files: what is built from beside the recipe: `file`, `weights`, `labelled`.
+        files: the sources in addition to the recipe: `file`, `weights`, `labelled`.
         download: the folder with the record of the fetched weights.
     """
     parsed = parse_recipe(recipe)
@@ -80,13 +80,13 @@ def model_step(
         code=PlannedCode.of(entries, ("models",)),
         recipe=parsed,
         module=module,
-        files={what: str(path.absolute()) for what, path in (files or {}).items()},
+        files={name: str(path.absolute()) for name, path in (files or {}).items()},
         download=str(download.absolute()) if download else None,
     )
 
 
 def planned_model(project: Project, recipe: Recipe | Mapping[str, Any]) -> Program:
-    """A model as the planner has it."""
+    """A model as in a plan."""
     parsed = parse_recipe(recipe)
     configuration = structs.replace(
         load(project, CONFIG, "test.yaml"), models={parsed.name: parsed}
@@ -101,13 +101,13 @@ def build_model(
     download: Path | None = None,
     environment: str = MODELS,
 ) -> Record:
-    """Build a model, or take over a user's own file; see `model_step`."""
+    """Build a model, or import a user's file; see `model_step`."""
     step = model_step(recipe, folder, files, download, environment)
     return jobs.build_model(scratch(folder), step)
 
 
 def describe(file: Path, folder: Path, environment: str = MODELS) -> Record:
-    """What a user's own file takes and gives, in folder/files/description.json."""
+    """Write the inputs and outputs of a user's file to folder/files/description.json."""
     project = scratch(folder)
     code = PlannedCode.of(describer_entries(file.name), ("models",))
     request = {"module": "describe_file", "file": str(file.absolute())}
@@ -126,8 +126,8 @@ def export(
 
     Args:
         model: the filled folder of the model.
-        source: that of an earlier export, of `source_format`; by default the model's.
-        environment: by default the one of the exporter.
+        source: the folder of an earlier export in `source_format`; by default the model's.
+        environment: by default the exporter's.
     """
     module = exporter_of(source_format, form)
     step = ExportStep(
@@ -165,11 +165,11 @@ def convert(
         environment: by default the one that the library's default version converts in.
         native: the format of the model's own files.
     """
-    own = library_environment(library.name, library.default_version, "convert")
+    default_environment = library_environment(library.name, library.default_version, "convert")
     step = ArtifactStep(
         id=folder.name,
         output=str(folder.absolute() / RECORD),
-        environment=environment or READ_IN.get(source_format or "", own),
+        environment=environment or READ_IN.get(source_format or "", default_environment),
         code=converter_code(library),
         model="mine",
         library=library.name,
@@ -188,6 +188,6 @@ def convert(
 
 
 def filled(folder: Path, record: Record | None = None) -> Path:
-    """A folder as a step leaves it, by default one that ended well and has no files; returns it."""
+    """Fill a folder as a step leaves it, by default a successful one without files; returns it."""
     write_record(folder, record or Record("ok", None))
     return folder

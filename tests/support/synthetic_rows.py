@@ -1,4 +1,4 @@
-"""Invented rows of the warehouse beside the cells themselves: see synthetic_warehouse."""
+"""Invented rows of the warehouse's tables other than the cells: see synthetic_warehouse."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ OPERATORS = {"Conv": 0.55, "DepthwiseConv": 0.2, "MatMul": 0.12, "Relu": 0.06, "
 
 
 def measure_more(random_: random.Random, cell: dict[str, Any]) -> None:
-    """The later columns: the file's reading apart, a cold page cache, memory by phase, the rest."""
-    read = cell["cold_load_ms"] * 0.2
+    """Add the later columns: the time to read the file, a cold page cache, memory by phase, the rest."""
+    read_ms = cell["cold_load_ms"] * 0.2
     half = cell["cold_total_ms"] * random_.uniform(0.02, 0.06)
-    slow = cell["cold_total_ms"] + 6 * read
+    slow = cell["cold_total_ms"] + 6 * read_ms
     cell |= {
         "stopped_because": "precise",
-        "cold_read_ms": read,
-        "cold_load_ms": cell["cold_load_ms"] - read,
+        "cold_read_ms": read_ms,
+        "cold_load_ms": cell["cold_load_ms"] - read_ms,
         "cold_total_ci_low_ms": cell["cold_total_ms"] - half,
         "cold_total_ci_high_ms": cell["cold_total_ms"] + half,
         "steady_after_ms": cell["cold_total_ms"] + 12 * cell["latency_ms"],
         **{f"cold_cache_{p}_ms": cell[f"cold_{p}_ms"] for p in ("start", "import", "first")},
-        "cold_cache_load_ms": cell["cold_load_ms"] - read,
-        "cold_cache_read_ms": 7 * read,
+        "cold_cache_load_ms": cell["cold_load_ms"] - read_ms,
+        "cold_cache_read_ms": 7 * read_ms,
         "cold_cache_total_ms": slow,
         "cold_cache_total_ci_low_ms": slow - 2 * half,
         "cold_cache_total_ci_high_ms": slow + 2 * half,
@@ -79,11 +79,11 @@ def conditions(
     device: str,
     cells: list[dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Temperatures of the first device; the others have no sensor that could be read."""
-    there = {cell["path"] for cell in cells if cell["device"] == device}
+    """Temperatures of the first device; the others have no readable sensor."""
+    paths = {cell["path"] for cell in cells if cell["device"] == device}
     rows: list[dict[str, Any]] = []
     for launch in launches:
-        if launch["path"] in there:
+        if launch["path"] in paths:
             row = {"path": launch["path"], "launch": launch["launch"]}
             warm = [40 + random_.random() * 4 for _ in range(3)]
             rows += [
@@ -94,21 +94,27 @@ def conditions(
 
 
 def ratios(cells: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every pair that may be compared; narrower than the latencies' own intervals."""
+    """The ratio of every comparable pair; its interval is narrower than the latencies'."""
     groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for cell in cells:
         if cell["status"] == "ok":
-            place = tuple(cell[column] for column in COMPARISON_COLUMNS)
-            groups.setdefault(place, []).append(cell)
+            comparison_key = tuple(cell[column] for column in COMPARISON_COLUMNS)
+            groups.setdefault(comparison_key, []).append(cell)
     rows: list[dict[str, Any]] = []
     for group in groups.values():
-        for one, other in itertools.combinations(group, 2):
-            ratio = other["latency_ms"] / one["latency_ms"]
-            half = sum(1 - c["latency_ci_low_ms"] / c["latency_ms"] for c in (one, other)) / 2
-            across = one["experiment"] != other["experiment"]
-            rows.append({"result": one["key"], "other_result": other["key"], "ratio": ratio,
-                         "ratio_ci_low": ratio * (1 - half), "ratio_ci_high": ratio * (1 + half),
-                         "rounds": None if across else one["launches"],
+        for cell, other in itertools.combinations(group, 2):
+            ratio = other["latency_ms"] / cell["latency_ms"]
+            half_width = (
+                sum(
+                    1 - result["latency_ci_low_ms"] / result["latency_ms"]
+                    for result in (cell, other)
+                )
+                / 2
+            )
+            across = cell["experiment"] != other["experiment"]
+            rows.append({"result": cell["key"], "other_result": other["key"], "ratio": ratio,
+                         "ratio_ci_low": ratio * (1 - half_width), "ratio_ci_high": ratio * (1 + half_width),
+                         "rounds": None if across else cell["launches"],
                          "crosses_experiments": across})  # fmt: skip
     return rows
 

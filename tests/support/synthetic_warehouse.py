@@ -1,4 +1,4 @@
-"""A warehouse of invented, seeded results: for tests of whatever reads one, at any size."""
+"""A warehouse of invented, seeded results of any size, for tests of its readers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LIBRARIES = {
     "ncnn": (1.25, "1.0.20261020"),
     "onnxruntime": (1.45, "1.24.0"),
 }
-#: Numbers of a cell that ended without any: they are unknown.
+#: The unknown numbers of a cell without measurements.
 NUMBERS = (
     *("latency_ms", "latency_ci_low_ms", "latency_ci_high_ms", "latency_p90_ms", "samples"),
     *("steady_state", "cold_total_ms", "cold_start_ms", "cold_import_ms", "cold_load_ms"),
@@ -75,7 +75,8 @@ def create(
     continuous load for each library of the first model.
     """
     random_ = random.Random(seed)
-    more = random.Random(seed + 1)  # what came later draws apart, so that the rest stays
+    # Columns added later draw from their own generator, so that the others keep their values.
+    later_random = random.Random(seed + 1)
     model_costs = _extended(MODELS, models, "model", lambda i: 5.0 + 7.0 * i)
     library_costs = _extended(LIBRARIES, libraries, "library", lambda i: (1 + 0.1 * i, f"{i}.0"))
     cells: list[dict[str, Any]] = []
@@ -100,15 +101,15 @@ def create(
     operators = []
     for cell in cells:
         if cell["latency_ms"] is not None:
-            rows.measure_more(more, cell)
+            rows.measure_more(later_random, cell)
             if cell["threads"] == min(threads):
                 special = cell["special"]
-                operators += rows.operators(more, cell, special.get("operators_scale", 1.0))
+                operators += rows.operators(later_random, cell, special.get("operators_scale", 1.0))
     if sustained:
         for cell in [c for c in cells if c["model"] == next(iter(model_costs))]:
             if cell["device"] == devices[0] and cell["threads"] == min(threads):
                 cells.append(rows.sustained(cell))
-                samples += rows.slowing(more, cells[-1])
+                samples += rows.slowing(later_random, cells[-1])
     facts = [
         {
             "device": device,
@@ -122,7 +123,7 @@ def create(
         }
         for device in devices
     ]
-    taken = rows.launches(more, cells, launches)
+    launch_facts = rows.launches(later_random, cells, launches)
     tables = {
         "results": cells,
         "result_keys": [
@@ -132,9 +133,9 @@ def create(
         ],
         "devices_now": facts,
         "series": samples,
-        "launch_facts": taken,
+        "launch_facts": launch_facts,
         "operator_times": operators,
-        "condition_series": rows.conditions(more, taken, devices[0], cells),
+        "condition_series": rows.conditions(later_random, launch_facts, devices[0], cells),
         "cell_ratios": rows.ratios(cells),
     }
     _write(path, tables)
@@ -142,9 +143,9 @@ def create(
 
 
 def row(
-    library: str, latency_ms: float | None, half_ms: float | None = 0.1, **more: Any
+    library: str, latency_ms: float | None, half_ms: float | None = 0.1, **fields: Any
 ) -> dict[str, Any]:
-    """One hand-made cell; `half_ms` is half of its interval, None for none."""
+    """One hand-made cell; `half_ms` is half of its interval, None: it has no interval."""
     interval: tuple[float | None, float | None] = (None, None)
     if latency_ms is not None and half_ms is not None:
         interval = (latency_ms - half_ms, latency_ms + half_ms)
@@ -163,11 +164,11 @@ def row(
         "latency_ci_high_ms": interval[1],
         "emulated": False,
         "flags": [],
-    } | more
+    } | fields
 
 
-def _extended(known: dict[str, Any], number: int, word: str, make: Any) -> dict[str, Any]:
-    names = dict(list(known.items())[:number])
+def _extended(entries: dict[str, Any], number: int, word: str, make: Any) -> dict[str, Any]:
+    names = dict(list(entries.items())[:number])
     return names | {f"{word}_{i:02d}": make(i) for i in range(len(names), number)}
 
 
@@ -245,7 +246,7 @@ def _samples(
     random_: random.Random, cell: dict[str, Any], ms: float, launches: int, iterations: int
 ) -> list[dict[str, Any]]:
     """Rows of `series`: one per launch and phase."""
-    found = []
+    samples = []
     for launch in range(launches):
         centre = ms * random_.gauss(1.0, 0.012)
         phases: dict[str, list[float]] = {}
@@ -255,9 +256,9 @@ def _samples(
             value = centre * slow * random_.lognormvariate(0, 0.02)
             phases.setdefault(phase, []).append(value)
         for phase, values in ({"load": [300.0]} | phases if phases else {}).items():
-            found.append({"path": cell["path"], "launch": launch,
+            samples.append({"path": cell["path"], "launch": launch,
                           "phase": phase, "ms": values})  # fmt: skip
-    return found
+    return samples
 
 
 def _write(path: Path, tables: dict[str, list[dict[str, Any]]]) -> None:
