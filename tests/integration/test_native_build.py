@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -122,14 +123,17 @@ def test_pictures_that_are_too_many_are_refused_with_a_reason(subject, native):
 
 
 def test_a_broken_artifact_fails_where_it_is_loaded(subject, native):
-    # A file that changed only on the device is put there again.
+    deployed = subject.work / "device/artifact"
     file = next((subject.work / "artifact" / FILES).glob("*.param"))
     content = file.read_bytes()
     try:
         file.write_bytes(b"nonsense")
+        # What is on the device is as it was put there: it would not be put there again.
+        shutil.rmtree(deployed, ignore_errors=True)
         record = subject.launch("measure", native=native)
     finally:
         file.write_bytes(content)
+        shutil.rmtree(deployed)
     assert verdict(record) == (
         "failed", "in phase load: RuntimeError: ncnn: the .param file does not load",
     )  # fmt: skip
