@@ -19,14 +19,16 @@ COLOURS = {
 }
 SIDE = 16
 
-#: One product of the whole picture with each colour's sign: if a range cuts off activations,
-#: the largest score stays the largest.
+#: One product of the picture with each colour's sign: if a range cuts off activations, the largest score
+#: stays the largest. Every second weight is 0: without VNNI, x86 kernels add two products of 8 bits in 16,
+#: which would saturate.
 _MAKE = """\
 import sys, numpy as np, onnx
 from onnx import TensorProto, helper, numpy_helper
 side = int(sys.argv[2])
 signs = np.array([[-1, -1, 1], [-1, 1, -1], [1, -1, -1], [1, 1, 1]], np.float32)
-weight = np.repeat(signs[:, :, None], side * side, 2).reshape(4, -1) / side**2
+weight = np.repeat(signs[:, :, None], side * side, 2).reshape(4, -1) / side**2 * 2
+weight[:, 1::2] = 0
 nodes = [helper.make_node("Flatten", ["image"], ["flat"]),
          helper.make_node("Gemm", ["flat", "weight", "bias"], ["scores"], transB=1)]
 constants = [numpy_helper.from_array(weight, "weight"),
