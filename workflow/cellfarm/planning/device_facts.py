@@ -29,22 +29,23 @@ def read_all_facts(
     facts: dict[str, dict[str, Any]] = {}
     skipped: dict[str, PermanentError | TransientError] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        asked = {
+        # Threads wait for remote devices. On this machine they would only hinder each other.
+        answers = {
             name: pool.submit(_ask, project, device)
             for name, device in configuration.devices.items()
+            if not device.is_local
         }
-        for name, answer in asked.items():
+        for name, device in configuration.devices.items():
             kept = project.results / "devices" / f"{name}.facts.json"
             try:
-                facts[name] = answer.result()
+                facts[name] = _ask(project, device) if device.is_local else answers[name].result()
             except (TransientError, PermanentError) as error:
                 skipped[name] = error
                 last = read_object(kept)
                 if last is not None:
                     facts[name] = last
                 continue
-            is_remote = not configuration.devices[name].is_local
-            if is_remote and read_object(kept) != facts[name]:
+            if not device.is_local and read_object(kept) != facts[name]:
                 write_atomically(kept, msgspec.json.encode(facts[name]).decode() + "\n")
     return facts, skipped
 
