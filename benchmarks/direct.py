@@ -11,9 +11,10 @@ from typing import Any
 from cellfarm.base.locking import file_lock, machine_lock_path
 from cellfarm.base.records import FILES, Record
 from cellfarm.devices import Transport, open_device
+from cellfarm.experiments.deployed import Deployed, Setting
 from cellfarm.experiments.deployment import Deployment
 from cellfarm.experiments.gates import Gates
-from cellfarm.experiments.launch import Deployed, Setting, cores_of, launch
+from cellfarm.experiments.launch import cores_of, launch
 from cellfarm.measures.hosts import host_of
 from cellfarm.planning.plan import Plan, PlannedCell
 from cellfarm.wanted.protocols import Protocol

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import cellfarm.experiments.experiment as experiments
+import cellfarm.experiments.run as running
 from cellfarm.base.errors import CellfarmError
 from cellfarm.base.project import Project
 from cellfarm.base.records import read_record
 from cellfarm.devices import Transport, open_device
 from cellfarm.envs.environments import locate
+from cellfarm.experiments.experiment import Experiment
 from cellfarm.planning.freezing import freeze
 from cellfarm.planning.outlook import Outlook, look
 from cellfarm.planning.plan import Plan
@@ -183,7 +184,7 @@ class Lab:
         with _watched(measured.launches):
             for step in plan.experiment.values():
                 try:
-                    experiments.Experiment(self.project, plan, step).run()
+                    running.run_experiment(Experiment(self.project, plan, step))
                 except CellfarmError as error:
                     raise NotMeasurable(str(error)) from error
         measured.wall_s = time.monotonic() - began_s
@@ -215,5 +216,5 @@ def _watched(launches: list[LaunchTimes]) -> Iterator[None]:
     def watching(device: AnyDevice, project: Project) -> Transport:
         return WatchingTransport(open_device(device, project), launches=launches)
 
-    with patch.object(experiments, "open_device", watching):
+    with patch.object(running, "open_device", watching):
         yield

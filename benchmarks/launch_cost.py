@@ -34,10 +34,10 @@ from cellfarm.base.digests import digest
 from cellfarm.base.locking import file_lock, machine_lock_path
 from cellfarm.base.project import Project
 from cellfarm.devices import Interpreter, Transport, open_device
+from cellfarm.experiments.deployed import Deployed
 from cellfarm.experiments.experiment import Experiment
 from cellfarm.experiments.host_share import HostShare
 from cellfarm.experiments.journal import Journal
-from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.measuring import Measuring
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.payload import pack

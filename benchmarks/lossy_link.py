@@ -19,6 +19,7 @@ from typing import Any
 
 from cellfarm.base.locking import file_lock, machine_lock_path
 from cellfarm.experiments.experiment import Experiment
+from cellfarm.experiments.run import run_experiment
 from cellfarm.virtual.network import Namespace
 from cellfarm.virtual.starting import virtual_board
 
@@ -139,7 +140,7 @@ def _experiment(copy: ProjectCopy, name: str, options: Options) -> ExperimentRun
     links: list[CountingLink] = []
     with timed_experiments(spent, links):
         began_s = time.monotonic()
-        Experiment(copy.project, plan, plan.experiment[f"{name}/{MODEL}"]).run()
+        run_experiment(Experiment(copy.project, plan, plan.experiment[f"{name}/{MODEL}"]))
         wall_s = time.monotonic() - began_s
     results = copy.results()
     if not results:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 from unittest.mock import patch
 
-import cellfarm.experiments.experiment as experiments
+import cellfarm.experiments.run as experiments
 from cellfarm.base.project import Project
 from cellfarm.devices import Transport, open_device
 from cellfarm.devices.link import Channel, Link

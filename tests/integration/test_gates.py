@@ -12,8 +12,8 @@ import pytest
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import gates
+from cellfarm.experiments.deployed import Deployed, Setting
 from cellfarm.experiments.gates import Gates
-from cellfarm.experiments.launch import Deployed, Setting
 
 from tests.support.protocols import protocol_of
 from tests.support.runner_modules import packed

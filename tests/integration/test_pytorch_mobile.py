@@ -13,7 +13,7 @@ from cellfarm.base.cells import Cell
 from cellfarm.base.records import FILES, RECORD, Record
 from cellfarm.devices.local import LocalTransport
 from cellfarm.envs.environments import Environment
-from cellfarm.experiments.launch import Deployed
+from cellfarm.experiments.deployed import Deployed
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import all_libraries
 from cellfarm.measures import all_measures

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
-from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.deployed import Deployed, Setting
+from cellfarm.experiments.launch import launch
 from cellfarm.measures import all_measures
 from cellfarm.measures.quality.comparison import Comparison
 

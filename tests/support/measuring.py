@@ -14,8 +14,8 @@ from cellfarm.base.cells import Cell
 from cellfarm.base.project import Project
 from cellfarm.devices import Transport
 from cellfarm.experiments import measuring as module
+from cellfarm.experiments.deployed import Deployed
 from cellfarm.experiments.journal import Journal
-from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.measuring import Measuring
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.running_cell import Running

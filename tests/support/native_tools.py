@@ -12,7 +12,8 @@ from cellfarm.base.cells import Cell
 from cellfarm.devices.local import LocalTransport
 from cellfarm.devices.transport import Interpreter
 from cellfarm.experiments import vendor_tools
-from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.deployed import Deployed, Setting
+from cellfarm.experiments.launch import launch
 from cellfarm.libraries import all_libraries
 from cellfarm.measures.operators.profile import read_vocabulary
 

@@ -13,9 +13,9 @@ from cellfarm.base.cells import Cell
 from cellfarm.base.digests import digest
 from cellfarm.base.project import Project
 from cellfarm.devices import Transport
+from cellfarm.experiments.deployed import Deployed
 from cellfarm.experiments.experiment import Experiment
 from cellfarm.experiments.journal import Journal
-from cellfarm.experiments.launch import Deployed
 from cellfarm.experiments.measuring import Measuring
 from cellfarm.experiments.patience import Patience
 from cellfarm.experiments.running_cell import Running

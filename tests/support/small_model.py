@@ -17,7 +17,8 @@ from cellfarm.conversion.routes import READ_IN, choose
 from cellfarm.devices.local import LocalTransport
 from cellfarm.envs.environments import Environment, build, locate
 from cellfarm.envs.native_building import PROGRAM
-from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.deployed import Deployed, Setting
+from cellfarm.experiments.launch import launch
 from cellfarm.experiments.native_runner import as_raw
 from cellfarm.experiments.payload import pack
 from cellfarm.libraries import Library, all_libraries

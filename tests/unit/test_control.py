@@ -14,7 +14,7 @@ import pytest
 from cellfarm.base.errors import PermanentDeviceError
 from cellfarm.base.project import PACKAGE
 from cellfarm.devices.control import GovernorControl, choose_cores, parse_cores, read_siblings
-from cellfarm.experiments.experiment import Experiment
+from cellfarm.experiments import run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -296,5 +296,5 @@ def test_an_experiment_reads_the_facts_after_governors_were_put_back():
 
     experiment = SimpleNamespace(progress=SimpleNamespace(waiting_for_host=calls.append))
     with pytest.raises(PermanentDeviceError, match="enough"):
-        Experiment._measure(experiment, Device(), 0, lambda act: act(), {})
+        run.measure(experiment, Device(), 0, lambda act: act(), {})
     assert calls == ["prepare", "facts"]

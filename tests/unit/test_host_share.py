@@ -9,8 +9,8 @@ from cellfarm.base.errors import TransientDeviceError
 from cellfarm.base.locking import file_lock
 from cellfarm.base.project import Project
 from cellfarm.base.records import Record
-from cellfarm.experiments import experiment as module
 from cellfarm.experiments import host_share, measuring, patience
+from cellfarm.experiments import run as module
 
 from tests.support.results import FACTS, make_cell, make_experiment, make_plan, make_planned
 
@@ -77,7 +77,7 @@ def measure(tmp_path, monkeypatch):
         monkeypatch.setattr(measuring.Measuring, "run", lambda self: device.note("measure"))
         experiment = make_experiment(Project(tmp_path), make_plan(planned))
         monkeypatch.setattr(experiment.progress, "note", lambda text: device.note("lost"))
-        experiment.run()
+        module.run_experiment(experiment)
         return device.states
 
     for place in (module, host_share):

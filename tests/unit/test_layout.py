@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import cellfarm
@@ -66,6 +67,28 @@ def test_imports_run_one_way():
             if own_part and target != own_part and ORDER.index(target) >= ORDER.index(own_part):
                 backwards.append(f"{name} imports {target}")
     assert not backwards
+
+
+def imported_modules(name: str, path: Path, known: set[str]) -> Iterator[str]:
+    """The modules of the package that a module imports, also within functions and for types only."""
+    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            target = [*base, *(node.module.split(".") if node.module else [])]
+            for alias in node.names:
+                longest = ".".join([*target, alias.name])
+                module = longest if longest in known else ".".join(target)
+                if module in known and module != name:
+                    yield module
+
+
+def test_no_module_is_part_of_a_circle():
+    paths = dict(modules())
+    graph = {
+        name: set(imported_modules(name, path, set(paths))) for name, path in paths.items() if name
+    }
+    TopologicalSorter(graph).prepare()  # raises CycleError, with the modules
 
 
 def test_the_docs_list_the_folders_in_that_order():

@@ -12,7 +12,8 @@ from cellfarm.base.records import Record
 from cellfarm.devices import adb, remote
 from cellfarm.devices.adb import AdbLink
 from cellfarm.devices.remote import RemoteTransport
-from cellfarm.experiments import experiment, patience
+from cellfarm.experiments import patience
+from cellfarm.experiments import run as run_module
 from cellfarm.wanted.devices import AdbAddress
 
 from tests.support.pipe_link import PipeLink
@@ -26,18 +27,18 @@ FACTS = {"architecture": "aarch64", "python": None, "glibc": None, "free_mb": 10
 def measure(tmp_path, monkeypatch):
     """Runs an experiment on a device that needs a Python; returns its record."""
     project = Project(tmp_path)
-    experiment_ = make_experiment(project, make_plan(make_planned(make_cell(device="lost"))))
+    experiment = make_experiment(project, make_plan(make_planned(make_cell(device="lost"))))
     transport = RemoteTransport(PipeLink(), str(tmp_path / "device"), project)
     monkeypatch.setattr(transport, "facts", lambda: FACTS)
-    monkeypatch.setattr(experiment, "open_device", lambda document, project: transport)
-    monkeypatch.setattr(experiment, "machine_lock_path", lambda name: tmp_path / f"{name}.lock")
-    monkeypatch.setattr(experiment, "patience_s", lambda document: 0)
+    monkeypatch.setattr(run_module, "open_device", lambda document, project: transport)
+    monkeypatch.setattr(run_module, "machine_lock_path", lambda name: tmp_path / f"{name}.lock")
+    monkeypatch.setattr(run_module, "patience_s", lambda document: 0)
     monkeypatch.setattr(patience, "LONGEST_PAUSE_S", 0.0)
     monkeypatch.setattr(remote, "locate", lambda project, name: None)
 
     def run() -> dict[str, Any]:
-        experiment_.run()
-        return dict(json.loads((tmp_path / experiment_.step.output).read_text()))
+        run_module.run_experiment(experiment)
+        return dict(json.loads((tmp_path / experiment.step.output).read_text()))
 
     return run
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from cellfarm.experiments.launch import Setting, launch
+from cellfarm.experiments.deployed import Setting
+from cellfarm.experiments.launch import launch
 from cellfarm.libraries.mace import tool
 from cellfarm.libraries.mace.vendor import tables
 from cellfarm.libraries.vendor_tool import Task

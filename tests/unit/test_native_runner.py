@@ -21,8 +21,9 @@ from cellfarm.devices.transport import Interpreter
 from cellfarm.envs import native_building
 from cellfarm.envs.environments import NATIVE, build, library_environment, locate, lock_of
 from cellfarm.envs.native_building import build_runner
+from cellfarm.experiments.deployed import Deployed, Setting
 from cellfarm.experiments.gates import Gates
-from cellfarm.experiments.launch import Deployed, Setting, launch
+from cellfarm.experiments.launch import launch
 from cellfarm.experiments.native_runner import as_lines, as_npz, as_raw
 from cellfarm.libraries import all_libraries
 from cellfarm.measures.accuracy.pictures import Pictures

@@ -14,7 +14,7 @@ from cellfarm.analysis.roofline import Roof, Size, scalings, spots
 from cellfarm.base.files import read_object
 from cellfarm.base.project import Project
 from cellfarm.experiments import peak
-from cellfarm.experiments.launch import Deployed, Setting
+from cellfarm.experiments.deployed import Deployed, Setting
 from cellfarm.report import compute
 from cellfarm.warehouse import surroundings
 from hypothesis import given

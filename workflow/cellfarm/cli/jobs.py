@@ -53,9 +53,10 @@ def job(
         _report(project, step, log)
     elif kind is Kind.EXPERIMENT:
         from ..experiments.experiment import Experiment
+        from ..experiments.run import run_experiment
 
         frozen = load_plan(project, plan)
-        Experiment(project, frozen, frozen.experiment[step], log).run()
+        run_experiment(Experiment(project, frozen, frozen.experiment[step], log))
     else:
         _prepare(project, load_plan(project, plan), kind, step, log)
 

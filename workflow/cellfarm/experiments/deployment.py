@@ -27,7 +27,7 @@ from ..measures.quality.heldout import assess
 from ..planning.plan import Plan, PlannedCell
 from ..wanted.devices import AnyDevice
 from . import native_runner, vendor_tools
-from .launch import Deployed
+from .deployed import Deployed
 from .payload import pack
 
 #: The kinds of inputs: those of record, the held-out ones, the labelled pictures.

@@ -10,27 +10,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..base.errors import (
-    PermanentDeviceError,
-    TransientDeviceError,
-    TransientError,
-    TransientHostError,
-)
 from ..base.files import write_atomically
-from ..base.locking import file_lock, machine_lock_path
 from ..base.project import Project
 from ..base.records import read_record
-from ..devices import Transport, open_device, patience_s, refuse_low_battery
-from ..devices.activity import ATTENTION, IDLE, DeviceState
+from ..devices.activity import DeviceState
 from ..measures import all_measures
 from ..measures.hosts import host_of
 from ..measures.launches import is_emulated
 from ..planning.plan import ExperimentStep, Plan, PlannedCell
 from ..store.results import Store
 from .deployment import model_id
-from .host_share import HostShare
-from .measuring import Measuring
-from .patience import Patience
 from .progress import Progress
 from .summarising import Result
 
@@ -84,57 +73,6 @@ class Experiment:
         shares = (getattr(self.settings(name), "target_half_width", 0.0) for name in measures)
         return max(shares, default=0.0)
 
-    def run(self) -> None:
-        """Measure what has no result yet, and write the experiment's record.
-
-        If the device is lost, the record says so; what was finished is kept.
-
-        Raises:
-            TransientHostError: a result could not be written.
-        """
-        description = self.plan.devices[self.device]
-        transport = open_device(description, self.project)
-        patience = Patience(patience_s(description), self.progress.note)
-        name = "host" if transport.is_host else f"device-{self.device}"
-        with file_lock(machine_lock_path(name), on_wait=self.progress.waiting) as lock:
-            record: dict[str, Any] = {"started_at": _now()}
-            try:
-                self._measure(transport, lock, patience, record)
-            except (TransientDeviceError, PermanentDeviceError) as error:
-                record |= {"lost": str(error), "may_come_back": isinstance(error, TransientError)}
-                self.progress.note(f"given up: {error}")
-            except OSError as error:
-                raise TransientHostError(
-                    f"a result could not be written: {error.strerror} ({error.filename}); "
-                    "what was measured so far is kept: make room and start again"
-                ) from error
-            finally:
-                transport.release_control()
-                transport.close()
-                self.progress.close(ATTENTION if "lost" in record else IDLE, record.get("lost"))
-            self._write_record(record)
-
-    def _measure(
-        self, transport: Transport, lock: int, patience: Patience, record: dict[str, Any]
-    ) -> None:
-        """Make all rounds, and fill the experiment's record, also if an error ends them."""
-        with HostShare(not transport.is_host, self.progress.waiting_for_host) as share:
-            # This also restores a governor that a killed run left changed.
-            patience(share.during(transport.prepare))
-            facts = patience(share.during(transport.facts))
-            record["device_facts"] = dict(facts)
-            refuse_low_battery(self.plan.devices[self.device], facts)
-            governor = self.protocol.governor
-            record["control"] = patience(share.during(lambda: transport.take_control(governor)))
-            measuring = Measuring(self, transport, facts, lock, patience)
-            measuring.deploy_all(share)
-        record["rounds"] = measuring.orders
-        try:
-            measuring.run()
-        finally:
-            record["waited_s"] = measuring.gates.waited_s
-            record["speed"] = measuring.speed.as_dict(self.tolerance)
-
     def commit(
         self,
         planned: PlannedCell,
@@ -158,7 +96,7 @@ class Experiment:
                 "status": result.status,
                 "reason": result.reason,
                 "flags": list(result.flags),
-                "measured_at": _now(),
+                "measured_at": now(),
                 "experiment": self.name,
             }
             body = {
@@ -186,7 +124,8 @@ class Experiment:
         columns = ChainMap(*(dict(result.columns) for result in results))
         self.progress.finished(cell, worst.status, worst.reason, flags, columns.get("latency_ms"))
 
-    def _write_record(self, record: Mapping[str, Any]) -> None:
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """Write the experiment's record with the status of each of its results."""
         statuses: dict[str, dict[str, str]] = {}
         for planned in self.cells:
             for measure, key in planned.measures.items():
@@ -197,7 +136,7 @@ class Experiment:
             "plan": self.plan.id,
             "device": self.device,
             "model": self.model,
-            "ended_at": _now(),
+            "ended_at": now(),
             "seed": self.protocol.seed,
             **record,
             "cells": statuses,
@@ -207,5 +146,6 @@ class Experiment:
         )
 
 
-def _now() -> str:
+def now() -> str:
+    """The time in UTC, ISO 8601."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")

@@ -16,7 +16,8 @@ from typing import Any
 
 from ..base.untrusted import number, text
 from ..measures.launches import GATE
-from .launch import Deployed, Setting, run_runner
+from .deployed import Deployed, Setting
+from .launch import run_runner
 
 #: Readings at the start of an experiment that tell how fast the device is now, per thread count.
 REFERENCE_READINGS = 8

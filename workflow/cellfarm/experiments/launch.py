@@ -5,62 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from ..analysis.steady import classify
 from ..base.cells import Cell
-from ..devices import Interpreter, Launched, Transport, choose_cores
-from ..measures.accuracy.pictures import Pictures
+from ..devices import Launched, Transport, choose_cores
 from ..measures.launches import ACCURACY, GATE, MEASURE, PROFILE, QUALITY
-from ..measures.operators.profile import Vocabulary, read_profile
+from ..measures.operators.profile import read_profile
 from ..measures.quality.comparison import Comparison, Quality
 from ..measures.quality.heldout import assess
 from ..measures.quality.verification import compare, read_arrays
 from ..wanted.protocols import Protocol
+from .deployed import Deployed, Setting
 from .events import Record
 from .native_runner import as_lines, as_npz
 from .vendor_launch import run_tool
-from .vendor_tools import VendorTool
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """What a cell's launches need: paths on the device, and data that stays on the host."""
-
-    python: Interpreter
-    payload: str
-    artifact: str
-    inputs: str
-    description: Mapping[str, Any]  # model.json
-    input_arrays: Mapping[str, np.ndarray]
-    reference: Mapping[str, np.ndarray]
-    classes: bool
-    variables: Mapping[str, str]
-    heldout: str = ""
-    heldout_reference: Mapping[str, np.ndarray] = field(default_factory=dict)
-    compression: Quality | None = None  # of a derived model's reference against its parent's
-    vocabulary: Vocabulary | None = None
-    payload_bytes: int | None = None
-    tool: VendorTool | None = None
-    labelled: str = ""
-    pictures: Pictures | None = None
-    native: str = ""  # the native runner, if it takes the runner's place
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What all launches of an experiment share.
-
-    Args:
-        lock: the descriptor of the device's lock, which the runner inherits.
-    """
-
-    transport: Transport
-    protocol: Protocol
-    lock: int
 
 
 def cores_of(protocol: Protocol, facts: Mapping[str, Any], threads: int) -> list[int] | None:

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..base.records import Record
 from ..devices import Transport
 from ..measures import all_measures
 from ..measures.hosts import host_of
 from . import peak
+from .deployed import Setting
 from .deployment import Deployment
+from .experiment import Experiment
 from .gates import Gates
 from .host_share import HostShare
 from .journal import Journal
-from .launch import Setting, cores_of, launch
+from .launch import cores_of, launch
 from .patience import Patience
 from .rounds import round_order
 from .running_cell import Running
 from .speed import DeviceSpeed
 from .summarising import Result, first_bad
-
-if TYPE_CHECKING:
-    from .experiment import Experiment
 
 
 class Measuring:

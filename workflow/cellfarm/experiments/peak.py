@@ -17,7 +17,8 @@ from ..base.digests import code_digest, digest
 from ..base.files import read_object, write_atomically
 from ..base.untrusted import number, text
 from ..devices.facts import fingerprint
-from .launch import Deployed, Setting, cores_of, run_runner
+from .deployed import Deployed, Setting
+from .launch import cores_of, run_runner
 from .patience import Patience
 
 LOAD = Path(__file__).with_name("peak_load.py")

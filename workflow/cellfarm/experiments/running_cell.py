@@ -13,8 +13,8 @@ from ..measures.hosts import Context, host_of
 from ..measures.launches import is_emulated, of_mode
 from ..planning.plan import Plan, PlannedCell
 from ..store.results import Store
+from .deployed import Deployed
 from .journal import Journal
-from .launch import Deployed
 from .summarising import Result, summarise
 
 LATENCY = "latency_ms"

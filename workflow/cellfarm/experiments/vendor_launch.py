@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,9 @@ from ..devices import Launched, Transport
 from ..devices.local import LocalTransport
 from ..libraries.vendor_tool import HERE, Command, Finished, Outcome, Refusal, Task
 from ..measures.launches import ACCURACY, COLD, MEASURE, PROFILE, QUALITY, START
+from .deployed import Deployed, Setting
+from .events import Record
 from .vendor_tools import VendorTool, put_files, read_raw
-
-if TYPE_CHECKING:
-    from .events import Record
-    from .launch import Deployed, Setting
 
 MAX_LINES = 500_000
 #: The modes that a tool can have.
