@@ -51,7 +51,7 @@ test: $(VENV)/.dev-ready  ## what one runs before each commit: unit tests, and t
 
 test-all: $(VENV)/.dev-ready  ## every test, with the servers and browsers that they need
 	@tests/system-packages
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 3 --dist worksteal  # many tests wait: for this machine's lock, or for a device
 
 lint: $(VENV)/.dev-ready  ## style, types and the workflow's own lint
 	$(BIN)/ruff check .
