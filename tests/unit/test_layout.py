@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -136,3 +137,22 @@ def test_a_start_imports_nothing_slow():
         check=True, env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
     )  # fmt: skip
     assert completed.stdout.split() == []
+
+
+def test_the_docs_name_files_of_the_package_that_exist():
+    root = PACKAGE.parents[1]
+    pages = [
+        root / "README.md",
+        root / "SECURITY.md",
+        root / "config/README.md",
+        *root.glob("docs/*.md"),
+    ]
+    named = {
+        name
+        for page in pages
+        for name in re.findall(
+            r"workflow/cellfarm/[\w/.@-]+\.\w+", page.read_text(encoding="utf-8")
+        )
+    }
+    missing = {name for name in named if not (root / name).exists()}
+    assert missing == {"workflow/cellfarm/passes/scale_layer.py"}  # written along with the page
