@@ -60,6 +60,10 @@ def test_a_file_may_declare_none(tmp_path: Path, text: str):
         ("SETTINGS = dict(share=float)", "SETTINGS must be a mapping"),
         ("SETTINGS: dict", "SETTINGS must be a mapping"),
         ("SETTINGS = {**OTHER}", "the names in SETTINGS must be texts"),
+        ("SETTINGS = {'share': {1, 2}}", "a literal that JSON can hold"),
+        ("SETTINGS = {'share': {3: 1}}", "a literal that JSON can hold"),
+        ("SETTINGS = {'share': 1e999}", "a literal that JSON can hold"),
+        ("SETTINGS = {'share': b'x'}", "a literal that JSON can hold"),
         ("SETTINGS = {'share': 2 * x}", r"SETTINGS\['share'\] must be one of the types str, int"),
     ],
 )
@@ -114,5 +118,5 @@ def test_a_mistake_is_one_message_that_names_the_file(passes: Path, settings: st
 
 def test_a_pass_that_is_no_python_is_the_users_mistake(passes: Path):
     (passes / "prune.py").write_text("SETTINGS = {")
-    with pytest.raises(UserError, match="never closed"):
+    with pytest.raises(UserError, match=r"passes/prune\.py:1: not valid Python: .*never closed"):
         chain_of(passes, "{}")

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from cellfarm.base.errors import TransientDeviceError, UserError
 from cellfarm.base.project import Project
+from cellfarm.cli import jobs
 from cellfarm.measures import all_measures
 from cellfarm.planning import device_facts as facts_module
 from cellfarm.planning import outlook as outlook_module
@@ -280,3 +281,12 @@ def test_a_device_that_cannot_be_reached_is_left_undone_only_while_its_cells_are
         commit_result(project, planned)
     plan = plan_of(project, devices=["host", "away"])
     assert plan.left_undone == {} and plan.skipped.keys() == {"away"}
+
+
+@pytest.mark.parametrize("kind", ["environment", "model", "artifact", "experiment"])
+def test_a_job_of_no_step_is_a_users_mistake(project, monkeypatch, kind):
+    plan = freeze(plan_of(project))
+    save(project, plan)
+    monkeypatch.setattr(Project, "here", lambda: project)
+    with pytest.raises(UserError, match=f"no {kind} nonsense"):
+        jobs.job(jobs.Kind(kind), plan.id, "nonsense")

@@ -56,7 +56,8 @@ def job(
         from ..experiments.run import run_experiment
 
         frozen = load_plan(project, plan)
-        run_experiment(Experiment(project, frozen, frozen.experiment[step], log))
+        planned: Any = frozen.step(kind, step)
+        run_experiment(Experiment(project, frozen, planned, log))
     else:
         _prepare(project, load_plan(project, plan), kind, step, log)
 

@@ -4,6 +4,7 @@ which only the models' environment has."""
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -64,11 +65,16 @@ def _evaluate(mapping: ast.expr | None) -> dict[str, Any]:
             declared[key.value] = _TYPES[value.id]
         else:
             try:
-                declared[key.value] = ast.literal_eval(value)
-            except ValueError:
+                default = ast.literal_eval(value)
+                # As the plan would hold it: sets, bytes and infinity are no JSON.
+                if json.loads(json.dumps(default, allow_nan=False)) != default:
+                    raise ValueError(default)
+                declared[key.value] = default
+            except (TypeError, ValueError):
                 kinds = ", ".join(_TYPES)
                 raise ValueError(
-                    f"SETTINGS['{key.value}'] must be one of the types {kinds}, or a literal"
+                    f"SETTINGS['{key.value}'] must be one of the types {kinds}, "
+                    "or a literal that JSON can hold"
                 ) from None
     return declared
 

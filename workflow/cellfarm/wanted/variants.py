@@ -85,6 +85,9 @@ def _read(folder: Path, name: str, where: str) -> Variant:
         try:
             declared = declared_settings(passes_folder / f"{name}.py")
             filled.append({name: fill_settings(declared, settings)})
-        except (SyntaxError, ValueError) as error:
+        except SyntaxError as error:
+            file = f"workflow/cellfarm/passes/{name}.py:{error.lineno}"
+            raise UserError(f"{file}: not valid Python: {error.msg}") from None
+        except ValueError as error:
             raise UserError(f"{path}: key 'passes[{position}].{name}': {error}") from None
     return structs.replace(variant, passes=tuple(filled))
