@@ -40,18 +40,25 @@ def modules() -> Iterator[tuple[str, Path]]:
             yield ".".join(part for part in parts if part != "__init__"), path
 
 
-def imports(name: str, path: Path) -> Iterator[str]:
-    """The first part of the name of each module of the package that a module imports."""
+def imported_names(name: str, path: Path) -> Iterator[list[str]]:
+    """The parts of each name below the package that a module imports, also within functions and for types."""
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if not isinstance(node, ast.ImportFrom):
             continue
+        module = node.module.split(".") if node.module else []
         if node.level:
             base = [part for part in package if part][: len(package) - node.level + 1]
-            target = base + (node.module.split(".") if node.module else [])
-            yield from [target[0]] if target else [alias.name for alias in node.names]
-        elif node.module and node.module.startswith("cellfarm."):
-            yield node.module.split(".")[1]
+        elif module and module[0] == "cellfarm":
+            base, module = [], module[1:]
+        else:
+            continue
+        yield from ([*base, *module, alias.name] for alias in node.names)
+
+
+def imports(name: str, path: Path) -> Iterator[str]:
+    """The first part of the name of each module of the package that a module imports."""
+    yield from (parts[0] for parts in imported_names(name, path))
 
 
 def test_no_module_is_loose_at_the_root():
@@ -71,17 +78,12 @@ def test_imports_run_one_way():
 
 
 def imported_modules(name: str, path: Path, known: set[str]) -> Iterator[str]:
-    """The modules of the package that a module imports, also within functions and for types only."""
-    package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            base = package[: len(package) - node.level + 1]
-            target = [*base, *(node.module.split(".") if node.module else [])]
-            for alias in node.names:
-                longest = ".".join([*target, alias.name])
-                module = longest if longest in known else ".".join(target)
-                if module in known and module != name:
-                    yield module
+    """The modules of the package that a module imports."""
+    for parts in imported_names(name, path):
+        longest = ".".join(parts)
+        module = longest if longest in known else ".".join(parts[:-1])
+        if module in known and module != name:
+            yield module
 
 
 def test_no_module_is_part_of_a_circle():

@@ -17,7 +17,7 @@ from ..envs.environments import ensure_locks
 from ..libraries import all_libraries, resolve
 from ..measures import all_measures
 from ..measures.hosts import host_of
-from ..store.results import Store, read_header
+from ..store.results import Stamp, Store, read_header, stamps_digest
 from ..wanted.configuration import Configuration
 from ..wanted.recipes import Recipe
 from . import keys
@@ -31,6 +31,20 @@ from .unchanged import Seen, recall, remember
 
 NEW = "no result yet"
 Skipped = Mapping[str, PermanentError | TransientError]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Every wanted cell, and how the store was when they were planned.
+
+    Args:
+        stamps: of all wanted results (see Store.stamps).
+        folders: of all cells (see Store.changed_ns).
+    """
+
+    cells: list[PlannedCell]
+    stamps: list[Stamp]
+    folders: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -55,12 +69,12 @@ class Outlook:
         return self.planner.chains
 
     @cached_property
-    def _planned(self) -> tuple[list[PlannedCell], list[tuple[str, int]]]:
+    def planned(self) -> Planned:
         return self.planner.plan_all()
 
     @property
     def cells(self) -> list[PlannedCell]:
-        return self._planned[0]
+        return self.planned.cells
 
     @property
     def count(self) -> int:
@@ -108,7 +122,7 @@ class Outlook:
         """The digest of which wanted results are stored, and since when."""
         if self.seen:
             return self.seen.stored
-        return digest(sorted(self._planned[1]))
+        return stamps_digest(self.planned.stamps)
 
     def wanted(self) -> Current:
         """What is wanted now, for whoever loads the warehouse."""
@@ -158,8 +172,6 @@ class Planner:
             )
             for name, recipe in configuration.models.items()
         }
-        self._folders: dict[str, int] = {}
-        self._stamps: list[tuple[str, int]] = []
 
     @cached_property
     def _matrix(self) -> str:
@@ -180,12 +192,11 @@ class Planner:
     def remember(self, outlook: Outlook) -> None:
         """Note that every cell has all its results."""
         causes = sorted(self._causes.digests.items())
-        seen = Seen(self._matrix, causes, self._folders, outlook.current, outlook.stored)
+        seen = Seen(self._matrix, causes, outlook.planned.folders, outlook.current, outlook.stored)
         remember(self._project, seen)
 
-    def plan_all(self) -> tuple[list[PlannedCell], list[tuple[str, int]]]:
-        """Every wanted cell; and the stamps of all wanted results (see Store.stamps).
-
+    def plan_all(self) -> Planned:
+        """
         Raises:
             UserError: an unknown library or version, an exclude entry that matches nothing, no cell.
         """
@@ -204,11 +215,12 @@ class Planner:
             self._project, sorted({(cell.library, cell.library_version) for cell in cells})
         )
         # A change after this counts as one that came later.
-        self._folders = self._store.changed_ns(cell.folder for cell in cells)
-        self._stamps = []
-        return [self._plan(cell) for cell in cells], self._stamps
+        folders = self._store.changed_ns(cell.folder for cell in cells)
+        stamps: list[Stamp] = []
+        return Planned([self._plan(cell, stamps) for cell in cells], stamps, folders)
 
-    def _plan(self, cell: Cell) -> PlannedCell:
+    def _plan(self, cell: Cell, all_stamps: list[Stamp]) -> PlannedCell:
+        """A cell; its results' stamps are added to the others."""
         program, artifact = self.chains.converted(
             cell.model, cell.variant, cell.library, cell.library_version
         )
@@ -224,7 +236,7 @@ class Planner:
             for measure in self._measures[cell.model]
         }
         stamps = self._store.stamps(cell, measures)
-        self._stamps += [(key, stamps[measure]) for measure, key in measures.items()]
+        all_stamps += [(key, stamps[measure]) for measure, key in measures.items()]
         causes = {
             measure: self._causes.of(cell, measure)
             for measure, stamp in stamps.items()

@@ -27,7 +27,7 @@ from ..planning.freezing import freeze
 from ..planning.outlook import Outlook, look
 from ..planning.plan import Current, Plan, has_current, load_current, save, save_current
 from ..planning.plan import load as load_plan
-from ..store.results import Store
+from ..store.results import Store, stamps_digest
 from ..wanted.configuration import load, load_file
 
 STATE = "state.json"
@@ -261,7 +261,7 @@ def stored_now(project: Project, current: Current) -> str:
         for cell, _, measures in current.cells
         for measure, stamp in store.stamps(cell, measures).items()
     ]
-    return digest(sorted(stamps))
+    return stamps_digest(stamps)
 
 
 def report_state(warehouse: str) -> str:

@@ -15,11 +15,21 @@ from pathlib import Path
 from typing import Any
 
 from ..base.cells import Cell
+from ..base.digests import digest
 from ..base.files import write_atomically
 
 STATUSES = ("ok", "unsupported", "failed", "timeout", "wrong")
 _HEADER_LIMIT_BYTES = 1 << 20
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+#: The key of a result, and when it was written, in ns; 0 if it is not there.
+Stamp = tuple[str, int]
+
+
+def stamps_digest(stamps: Iterable[Stamp]) -> str:
+    """A digest of which results are stored, and since when."""
+    return digest(sorted(stamps))
 
 
 class Store:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import ast
 import json
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from typing import Any
 _TYPES: dict[str, type] = {kind.__name__: kind for kind in (str, int, float, bool, list, dict)}
 
 
-@cache
 def declared_settings(path: Path) -> dict[str, Any]:
     """The mapping ``SETTINGS`` of a pass: name -> the type of a required setting, or the default value.
 
