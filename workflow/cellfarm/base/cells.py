@@ -13,6 +13,11 @@ from .names import NAME_PATTERN
 NAME = re.compile(NAME_PATTERN)
 
 
+def threads_text(threads: int) -> str:
+    """`1 thread`, `4 threads`."""
+    return "1 thread" if threads == 1 else f"{threads} threads"
+
+
 class Cell(Struct, frozen=True, order=True):
     """model x library x variant x device x processor x threads."""
 
@@ -38,7 +43,7 @@ class Cell(Struct, frozen=True, order=True):
     @property
     def label(self) -> str:
         """What a person reads: `mobilenet_v2 · ncnn@1.0 · fp32 · cpu · 2 threads · host`."""
-        threads = "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        threads = threads_text(self.threads)
         parts = (self.model, self.versioned_library, self.variant, self.processor, threads)
         return " · ".join((*parts, self.device))
 

@@ -6,12 +6,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..analysis.operators import Potential, potentials
+from ..base.cells import threads_text
 from ..base.documents import suggestion
 from ..base.errors import UserError
 from ..base.project import Project
 from ..warehouse import connect, records
 from ..warehouse.reading import operators
-from .tables import plain_table, threads_text, wide_console
+from .tables import plain_table, wide_console
 
 _COLUMNS = (
     "key", "model", "library", "library_version", "variant", "device", "processor", "threads",

@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..base import documents
+from ..base.cells import threads_text
 from ..base.errors import UserError
 from ..base.project import Project
 from ..selection.comparisons import Results, read_results
@@ -21,7 +22,7 @@ from ..selection.material import LEAST_MODELS, Graph, compared, examples_of, not
 from ..selection.questions import Choice, Question, Recommendation
 from ..selection.recommending import recommend
 from ..warehouse import connect
-from .tables import plain_table, threads_text, wide_console
+from .tables import plain_table, wide_console
 
 SCHEMA = 1
 _UNKNOWN = "n/a"

@@ -12,10 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..analysis.ranking import FLAG_MEANINGS, Entry, Ranking, doubts, rank, ranks
+from ..base.cells import threads_text
 from ..base.files import read_object
 from ..base.project import Project
 from . import measured
-from .tables import library_text, plain_table, status_counts, threads_text, wide_console
+from .tables import library_text, plain_table, status_counts, wide_console
 
 MOST_TABLES = 40  # what a person may still read in a terminal
 _COLUMNS = (

@@ -37,11 +37,6 @@ def plain_table(title: str | None, columns: Iterable[tuple[str, bool]]) -> Table
     return table
 
 
-def threads_text(threads: int) -> str:
-    """`1 thread`, `4 threads`."""
-    return "1 thread" if threads == 1 else f"{threads} threads"
-
-
 def library_text(row: Mapping[str, Any]) -> str:
     """`ncnn@1.0` of a row of the view `cells`."""
     return f"{row['library']}@{row['library_version']}"

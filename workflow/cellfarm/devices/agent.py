@@ -28,11 +28,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from ..base.digests import file_digest
 from ..base.errors import PermanentDeviceError, TransientDeviceError
 from ..base.processes import adopt_orphans, kill_descendants, kill_marked
 from .framing import ALIVE, CALL, DATA, ERROR, HEAD_BYTES, OUTPUT, RESULT, frame, head
 from .limits import refuse_full
-from .local import LocalTransport, discard, file_sha256
+from .local import LocalTransport, discard
 from .transport import SPAWNED
 
 #: Both ends send a sign of life this often; silence for `SILENCE_S` is a lost connection.
@@ -155,7 +156,7 @@ class Agent:
         path, source = self._inside(name), self._inside(arrived)
         temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         try:
-            actual = file_sha256(source)
+            actual = file_digest(source)
             if actual != digest:
                 raise TransientDeviceError(
                     f"{name} arrived damaged: SHA-256 {actual}, not {digest}"

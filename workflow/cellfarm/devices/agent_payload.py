@@ -12,6 +12,7 @@ from ..base.zip_applications import write_zip_application
 _MODULES = (
     "__init__.py",
     "base/__init__.py",
+    "base/digests.py",
     "base/errors.py",
     "base/processes.py",
     "base/files.py",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import selectors
 import shutil
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from ..base.digests import file_digest
 from ..base.errors import PermanentDeviceError, TransientDeviceError
 from ..base.processes import die_with_parent
 from . import facts as device_facts
@@ -241,13 +241,8 @@ def _checksums(path: Path) -> str:
     lines = []
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if not file.is_dir():
-            lines.append(f"{file_sha256(file)} {file.relative_to(path).as_posix()}\n")
+            lines.append(f"{file_digest(file)} {file.relative_to(path).as_posix()}\n")
     return "".join(lines)
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def discard(path: Path) -> None:
